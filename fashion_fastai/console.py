@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator
 # %% auto #0
 __all__ = ['on_terminal', 'clock', 'track']
 
-# %% ../nbs/02_console.ipynb #d96840a4
-def on_terminal()->bool: return sys.stderr.isatty()
+# %% ../nbs/02_console.ipynb #fffcbaf5
+def on_terminal()->bool:
+    "Whether a person watches the standard error on a terminal"
+    return sys.stderr.isatty()
 
 def clock(
     seconds:float, # a duration

@@ -33,7 +33,7 @@ def read_names(
     if not names: raise UsageError(f'{path}: lists no name')
     return names, numbers
 
-# %% ../../nbs/17_data.deepfashion.ipynb #db22bd5c
+# %% ../../nbs/17_data.deepfashion.ipynb #b37bf536
 def block_values(
     lines:list[bytes], # each a name and `n` times -1, 0 or 1
     n:int, # values of every line
@@ -50,6 +50,7 @@ def block_values(
     if not (blank[first+minus+1] & ((digit==ord('1')) | ((digit==ord('0')) & ~minus))).all(): return None
     return (digit-ord('0')).astype(np.int8)*np.where(minus, np.int8(-1), np.int8(1))
 
+# %% ../../nbs/17_data.deepfashion.ipynb #82336320
 def block_error(
     lines:list[bytes], # a block of which `block_values` makes nothing
     n:int, # values that every line must have
@@ -63,6 +64,7 @@ def block_error(
         if len(values)!=n: return UsageError(f'{at}{len(values)} values where {n} belong, one for each attribute')
         for j,o in enumerate(values):
             if o not in ('-1', '0', '1'): return UsageError(f'{at}{o!r} for attribute {j+1}: it must be 1 (has it), -1 (has it not) or 0 (unknown)')
+    return UsageError(f'{path}: lines {first} to {first+len(lines)-1} hold characters that belong into no text')
 
 # %% ../../nbs/17_data.deepfashion.ipynb #2bfe8274
 def attribute_cells(
@@ -103,7 +105,7 @@ def read_attributes(
     check_count(path, count, len(files))
     return files, cells
 
-# %% ../../nbs/17_data.deepfashion.ipynb #99244010
+# %% ../../nbs/17_data.deepfashion.ipynb #d7f4b191
 PARTS = {'train': 'train', 'val': 'valid', 'test': 'test'} # what DeepFashion calls a part, and what it is called here
 
 def _folder_with(path, name, folders)->Path:
@@ -111,7 +113,7 @@ def _folder_with(path, name, folders)->Path:
     for folder in folders:
         for o in sorted(path.glob(folder)) if '*' in folder else [path/folder]:
             if (o/name).is_file(): return o
-    raise UsageError(f'{path}: no file {name} in {", ".join("the folder itself" if o=="." else o for o in folders)}')
+    raise UsageError(f'{path}: no {name} in {", ".join(folders[:-1])} or the folder itself')
 
 def _partition(path)->Listing:
     listing = counted_listing(path)
@@ -120,7 +122,7 @@ def _partition(path)->Listing:
         if part not in PARTS: raise listing.error(i, f'{part!r}: the part must be one of {", ".join(PARTS)}')
     return listing
 
-# %% ../../nbs/17_data.deepfashion.ipynb #38b5f0c2
+# %% ../../nbs/17_data.deepfashion.ipynb #d49aaef3
 def read_deepfashion(
     path:str|Path, # the benchmark's folder, with `Anno*` and `Eval` in it
     images:str|Path|None=None, # the folder that the file names start from; without it `path` or its `Img`
@@ -140,14 +142,15 @@ def read_deepfashion(
     names,cells = read_attributes(anno/'list_attr_img.txt', attributes)
     frame['attributes'] = np.array(cells, dtype=object)[beside(names, anno/'list_attr_img.txt')]
     frame['item'] = [o.rpartition('/')[0].rpartition('/')[2] for o in files]
-    part = _partition(path/'Eval/list_eval_partition.txt')
+    root = path if (path/'Eval').is_dir() else anno.parent # the folder that was given may be the annotations' own
+    part = _partition(root/'Eval/list_eval_partition.txt')
     rows = beside([o[0] for o in part.rows], part.path)
     frame = with_split(frame, np.array([PARTS[o[1]] for o in part.rows], dtype=object)[rows])
     if (anno/'list_bbox.txt').is_file():
         boxes = counted_listing(anno/'list_bbox.txt')
         boxes.need_fields(5, 'image_name x_1 y_1 x_2 y_2')
         frame[list(BOX_COLS)] = boxes.integers(1)[beside([o[0] for o in boxes.rows], boxes.path)]
-    where = find_images(files, [path, path/'Img', path.parent], images)
+    where = find_images(files, [root, root/'Img', path], images)
     return Labels(frame, where, ('category',), ('attributes',), dict(category=categories, attributes=attributes), group_col='item')
 
 # %% ../../nbs/17_data.deepfashion.ipynb #6880eb62
@@ -165,7 +168,7 @@ def bare_listing(
 def _numbers(fields)->bool: return all(o.removeprefix('-').isdecimal() for o in fields)
 def _picture(fields)->bool: return len(fields)==1 and is_picture(fields[0])
 
-# %% ../../nbs/17_data.deepfashion.ipynb #7e5ab3d9
+# %% ../../nbs/17_data.deepfashion.ipynb #30baedba
 def _beside(images, end, fields=None)->Listing|None:
     "The numbers that belong to the pictures of `images`: as many lines; None where there is no such file or it is empty"
     path = images.path.with_name(images.path.stem+end)
@@ -176,6 +179,7 @@ def _beside(images, end, fields=None)->Listing|None:
     if fields: listing.need_fields(len(fields), ' '.join(fields))
     return listing
 
+# %% ../../nbs/17_data.deepfashion.ipynb #1b1ae06b
 def six_codes(
     listing:Listing, # lines of six numbers, or of one 0 or 1 for each attribute
     group:np.ndarray, # the group of each attribute, from 1, int `(n_labels,)`
@@ -196,7 +200,7 @@ def six_codes(
         codes[:,i] = np.where(of_group.any(1), of_group.argmax(1), -1)
     return codes
 
-# %% ../../nbs/17_data.deepfashion.ipynb #c8aaa2ab
+# %% ../../nbs/17_data.deepfashion.ipynb #33796ab2
 def _part(images, labelled, group, vocab)->pd.DataFrame:
     "The table of one part"
     frame = pd.DataFrame(dict(file=[o[0] for o in images.rows]))
@@ -206,13 +210,13 @@ def _part(images, labelled, group, vocab)->pd.DataFrame:
     for i,name in enumerate(GROUPS): frame[name] = np.array([*vocab[name], ''], dtype=object)[codes[:,i]]
     frame['split'] = PARTS[images.path.stem]
     boxes = _beside(images, '_bbox.txt', BOX_COLS)
-    if boxes is not None: frame[list(BOX_COLS)] = pd.DataFrame(boxes.integers()).astype('Int64').to_numpy()
+    if boxes is not None: frame[list(BOX_COLS)] = boxes.integers()
     for end in ('_landmards.txt', '_landmarks.txt'):
         points = _beside(images, end, [f'{axis}{i}' for i in range(1,9) for axis in 'xy'])
         if points is not None: frame['landmarks'] = [' '.join(map(str, o)) for o in points.integers()]
     return frame
 
-# %% ../../nbs/17_data.deepfashion.ipynb #a4b71e9c
+# %% ../../nbs/17_data.deepfashion.ipynb #007f14db
 def read_deepfashion_six(
     path:str|Path, # the set's folder, with `split` or `Anno_fine` in it
     images:str|Path|None=None, # the folder that the file names start from; without it `path` or its `Img`
@@ -233,6 +237,7 @@ def read_deepfashion_six(
         if len(listing): frames.append(_part(listing, part!='test', group, vocab))
     if not frames: raise UsageError(f'{lists/"train.txt"}: lists no picture')
     frame = pd.concat(frames, ignore_index=True)
+    frame = frame.astype({o: 'Int64' for o in BOX_COLS if o in frame}) # a part without boxes must not turn 7 into 7.0
     check_once(frame.file, lambda row,said: UsageError(f'{lists}: the file lists of the parts: {said}'))
     where = find_images(frame.file.tolist(), [path, path/'Img', path.parent], images)
     return Labels(with_split(frame.drop(columns='split'), frame.split.tolist()), where, GROUPS, vocab=vocab)

@@ -7,23 +7,21 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.sample.html.md"""
 # %% auto #0
 __all__ = ['CYCLE', 'SAMPLE_VERSION', 'sample_plan', 'draw_sample', 'sample_catalogue_path']
 
-# %% ../../nbs/13_data.sample.ipynb #45a1bcb2
+# %% ../../nbs/13_data.sample.ipynb #a1030ebe
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import platformdirs
 
+from ..console import on_terminal, track
 from .garments import ATTRIBUTES, CATEGORIES, random_attributes
 from .studio import draw_garment
-from ..errors import UsageError
+from ..errors import UsageError, whole_folder
 
-# %% ../../nbs/13_data.sample.ipynb #5485c6f5
+# %% ../../nbs/13_data.sample.ipynb #79db0b32
 CYCLE = 'aabccdVVeffgWhi' # one letter for each row: its product; capitals are for validation
 
 def sample_plan(
@@ -31,27 +29,15 @@ def sample_plan(
     seed:int=42, # another seed gives another order
 )->pd.DataFrame: # (n, 4): file, category, split, product_id
     "Which product stands in which row; a larger `n` appends rows and changes none"
-    rows = []
-    for i in range(n):
-        block, place = divmod(i, len(CATEGORIES))
-        kind = int(np.random.default_rng([seed, block]).permutation(len(CATEGORIES))[place])
-        cycle, slot = divmod(block + 4*kind, len(CYCLE))
-        product = len(set(CYCLE))*cycle + sorted(set(CYCLE)).index(CYCLE[slot]) + 1
-        rows.append((f'images/{i + 1:04d}.jpg', CATEGORIES[kind], 'valid' if CYCLE[slot].isupper() else 'train', f'{CATEGORIES[kind]}-{product:03d}'))
-    return pd.DataFrame(rows, columns=['file', 'category', 'split', 'product_id'])
+    rows, letters = [], sorted(set(CYCLE))
+    for block in range(-(-n//len(CATEGORIES))):
+        for kind in np.random.default_rng([seed, block]).permutation(len(CATEGORIES)):
+            cycle, slot = divmod(block + 4*int(kind), len(CYCLE))
+            product = len(letters)*cycle + letters.index(CYCLE[slot]) + 1
+            rows.append((f'images/{len(rows) + 1:04d}.jpg', CATEGORIES[kind], 'valid' if CYCLE[slot].isupper() else 'train', f'{CATEGORIES[kind]}-{product:03d}'))
+    return pd.DataFrame(rows[:n], columns=['file', 'category', 'split', 'product_id'])
 
-# %% ../../nbs/13_data.sample.ipynb #57bd58b5
-def _with_progress(rows:Iterable, n:int, what:str):
-    "Iterate over `rows`: a bar on a terminal, otherwise one line before and one after"
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track
-        yield from track(rows, what, total=n, console=Console(stderr=True), transient=True)
-    else:
-        print(f'{what} ...', file=sys.stderr)
-        yield from rows
-        print(f'{what}: done', file=sys.stderr)
-
+# %% ../../nbs/13_data.sample.ipynb #d3205f34
 def _draw_row(folder, row, view, size, seed):
     "Draw and save one picture of the plan; its attributes as one string"
     category, product = CATEGORIES.index(row.category), int(row.product_id.rpartition('-')[2])
@@ -60,7 +46,7 @@ def _draw_row(folder, row, view, size, seed):
     draw_garment(row.category, attributes, rng, scene, size).save(folder/row.file, quality=90)
     return ' '.join(attributes)
 
-# %% ../../nbs/13_data.sample.ipynb #559431ca
+# %% ../../nbs/13_data.sample.ipynb #c4d672b2
 def draw_sample(
     out:str|Path, # folder to make; it must not exist
     n:int=1500, # pictures, at least 1
@@ -68,23 +54,17 @@ def draw_sample(
     seed:int=42, # 0 or more; the same seed gives byte-identical files
 )->Path: # `labels.csv` in `out`, with the columns file, category, attributes, split, product_id
     "Draw the sample into `out`; raises `UsageError` if `out` exists or a number is out of range"
-    out = Path(out)
-    if out.exists(): raise UsageError(f'{out} exists already: remove it, or name a folder that does not exist')
     for name, value, least in (('n', n, 1), ('size', size, 32), ('seed', seed, 0)):
         if value < least: raise UsageError(f'{name} is {value}: it must be {least} or more')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    plan = sample_plan(n, seed)
-    views = plan.groupby('product_id').cumcount()
-    folder = Path(tempfile.mkdtemp(prefix=f'.{out.name}-', dir=out.parent))
-    try:
+    out, plan = Path(out), sample_plan(n, seed)
+    what, views = f'drawing {n:,} pictures into {out}', plan.groupby('product_id').cumcount()
+    with whole_folder(out) as folder:
+        if not on_terminal(): print(what, file=sys.stderr, flush=True)
         (folder/'images').mkdir()
-        rows = _with_progress(zip(plan.itertuples(), views), n, f'Drawing the sample of {n:,} pictures into {out}')
+        rows = track(list(zip(plan.itertuples(), views)), what)
         plan.insert(2, 'attributes', [_draw_row(folder, row, view, size, seed) for row, view in rows])
         plan.to_csv(folder/'labels.csv', index=False, lineterminator='\n')
-        folder.chmod(0o755)
-        if out.exists(): raise UsageError(f'{out} was made by somebody else in the meantime: this sample is given up')
-        folder.rename(out)
-    finally: shutil.rmtree(folder, ignore_errors=True)
+    if not on_terminal(): print(f'{n:,} pictures drawn', file=sys.stderr, flush=True)
     return out/'labels.csv'
 
 # %% ../../nbs/13_data.sample.ipynb #7c309862

@@ -18,9 +18,9 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from .garments import CATEGORIES, PATTERNS, Part, curve, garment_parts, measure, mirrored, random_attributes
 
-# %% ../../nbs/12_data.studio.ipynb #7148b1ab
+# %% ../../nbs/12_data.studio.ipynb #a9d1371f
 NEUTRALS = [(28, 28, 32), (240, 238, 232), (128, 130, 134), (34, 44, 78), (206, 186, 152), (96, 70, 52), (70, 96, 138), (84, 92, 62)]
-_image = lambda array: Image.fromarray(array.clip(0, 255).astype(np.uint8))
+_image = lambda array: Image.fromarray(array.clip(0, 255, out=array).astype(np.uint8)) # of an array nobody else uses
 _grey = lambda colour: np.dot(colour, [.3, .59, .11])
 
 def random_colour(
@@ -56,16 +56,18 @@ def random_cloth(
         cells=rng.random((4, 23, 23)).astype(np.float32), colours=dict(lining=_other_colour(rng, base, 60), button=_other_colour(rng, base, 70),
             string=_other_colour(rng, base, 90), stitch=_other_colour(rng, base, 60)))
 
-# %% ../../nbs/12_data.studio.ipynb #bc164ea6
-_soft = lambda x, sharp=6: np.clip(.5 + sharp*x, 0, 1)
-_wave = lambda x: np.abs((x % 1) - .5)*2 # 1 at whole numbers, 0 half way
+# %% ../../nbs/12_data.studio.ipynb #ad45d27f
+_part = lambda x: x - np.floor(x) # much faster than x % 1
+_soft = lambda x, sharp=6: (.5 + sharp*x).clip(0, 1)
+_wave = lambda x: np.abs(2*_part(x) - 1) # 1 at whole numbers, 0 half way
 
 def _flowers(x, y, cells):
     "Amount of petals and of hearts of flowers, one in each jittered cell"
-    row, column = np.floor(y).astype(int), np.floor(x + .5*(np.floor(y) % 2)).astype(int)
-    size, turn, dx, dy = cells[:, row % 23, column % 23]
-    dx = x + .5*(np.floor(y) % 2) - column - .5 + .24*(dx - .5)
-    dy = y - row - .5 + .24*(dy - .5)
+    row = np.floor(y)
+    x = x + .5*row # every other row is shifted by half a flower
+    column = np.floor(x)
+    size, turn, dx, dy = cells[:, row.astype(int) % 23, column.astype(int) % 23]
+    dx, dy = x - column - .62 + .24*dx, y - row - .62 + .24*dy
     radius, angle = np.hypot(dx, dy), np.arctan2(dy, dx)
     petals = (.3 + .14*size)*(.55 + .45*np.abs(np.cos(2.5*angle + 6*turn)))
     return _soft(petals - radius, 9), _soft(.12 - radius, 12)
@@ -86,11 +88,11 @@ def pattern_of(
         return .5*across + .5*down, .8*line
     if cloth.pattern == 'dotted':
         row = np.floor(y)
-        dx, dy = (x + .5*(row % 2)) % 1 - .5, y % 1 - .5
+        dx, dy = _part(x + row/2) - .5, y - row - .5
         return _soft(.2 + .16*cloth.duty - np.hypot(dx, dy), 7), 0.
     return _flowers(x, y, cloth.cells) if cloth.pattern == 'floral' else (0., 0.)
 
-# %% ../../nbs/12_data.studio.ipynb #0b7de27b
+# %% ../../nbs/12_data.studio.ipynb #88facd34
 def weave_of(
     cloth:SimpleNamespace, # from `random_cloth`
     x:np.ndarray, # (h, w) place on the cloth in garment units
@@ -100,9 +102,9 @@ def weave_of(
     "The threads that show"
     if cloth.weave == 'knit':
         if ribs: return .86 + .2*np.sin(75*x)
-        lift = .02*np.abs(((12*x) % 1) - .5)
+        lift = .01*_wave(14*x)
         cable = .12*np.cos(2*np.pi*np.clip(np.abs(np.abs(x) - .22)*5, 0, .5)) if cloth.kind == 1 else 0
-        return 1 + cable + .13*np.sin(2*np.pi*12*x)*(.5 + .5*cloth.gloss) + .045*np.sin(85*(y + 2*lift))
+        return 1 + cable + .12*np.sin(2*np.pi*14*x)*(.6 + .4*cloth.gloss) + .025*np.sin(85*(y + 2*lift))
     if ribs: return .88
     if cloth.weave == 'twill': return 1 + .03*np.sin(90*(x + y))
     return 1.
@@ -121,7 +123,7 @@ def cloth_colours(
             if np.ndim(amount): colours = colours + amount[..., None]*(colour.astype(np.float32)*weave[..., None] - colours)
     return np.broadcast_to(colours, (*x.shape, 3))
 
-# %% ../../nbs/12_data.studio.ipynb #695e67eb
+# %% ../../nbs/12_data.studio.ipynb #b38c84b7
 def posed(
     parts:list[Part], # what must be in the picture
     size:int, # edge of the picture in pixels
@@ -135,7 +137,7 @@ def posed(
     cos, sin = np.cos(turn), np.sin(turn)
     spin = np.array([[cos, -sin], [sin, cos]]) @ np.array([[flip*scene.uniform(.93, 1.07), scene.normal(0, .04)], [0, 1]])
     reach = np.abs(spin) @ (high - low)
-    zoom = size*(scene.uniform(.76, .95) if scene.random() < .85 else scene.uniform(.98, 1.12))/reach.max()
+    zoom = size*(scene.uniform(.8, .96) if scene.random() < .85 else scene.uniform(.98, 1.12))/reach.max()
     free = np.maximum(size - zoom*reach, 0)/2
     middle = size/2 + scene.uniform(-.8, .8, 2)*free + scene.normal(0, .012*size, 2)
     place = np.eye(3)
@@ -250,7 +252,15 @@ def hanger(
     wide = cut.waist if cut.category in BOTTOMS else cut.shoulder - .05
     return [Part(hook, 'metal', 1.5), Part(ribbon(curve((-wide, .1), (0, -.08), (wide, .1)), .03), 'wood')]
 
-# %% ../../nbs/12_data.studio.ipynb #4a7c4552
+# %% ../../nbs/12_data.studio.ipynb #f8ed6e73
+def _cloth_places(place, size, scene):
+    "Place on the cloth, x and y, of each pixel: the map undone, seen from straight on, and waved as cloth is"
+    middle, right, down = ((p := np.linalg.inv(place) @ [x*size, y*size, 1])[:2]/p[2] for x, y in ((.5, .5), (1, .5), (.5, 1)))
+    at = np.linspace(-1, 1, size, dtype=np.float32)
+    wave_x, wave_y = (.02*np.sin(np.pi*at + scene.uniform(0, 6)) for _ in 'xy')
+    (ax, ay), (bx, by), (cx, cy) = ((v if i == 0 else v - middle).astype(np.float32) for i, v in enumerate((middle, right, down)))
+    return (ax + bx*at) + (cx*at + wave_x)[:, None], (ay + by*at + wave_y) + (cy*at)[:, None]
+
 class Painter:
     "Paints parts on a canvas"
     def __init__(self,
@@ -262,13 +272,7 @@ class Painter:
     ):
         self.image, self.place, self.cloth = Image.new('RGB', (size, size)), place, cloth
         self.draw, self.scale, self.light = ImageDraw.Draw(self.image, 'RGBA'), size/128, scene.uniform(-1, 1, 2).tolist()
-        y, x = np.ogrid[0:size, 0:size]
-        x, y, w = (row[0]*x.astype(np.float32) + (row[1]*y.astype(np.float32) + row[2]) for row in np.linalg.inv(place).astype(np.float32))
-        warp = scene.uniform(0, 6, 2).astype(np.float32)
-        wave = np.linspace(0, 2*np.pi, size, dtype=np.float32)
-        self.x, self.y = x/w, y/w
-        self.x += .02*np.sin(wave + warp[0])[:, None]
-        self.y += .02*np.sin(wave + warp[1])
+        self.x, self.y = _cloth_places(place, size, scene)
         self.folds = 1 + float(scene.uniform(.03, .1))*_noise(scene, 5, 9, size)
         skin = np.array([(236, 200, 176), (214, 170, 138), (172, 124, 92), (120, 82, 60), (84, 58, 46), (198, 198, 200)][scene.integers(6)])
         dark = cloth.base*.35
@@ -277,7 +281,7 @@ class Painter:
         self.colours = {name: tuple(int(c) for c in colour) for name, colour in colours.items()}
         self.colours |= dict(seam=(*map(int, dark), 150), edge=(*map(int, dark if _grey(cloth.base) > 60 else cloth.base*.4 + 110), 230))
 
-# %% ../../nbs/12_data.studio.ipynb #4d7e7f75
+# %% ../../nbs/12_data.studio.ipynb #805fa8bb
 @patch
 def pixels(self:Painter,
     points:np.ndarray, # (n, 2) garment units
@@ -302,7 +306,7 @@ def _cloth(self:Painter, part, outline):
     x, y, cos, sin = self.x[here], self.y[here], np.float32(np.cos(part.angle)), np.float32(np.sin(part.angle))
     if part.angle: x, y = cos*x - sin*y, sin*x + cos*y
     light *= self.folds[here]
-    colours = cloth_colours(self.cloth, x, y, part.fill)*light[..., None] + 5
+    colours = cloth_colours(self.cloth, x, y, part.fill)*light[..., None]
     self.image.paste(_image(colours), (int(x0), int(y0)), mask)
 
 @patch

@@ -1,0 +1,462 @@
+"""Every published format: read right, and every mistake in it named by file and line"""
+import io, json, warnings
+from pathlib import Path
+import pandas as pd, pyarrow as pa, pyarrow.parquet as pq, pytest
+from PIL import Image
+from fashion_fastai.data.catalogue import CatalogueWarning, read_catalogue
+from fashion_fastai.data.formats import FORMATS, PRODUCT_COLS, PRODUCT_TARGETS, catalogue_from, convert, read_format
+from fashion_fastai.errors import UsageError
+from fashion_fastai.schema import schema_from_json
+
+
+class Drawn:
+    "A set that is drawn into a folder, and can be damaged line by line"
+    def __init__(self, root): self.root = Path(root)
+    def picture(self, *names):
+        for i, name in enumerate(names):
+            path = self.root/name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new('RGB', (8, 8), (20*i, 40, 90)).save(path)
+    def text(self, name, *lines):
+        path = self.root/name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('\n'.join(lines)+'\n', encoding='utf-8')
+    def lines(self, name): return (self.root/name).read_text(encoding='utf-8').splitlines()
+    def change(self, name, line, text):
+        "Put `text` in the place of a line, counted from 1; None takes the line away"
+        lines = self.lines(name)
+        lines[line-1:line] = [] if text is None else [text]
+        self.text(name, *lines)
+    def remove(self, name): (self.root/name).unlink()
+
+
+@pytest.fixture
+def drawn(tmp_path): return Drawn(tmp_path/'set')
+
+
+def fails(name, drawn, *said, **options):
+    with pytest.raises(UsageError) as e: read_format(name, drawn.root, **options)
+    for o in said: assert o in str(e.value), str(e.value)
+
+
+FILES = ['img/Pleated_Blouse/img_00000001.jpg', 'img/Pleated_Blouse/img_00000002.jpg', 'img/Denim_Romper/img_00000001.jpg', 'img/Tee/img_00000001.jpg']
+
+
+@pytest.fixture
+def benchmark(drawn):
+    drawn.picture(*FILES)
+    drawn.text('Anno/list_category_cloth.txt', '3', 'category_name  category_type', 'Blouse         1', 'Hot pants      2', 'Romper         3')
+    drawn.text('Anno/list_attr_cloth.txt', '4', 'attribute_name  attribute_type', 'a-line                  3', 'abstract chevron print  1',
+        'denim                   2', 'never seen              5')
+    drawn.text('Anno/list_category_img.txt', '4', 'image_name  category_label', *(f'{o}    {c}' for o, c in zip(FILES, (1, 1, 3, 2))))
+    drawn.text('Anno/list_attr_img.txt', '4', 'image_name  attribute_labels', f'{FILES[0]}   1  1 -1 -1', f'{FILES[1]}   1 -1  0 -1', f'{FILES[2]}  -1 -1 -1 -1', f'{FILES[3]} 0 0 0 0')
+    drawn.text('Anno/list_bbox.txt', '4', 'image_name  x_1  y_1  x_2  y_2', *(f'{o}  001 002 007 00{4+i}' for i, o in enumerate(FILES)))
+    drawn.text('Eval/list_eval_partition.txt', '4', 'image_name evaluation_status', *(f'{o}   {p}' for o, p in zip(FILES, ('train', 'val', 'test', 'train'))))
+    return drawn
+
+
+def test_deepfashion(benchmark):
+    labels = read_format('deepfashion', benchmark.root)
+    assert labels.frame.category.tolist() == ['Blouse', 'Blouse', 'Romper', 'Hot pants']
+    assert labels.frame.attributes.tolist() == ['a-line abstract_chevron_print', 'a-line ?denim', '', '?']
+    assert labels.frame.split.tolist() == ['train', 'valid', 'test', 'train']
+    assert labels.frame.item.tolist() == ['Pleated_Blouse', 'Pleated_Blouse', 'Denim_Romper', 'Tee']
+    assert labels.frame[['x1', 'y1', 'x2', 'y2']].iloc[3].tolist() == [1, 2, 7, 7]
+    assert labels.schema['category'].vocab == ('Blouse', 'Hot pants', 'Romper')
+    assert labels.schema['attributes'].vocab[-1] == 'never_seen'
+    assert labels.schema.encode(labels.frame)['attributes'].tolist() == [[1, 1, 0, 0], [1, 0, -1, 0], [0]*4, [-1]*4]
+    assert labels.images == benchmark.root and labels.group_col == 'item'
+
+
+def test_deepfashion_joins_by_name_and_finds_other_layouts(benchmark):
+    rows = benchmark.lines('Anno/list_attr_img.txt')
+    benchmark.text('Anno/list_attr_img.txt', *rows[:2], *reversed(rows[2:]))
+    before = read_format('deepfashion', benchmark.root).frame
+    (benchmark.root/'Anno').rename(benchmark.root/'Anno_coarse')
+    (benchmark.root/'Img').mkdir()
+    (benchmark.root/'img').rename(benchmark.root/'Img/img')
+    labels = read_format('deepfashion', benchmark.root)
+    pd.testing.assert_frame_equal(labels.frame, before)
+    assert labels.images == benchmark.root/'Img' and labels.frame.attributes[0] == 'a-line abstract_chevron_print'
+    assert len(read_format('deepfashion', benchmark.root/'Anno_coarse', images=benchmark.root/'Img')) == 4
+
+
+def test_deepfashion_without_boxes_and_with_line_ends_of_windows(benchmark):
+    benchmark.remove('Anno/list_bbox.txt')
+    for path in benchmark.root.rglob('*.txt'): path.write_bytes(path.read_bytes().replace(b'\n', b'\r\n')+b'\r\n')
+    labels = read_format('deepfashion', benchmark.root)
+    assert 'x1' not in labels.frame and labels.frame.attributes[1] == 'a-line ?denim'
+
+
+@pytest.mark.parametrize('name,line,text,said', [
+    ('Anno/list_category_cloth.txt', 1, '4', ['line 1: the count is 4, but 3 lines']),
+    ('Anno/list_category_cloth.txt', 4, 'Romper', ['line 4: 1 field where 2 belong']),
+    ('Anno/list_category_cloth.txt', 4, 'Blouse   1', ['line 4: Blouse stands here for the second time']),
+    ('Anno/list_category_img.txt', 1, 'x', ["line 1: 'x' must be the number of lines"]),
+    ('Anno/list_category_img.txt', 5, None, ['line 1: the count is 4, but 3 lines']),
+    ('Anno/list_category_img.txt', 5, f'{FILES[2]} 4', ['line 5: 4: the category must be a whole number from 1 to 3']),
+    ('Anno/list_category_img.txt', 5, f'{FILES[2]} romper', ["line 5: 'romper': the category must be"]),
+    ('Anno/list_category_img.txt', 5, f'{FILES[2]}', ['line 5: 1 field where 2 belong']),
+    ('Anno/list_category_img.txt', 5, f'{FILES[0]} 1', [f'line 5: {FILES[0]} stands here for the second time']),
+    ('Anno/list_attr_cloth.txt', 3, 'a-line       9', ['line 3: 9: the number after the name must be a whole number from 1 to 5']),
+    ('Anno/list_attr_cloth.txt', 3, 'abstract_chevron_print  1', ['line 4: abstract_chevron_print stands here for the second time']),
+    ('Anno/list_attr_img.txt', 1, '5', ['line 1: the count is 5, but 4 lines']),
+    ('Anno/list_attr_img.txt', 4, f'{FILES[1]}  1 -1 0', ['line 4: 3 values where 4 belong']),
+    ('Anno/list_attr_img.txt', 4, f'{FILES[1]}  1 -1 0 2', ["line 4: '2' for attribute 4: it must be 1"]),
+    ('Anno/list_attr_img.txt', 4, f'{FILES[1]}  1 -1 0 -0', ["line 4: '-0' for attribute 4"]),
+    ('Anno/list_attr_img.txt', 4, f'{FILES[1]}  1 -1 0 11', ["line 4: '11' for attribute 4"]),
+    ('Anno/list_attr_img.txt', 5, '', ['line 5: 0 values where 4 belong']),
+    ('Anno/list_attr_img.txt', 4, 'img/other.jpg  1 -1 0 1', ['line 4: img/other.jpg is not in', 'list_category_img.txt']),
+    ('Anno/list_attr_img.txt', 4, f'{FILES[0]}  1 -1 0 1', [f'line 4: {FILES[0]} stands here for the second time']),
+    ('Anno/list_bbox.txt', 3, f'{FILES[0]} 1 2 7', ['line 3: 4 fields where 5 belong: image_name x_1 y_1 x_2 y_2']),
+    ('Anno/list_bbox.txt', 3, f'{FILES[0]} 1 2 7 8.5', ["line 3: '8.5': it must be a whole number"]),
+    ('Eval/list_eval_partition.txt', 6, f'{FILES[3]} training', ["line 6: 'training': the part must be one of train, val, test"]),
+    ('Eval/list_eval_partition.txt', 6, 'img/other.jpg train', ['line 6: img/other.jpg is not in']),
+])
+def test_deepfashion_errors(benchmark, name, line, text, said):
+    benchmark.change(name, line, text)
+    fails('deepfashion', benchmark, name.split('/')[1], *said)
+
+
+@pytest.mark.parametrize('name', ['Anno/list_category_cloth.txt', 'Anno/list_attr_cloth.txt', 'Anno/list_category_img.txt', 'Anno/list_attr_img.txt', 'Eval/list_eval_partition.txt'])
+def test_deepfashion_file_missing(benchmark, name):
+    benchmark.remove(name)
+    fails('deepfashion', benchmark, name.split('/')[1], 'no ')
+
+
+def test_deepfashion_pictures_missing(benchmark):
+    for o in FILES: benchmark.remove(o)
+    fails('deepfashion', benchmark, f'{FILES[0]} is not in', '--images')
+
+
+def test_deepfashion_in_many_blocks(benchmark, monkeypatch):
+    import fashion_fastai.data.deepfashion as module
+    whole = read_format('deepfashion', benchmark.root).frame
+    blocks = module._blocks
+    monkeypatch.setattr(module, '_blocks', lambda path: blocks(path, 60))
+    pd.testing.assert_frame_equal(read_format('deepfashion', benchmark.root).frame, whole)
+    benchmark.change('Anno/list_attr_img.txt', 6, f'{FILES[3]} 0 0 0 x')
+    fails('deepfashion', benchmark, "list_attr_img.txt: line 6: 'x' for attribute 4")
+
+
+@pytest.fixture(params=[False, True], ids=['bare', 'with headers'])
+def six(drawn, request):
+    header = request.param
+    names = [('floral', 1), ('solid color', 1), ('long_sleeve', 2), ('no_sleeve', 2), ('maxi', 3), ('crew', 4), ('denim', 5), ('cotton', 5), ('tight', 6), ('loose', 6)]
+    drawn.text('split/list_attr_cloth.txt', '10', 'attribute_name  attribute_type', *(f'{a}   {b}' for a, b in names))
+    def listed(name, head, *lines): drawn.text(f'split/{name}.txt', *([head] if header else []), *lines)
+    for part, numbers in dict(train=(0, 1, 2), val=(3,), test=(4, 5)).items(): listed(part, 'picture_filename', *(f'img/{i:05}.jpg' for i in numbers))
+    head = 'category1 category2 category3 category4 category5 category6'
+    listed('train_attr', head, '0 0 0 0 1 1', '1 1 0 0 0 0', '0 1 0 0 1 0')
+    listed('val_attr', head, '1 0 0 0 0 1')
+    listed('train_bbox', 'x1 y1 x2 y2', '0 1 7 8', '1 1 6 7', '2 2 7 7')
+    listed('train_landmards', 'landmark', *[' '.join('0'*16)]*2, ' '.join(map(str, range(16))))
+    drawn.picture(*(f'img/{i:05}.jpg' for i in range(6)))
+    drawn.header = header
+    return drawn
+
+
+def test_deepfashion_six(six):
+    labels = read_format('deepfashion-six', six.root)
+    assert labels.one_of == ('texture', 'sleeve', 'length', 'neckline', 'fabric', 'fit')
+    assert labels.frame.file.tolist() == [f'img/{i:05}.jpg' for i in range(6)]
+    assert labels.frame.texture.tolist() == ['floral', 'solid color', 'floral', 'solid color', '', '']
+    assert labels.frame.fabric.tolist() == ['cotton', 'denim', 'cotton', 'denim', '', '']
+    assert labels.frame.split.tolist() == ['train']*3+['valid']+['test']*2
+    assert [o.n_out for o in labels.schema] == [2, 2, 1, 1, 2, 2]
+    assert labels.frame.x2.tolist()[:3] == [7, 6, 7] and labels.frame.x2.isna().tolist() == [False]*3+[True]*3
+    assert labels.frame.landmarks[2] == ' '.join(map(str, range(16)))
+
+
+def test_deepfashion_six_converted_gives_the_same_numbers(six, tmp_path):
+    convert('deepfashion-six', six.root, tmp_path/'labels.csv')
+    assert ',0,1,7,8,' in (tmp_path/'labels.csv').read_text() # and not 7.0, although test has no boxes
+    schema = schema_from_json((tmp_path/'labels.schema.json').read_text())
+    catalogue = read_catalogue(tmp_path/'labels.csv', schema=schema)
+    assert catalogue.codes['fit'].tolist() == [1, 0, 0, 1, -1, -1]
+
+
+def test_deepfashion_six_empty_test_labels_and_other_spelling(six):
+    six.text('split/test_attr.txt', '')
+    six.text('split/val_landmarks.txt', ' '.join('1'*16))
+    labels = read_format('deepfashion-six', six.root)
+    assert labels.frame.fit.tolist()[4:] == ['', ''] and labels.frame.landmarks[3] == ' '.join('1'*16)
+
+
+@pytest.mark.parametrize('name,line,text,said', [
+    ('train_attr', 2, '1 1 0 0 0 2', 'line {}: 2: fit must be a number from 0 to 1'),
+    ('train_attr', 2, '1 1 1 0 0 0', 'line {}: 1: length must be a number from 0 to 0'),
+    ('train_attr', 2, '1 1 0 0 0', 'line {}: 5 fields where 6 belong: texture, sleeve'),
+    ('train_attr', 2, '1 1 0 0 0 x', "line {}: 'x': it must be a whole number"),
+    ('train_attr', 2, '1 1 0 0 0 -1', 'line {}: -1: fit must be'),
+    ('train_attr', 2, None, 'has 2 lines for the 3 pictures of'),
+    ('train_bbox', 2, '1 1 6', 'line {}: 3 fields where 4 belong: x1 y1 x2 y2'),
+    ('train_landmards', 2, '1 1 6', 'line {}: 3 fields where 16 belong'),
+    ('train', 2, 'img/00000.jpg', 'img/00000.jpg stands here for the second time'),
+    ('train', 2, 'img/00001.jpg 1', 'line {}: 2 fields where 1 belong'),
+])
+def test_deepfashion_six_errors(six, name, line, text, said):
+    line += six.header
+    six.change(f'split/{name}.txt', line, text)
+    fails('deepfashion-six', six, said.format(line), *([] if name=='train' and 'second' in said else [f'{name}.txt']))
+
+
+@pytest.mark.parametrize('name', ['train.txt', 'train_attr.txt', 'val_attr.txt', 'list_attr_cloth.txt'])
+def test_deepfashion_six_file_missing(six, name):
+    six.remove(f'split/{name}')
+    fails('deepfashion-six', six, name, 'no ')
+
+
+@pytest.mark.parametrize('line,text,said', [
+    (1, '11', 'line 1: the count is 11, but 10 lines'), (3, 'floral  7', 'line 3: 7: the number after the name must be a whole number from 1 to 6'),
+    (7, 'maxi  2', 'no value of group 3, length')])
+def test_deepfashion_six_names(six, line, text, said):
+    six.change('split/list_attr_cloth.txt', line, text)
+    fails('deepfashion-six', six, 'list_attr_cloth.txt', said)
+
+
+def test_deepfashion_six_fine_part(six):
+    six.text('split/train_attr.txt', '1 0 1 0 1 1 0 1 0 1', '0 1 0 1 1 1 1 0 1 0', '0 0 0 1 1 1 0 1 1 0')
+    assert read_format('deepfashion-six', six.root).frame.texture.tolist()[:3] == ['floral', 'solid color', '']
+    six.change('split/train_attr.txt', 2, '1 1 0 1 1 1 1 0 1 0')
+    fails('deepfashion-six', six, 'train_attr.txt', 'line 2: 2 values of texture; at most one can be')
+    six.change('split/train_attr.txt', 2, '2 0 0 1 1 1 1 0 1 0')
+    fails('deepfashion-six', six, 'train_attr.txt', 'line 2: 2: an attribute must be a whole number from 0 to 1')
+
+
+@pytest.fixture
+def pairs(drawn):
+    drawn.picture(*(f'deep_fashion/{o}.jpg' for o in ('train/00001', 'train/00002', 'test/00001')))
+    drawn.text('train_category.csv', 'file_path, category_label', 'deep_fashion/train/00001.jpg, 1', 'deep_fashion/train/00002.jpg,9')
+    drawn.text('train_attribute.csv', 'file_path,attribute_label', 'deep_fashion/train/00002.jpg,', 'deep_fashion/train/00001.jpg,3 10 11')
+    drawn.text('test.csv', 'file_path', 'deep_fashion/test/00001.jpg')
+    return drawn
+
+
+def test_two_csv(pairs):
+    labels = read_format('two-csv', pairs.root)
+    assert labels.frame.values.tolist() == [['deep_fashion/train/00001.jpg', '1', '3 10 11', 'train'],
+        ['deep_fashion/train/00002.jpg', '9', '', 'train'], ['deep_fashion/test/00001.jpg', '', '?', 'test']]
+    assert [o.vocab for o in labels.schema] == [('1', '9'), ('3', '10', '11')]
+    named = read_format('two-csv', pairs.root, categories='train_category.csv', attributes='train_attribute.csv', test='test.csv')
+    pd.testing.assert_frame_equal(named.frame, labels.frame)
+
+
+def test_two_csv_in_folders_with_a_sample_submission(pairs):
+    for part in ('train', 'test'): (pairs.root/part).mkdir()
+    for kind in ('category', 'attribute'): (pairs.root/f'train_{kind}.csv').rename(pairs.root/f'train/{kind}.csv')
+    pairs.text('test/category.csv', 'file_path, category_label', 'deep_fashion/test/00001.jpg,')
+    pairs.text('test/attribute.csv', 'file_path,attribute_label', 'deep_fashion/test/00001.jpg,')
+    assert read_format('two-csv', pairs.root).frame.values.tolist()[2] == ['deep_fashion/test/00001.jpg', '', '?', 'test']
+
+
+@pytest.mark.parametrize('name,line,text,said', [
+    ('train_category.csv', 2, 'deep_fashion/train/00001.jpg,dress', "line 2: category_label is 'dress'; it must be one whole number"),
+    ('train_category.csv', 2, 'deep_fashion/train/00001.jpg,1 2', "line 2: category_label is '1 2'"),
+    ('train_category.csv', 2, ',1', 'line 2: file_path is empty'),
+    ('train_category.csv', 3, 'deep_fashion/train/00001.jpg,1', 'line 3: deep_fashion/train/00001.jpg stands here for the second time'),
+    ('train_attribute.csv', 3, 'deep_fashion/train/00001.jpg,3,10', 'line 3: 3 fields where 2 belong: file_path, attribute_label'),
+    ('train_category.csv', 3, 'deep_fashion/train/00002.jpg', 'line 3: 1 field where 2 belong'),
+    ('train_attribute.csv', 3, 'deep_fashion/train/00001.jpg,3;10', "line 3: attribute_label is '3;10'; it must be whole numbers between blanks"),
+    ('train_attribute.csv', 2, None, 'deep_fashion/train/00002.jpg is missing, which'),
+    ('train_attribute.csv', 2, 'deep_fashion/train/00003.jpg,1', 'line 2: deep_fashion/train/00003.jpg is not in'),
+])
+def test_two_csv_errors(pairs, name, line, text, said):
+    pairs.change(name, line, text)
+    fails('two-csv', pairs, name, said)
+
+
+def test_two_csv_half_missing(pairs):
+    pairs.remove('train_attribute.csv')
+    fails('two-csv', pairs, 'train_category.csv: no attribute_label for the part train')
+    fails('two-csv', pairs, 'categories and attributes are both needed', categories='train_category.csv')
+
+
+def test_folders(drawn):
+    drawn.picture('dress/1.jpg', 'dress/2.PNG', 'shirt/1.jpg')
+    drawn.text('dress/notes.txt', 'not a picture')
+    labels = read_format('folders', drawn.root)
+    assert labels.frame.values.tolist() == [['dress/1.jpg', 'dress'], ['dress/2.PNG', 'dress'], ['shirt/1.jpg', 'shirt']]
+    drawn.picture('shirt/polo/2.jpg')
+    fails('folders', drawn, 'dress/1.jpg has one folder above it and shirt/polo/2.jpg has two')
+
+
+def test_folders_main_and_sub_with_split(drawn):
+    drawn.picture('train/top/polo/1.jpg', 'train/bottom/jeans/1.jpg', 'val/top/polo/2.jpg', 'test/top/polo/3.jpg')
+    labels = read_format('folders', drawn.root)
+    assert labels.one_of == ('main', 'sub') and sorted(labels.frame.split) == ['test', 'train', 'train', 'valid']
+    drawn.picture('train/bottom/polo/9.jpg')
+    with pytest.warns(CatalogueWarning, match='polo lies in more than one main category'): labels = read_format('folders', drawn.root)
+    assert 'bottom/polo' in labels.schema['sub'].vocab
+    drawn.picture('shoes/1.jpg')
+    fails('folders', drawn, 'there is shoes; either all folders are parts of a split or none')
+
+
+def test_folders_errors(drawn):
+    drawn.root.mkdir()
+    fails('folders', drawn, 'no picture')
+    drawn.picture('1.jpg')
+    fails('folders', drawn, '1.jpg: 0 folders above the picture')
+    drawn.remove('1.jpg')
+    drawn.picture('a/b/c/1.jpg')
+    fails('folders', drawn, '1.jpg: 3 folders above the picture; one (category) or two')
+
+
+def test_list_column(drawn):
+    drawn.picture('images/1.jpg', 'images/2.jpg')
+    drawn.text('train.csv', 'id,Image Name,Category', '7,1.jpg,"Top, Ankle boots"', '8,2.jpg,')
+    labels = read_format('list-column', drawn.root)
+    assert labels.frame.to_dict('list') == dict(id=['7', '8'], file=['1.jpg', '2.jpg'], Category=['Top Ankle_boots', ''])
+    assert labels.any_of == ('Category',) and labels.schema['Category'].vocab == ('Ankle_boots', 'Top')
+    fails('list-column', drawn, "unknown column 'Categories'; did you mean Category?", label_col='Categories')
+    drawn.change('train.csv', 3, '8,1.jpg,Top')
+    fails('list-column', drawn, 'train.csv: line 3: 1.jpg stands here for the second time')
+    drawn.change('train.csv', 3, '8,,Top')
+    fails('list-column', drawn, 'train.csv: line 3: Image Name is empty', file_col='Image Name')
+    drawn.change('train.csv', 3, '8,2.jpg')
+    fails('list-column', drawn, 'train.csv: line 3: 2 fields where 3 belong: id, Image Name, Category')
+    drawn.text('train.csv', 'id,Image Name,Category', '7,1,Top')
+    fails('list-column', drawn, 'train.csv: no column holds names of picture files')
+    drawn.text('test.csv', 'id')
+    fails('list-column', drawn, '2 CSV files in it')
+
+
+@pytest.fixture
+def products(drawn):
+    drawn.picture('images/15970.jpg', 'images/39386.jpg')
+    drawn.text('styles.csv', ','.join(PRODUCT_COLS), '15970,Men,Apparel,Topwear,Shirts,Navy Blue,Fall,2011,Casual,"Turtle, Check"',
+        '39386,Men,Apparel,Bottomwear,Flip Flops,NA,Summer,2012,NA,Peter England Men, Party, Blue', '12369,Men,Apparel,Topwear,Shirts,Blue,Fall,2011,Casual,No picture')
+    return drawn
+
+
+def test_products(products):
+    with pytest.warns(CatalogueWarning, match='left out 1 of 3 rows without a picture.*line 4: 12369.jpg'): labels = read_format('products', products.root)
+    assert labels.one_of == PRODUCT_TARGETS and labels.frame.file.tolist() == ['15970.jpg', '39386.jpg']
+    assert labels.frame.productDisplayName.tolist() == ['Turtle, Check', 'Peter England Men, Party, Blue']
+    assert labels.frame.baseColour.tolist() == ['Navy Blue', ''] and labels.schema['articleType'].vocab == ('Flip Flops', 'Shirts')
+
+
+@pytest.mark.parametrize('line,text,said', [
+    (1, 'id,gender', 'line 1: the header must be id,gender,masterCategory'), (3, '39386,Men,Apparel', 'line 3: 3 fields where 10 belong'),
+    (3, 'x,Men,Apparel,Bottomwear,Flip Flops,NA,Summer,2012,NA,Peter', "line 3: 'x': the id must be a whole number"),
+    (4, '15970,Men,Apparel,Topwear,Shirts,Blue,Fall,2011,Casual,Again', 'line 4: 15970 stands here for the second time')])
+def test_products_errors(products, line, text, said):
+    products.change('styles.csv', line, text)
+    fails('products', products, 'styles.csv', said)
+
+
+def test_products_without_pictures(products):
+    fails('products', products, 'none of the 3 pictures', images=products.root)
+    products.remove('styles.csv')
+    fails('products', products, 'styles.csv: no such file')
+
+
+def png(color):
+    file = io.BytesIO()
+    Image.new('RGB', (8, 8), color).save(file, 'PNG')
+    return file.getvalue()
+
+
+KINDS = pa.schema([('image', pa.struct([('bytes', pa.binary()), ('path', pa.string())])), ('label', pa.int64()), ('attributes', pa.list_(pa.int64())), ('brand', pa.string())])
+FEATURES = dict(image=dict(_type='Image'), label=dict(names=['dress', 'shirt', 'never seen'], _type='ClassLabel'),
+    attributes=dict(feature=dict(names=['belted', 'polka dots'], _type='ClassLabel'), _type='Sequence'), brand=dict(dtype='string', _type='Value'))
+
+
+def hub_table(colors, labels, features=FEATURES):
+    rows = dict(image=[o and dict(bytes=png(o), path=f'{o}.png') for o in colors], label=labels, attributes=[[0, 1], *[[]]*(len(colors)-1)], brand=list('abcdef'[:len(colors)]))
+    schema = KINDS.with_metadata({'huggingface': json.dumps(dict(info=dict(features=features)))}) if features else KINDS
+    return pa.table(rows, schema=schema)
+
+
+def save_to_disk(table, folder, stream=True):
+    folder.mkdir(parents=True)
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(str(folder/'data-00000-of-00001.arrow'), table.schema) as f: f.write_table(table)
+    (folder/'state.json').write_text(json.dumps(dict(_data_files=[dict(filename='data-00000-of-00001.arrow')], _split=None)))
+    (folder/'dataset_info.json').write_text(json.dumps(dict(features=FEATURES)))
+
+
+def check_hub(labels):
+    assert labels.one_of == ('label',) and labels.any_of == ('attributes',)
+    assert labels.schema['label'].vocab == ('dress', 'shirt', 'never seen') and labels.schema['attributes'].vocab == ('belted', 'polka_dots')
+    assert labels.schema.encode(labels.frame)['label'].tolist() == [0, 1, -1]
+    assert labels.frame.attributes.tolist() == ['belted polka_dots', '', '']
+    assert (labels.images/labels.frame.file[1]).read_bytes() == png('red') # the very bytes, not encoded anew
+    assert labels.frame.file[0] == labels.frame.file[2] and labels.frame.brand.tolist() == list('abc')
+
+
+@pytest.mark.parametrize('kind', ['stream', 'file', 'parquet'])
+def test_hf(drawn, tmp_path, kind):
+    table = hub_table(['navy', 'red', 'navy'], [0, 1, -1])
+    if kind=='parquet':
+        drawn.root.mkdir()
+        pq.write_table(table, drawn.root/'train-00000-of-00001.parquet')
+    else: save_to_disk(table, drawn.root, kind=='stream')
+    labels = read_format('hf', drawn.root, pictures=tmp_path/'pictures')
+    check_hub(labels)
+    assert 'split' not in labels.frame and len(list((tmp_path/'pictures').iterdir())) == 2
+
+
+def test_hf_parts_converted(drawn, tmp_path):
+    save_to_disk(hub_table(['navy', 'red'], [0, 1]), drawn.root/'train')
+    save_to_disk(hub_table(['lime'], [1]), drawn.root/'validation')
+    drawn.text('dataset_dict.json', '{"splits": ["train", "validation"]}')
+    convert('hf', drawn.root, tmp_path/'labels.csv')
+    catalogue = read_catalogue(tmp_path/'labels.csv', schema=schema_from_json((tmp_path/'labels.schema.json').read_text()))
+    assert catalogue.split_sizes() == {'train': 2, 'valid': 1} and catalogue.decode(8)[1].shape == (3, 8, 8, 3)
+    assert catalogue.files[0].startswith('labels_images/') and catalogue.files[0].endswith('.png')
+
+
+def test_hf_of_the_hub(drawn, tmp_path):
+    (drawn.root/'data').mkdir(parents=True)
+    for i, part in enumerate(['train', 'test']): pq.write_table(hub_table(['navy', 'red'], [0, i], None), drawn.root/f'data/{part}-00000-of-00001-6cff4c.parquet')
+    fails('hf', drawn, 'no column is a ClassLabel', 'It has label, attributes, brand', pictures=tmp_path)
+    labels = read_format('hf', drawn.root, one_of=['label', 'brand'], pictures=tmp_path)
+    assert labels.frame.split.tolist() == ['test', 'test', 'train', 'train'] and labels.schema['brand'].vocab == ('a', 'b')
+    fails('hf', drawn, "unknown column 'brandt'; did you mean brand?", one_of=['brandt'], pictures=tmp_path)
+
+
+def test_hf_errors(drawn, tmp_path):
+    drawn.root.mkdir()
+    fails('hf', drawn, 'no dataset_dict.json, state.json or .parquet file in it')
+    file = drawn.root/'train.parquet'
+    pq.write_table(hub_table(['navy', 'red'], [0, 3]), file)
+    fails('hf', drawn, 'train.parquet: row 2: label is 3; it must be a number from 0 to 2', pictures=tmp_path)
+    pq.write_table(hub_table(['navy', None], [0, 1]), file)
+    with pytest.warns(CatalogueWarning, match='1 rows have no picture'): assert read_format('hf', drawn.root, pictures=tmp_path).frame.file[1] == ''
+    file.write_text('no parquet')
+    fails('hf', drawn, 'train.parquet cannot be read', pictures=tmp_path)
+    drawn.text('state.json', '{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
+    fails('hf', drawn, 'data-00000-of-00001.arrow: no such file', pictures=tmp_path)
+
+
+def test_table(drawn, tmp_path):
+    drawn.picture('pictures/1.jpg', 'pictures/2.jpg')
+    drawn.text('shop.csv', 'name,kind,tags,split', '1.jpg,dress,"belted; polka dots",train', '2.jpg,shirt,?,valid')
+    table = drawn.root/'shop.csv'
+    options = dict(one_of=['kind'], any_of=['tags'], sep=';', file_col='name', images=drawn.root/'pictures')
+    convert('table', table, tmp_path/'out/labels.csv', **options)
+    assert sorted(o.name for o in (tmp_path/'out').iterdir()) == ['labels.csv', 'labels.schema.json']
+    catalogue = read_catalogue(tmp_path/'out/labels.csv', schema=schema_from_json((tmp_path/'out/labels.schema.json').read_text()))
+    assert catalogue.codes['tags'].tolist() == [[1, 1], [-1, -1]] and catalogue.files[0] == '../set/pictures/1.jpg'
+    with pytest.raises(UsageError, match='no column category or attributes'): read_format('table', table)
+    with pytest.raises(UsageError, match="unknown column 'file'"): read_format('table', table, one_of=['kind'])
+    with pytest.raises(UsageError, match='labels.csv exists already'): convert('table', table, tmp_path/'out/labels.csv', **options)
+    with pytest.raises(UsageError, match='ends in .csv'): convert('table', table, tmp_path/'labels.txt', **options)
+
+
+def test_catalogue_from_a_format(benchmark):
+    with warnings.catch_warnings(record=True): catalogue = catalogue_from('deepfashion', benchmark.root)
+    assert catalogue.split_sizes() == {'train': 2, 'valid': 1, 'test': 1} and catalogue.schema['attributes'].n_out == 4
+    assert catalogue.group[0] == catalogue.group[1] == 'Pleated_Blouse'
+    with warnings.catch_warnings(record=True): catalogue = catalogue_from('deepfashion', benchmark.root, one_of=['category'], all_as='test')
+    assert catalogue.schema.names == ['category']
+    with warnings.catch_warnings(record=True): assert len(catalogue_from('deepfashion', benchmark.root, images=None, one_of=None, on_bad='skip')) == 4
+    with pytest.raises(UsageError, match="unknown option 'images'.*of the format folders"): catalogue_from('folders', benchmark.root/'img', images='img')
+    benchmark.remove(FILES[2])
+    with pytest.raises(UsageError, match='no such file'): catalogue_from('deepfashion', benchmark.root)
+
+
+def test_names():
+    assert list(FORMATS) == 'table deepfashion deepfashion-six two-csv folders list-column products hf'.split()
+    with pytest.raises(UsageError, match="unknown format 'folder'; did you mean folders"): read_format('folder', '.')
+    with pytest.raises(UsageError, match='nowhere: no such file or folder'): read_format('folders', 'nowhere')
