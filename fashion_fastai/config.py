@@ -53,7 +53,7 @@ class PictureConfig(_Section):
     mean:tuple[float, float, float]|None = None # of the channels; what the body's weights were trained with, without it
     std:tuple[float, float, float]|None = None
 
-# %% ../nbs/03_config.ipynb #f9903e3a
+# %% ../nbs/03_config.ipynb #9189a351
 class ModelConfig(_Section):
     "Body and heads; see `create_network`"
     arch:str = 'tf_efficientnet_lite0'
@@ -61,6 +61,7 @@ class ModelConfig(_Section):
     args:dict[str, Any] = {} # for `timm.create_model`
     heads:dict[str, dict[str, Any]] = {} # for each target, or `'*'`, kind and settings of its head
     body_groups:PositiveInt = 3 # of the splitter, see `head_groups`
+    origin:str|None = None # where the weights came from; a run fills it in
 
 class LossConfig(_Section):
     "See `FashionLoss`"

@@ -6,13 +6,16 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.garments.html.md"""
 
 # %% auto #0
 __all__ = ['CATEGORIES', 'SLEEVES', 'LENGTHS', 'NECKS', 'PATTERNS', 'ATTRIBUTES', 'RULES', 'PATTERN_ODDS', 'CATMULL_ROM',
-           'MEASURES', 'random_attributes', 'Part', 'curve', 'mirrored', 'measure', 'neckline', 'arms', 'garment_parts']
+           'MEASURES', 'FRONTS', 'POCKETS', 'random_attributes', 'Part', 'curve', 'mirrored', 'measure', 'neckline',
+           'arms', 'garment_parts']
 
-# %% ../../nbs/12_data.garments.ipynb #ab6c9b93
+# %% ../../nbs/12_data.garments.ipynb #8f7c3d68
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
+
+from ..errors import unknown_name
 
 # %% ../../nbs/12_data.garments.ipynb #7daeeb66
 CATEGORIES = ['coat', 'dress', 'jacket', 'jumpsuit', 'shirt', 'shorts', 'skirt', 'sweater', 't_shirt', 'trousers']
@@ -36,7 +39,7 @@ RULES = { # odds in per cent: sleeves, lengths, necks, pockets
     'trousers': ([0, 0, 0],     [35, 0, 65],  [0, 0, 0, 0],    50)}
 PATTERN_ODDS = [16, 15, 14, 14]
 
-# %% ../../nbs/12_data.garments.ipynb #2e12af51
+# %% ../../nbs/12_data.garments.ipynb #700e171a
 def _pick(labels, odds, rng):
     "One of `labels` by `odds` in per cent as a list, empty for the rest to 100"
     at = int(np.searchsorted(np.cumsum(odds), rng.uniform(0, 100), side='right'))
@@ -46,7 +49,8 @@ def random_attributes(
     category:str, # one of `CATEGORIES`
     rng:np.random.Generator, # where chance comes from
 )->list[str]: # labels out of `ATTRIBUTES`, in the order of that vocabulary; may be empty
-    "Attributes that a garment of `category` may have in life"
+    "Attributes that a garment of `category` may have in life; raises `UsageError` if that is unknown"
+    if category not in RULES: raise unknown_name('category', category, CATEGORIES)
     sleeves, lengths, necks, pockets = RULES[category]
     return (_pick(SLEEVES, sleeves, rng) + _pick(LENGTHS, lengths, rng) + _pick(NECKS, necks, rng)
         + _pick(PATTERNS, PATTERN_ODDS, rng) + _pick(['pockets'], [pockets], rng))
@@ -99,13 +103,16 @@ MEASURES = { # shoulder, chest, waist, hem, length: {label: length}
     't_shirt':  (.48, .45, .44, .45, {'': 1.26, 'cropped': .80}),
     'trousers': (.34, .41, .34, .15, {'cropped': 1.38, 'full_length': 2.1})}
 
-# %% ../../nbs/12_data.garments.ipynb #7562abb6
+# %% ../../nbs/12_data.garments.ipynb #53e10c9c
 def measure(
     category:str, # one of `CATEGORIES`
     attributes:list[str], # labels out of `ATTRIBUTES`
     rng:np.random.Generator, # the garment's own chance
 )->SimpleNamespace: # measures in garment units, and what the tailor decides
-    "The measures of one garment"
+    "The measures of one garment; raises `UsageError` if a name is unknown"
+    if category not in CATEGORIES: raise unknown_name('category', category, CATEGORIES)
+    for label in attributes:
+        if label not in ATTRIBUTES: raise unknown_name('attribute', label, ATTRIBUTES)
     one = lambda labels: next((label for label in labels if label in attributes), '')
     *widths, lengths = MEASURES[category]
     shoulder, chest, waist, hem = np.array(widths)*rng.uniform(.93, 1.08, 4)
@@ -114,15 +121,20 @@ def measure(
         waist=waist, hem=hem, length=length, sleeve=one(SLEEVES), neck=one(NECKS), style=int(rng.integers(4)),
         drop=rng.uniform(.06, .13), neck_width=rng.uniform(.17, .22), depth=rng.uniform(.19, .28), flare=rng.uniform(.8, 1.25),
         belt=rng.random() < .3, trim='trim' if rng.random() < .5 else 'ribs', thread='seam' if rng.random() < .6 else 'stitch')
+    _adapt(cut, rng)
+    return cut
+
+def _adapt(cut, rng):
+    "Measures that follow from the neck, the category and the style"
+    category = cut.category
     if cut.neck == 'v_neck': cut.depth = rng.uniform(.46, .62)
     if cut.neck == 'collared': cut.depth = .62 if category == 'coat' else .5 if category == 'jacket' else .2
     if cut.neck == 'hooded': cut.depth = .24
     if category in ('dress', 'skirt'): cut.hem *= cut.flare*(.8 + .2*cut.length)
     if category == 'skirt' and cut.style == 0: cut.hem = cut.chest*rng.uniform(.85, 1.)
     cut.waist_y = .8 if category in ('dress', 'jumpsuit') else max(.55*cut.length, .68)
-    return cut
 
-# %% ../../nbs/12_data.garments.ipynb #1d62614f
+# %% ../../nbs/12_data.garments.ipynb #389c345c
 def neckline(
     cut:SimpleNamespace, # from `measure`
 )->np.ndarray: # (n, 2) from the right shoulder over the middle to the left
@@ -132,6 +144,7 @@ def neckline(
         return np.array([(wide, 0), (.5*wide, .48*deep), (0, deep), (-.5*wide, .48*deep), (-wide, 0)])
     return curve((wide, 0), (.75*wide, .66*deep), (0, deep), (-.75*wide, .66*deep), (-wide, 0))
 
+# %% ../../nbs/12_data.garments.ipynb #d2148758
 def _side(cut):
     "Right edge from the shoulder to the hem"
     shoulder, low = cut.shoulder, cut.length
@@ -147,7 +160,8 @@ def _side(cut):
 
 def _body(cut):
     side = _side(cut)
-    bottom = curve(side[-1], (.55*cut.hem, cut.length + .02), (0, cut.length + .03), (-.55*cut.hem, cut.length + .02), side[-1]*[-1, 1])
+    wide, low = cut.hem, cut.length
+    bottom = curve(side[-1], (.55*wide, low + .02), (0, low + .03), (-.55*wide, low + .02), side[-1]*[-1, 1])
     back = curve((cut.neck_width + .01, 0), (0, .07 if cut.neck != 'hooded' else .02), (-cut.neck_width - .01, 0))
     return [Part(np.vstack([back, neckline(cut)[::-1]]), 'inside'), Part(back, 'seam', 1.2),
         Part(np.vstack([neckline(cut)[::-1], side, bottom[1:-1], side[::-1]*[-1, 1]]))]
@@ -168,7 +182,7 @@ def arms(
         held.append(np.array([start, elbow, elbow + .58*np.array([np.sin(lower), np.cos(lower)])]))
     return held
 
-# %% ../../nbs/12_data.garments.ipynb #1b21fc34
+# %% ../../nbs/12_data.garments.ipynb #97c6195a
 def _sleeve(cut, arm, side):
     "Sleeve over one arm, with its cuff; `side` is 1 for right and -1 for left"
     start, elbow, wrist = arm
@@ -177,7 +191,8 @@ def _sleeve(cut, arm, side):
     if cut.sleeve == 'short_sleeve':
         end, wide = start + .7*(elbow - start), .18 + loose
         outer, inner = end + wide*across(start, end), end - wide*across(start, end)
-        outline, far, cuff = np.vstack([[(cut.shoulder - .2, .5*cut.drop)], curve((cut.shoulder, cut.drop), outer), curve(inner, (cut.chest - .02, .5))]), end, .06
+        far, cuff = end, .06
+        outline = np.vstack([[(cut.shoulder - .2, .5*cut.drop)], curve((cut.shoulder, cut.drop), outer), curve(inner, (cut.chest - .02, .5))])
     else:
         mid, end = (.13 + loose), (.085 + loose)
         far, cuff = wrist, .1
@@ -188,9 +203,9 @@ def _sleeve(cut, arm, side):
     back = cuff*back/np.linalg.norm(back)
     band = np.vstack([outer, inner, inner + back, outer + back])
     angle = -side*np.arctan2(*(elbow - start))
-    finish = [Part(band*[side, 1], cut.trim if cut.category in ('sweater', 'jacket') else 'fabric', 0, angle)] if cut.category in ('sweater', 'shirt', 'jacket') else []
-    return [Part(outline*[side, 1], 'fabric', 0, angle), *finish,
-        Part(np.vstack([inner + back, outer + back])*[side, 1], cut.thread, 1.1)]
+    finish = []
+    if cut.category in ('sweater', 'shirt', 'jacket'): finish = [Part(band*[side, 1], 'ribs' if cut.category == 'shirt' else cut.trim, 0, angle)]
+    return [Part(outline*[side, 1], 'fabric', 0, angle), *finish, Part(band[2:]*[side, 1], cut.thread, 1.1)]
 
 def _sleeves(cut, held):
     if cut.sleeve == 'sleeveless':
@@ -198,7 +213,7 @@ def _sleeves(cut, held):
         return [Part(edge*[side, 1], cut.trim if cut.category != 'shirt' else 'seam', 2) for side in (1, -1)]
     return [part for side, arm in zip((1, -1), held) for part in _sleeve(cut, arm, side)]
 
-# %% ../../nbs/12_data.garments.ipynb #49582fc1
+# %% ../../nbs/12_data.garments.ipynb #28b38e90
 def _hood(cut):
     "Behind the neck: the hood and its dark opening"
     w = cut.neck_width + .18
@@ -206,11 +221,13 @@ def _hood(cut):
     inner = curve((.62*w, .1), (.66*w, -.14), (.4*w, -.36), (0, -.42), (-.4*w, -.36), (-.66*w, -.14), (-.62*w, .1))
     return [Part(outer), Part(inner, 'dark'), Part(inner, 'seam', 1.2)]
 
+# %% ../../nbs/12_data.garments.ipynb #9be2f26b
 def _collar(cut):
     "Two leaves: small on shirts, broad lapels on coats and jackets"
     wide, deep = cut.neck_width, cut.depth
     if cut.category in ('coat', 'jacket'):
-        leaf = np.array([(wide - .04, -.05), (wide + .13, .1), (wide + .16, .26), (wide + .07, .25), (wide + .13, .36), (.02, deep + .06), (.4*wide, .5*deep)])
+        notch = [(wide + .16, .26), (wide + .07, .25), (wide + .13, .36)]
+        leaf = np.array([(wide - .04, -.05), (wide + .13, .1), *notch, (.02, deep + .06), (.4*wide, .5*deep)])
     else: leaf = np.array([(wide - .05, -.06), (wide + .09, .06), (wide + .06, .29), (.12, .31), (.01, deep - .01), (.5*wide, .09)])
     leaves = [leaf*[side, 1] for side in (1, -1)]
     fill = 'ribs' if cut.style < 3 else 'trim'
@@ -225,44 +242,55 @@ def _neck(cut):
     wide = 4. if cut.category == 'sweater' else 2.6 if cut.category in ('t_shirt', 'jacket') else 1.6
     return [Part(edge, 'edge', wide + 1.6), Part(edge, cut.trim, wide)]
 
-# %% ../../nbs/12_data.garments.ipynb #e26547b9
+# %% ../../nbs/12_data.garments.ipynb #75540464
 def _buttons(xs, top, low, step, radius=.03):
     return [Part(_disc(x, y, radius), 'button') for y in np.arange(top, low, step) for x in xs]
 
+def _shirt_front(cut, top, low):
+    edges = [Part(np.array([(x, top), (x, low)]), 'seam', 1) for x in (-.055, .055)]
+    return [Part(_box(-.055, top, .055, low + .02)), *edges, *_buttons([0], top + .08, low - .1, .17)]
+
+def _coat_front(cut, top, low):
+    xs = [-.13, .13] if cut.style < 2 else [.07]
+    edge = np.array([(xs[-1] + .08, top + .1), (xs[-1] + .1, low)])
+    belt = [Part(_box(-.52, 1.0, .52, 1.12), 'ribs'), Part(_box(-.06, .97, .06, 1.15), 'button')] if cut.belt else []
+    return [Part(edge, 'seam', 1.6), *_buttons(xs, top + .12, min(low - .3, 1.7), .26, .045), *belt]
+
+def _jacket_front(cut, top, low):
+    if cut.style == 0:
+        gap = np.array([(.02, top - .04), (.1, .6*low), (.15, low + .05), (-.15, low + .05), (-.1, .6*low), (-.02, top - .04)])
+        return [Part(gap, 'lining'), *(Part(gap[i], 'seam', 1.5) for i in ([0, 1, 2], [5, 4, 3]))]
+    line = np.array([(0, top), (0, low + .02)])
+    return [Part(line, 'seam', 4.5), Part(line, 'metal', 2), Part(_box(-.025, top + .05, .025, top + .16), 'metal')]
+
+# %% ../../nbs/12_data.garments.ipynb #1051fafa
+FRONTS = dict(shirt=_shirt_front, coat=_coat_front, jacket=_jacket_front)
+
 def _front(cut):
-    top, low = cut.depth if cut.neck != 'hooded' else .24, cut.length
-    if cut.category == 'shirt':
-        return [Part(_box(-.055, top, .055, low + .02), 'fabric'), *(Part(np.array([(x, top), (x, low)]), 'seam', 1) for x in (-.055, .055)),
-            *_buttons([0], top + .08, low - .1, .17)]
-    if cut.category == 'coat':
-        xs = [-.13, .13] if cut.style < 2 else [.07]
-        edge = np.array([(xs[-1] + .08, top + .1), (xs[-1] + .1, low)])
-        belt = [Part(_box(-.52, 1.0, .52, 1.12), 'ribs'), Part(_box(-.06, .97, .06, 1.15), 'button')] if cut.belt else []
-        return [Part(edge, 'seam', 1.6), *_buttons(xs, top + .12, min(low - .3, 1.7), .26, .045), *belt]
-    if cut.category == 'jacket':
-        if cut.style == 0:
-            gap = np.array([(.02, top - .04), (.1, .6*low), (.15, low + .05), (-.15, low + .05), (-.1, .6*low), (-.02, top - .04)])
-            return [Part(gap, 'lining'), *(Part(gap[i], 'seam', 1.5) for i in ([0, 1, 2], [5, 4, 3]))]
-        zip_ = np.array([(0, top), (0, low + .02)])
-        return [Part(zip_, 'seam', 4.5), Part(zip_, 'metal', 2), Part(_box(-.025, top + .05, .025, top + .16), 'metal')]
-    if cut.neck == 'collared' and cut.category != 'sweater':
-        low = .45 if cut.category == 't_shirt' else cut.waist_y
-        return [Part(np.array([(0, top), (0, low)]), 'seam', 1.4), *_buttons([0], top + .08, low, .12, .026)]
-    return []
+    "What closes the garment, if anything does"
+    top = cut.depth
+    if cut.category in FRONTS: return FRONTS[cut.category](cut, top, cut.length)
+    if cut.neck != 'collared': return []
+    low = .45 if cut.category == 't_shirt' else cut.waist_y
+    return [Part(np.array([(0, top), (0, low)]), 'seam', 1.4), *_buttons([0], top + .08, low, .12, .026)]
 
 def _hem(cut):
     "The lower edge: a ribbed band, or a line of stitches"
     low, wide = cut.length, cut.hem
     if cut.category == 'sweater' or (cut.category == 'jacket' and cut.neck != 'collared'):
-        return [Part(_box(-wide - .01, low - .14, wide + .01, low + .03), 'ribs'), Part(np.array([(-wide, low - .14), (wide, low - .14)]), 'seam', 1.2)]
+        line = np.array([(-wide, low - .14), (wide, low - .14)])
+        return [Part(_box(-wide - .01, low - .14, wide + .01, low + .03), 'ribs'), Part(line, 'seam', 1.2)]
     return [Part(curve((-.97*wide, low - .07), (0, low - .04), (.97*wide, low - .07)), cut.thread, .9)] if cut.category != 'shirt' else []
 
-# %% ../../nbs/12_data.garments.ipynb #912fcb46
+# %% ../../nbs/12_data.garments.ipynb #ceab3ecc
 def _patch(x, y, wide, high):
     "A pocket sewn on, cut on the bias, and the flap or hem over it"
     bag = np.array([(x - wide, y), (x + wide, y), (x + wide, y + .8*high), (x, y + high), (x - wide, y + .8*high), (x - wide, y)])
     over = _box(x - 1.1*wide, y - .02, x + 1.1*wide, y + .32*high)
     return [Part(bag, 'fabric', 0, .8), Part(bag, 'edge', 1.8), Part(over, 'trim'), Part(np.vstack([over, over[:1]]), 'edge', 1.1)]
+
+POCKETS = dict(coat=(.3, 1.2, .16, .4), dress=(.25, 1.0, .14, .34), jumpsuit=(.21, 1.0, .13, .34), skirt=(.2, .18, .12, .3),
+    shorts=(.21, .15, .13, .3), trousers=(.2, .16, .13, .36)) # middle, top, half width, height
 
 def _pockets(cut):
     category, low = cut.category, cut.length
@@ -273,17 +301,17 @@ def _pockets(cut):
         y = low - .16
         pouch = np.array([(-.17, y - .36), (.17, y - .36), (.29, y - .12), (.29, y), (-.29, y), (-.29, y - .12), (-.17, y - .36)])
         return [Part(pouch, 'fabric'), Part(pouch, 'edge', 1.7)]
-    place = {'coat': (.3, 1.2, .16, .4), 'jacket': (.29, .6*low, .15, .33), 'dress': (.25, 1.0, .14, .34), 'jumpsuit': (.21, 1.0, .13, .34),
-        'skirt': (.2, .18, .12, .3), 'shorts': (.21, .15, .13, .3), 'trousers': (.2, .16, .13, .36)}[category]
-    x, y, wide, high = place
-    if 'cropped' in cut.attributes and category == 'jacket': y, high = .42, .26
-    return [part for side in (1, -1) for part in _patch(x*side, y, wide, high)]
+    short = (.29, .42, .15, .26) if 'cropped' in cut.attributes else (.29, .6*low, .15, .33)
+    x, *rest = POCKETS.get(category, short) # a jacket's hang from its length
+    return [part for side in (1, -1) for part in _patch(side*x, *rest)]
 
-# %% ../../nbs/12_data.garments.ipynb #e125b1de
-def _waistband(cut, y=0., wide=None):
-    wide = (wide or cut.waist) + .012
-    loops = [Part(np.array([(x*wide, y - .01), (x*wide, y + .11)]), 'seam', 1.6) for x in (-.6, 0, .6)] if cut.category in ('trousers', 'shorts') else []
-    return [Part(_box(-wide, y - .01, wide, y + .1), cut.trim if cut.category == 'skirt' else 'ribs'), Part(np.array([(-wide, y + .1), (wide, y + .1)]), 'seam', 1.2), *loops]
+# %% ../../nbs/12_data.garments.ipynb #1e5a4e39
+def _waistband(cut, y=0.):
+    wide = cut.waist + .012
+    loops = (-.6, 0, .6) if cut.category in ('trousers', 'shorts') else ()
+    return [Part(_box(-wide, y - .01, wide, y + .1), cut.trim if cut.category == 'skirt' else 'ribs'),
+        Part(np.array([(-wide, y + .1), (wide, y + .1)]), 'seam', 1.2),
+        *(Part(np.array([(x*wide, y - .01), (x*wide, y + .11)]), 'seam', 1.6) for x in loops)]
 
 def _pleats(cut, top, count):
     "Folds that fall from the waist and open towards the hem"
@@ -298,31 +326,31 @@ def _skirt(cut):
     parts = [Part(np.vstack([side, bottom, side[::-1]*[-1, 1]]))]
     if cut.style == 1: parts += _pleats(cut, .1, 7)
     if cut.style == 2: parts += [Part(np.array([(.3*cut.waist, .1), (.45*cut.hem, cut.length)]), 'seam', 1.6), *_buttons([.12], .2, .5, .14)]
-    if cut.style == 3: parts += [Part(curve((-x, y), (0, y + .04), (x, y)), 'seam', 1.5) for y, x in
-        ((s*cut.length, cut.waist + (cut.hem - cut.waist)*s**.8) for s in (.38, .7))]
+    if cut.style == 3: # tiers
+        for share in (.38, .7):
+            x, y = cut.waist + (cut.hem - cut.waist)*share**.8, cut.length*share
+            parts.append(Part(curve((-x, y), (0, y + .04), (x, y)), 'seam', 1.5))
     return parts + _waistband(cut)
 
+# %% ../../nbs/12_data.garments.ipynb #c559ebcf
 def _legs(cut, pose, top=0.):
-    "Two legs from the waist at `top`, and the fly"
-    crotch, apart = top + (min(.66*cut.length, .58) if cut.category == 'shorts' else .62), pose.uniform(.0, .12)
+    "Two legs from the waist at `top`, and the fly of what has one"
+    crotch = top + (min(.66*cut.length, .58) if cut.category == 'shorts' else .62)
     low, wide = cut.length, cut.hem*(cut.flare if cut.category != 'shorts' else 1)
-    knee = top + .5*(low - top) + .15
-    middle = max(.2 + .8*apart, wide + .035 + .5*apart)
-    for_leg = lambda: middle + pose.uniform(-.03, .03)
+    apart, knee, hip = pose.uniform(0, .12), .5*(top + low) + .15, max(cut.chest, cut.waist + .03)
     parts = []
     for side in (1, -1):
-        x = for_leg()
-        hip = (max(cut.chest, cut.waist + .03), top + .38)
-        outer = curve((cut.waist, top), hip, (.5*(hip[0] + x + wide), knee), (x + wide, low))
-        inner = curve((x - wide, low), (.5*(x - wide) + .01, max(knee, crotch + .1)), (.0, crotch))
-        parts.append(Part(np.vstack([outer, inner, [(0, top)]])*[side, 1], 'fabric', 0, -side*.06))
-        parts.append(Part(np.array([(x - wide, low - .06), (x + wide, low - .06)])*[side, 1], cut.thread, 1.))
-        if cut.style == 1: parts.append(Part(np.array([(.5*hip[0], top + .25), (x, low - .05)])*[side, 1], 'seam', 1.))
+        x = max(.2 + .8*apart, wide + .035 + .5*apart) + pose.uniform(-.03, .03)
+        outer = curve((cut.waist, top), (hip, top + .38), (.5*(hip + x + wide), knee), (x + wide, low))
+        inner = curve((x - wide, low), (.5*(x - wide) + .01, max(knee, crotch + .1)), (0, crotch))
+        parts.append(Part(np.vstack([outer, inner, [(0, top)]])*[side, 1], 'fabric', 0, -.06*side))
+        parts.append(Part(np.array([(x - wide, low - .06), (x + wide, low - .06)])*[side, 1], cut.thread, 1))
+        if cut.style == 1: parts.append(Part(np.array([(.5*hip, top + .25), (x, low - .05)])*[side, 1], 'seam', 1)) # pressed crease
     if cut.category == 'jumpsuit': return parts
-    fly = curve((.0, top + .1), (.07, top + .3), (0, top + .42))
+    fly = curve((0, top + .1), (.07, top + .3), (0, top + .42))
     return parts + [Part(fly, cut.thread, 1.2), Part(np.array([(0, top + .1), (0, crotch)]), 'seam', 1.2)]
 
-# %% ../../nbs/12_data.garments.ipynb #6502ea18
+# %% ../../nbs/12_data.garments.ipynb #37c02f82
 def garment_parts(
     cut:SimpleNamespace, # from `measure`
     pose:np.random.Generator, # chance of the picture: how arms and legs are held
@@ -338,6 +366,7 @@ def garment_parts(
         below, waist = _legs(cut, pose, cut.waist_y), _waistband(cut, cut.waist_y)
         trunk = SimpleNamespace(**{**vars(cut), 'length': cut.waist_y + .06, 'hem': cut.waist + .01})
     if cut.category == 'dress':
-        waist = _waistband(cut, cut.waist_y - .05) if cut.belt else [Part(np.array([(-cut.waist, cut.waist_y), (cut.waist, cut.waist_y)]), 'seam', 1.4)]
+        seam = Part(np.array([(-cut.waist, cut.waist_y), (cut.waist, cut.waist_y)]), 'seam', 1.4)
+        waist = _waistband(cut, cut.waist_y - .05) if cut.belt else [seam]
         if cut.style < 2: waist = _pleats(cut, cut.waist_y, 5) + waist
     return hood + below + _sleeves(trunk, held) + _body(trunk) + _hem(trunk) + waist + _front(cut) + pockets + _neck(trunk), held

@@ -21,7 +21,7 @@ from .garments import ATTRIBUTES, CATEGORIES, random_attributes
 from .studio import draw_garment
 from ..errors import UsageError, whole_folder
 
-# %% ../../nbs/13_data.sample.ipynb #79db0b32
+# %% ../../nbs/13_data.sample.ipynb #0c8763df
 CYCLE = 'aabccdVVeffgWhi' # one letter for each row: its product; capitals are for validation
 
 def sample_plan(
@@ -34,7 +34,8 @@ def sample_plan(
         for kind in np.random.default_rng([seed, block]).permutation(len(CATEGORIES)):
             cycle, slot = divmod(block + 4*int(kind), len(CYCLE))
             product = len(letters)*cycle + letters.index(CYCLE[slot]) + 1
-            rows.append((f'images/{len(rows) + 1:04d}.jpg', CATEGORIES[kind], 'valid' if CYCLE[slot].isupper() else 'train', f'{CATEGORIES[kind]}-{product:03d}'))
+            split = 'valid' if CYCLE[slot].isupper() else 'train'
+            rows.append((f'images/{len(rows) + 1:04d}.jpg', CATEGORIES[kind], split, f'{CATEGORIES[kind]}-{product:03d}'))
     return pd.DataFrame(rows[:n], columns=['file', 'category', 'split', 'product_id'])
 
 # %% ../../nbs/13_data.sample.ipynb #d3205f34
@@ -46,12 +47,12 @@ def _draw_row(folder, row, view, size, seed):
     draw_garment(row.category, attributes, rng, scene, size).save(folder/row.file, quality=90)
     return ' '.join(attributes)
 
-# %% ../../nbs/13_data.sample.ipynb #c4d672b2
+# %% ../../nbs/13_data.sample.ipynb #249dfa5a
 def draw_sample(
     out:str|Path, # folder to make; it must not exist
     n:int=1500, # pictures, at least 1
     size:int=128, # edge of a picture in pixels, at least 32
-    seed:int=42, # 0 or more; the same seed gives byte-identical files
+    seed:int=42, # 0 or more; the same seed gives byte-identical files (with the same versions of NumPy and Pillow)
 )->Path: # `labels.csv` in `out`, with the columns file, category, attributes, split, product_id
     "Draw the sample into `out`; raises `UsageError` if `out` exists or a number is out of range"
     for name, value, least in (('n', n, 1), ('size', size, 32), ('seed', seed, 0)):

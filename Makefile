@@ -1,0 +1,43 @@
+# The doors of the project. `make train` and `make test` work on a fresh clone with nothing but Python 3.10 or newer and make.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+SYNC := build/sync
+# one thread a notebook, two notebooks at once: threads of several processes on the same cores wait for each other
+NBTEST := OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2
+
+.PHONY: setup train test test-all sync docs bench clean
+
+setup: $(STAMP)
+
+$(STAMP): settings.ini setup.py pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+train: setup  ## train on the embedded sample and print the scores; ARGS="..." for more options
+	$(BIN)/fashion-fastai train $(ARGS)
+
+test: setup sync  ## what CI runs
+	$(NBTEST)
+	$(BIN)/python -m pytest -m 'not slow and not cuda'
+
+test-all: setup sync  ## slow notebooks and tests too
+	$(NBTEST) --flags slow
+	$(BIN)/python -m pytest -m 'not cuda'
+
+sync: setup  ## prove that notebooks and modules agree, without changing either
+	rm -rf $(SYNC) && mkdir -p $(SYNC)
+	cp -r nbs fashion_fastai pyproject.toml settings.ini $(SYNC)
+	cd $(SYNC) && ../../$(BIN)/nbdev-export
+	diff -r -x __pycache__ $(SYNC)/fashion_fastai fashion_fastai || { echo 'modules and notebooks differ: run nbdev-export, or nbdev-update after an edit in a module'; exit 1; }
+
+docs: setup  ## the site
+	@echo 'the site comes with a later release; the notebooks in nbs/ read from top to bottom'
+
+bench: setup  ## side-by-side measurements
+	@ls benchmarks/*.py >/dev/null 2>&1 && for file in benchmarks/*.py; do $(BIN)/python $$file; done || echo 'no benchmarks yet'
+
+clean:
+	rm -rf build _docs _proc

@@ -1,0 +1,124 @@
+"The embedded sample: what a user of its folder, its table and its cache relies on"
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fashion_fastai.data import sample
+from fashion_fastai.data.garments import ATTRIBUTES, CATEGORIES, LENGTHS, NECKS, PATTERNS, RULES, SLEEVES, random_attributes
+from fashion_fastai.data.sample import draw_sample, sample_catalogue_path, sample_plan
+from fashion_fastai.data.studio import draw_garment
+from fashion_fastai.errors import UsageError
+
+
+def files_of(labels): return {str(path.relative_to(labels.parent)): path.read_bytes() for path in labels.parent.rglob('*.*')}
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory): return draw_sample(tmp_path_factory.mktemp('drawn')/'small', n=60, size=48)
+
+
+def test_table_and_pictures(small):
+    table = pd.read_csv(small, keep_default_na=False)
+    assert list(table) == ['file', 'category', 'attributes', 'split', 'product_id']
+    assert table.category.value_counts().to_dict() == {category: 6 for category in CATEGORIES}
+    assert set(table.attributes.str.split().explode().dropna()) <= set(ATTRIBUTES)
+    pictures = [Image.open(small.parent/file) for file in table.file]
+    assert {(picture.size, picture.mode, picture.format) for picture in pictures} == {((48, 48), 'RGB', 'JPEG')}
+    assert min(np.asarray(picture).std() for picture in pictures) > 5
+    assert sorted(path.name for path in small.parent.parent.iterdir()) == ['small'] # nothing temporary is left
+
+
+def test_same_seed_same_bytes(small, tmp_path):
+    assert files_of(draw_sample(tmp_path/'again', n=60, size=48)) == files_of(small)
+    other = files_of(draw_sample(tmp_path/'other', n=10, size=48, seed=1))
+    assert other['images/0001.jpg'] != files_of(small)['images/0001.jpg']
+
+
+def test_more_pictures_change_none(small, tmp_path):
+    fewer = draw_sample(tmp_path/'fewer', n=15, size=48)
+    assert fewer.read_text().splitlines() == small.read_text().splitlines()[:16]
+    assert files_of(fewer)['images/0015.jpg'] == files_of(small)['images/0015.jpg']
+
+
+def test_plan_keeps_products_together_and_splits_each_category():
+    plan = sample_plan(1500)
+    assert plan.groupby('product_id').split.nunique().max() == 1
+    assert (plan.groupby('category').split.value_counts().unstack() == [120, 30]).all(axis=None)
+    assert plan.file.is_unique and plan.product_id.duplicated().any()
+    assert sample_plan(30).split.eq('valid').mean() == pytest.approx(.2, abs=.1)
+
+
+def test_attributes_follow_the_rules():
+    rng = np.random.default_rng(0)
+    drawn = {category: [random_attributes(category, rng) for _ in range(200)] for category in CATEGORIES}
+    assert {label for rows in drawn.values() for labels in rows for label in labels} == set(ATTRIBUTES)
+    for category in ('trousers', 'shorts', 'skirt'):
+        assert not {label for labels in drawn[category] for label in labels} & {'hooded', 'collared', 'v_neck', 'long_sleeve'}
+    assert [] in drawn['shorts']
+
+
+@pytest.mark.parametrize('category', CATEGORIES)
+def test_every_attribute_of_a_category_shows(category):
+    *groups, _ = RULES[category]
+    groups = [[label for label, share in zip(labels, shares) if share] for labels, shares in zip((SLEEVES, LENGTHS, NECKS), groups)]
+    usual = [labels[-1] for labels in groups if labels]
+    seen = lambda labels: np.asarray(draw_garment(category, labels, np.random.default_rng(5), np.random.default_rng(6), size=64), int)
+    other_value = [[label if one in labels else one for one in usual] for labels in groups for label in labels[:-1]]
+    pictures = [seen(labels) for labels in (usual, *other_value, *(usual + [label] for label in (*PATTERNS, 'pockets')))]
+    for at, picture in enumerate(pictures):
+        assert all(np.abs(picture - other).max() > 20 for other in pictures[:at]), at
+
+
+@pytest.mark.parametrize('wrong, message', [(dict(n=0), 'n is 0'), (dict(size=8), 'size is 8'), (dict(seed=-1), 'seed is -1')])
+def test_wrong_numbers_are_refused(tmp_path, wrong, message):
+    with pytest.raises(UsageError, match=message): draw_sample(tmp_path/'sample', **wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_existing_folder_is_refused_and_kept(small):
+    before = files_of(small)
+    with pytest.raises(UsageError, match='exists already'): draw_sample(small.parent, n=1)
+    assert files_of(small) == before
+
+
+def test_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
+    def cut_off(*args): raise KeyboardInterrupt
+    monkeypatch.setattr(sample, 'draw_garment', cut_off)
+    with pytest.raises(KeyboardInterrupt): draw_sample(tmp_path/'sample', n=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_names_are_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(UsageError, match='jumpsuit'): draw_garment('jumpsuits', [], rng)
+    with pytest.raises(UsageError, match='striped'): draw_garment('shirt', ['stripes'], rng)
+
+
+def test_cache_is_drawn_once_where_fashion_cache_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('FASHION_CACHE', str(tmp_path/'cache'))
+    monkeypatch.setattr(sample, 'draw_sample', partial(draw_sample, n=3, size=32))
+    labels = sample_catalogue_path()
+    assert labels == tmp_path/'cache'/f'sample-{sample.SAMPLE_VERSION}'/'labels.csv'
+    assert 'drawing 3 pictures' in capsys.readouterr().err
+    before = labels.stat().st_mtime_ns
+    assert sample_catalogue_path() == labels and labels.stat().st_mtime_ns == before
+    monkeypatch.setattr(sample, 'SAMPLE_VERSION', sample.SAMPLE_VERSION + 1)
+    assert sample_catalogue_path() != labels
+
+
+def test_slower_process_takes_the_sample_of_the_faster(tmp_path, monkeypatch):
+    monkeypatch.setenv('FASHION_CACHE', str(tmp_path))
+    real = sample._draw_row
+    def beaten(folder, row, view, size, seed): # another process finishes while this one draws
+        if not (tmp_path/'sample-1').exists():
+            monkeypatch.setattr(sample, '_draw_row', real)
+            draw_sample(tmp_path/'sample-1', n=2, size=32, seed=9)
+        return real(folder, row, view, size, seed)
+    monkeypatch.setattr(sample, 'SAMPLE_VERSION', 1)
+    monkeypatch.setattr(sample, 'draw_sample', partial(draw_sample, n=3, size=32))
+    monkeypatch.setattr(sample, '_draw_row', beaten)
+    assert len(pd.read_csv(sample_catalogue_path())) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ['sample-1']
