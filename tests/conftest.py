@@ -1,0 +1,36 @@
+"What several tests need: a small drawn catalogue, a run that was trained on it, and the real pictures where they are at hand"
+import json, os
+from pathlib import Path
+import pytest
+from fashion_fastai.cli import main
+from fashion_fastai.data.sample import draw_sample
+
+SMALL = ['--arch', 'resnet10t', '--weights', 'none', '--size', '32', '--epochs', '1', '--batch-size', '16']
+
+@pytest.fixture(scope='session')
+def sample(tmp_path_factory):
+    "The table of a small drawn catalogue"
+    return draw_sample(tmp_path_factory.mktemp('data')/'sample', n=120, size=48)
+
+@pytest.fixture(scope='session')
+def run(sample, tmp_path_factory):
+    "A run that was trained on it by the command line"
+    out = tmp_path_factory.mktemp('runs')/'first'
+    assert main(['train', '--data', str(sample), '--out', str(out), *SMALL])==0
+    return out
+
+@pytest.fixture(scope='session')
+def products():
+    "The table of the real pictures; tests that ask for it are skipped where it is absent"
+    table = Path(os.environ.get('FASHION_DATA', Path(__file__).parents[2]/'shared/data'))/'products/labels.csv'
+    if not table.is_file(): pytest.skip('the real pictures are not here')
+    return table
+
+@pytest.fixture
+def metrics_of_run():
+    "metrics.json of a run, times aside"
+    def read(run):
+        metrics = json.loads((Path(run)/'metrics.json').read_text())
+        metrics.pop('seconds')
+        return metrics
+    return read

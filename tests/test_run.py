@@ -1,0 +1,85 @@
+"From a table to answers, by the command line"
+import json
+from pathlib import Path
+import pandas as pd, pytest
+from fashion_fastai.cli import main
+from fashion_fastai.evaluation.predictions import read_predictions
+from fashion_fastai.run import open_run
+from conftest import SMALL
+
+def test_a_run_holds_what_it_promises(run, capsys):
+    found = {o.relative_to(run).as_posix() for o in run.rglob('*') if o.is_file()}
+    assert found=={'config.yaml', 'schema.json', 'model.safetensors', 'history.csv', 'predictions/valid.parquet', 'metrics.json'}
+    config = open_run(run).config
+    assert config.training.stages and config.picture.mean and config.versions['torch'] and config.model.origin=='none (random)'
+    history = pd.read_csv(run/'history.csv')
+    assert {'epoch', 'train/loss', 'valid/loss', 'train/category/accuracy', 'valid/attributes/macro_f1', 'lr', 'seconds'} <= set(history.columns)
+    metrics = json.loads((run/'metrics.json').read_text())
+    assert metrics['split']=='valid' and metrics['targets']['category']['known']==metrics['rows'] and 'overall_accuracy' in metrics
+
+def test_the_same_seed_gives_the_same_metrics(sample, run, tmp_path, metrics_of_run):
+    assert main(['train', '--data', str(sample), '--out', str(tmp_path/'again'), *SMALL])==0
+    assert metrics_of_run(tmp_path/'again')==metrics_of_run(run)
+
+def test_another_seed_gives_others(sample, run, tmp_path, metrics_of_run):
+    assert main(['train', '--data', str(sample), '--out', str(tmp_path/'other'), '--seed', '7', *SMALL])==0
+    assert metrics_of_run(tmp_path/'other')!=metrics_of_run(run)
+
+def test_predicting_a_folder_agrees_with_the_runs_own_predictions(sample, run, tmp_path):
+    assert main(['predict', str(run), str(sample.parent/'images'), '--out', str(tmp_path/'answers.csv')])==0
+    answers = pd.read_csv(tmp_path/'answers.csv', keep_default_na=False).set_index('file')
+    own = read_predictions(run/'predictions/valid.parquet').answers()
+    theirs = answers.loc[[Path(o).name for o in own.file]]
+    for target in ('category', 'attributes'): assert theirs[target].tolist()==own[target].tolist()
+
+def test_predicting_a_table_keeps_its_order_and_bad_rows(sample, run, tmp_path):
+    table = pd.read_csv(sample)[['file']].iloc[::-1].head(5)
+    table.loc[len(table)] = 'images/none.jpg'
+    table.to_csv(tmp_path/'table.csv', index=False)
+    out = tmp_path/'answers.jsonl'
+    assert main(['predict', str(run), str(tmp_path/'table.csv'), '--images', str(sample.parent), '--out', str(out)])==0
+    answers = pd.read_json(out, lines=True)
+    assert answers.file.tolist()==table.file.tolist()
+    assert answers.error.tolist()==['']*5+['no such file'] and answers.category.iloc[-1]==''
+
+def test_evaluate_reproduces_the_metrics(run, tmp_path, metrics_of_run):
+    assert main(['evaluate', str(run), '--out', str(tmp_path/'metrics.json')])==0
+    again = json.loads((tmp_path/'metrics.json').read_text())
+    assert again['targets']==metrics_of_run(run)['targets']
+
+def test_evaluate_another_table(sample, run, tmp_path):
+    pd.read_csv(sample).drop(columns='split').head(20).to_csv(tmp_path/'new.csv', index=False)
+    assert main(['evaluate', str(run), '--split', 'test', '--data', str(tmp_path/'new.csv'), '--images', str(sample.parent), '--out', str(tmp_path/'m.json')])==0
+    metrics = json.loads((tmp_path/'m.json').read_text())
+    assert (metrics['split'], metrics['rows'])==('test', 20)
+
+def test_missing_labels_are_masked(sample, tmp_path):
+    "Half of the categories and some attributes are unknown: they are neither learned nor scored"
+    table = pd.read_csv(sample, keep_default_na=False)
+    table.loc[table.index%2==0, 'category'] = ''
+    table.loc[table.index%3==0, 'attributes'] = '?'
+    table.to_csv(sample.parent/'partial.csv', index=False)
+    assert main(['train', '--data', str(sample.parent/'partial.csv'), '--out', str(tmp_path/'run'), *SMALL])==0
+    metrics = json.loads((tmp_path/'run/metrics.json').read_text())
+    valid = table[table.split=='valid']
+    assert metrics['targets']['category']['known']==(valid.category!='').sum()
+    assert metrics['targets']['attributes']['known']==(valid.attributes!='?').sum()
+
+def test_lr_find_draws_a_plot(sample, tmp_path):
+    code = main(['lr-find', '--data', str(sample), '--plot', str(tmp_path/'rates.png'), *SMALL])
+    assert code in (0, 2) and (tmp_path/'rates.png').stat().st_size>5000 # 2: no rate is suggested, which is said
+
+def test_a_rate_can_be_found_by_itself(sample, tmp_path):
+    code = main(['train', '--data', str(sample), '--out', str(tmp_path/'run'), '--lr', 'auto', *SMALL])
+    if code==0: assert isinstance(open_run(tmp_path/'run').config.training.lr, float)
+    else: assert code==2 and not (tmp_path/'run').exists()
+
+@pytest.mark.parametrize('arch', ['convnext_atto', 'vit_tiny_patch16_224', 'mobilenetv3_small_050'])
+def test_architectures_of_every_family(sample, tmp_path, arch):
+    table = pd.read_csv(sample, keep_default_na=False).groupby('split').head(24)
+    table.to_csv(sample.parent/f'{arch}.csv', index=False)
+    out = tmp_path/'run'
+    settings = ['--arch', arch, '--weights', 'none', '--size', '64', '--epochs', '1', '--batch-size', '8']
+    assert main(['train', '--data', str(sample.parent/f'{arch}.csv'), '--out', str(out), *settings])==0
+    assert main(['predict', str(out), str(sample.parent/table.file.iloc[0]), '--out', str(tmp_path/'answer.csv')])==0
+    assert len(pd.read_csv(tmp_path/'answer.csv'))==1
