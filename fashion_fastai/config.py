@@ -53,7 +53,7 @@ class PictureConfig(_Section):
     mean:tuple[float, float, float]|None = None # of the channels; what the body's weights were trained with, without it
     std:tuple[float, float, float]|None = None
 
-# %% ../nbs/03_config.ipynb #9189a351
+# %% ../nbs/03_config.ipynb #6a6147b3
 class ModelConfig(_Section):
     "Body and heads; see `create_network`"
     arch:str = 'tf_efficientnet_lite0'
@@ -65,10 +65,10 @@ class ModelConfig(_Section):
 
 class LossConfig(_Section):
     "See `FashionLoss`"
-    weights:dict[str, float] = {} # for each target; 1 where it has none
+    weights:dict[str, float] = {} # for each target; where it has none, that of its kind
     smoothing:float = Field(0.05, ge=0, lt=1) # label smoothing
 
-# %% ../nbs/03_config.ipynb #299fa0e3
+# %% ../nbs/03_config.ipynb #3e73afe9
 class Stage(_Section):
     "One cycle of training with the top of the body thawed"
     thawed:int = Field(ge=0) # groups of the body that learn, counted from the top; 0 is the heads alone
@@ -80,7 +80,7 @@ class TrainingConfig(_Section):
     "See `fit_progressive`"
     epochs:int = Field(5, ge=0)
     batch_size:PositiveInt = 64
-    lr:PositiveFloat|Literal['auto'] = 4e-3 # highest rate of the heads; `auto` takes what `lr_find` suggests
+    lr:PositiveFloat|Literal['auto'] = 1e-2 # highest rate of the heads; `auto` takes what `lr_find` suggests
     weight_decay:float = Field(0.05, ge=0)
     stages:list[Stage]|None = None
     seed:int = 42

@@ -125,11 +125,11 @@ def predict_pixels(
             parts.append((logits.softmax(1) if target.kind=='one_of' else logits.sigmoid()).float().cpu().numpy())
     return {o.name: np.concatenate(parts) for o,parts in zip(schema, found)}
 
-# %% ../../nbs/40_evaluation.predictions.ipynb #1fe65ff1
+# %% ../../nbs/40_evaluation.predictions.ipynb #e99f6849
 def predict_files(
     network:FashionNetwork, # in evaluation mode
     schema:Schema, # its targets
-    paths:Sequence[str|Path|bytes], # picture files, or their contents
+    paths:Sequence, # picture files, or anything else that `read_picture` takes
     picture:PictureConfig, # with `size`, `fit`, `mean` and `std`
     bs:int=64, # pictures in a batch
 )->tuple[dict[str, np.ndarray], dict[int,str]]: # for each target float32 `(n, n_labels)`, NaN where a picture is bad; the reason for each bad position

@@ -60,7 +60,7 @@ def _normalised(dls, body):
     if any(isinstance(o, Normalize) for o in dls.train.after_batch.fs): return
     for dl in dls: dl.after_batch.add(Normalize.from_stats(*body_stats(body), cuda=dls.device.type!='cpu'))
 
-# %% ../../nbs/34_training.learner.ipynb #8c9cb0ec
+# %% ../../nbs/34_training.learner.ipynb #5387f40b
 @delegates(Learner.__init__, but=['model', 'loss_func', 'splitter', 'train_bn'])
 def fashion_learner(
     data:Catalogue|DataLoaders, # what to learn from
@@ -69,7 +69,7 @@ def fashion_learner(
     bs:int=64, # pictures in a batch, when `data` is a catalogue
     weights:str='auto', # of the body, see `find_weights`
     heads:Mapping[str,dict]|None=None, # for each target the kind and settings of its head, see `create_network`
-    loss_weights:Mapping[str,float]|None=None, # a weight for each target; 1 where it has none
+    loss_weights:Mapping[str,float]|None=None, # a weight for each target, see `FashionLoss`
     smoothing:float=0., # label smoothing
     body_groups:int=3, # parameter groups of the body, see `head_groups`
     metrics:list|None=None, # names such as `category/accuracy`, or fastai metrics; the first headline score of each target without it

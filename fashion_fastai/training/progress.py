@@ -15,7 +15,7 @@ from ..console import clock, on_terminal
 # %% auto #0
 __all__ = ['PlainProgress']
 
-# %% ../../nbs/33_training.progress.ipynb #d71b1f18
+# %% ../../nbs/33_training.progress.ipynb #5ac9df78
 class PlainProgress(Callback):
     "Progress without carriage returns where nobody watches, with a bar on a terminal"
     order = ProgressCallback.order
@@ -23,9 +23,8 @@ class PlainProgress(Callback):
         seconds:float=30, # at most one line within an epoch in so many seconds
     ): self.seconds,self.bar,self.offset,self.total = seconds,None,0,None
 
-    def after_create(self): self.learn.logger = noop # fastai's own log line
-
     def before_fit(self):
+        self.learn.logger = noop # fastai's own log line
         self.silent = hasattr(self.learn, 'gather_preds')
         self.mock = hasattr(self.learn, 'lr_finder')
         self.started,self.batches = time.monotonic(),0

@@ -16,10 +16,10 @@ from .learner import FashionLearner
 # %% auto #0
 __all__ = ['plan_stages']
 
-# %% ../../nbs/35_training.schedule.ipynb #8b53d62f
+# %% ../../nbs/35_training.schedule.ipynb #b3132531
 def plan_stages(
     epochs:int, # in all
-    lr:float=4e-3, # highest learning rate of the heads
+    lr:float=1e-2, # highest learning rate of the heads
     body_groups:int=3, # groups of the body, see `head_groups`
     pretrained:bool=True, # whether the body has learned anything before
 )->list[Stage]: # their epochs add up to `epochs`
@@ -28,15 +28,15 @@ def plan_stages(
     if not pretrained: return [Stage(thawed=body_groups, epochs=epochs, lr=lr)]
     heads = [Stage(thawed=0, epochs=1, lr=lr)]
     if epochs==1: return heads
-    return heads + [Stage(thawed=body_groups, epochs=epochs-1, lr=lr/2, lr_body=lr/8)]
+    return heads + [Stage(thawed=body_groups, epochs=epochs-1, lr=0.4*lr, lr_body=0.1*lr)]
 
-# %% ../../nbs/35_training.schedule.ipynb #df181aa9
+# %% ../../nbs/35_training.schedule.ipynb #1360f772
 @patch
 @delegates(FashionLearner.fit_one_cycle, but=['n_epoch', 'lr_max', 'start_epoch'])
 def fit_progressive(
     self:FashionLearner,
     stages:int|Sequence[Stage], # the stages, or how many epochs to plan them for
-    lr:float=4e-3, # highest learning rate of the heads, when the stages are planned
+    lr:float=1e-2, # highest learning rate of the heads, when the stages are planned
     **kwargs,
 ):
     "Train in stages, thawing the body from the top down"
