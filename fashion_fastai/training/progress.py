@@ -15,7 +15,7 @@ from ..console import clock, on_terminal
 # %% auto #0
 __all__ = ['PlainProgress']
 
-# %% ../../nbs/33_training.progress.ipynb #5ac9df78
+# %% ../../nbs/33_training.progress.ipynb #ba376836
 class PlainProgress(Callback):
     "Progress without carriage returns where nobody watches, with a bar on a terminal"
     order = ProgressCallback.order
@@ -28,7 +28,7 @@ class PlainProgress(Callback):
         self.silent = hasattr(self.learn, 'gather_preds')
         self.mock = hasattr(self.learn, 'lr_finder')
         self.started,self.batches = time.monotonic(),0
-        self.all_batches = self.lr_finder.num_it if self.mock else self.n_epoch*(len(self.dls.train)+len(self.dls.valid))
+        self.batch_count = self.lr_finder.num_it if self.mock else self.n_epoch*(len(self.dls.train)+len(self.dls.valid))
         if not self.silent and on_terminal(): self._open_bar()
 
     def _open_bar(self):
@@ -36,7 +36,7 @@ class PlainProgress(Callback):
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         columns = TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:.0f}%'), TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn()
         self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self.bar.add_task('finding a rate' if self.mock else 'training', total=self.all_batches)
+        self.bar.add_task('finding a rate' if self.mock else 'training', total=self.batch_count)
         self.bar.start()
 
     def before_epoch(self): self.epoch_started = self.said = time.monotonic()
