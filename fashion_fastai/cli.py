@@ -15,7 +15,8 @@ from .errors import UsageError
 
 # %% auto #0
 __all__ = ['app', 'data_app', 'with_settings', 'train_command', 'lr_find_command', 'evaluate_command', 'predict_command',
-           'recipes_command', 'sample_command', 'describe_command', 'main', 'run_script']
+           'sweep_command', 'recipes_command', 'sample_command', 'convert_command', 'describe_command', 'main',
+           'run_script']
 
 # %% ../nbs/60_cli.ipynb #3086ed1d
 app = typer.Typer(name='fashion-fastai', help='Train, evaluate and serve one network that says what a garment is and what it is like.',
@@ -23,7 +24,7 @@ app = typer.Typer(name='fashion-fastai', help='Train, evaluate and serve one net
 data_app = typer.Typer(help='Know and prepare a table of pictures.', no_args_is_help=True)
 app.add_typer(data_app, name='data')
 
-# %% ../nbs/60_cli.ipynb #8bd992bd
+# %% ../nbs/60_cli.ipynb #0698c6e3
 def _settings(
     data:Annotated[Optional[str], typer.Option(help='CSV or Parquet table; the embedded sample without it.', rich_help_panel='Data')]=None,
     one_of:Annotated[Optional[list[str]], typer.Option(help='Column with exactly one label; repeat it or separate by commas.', rich_help_panel='Data')]=None,
@@ -33,6 +34,9 @@ def _settings(
     split_col:Annotated[Optional[str], typer.Option(help='Column that says train, valid or test.', rich_help_panel='Data')]=None,
     group_col:Annotated[Optional[str], typer.Option(help='Rows of equal value are not split apart.', rich_help_panel='Data')]=None,
     images:Annotated[Optional[str], typer.Option(help="Folder of the pictures; the table's own without it.", rich_help_panel='Data')]=None,
+    format:Annotated[Optional[str], typer.Option(help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products or hf.', rich_help_panel='Data')]=None,
+    taxonomy:Annotated[Optional[str], typer.Option(help='Columns of main and sub category, separated by a comma; auto or none.', rich_help_panel='Data')]=None,
+    crop:Annotated[Optional[str], typer.Option(help='box: cut pictures to the columns x1, y1, x2, y2.', rich_help_panel='Data')]=None,
     schema:Annotated[Optional[str], typer.Option(help='A schema.json whose vocabularies the labels must keep to.', rich_help_panel='Data')]=None,
     on_bad:Annotated[Optional[str], typer.Option(help='stop or skip: what to do with rows whose picture cannot be read.', rich_help_panel='Data')]=None,
     recipe:Annotated[str, typer.Option(help='A recipe by name, or your own as a YAML file.', rich_help_panel='Model')]='two-head',
@@ -46,22 +50,28 @@ def _settings(
     set_:Annotated[Optional[list[str]], typer.Option('--set', help='Any other setting, as key=value; repeat it.', rich_help_panel='Training')]=None,
 ): pass
 
-# %% ../nbs/60_cli.ipynb #1907f6cc
-_PATHS = dict(data='data.path', schema='data.schema_file', arch='model.arch', weights='model.weights', size='picture.size', epochs='training.epochs',
+# %% ../nbs/60_cli.ipynb #1c2c401b
+_PATHS = dict(data='data.path', crop='picture.crop', schema='data.schema_file', arch='model.arch', weights='model.weights', size='picture.size', epochs='training.epochs',
     batch_size='training.batch_size', lr='training.lr', seed='training.seed')
 
-def _config(given:dict):
-    "The settings that the options give"
-    from fashion_fastai.config import make_config, setting
-    recipe,others = given.pop('recipe'),given.pop('set_') or []
+def _nested(given:dict)->list[dict]:
+    "The settings that the options give, nested as in `TrainConfig`"
+    from fashion_fastai.config import setting
+    others = given.pop('set_') or []
     for name in ('one_of', 'any_of'):
         if given[name]: given[name] = [o.strip() for part in given[name] for o in part.split(',') if o.strip()]
+    if ',' in (given['taxonomy'] or ''): given['taxonomy'] = [o.strip() for o in given['taxonomy'].split(',')]
     nested = []
     for name,value in given.items():
         if value is None or value==[]: continue
         section,key = _PATHS.get(name, f'data.{name}').split('.')
         nested.append({section: {key: value}})
-    return make_config(recipe, *nested, *map(setting, others))
+    return [*nested, *map(setting, others)]
+
+def _config(given:dict):
+    "The `TrainConfig` that the options give"
+    from fashion_fastai.config import make_config
+    return make_config(given.pop('recipe'), *_nested(given))
 
 def with_settings(command):
     "Give `command` the options of `_settings` in place of its `**settings`"
@@ -72,7 +82,7 @@ def with_settings(command):
     command.__annotations__ = {o.name: hints[o.name] for o in both}
     return command
 
-# %% ../nbs/60_cli.ipynb #184d2594
+# %% ../nbs/60_cli.ipynb #65481ff7
 def _print_frame(frame, title=''):
     "A data frame as a table"
     from rich.console import Console
@@ -87,6 +97,9 @@ def _print_frame(frame, title=''):
 def _print_scores(metrics):
     from fashion_fastai.training.metrics import score_table
     _print_frame(score_table(metrics), f'{metrics["rows"]:,} pictures of the {metrics["split"]} part')
+    if 'overall_accuracy' in metrics and len([o for o in metrics['targets'].values() if o['kind']=='one_of'])>1:
+        print(f'overall accuracy {metrics["overall_accuracy"]:.4f}, overall mean class accuracy {metrics["overall_mean_class_accuracy"]:.4f}')
+    if tree:=metrics.get('taxonomy'): print(f'{tree["main"]} and {tree["sub"]} contradict each other in {tree["contradictions"]:.1%} of the answers')
 
 def _say(line): print(line, file=sys.stderr, flush=True)
 
@@ -127,46 +140,75 @@ def lr_find_command(
     for rule,rate in found.suggestions.items(): print(f'{rule}: {rate:.2e}')
     found.lr # an error where nothing is suggested
 
-# %% ../nbs/60_cli.ipynb #bf8d7b82
+# %% ../nbs/60_cli.ipynb #816e3de8
 @app.command('evaluate')
 def evaluate_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run.')],
     split:Annotated[str, typer.Option(help='valid or test.')]='valid',
     data:Annotated[Optional[Path], typer.Option(help="Another table than the run's own.")]=None,
     images:Annotated[Optional[Path], typer.Option(help="Folder of its pictures; the table's own without it.")]=None,
+    consistent:Annotated[bool, typer.Option(help='Score the answers that fit the taxonomy best.')]=False,
     out:Annotated[Optional[Path], typer.Option(help='Write all scores to this JSON file.')]=None,
 ):
     "Score a run on a part of its table, or on another table."
     if split not in ('train', 'valid', 'test'): raise UsageError(f'--split {split}: it must be valid, test or train')
-    from fashion_fastai.experiment import evaluate
+    from fashion_fastai.evaluation.taxonomy import consistent as mended
+    from fashion_fastai.experiment import evaluate, scores
     from fashion_fastai.run import open_run, write_json
-    metrics = evaluate(open_run(run), split, data, images).metrics(split)
+    predictions = evaluate(open_run(run), split, data, images)
+    metrics = scores(mended(predictions) if consistent else predictions, split)
     if out: write_json(out, metrics)
     _print_scores(metrics)
 
-# %% ../nbs/60_cli.ipynb #0617f627
+# %% ../nbs/60_cli.ipynb #ae14c5a3
 @app.command('predict')
 def predict_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run.')],
     pictures:Annotated[list[Path], typer.Argument(help='Pictures, a folder, or a CSV or Parquet table with a column of files.')],
     out:Annotated[Path, typer.Option(help='Where to write the answers.')],
-    format:Annotated[Optional[str], typer.Option(help='csv, parquet or jsonl; what the name ends in without it.')]=None,
+    format:Annotated[Optional[str], typer.Option(help='csv, parquet, jsonl, category-csv, attribute-csv or six-txt; what the name ends in without it.')]=None,
     file_col:Annotated[str, typer.Option(help='Column of the files, in a table.')]='file',
     images:Annotated[Optional[Path], typer.Option(help="Folder of a table's pictures; the table's own without it.")]=None,
+    split:Annotated[Optional[str], typer.Option(help='Only this part of a table: train, valid or test.')]=None,
+    target:Annotated[Optional[str], typer.Option(help='Which target a category-csv or attribute-csv is about; the first of its kind without it.')]=None,
+    prefix:Annotated[str, typer.Option(help='What stands before the file names in a submission, for example deep_fashion/test/.')]='',
+    consistent:Annotated[bool, typer.Option(help='Answers that fit the taxonomy best.')]=False,
     batch_size:Annotated[int, typer.Option(help='Pictures in a batch.', min=1)]=64,
 ):
     "Write what a run says about pictures."
     from fashion_fastai.run import open_run
-    from fashion_fastai.serving.answers import answer_format, answer_table, find_pictures, write_answers
-    open_run(run)
-    format = answer_format(out, format)
-    found = [find_pictures(o, file_col, images) for o in pictures]
+    from fashion_fastai.serving.answers import ANSWER_FORMATS, answer_format, answer_table, find_pictures, write_answers
+    from fashion_fastai.serving.submissions import SUBMISSIONS, submission_targets, write_submission
+    schema = open_run(run).schema
+    if format in SUBMISSIONS: submission_targets(format, schema, target)
+    else: format = answer_format(out, format, [*ANSWER_FORMATS, *SUBMISSIONS])
+    found = [find_pictures(o, file_col, images, split) for o in pictures]
     paths,names = [[o for part in kind for o in part] for kind in zip(*found)]
+    from fashion_fastai.evaluation.taxonomy import consistent as mended
     from fashion_fastai.serving.predictor import Predictor
     predictions,bad = Predictor.load(run).table(paths, names, batch_size)
-    write_answers(answer_table(predictions, bad), out, format)
+    if consistent: predictions = mended(predictions)
+    if format in SUBMISSIONS: write_submission(format, predictions, out, target=target, prefix=prefix, bad=bad)
+    else: write_answers(answer_table(predictions, bad), out, format)
     if bad: _say(f'{len(bad)} of {len(paths)} pictures cannot be read; the column error says why')
     print(f'answers for {len(paths)-len(bad):,} pictures: {out}')
+
+# %% ../nbs/60_cli.ipynb #6f07d945
+@app.command('sweep')
+@with_settings
+def sweep_command(
+    file:Annotated[str, typer.Argument(help='ablation-structure, ablation-training, or a YAML file of your own.')],
+    out:Annotated[Optional[Path], typer.Option(help='Folder of the runs, the table and the plot; sweeps/NAME without it.')]=None,
+    **settings,
+):
+    "Train several named settings and compare them; finished ones are not trained again."
+    if settings.pop('recipe')!='two-head': raise UsageError('--recipe: a sweep says itself which recipes it compares')
+    nested = _nested(settings)
+    from fashion_fastai.sweep import read_sweep, run_sweep
+    sweep = read_sweep(file)
+    out = out or Path('sweeps')/Path(file).stem
+    _print_frame(run_sweep(sweep, out, *nested, say=_say), sweep.title)
+    print(f'table and plot: {out}/sweep.csv, sweep.md, sweep.png')
 
 # %% ../nbs/60_cli.ipynb #1c4b8565
 @app.command('recipes')
@@ -181,7 +223,7 @@ def recipes_command(
         _print_frame(pd.DataFrame({'title': [o.title for o in recipes.values()]}, index=pd.Index(recipes, name='recipe')))
     else: print(yaml.safe_dump(read_recipe(name).model_dump(), sort_keys=False, allow_unicode=True, width=120).strip())
 
-# %% ../nbs/60_cli.ipynb #8d7c9f86
+# %% ../nbs/60_cli.ipynb #70ebc048
 @data_app.command('sample')
 def sample_command(
     out:Annotated[Optional[Path], typer.Option(help="Folder to draw it into; the user's cache without it.")]=None,
@@ -192,6 +234,18 @@ def sample_command(
     "Draw the embedded sample, and print where its table is."
     from fashion_fastai.data.sample import draw_sample, sample_catalogue_path
     print(draw_sample(out, n, size, seed) if out else sample_catalogue_path())
+
+@data_app.command('convert')
+def convert_command(
+    source:Annotated[Path, typer.Argument(help='File or folder in that format.')],
+    format:Annotated[str, typer.Option(help='deepfashion, deepfashion-six, two-csv, folders, list-column, products, hf or table.')],
+    out:Annotated[Path, typer.Option(help='The table to write.')]=Path('labels.csv'),
+    images:Annotated[Optional[Path], typer.Option(help='Folder of the pictures, where the format does not say it.')]=None,
+):
+    "Turn a published format into a table that train reads."
+    from fashion_fastai.data.formats import convert
+    labels = convert(format, source, out, images=images)
+    print(f'{len(labels.frame):,} rows, targets {", ".join(labels.schema.names)}: {out}')
 
 @data_app.command('describe')
 @with_settings

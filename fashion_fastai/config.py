@@ -18,25 +18,28 @@ from .errors import UsageError, unknown_name, validated
 __all__ = ['DataConfig', 'AugmentConfig', 'PictureConfig', 'ModelConfig', 'LossConfig', 'Stage', 'TrainingConfig', 'TrainConfig',
            'Recipe', 'recipe_names', 'read_yaml', 'read_recipe', 'setting', 'make_config']
 
-# %% ../nbs/03_config.ipynb #b17f68d6
+# %% ../nbs/03_config.ipynb #f419028c
 class _Section(BaseModel, extra='forbid', validate_assignment=True): pass
 
 class DataConfig(_Section):
     "Which table, and what its columns mean; see `read_catalogue`"
     path:str|None = None # the table; the embedded sample without it
+    format:str = 'table' # one of the formats of `data.formats`
     images:str|None = None # the folder that file names start from; the table's own without it
     one_of:list[str]|None = None
     any_of:list[str]|None = None
-    sep:str = ' '
+    sep:str|None = None # between the labels of an `any_of` cell; a blank, or what the format says, without it
     empty:Literal['none', 'unknown'] = 'none' # what an empty `any_of` cell means
-    file_col:str = 'file'
+    file_col:str|None = None # `file` without it
     split_col:str|None = None
     group_col:str|None = None
     schema_file:str|None = None # a `schema.json` whose vocabularies the labels must keep to
+    taxonomy:list[str]|Literal['auto', 'none'] = 'none' # columns of the main and the sub target; `auto` takes the first two `one_of` targets
+    label_noise:float = Field(0, ge=0, lt=1) # share of the training labels that is flipped on purpose
     on_bad:Literal['stop', 'skip'] = 'stop'
     valid_share:float = Field(0.2, gt=0, lt=1) # when the table has no split
 
-# %% ../nbs/03_config.ipynb #e96d663f
+# %% ../nbs/03_config.ipynb #96d02d16
 class AugmentConfig(_Section):
     "Random changes of the training pictures, made for whole batches; all zero is none"
     flip:bool = True # left and right
@@ -44,31 +47,40 @@ class AugmentConfig(_Section):
     zoom:float = Field(0.1, ge=0, lt=1) # share by which the picture grows or shrinks, at most
     shift:float = Field(0.05, ge=0, lt=1) # share of the side, at most
     lighting:float = Field(0.1, ge=0, lt=1) # change of brightness and contrast, at most
+    saturation:float = Field(0, ge=0, lt=1) # change of saturation, at most
+    hue:float = Field(0, ge=0, le=0.5) # turn of the colour circle, at most
+    random_crop:float = Field(0, ge=0, le=1) # least share of the area that a random resized crop keeps; 0 is no crop
 
 class PictureConfig(_Section):
     "What the network sees"
-    size:int = Field(128, ge=16, le=2048) # pixels a side
+    size:int = Field(128, ge=16, le=2048) # pixels a side that the network sees
+    load_size:int|None = Field(None, ge=16, le=2048) # pixels a side that pictures are read at; training crops from it, the rest takes its middle
+    crop:Literal['none', 'box'] = 'none' # cut pictures to the boxes of the table
     fit:Literal['pad', 'squash', 'crop'] = 'pad' # see `fit_picture`
     augment:AugmentConfig = AugmentConfig()
     mean:tuple[float, float, float]|None = None # of the channels; what the body's weights were trained with, without it
     std:tuple[float, float, float]|None = None
 
-# %% ../nbs/03_config.ipynb #6a6147b3
+# %% ../nbs/03_config.ipynb #f26d6d41
 class ModelConfig(_Section):
     "Body and heads; see `create_network`"
     arch:str = 'tf_efficientnet_lite0'
     weights:str = 'auto' # `auto`, `hub`, `package`, `none` or a file
     args:dict[str, Any] = {} # for `timm.create_model`
-    heads:dict[str, dict[str, Any]] = {} # for each target, or `'*'`, kind and settings of its head
+    heads:dict[str, dict[str, Any]] = {} # for targets by name or role, kind and settings of the head; see `Schema.roles`
+    neck:dict[str, Any] = {} # kind and settings of the layers that all heads share, see `create_neck`
+    derive:bool = False # the main target has no head: its answer follows from the sub target
     body_groups:PositiveInt = 3 # of the splitter, see `head_groups`
     origin:str|None = None # where the weights came from; a run fills it in
 
 class LossConfig(_Section):
     "See `FashionLoss`"
-    weights:dict[str, float] = {} # for each target; where it has none, that of its kind
+    weights:dict[str, float] = {} # for targets by name or role; where one has none, that of its kind
+    one_of:Literal['softmax', 'binary'] = 'softmax' # cross entropy, or binary cross entropy of every label
+    class_weights:Literal['none', 'balanced', 'inverse'] = 'none' # see `class_weights`
     smoothing:float = Field(0.05, ge=0, lt=1) # label smoothing
 
-# %% ../nbs/03_config.ipynb #3e73afe9
+# %% ../nbs/03_config.ipynb #acf6538d
 class Stage(_Section):
     "One cycle of training with the top of the body thawed"
     thawed:int = Field(ge=0) # groups of the body that learn, counted from the top; 0 is the heads alone
@@ -81,7 +93,16 @@ class TrainingConfig(_Section):
     epochs:int = Field(5, ge=0)
     batch_size:PositiveInt = 64
     lr:PositiveFloat|Literal['auto'] = 1e-2 # highest rate of the heads; `auto` takes what `lr_find` suggests
+    optimizer:Literal['adamw', 'adam', 'sgd'] = 'adamw'
+    momentum:float = Field(0.9, ge=0, lt=1) # of `sgd`
     weight_decay:float = Field(0.05, ge=0)
+    decay_norms:bool = False # weight decay on norms and biases too
+    schedule:Literal['one_cycle', 'cosine', 'exponential', 'plateau', 'constant'] = 'one_cycle' # of the rate within a stage
+    gamma:PositiveFloat = 0.9 # of `exponential`: the rate is multiplied by it after each epoch
+    patience:PositiveInt = 5 # of `plateau`: so many epochs without a lower validation loss
+    factor:PositiveFloat = 0.1 # of `plateau`: then the rate is multiplied by it
+    sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by the weights of their labels, with replacement
+    unfreeze:Literal['heads_first', 'gradual', 'none', 'heads_only'] = 'heads_first' # how stages are planned, see `plan_stages`
     stages:list[Stage]|None = None
     seed:int = 42
 
@@ -129,10 +150,11 @@ def read_recipe(
     validated(TrainConfig, recipe.settings, f'recipe {name}')
     return recipe
 
-# %% ../nbs/03_config.ipynb #4bf7ff81
+# %% ../nbs/03_config.ipynb #c083f718
 def _merged(base:dict, over:dict)->dict:
-    "`base` with the values of `over` in it, sections merged"
-    return base | {k: _merged(base[k], v) if isinstance(v, dict) and isinstance(base.get(k), dict) else v for k,v in over.items()}
+    "`base` with the values of `over` in it, sections merged; what names its `kind` stands for itself"
+    merges = lambda k,v: isinstance(v, dict) and isinstance(base.get(k), dict) and 'kind' not in v
+    return base | {k: _merged(base[k], v) if merges(k, v) else v for k,v in over.items()}
 
 def setting(
     text:str, # `key=value`, the key a path such as `loss.smoothing`

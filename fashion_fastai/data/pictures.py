@@ -17,8 +17,8 @@ from PIL import Image, ImageOps
 from ..console import track
 
 # %% auto #0
-__all__ = ['MAX_MEGAPIXELS', 'FITS', 'BadPicture', 'to_rgb', 'read_picture', 'fit_picture', 'read_square', 'n_cores',
-           'stream_pictures', 'decode_pictures']
+__all__ = ['MAX_MEGAPIXELS', 'FITS', 'BadPicture', 'to_rgb', 'read_picture', 'fit_picture', 'cut_box', 'middle', 'read_square',
+           'n_cores', 'stream_pictures', 'decode_pictures']
 
 # %% ../../nbs/10_data.pictures.ipynb #c0392d38
 class BadPicture(Exception):
@@ -76,16 +76,37 @@ def fit_picture(
     if fit=='crop': return ImageOps.fit(image, shape, how)
     return ImageOps.pad(image, shape, how, color='white')
 
-# %% ../../nbs/10_data.pictures.ipynb #ce184738
+# %% ../../nbs/10_data.pictures.ipynb #b4ce980b
+def cut_box(
+    image:Image.Image, # any mode
+    box:Sequence[float], # left, top, right and bottom in pixels; NaN where it is not known
+)->Image.Image: # the part in the box; all of it where the box is not known or encloses nothing
+    "Cut `image` to a box"
+    if not np.isfinite(box).all(): return image
+    left,top = max(0, int(box[0])),max(0, int(box[1]))
+    right,bottom = min(image.width, int(np.ceil(box[2]))),min(image.height, int(np.ceil(box[3])))
+    return image.crop((left, top, right, bottom)) if right>left and bottom>top else image
+
+# %% ../../nbs/10_data.pictures.ipynb #42e41342
+def middle(
+    pixels:np.ndarray, # `(..., side, side, 3)`
+    size:int, # pixels a side
+)->np.ndarray: # `(..., size, size, 3)`
+    "The middle of square pictures"
+    edge = (pixels.shape[-2]-size)//2
+    return pixels[...,edge:edge+size,edge:edge+size,:] if edge>0 else pixels
+
 def read_square(
     source:str|Path|bytes|Image.Image|np.ndarray, # see `read_picture`
     size:int, # pixels a side
     fit:str='pad', # see `fit_picture`
+    box:Sequence[float]|None=None, # in pixels of the upright picture, see `cut_box`
 )->Image.Image: # `size` by `size` pixels, mode RGB
     "The picture in `source` as the network will see it"
-    return fit_picture(read_picture(source, size), size, fit)
+    if box is None: return fit_picture(read_picture(source, size), size, fit)
+    return fit_picture(cut_box(read_picture(source), box), size, fit)
 
-# %% ../../nbs/10_data.pictures.ipynb #69760775
+# %% ../../nbs/10_data.pictures.ipynb #4c7e6e91
 def n_cores()->int:
     "The cores that this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
@@ -95,13 +116,16 @@ def stream_pictures(
     size:int, # pixels a side
     fit:str='pad', # see `fit_picture`
     bs:int=64, # pictures in a batch
+    load_size:int|None=None, # pixels a side that they are read at, before the middle is taken; `size` without it
+    boxes:np.ndarray|None=None, # `(n, 4)`, cut to these boxes, see `cut_box`
 )->Iterator[tuple[int, np.ndarray, dict[int,str]]]: # position of the first picture, uint8 `(b, size, size, 3)`, the reason for each bad position
     "Read `files` batch by batch in their order, on all cores, a few batches ahead; a bad picture is white"
     def read(start):
         part = files[start:start+bs]
         pixels,bad = np.full((len(part), size, size, 3), 255, dtype=np.uint8),{}
         for i,file in enumerate(part):
-            try: pixels[i] = np.asarray(read_square(file, size, fit))
+            box = None if boxes is None else boxes[start+i]
+            try: pixels[i] = middle(np.asarray(read_square(file, load_size or size, fit, box)), size)
             except BadPicture as e: bad[start+i] = str(e)
         return start,pixels,bad
     starts,waiting = iter(range(0, len(files), bs)),deque()
@@ -111,20 +135,20 @@ def stream_pictures(
             yield waiting.popleft().result()
             for start in islice(starts, 1): waiting.append(pool.submit(read, start))
 
-# %% ../../nbs/10_data.pictures.ipynb #67f8906a
+# %% ../../nbs/10_data.pictures.ipynb #52ce228f
 def decode_pictures(
     files:Sequence[str|Path], # picture files
     size:int, # pixels a side
     fit:str='pad', # see `fit_picture`
     keep:bool=True, # False only checks that every picture can be read
-    what:str='reading pictures', # names the work in the progress display
+    boxes:np.ndarray|None=None, # `(n, 4)`, cut to these boxes, see `cut_box`
 )->tuple[np.ndarray|None, dict[int,str]]: # uint8 `(n, size, size, 3)`, white where a picture is bad; the reason for each bad position
     "Read all of `files`"
     pixels,bad = np.empty((len(files), size, size, 3), dtype=np.uint8) if keep else None, {}
     def read():
-        for start,part,reasons in stream_pictures(files, size, fit, bs=32):
+        for start,part,reasons in stream_pictures(files, size, fit, bs=32, boxes=boxes):
             if keep: pixels[start:start+len(part)] = part
             bad.update(reasons)
             yield from part
-    for _ in track(read(), what, total=len(files)): pass
+    for _ in track(read(), 'reading pictures', total=len(files)): pass
     return pixels, bad

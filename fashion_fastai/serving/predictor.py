@@ -18,7 +18,7 @@ from ..schema import Answer
 # %% auto #0
 __all__ = ['Predictor']
 
-# %% ../../nbs/51_serving.predictor.ipynb #1ceb636e
+# %% ../../nbs/51_serving.predictor.ipynb #9977c2b7
 class Predictor:
     "Answers for pictures, from a run"
     def __init__(self,
@@ -38,7 +38,7 @@ class Predictor:
         picture, # a file, its content, a Pillow picture or an array
     )->dict[str, Answer]: # for each target label(s) and probabilities
         "What the network says about one picture; `BadPicture` where it cannot be read"
-        probs,bad = predict_files(self.network, self.schema, [picture], self.run.config.picture)
+        probs,bad = predict_files(self.network, self.schema, [picture], self.run.config)
         if bad: raise BadPicture(bad[0])
         return {o.name: o.answer(probs[o.name][0]) for o in self.schema}
 
@@ -48,5 +48,5 @@ class Predictor:
         bs:int=64, # pictures in a batch
     )->tuple[Predictions, dict[int,str]]: # NaN where a picture is bad; the reason for each bad position
         "What the network says about many pictures"
-        probs,bad = predict_files(self.network, self.schema, paths, self.run.config.picture, bs)
+        probs,bad = predict_files(self.network, self.schema, paths, self.run.config, bs)
         return Predictions(self.schema, [str(o) for o in (files or paths)], probs),bad

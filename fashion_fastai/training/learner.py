@@ -60,7 +60,7 @@ def _normalised(dls, body):
     if any(isinstance(o, Normalize) for o in dls.train.after_batch.fs): return
     for dl in dls: dl.after_batch.add(Normalize.from_stats(*body_stats(body), cuda=dls.device.type!='cpu'))
 
-# %% ../../nbs/34_training.learner.ipynb #5387f40b
+# %% ../../nbs/34_training.learner.ipynb #f1884a88
 @delegates(Learner.__init__, but=['model', 'loss_func', 'splitter', 'train_bn'])
 def fashion_learner(
     data:Catalogue|DataLoaders, # what to learn from
@@ -68,9 +68,10 @@ def fashion_learner(
     size:int=128, # pixels a side, when `data` is a catalogue
     bs:int=64, # pictures in a batch, when `data` is a catalogue
     weights:str='auto', # of the body, see `find_weights`
-    heads:Mapping[str,dict]|None=None, # for each target the kind and settings of its head, see `create_network`
-    loss_weights:Mapping[str,float]|None=None, # a weight for each target, see `FashionLoss`
-    smoothing:float=0., # label smoothing
+    heads:Mapping[str,dict]|None=None, # for targets by name or role, kind and settings of the head, see `create_network`
+    neck:Mapping|None=None, # kind and settings of the layers that all heads share, see `create_neck`
+    derive:bool=False, # the main target of a taxonomy follows from the sub target
+    loss:Mapping|None=None, # settings of `FashionLoss`, for example `dict(smoothing=0.1, weights=dict(season=0.5))`
     body_groups:int=3, # parameter groups of the body, see `head_groups`
     metrics:list|None=None, # names such as `category/accuracy`, or fastai metrics; the first headline score of each target without it
     names:Sequence[str]|None=None, # of the targets, when `data` are loaders that no catalogue made
@@ -82,13 +83,13 @@ def fashion_learner(
     keep_memory()
     dls = data.dataloaders(size, bs) if isinstance(data, Catalogue) else data
     schema,size = schema_of(dls, names),getattr(dls, 'size', None) or dls.one_batch()[0].shape[-1]
-    network = create_network(schema, arch, size, weights, heads, seed, **(args or {}))
+    network = create_network(schema, arch, size, weights, heads, neck, derive, seed, **(args or {}))
     _normalised(dls, network.body)
     history = History()
     named = [o for o in metrics or [] if isinstance(o, str)]
     shown = score_metrics(schema, named, history) if named or metrics is None else []
     kwargs.setdefault('model_dir', tempfile.gettempdir()) # where `lr_find` keeps the weights while it plays with them
-    learn = FashionLearner(dls, network, FashionLoss(schema, loss_weights, smoothing), train_bn=False,
+    learn = FashionLearner(dls, network, FashionLoss(schema, **(loss or {})), train_bn=False,
         splitter=partial(head_groups, n_body=body_groups), metrics=shown+[o for o in metrics or [] if not isinstance(o, str)], **kwargs)
     learn.add_cbs([history, BnFreeze(), ChannelsLast()])
     if not IN_NOTEBOOK: learn.remove_cb(ProgressCallback).add_cb(PlainProgress())

@@ -1,0 +1,140 @@
+"Every recipe trains, on a catalogue of its kind drawn in its format, by the command line"
+import json, shutil
+import numpy as np, pandas as pd, pytest
+from PIL import Image
+from fashion_fastai.cli import main
+from fashion_fastai.config import make_config, read_recipe, recipe_names
+from fashion_fastai.data.formats import catalogue_from
+from fashion_fastai.data.catalogue import read_catalogue
+from fashion_fastai.experiment import train
+from fashion_fastai.models.network import count_parameters, create_network
+from fashion_fastai.run import open_run
+from fashion_fastai.schema import Schema, Taxonomy, one_of
+from fashion_fastai.serving.submissions import read_submission
+from fashion_fastai.sweep import read_sweep, sweep_configs, sweep_names
+
+GROUPS = dict(texture=7, sleeve=3, length=3, neckline=4, fabric=6, fit=3)
+TINY = ['--weights', 'none', '--size', '32', '--set', 'picture.load_size=36', '--epochs', '1', '--batch-size', '8']
+
+def draw(path, rng, size=40):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 255, (size, size, 3), dtype=np.uint8)).save(path)
+
+@pytest.fixture(scope='module')
+def six(tmp_path_factory):
+    "A drawn set in the format of systems A and E"
+    root,rng = tmp_path_factory.mktemp('six'),np.random.default_rng(0)
+    names = [f'{group}{i}  {number}' for number,(group,n) in enumerate(GROUPS.items(), 1) for i in range(n)]
+    (root/'split').mkdir()
+    (root/'split/list_attr_cloth.txt').write_text('26\nattribute_name  attribute_type\n'+'\n'.join(names)+'\n')
+    for part,n in (('train', 24), ('val', 10), ('test', 6)):
+        files = [f'img/{part}{i:05}.jpg' for i in range(n)]
+        for o in files: draw(root/o, rng)
+        (root/f'split/{part}.txt').write_text('\n'.join(files)+'\n')
+        rows = [' '.join(str(rng.integers(0, n)) for n in GROUPS.values()) for _ in files]
+        if part!='test': (root/f'split/{part}_attr.txt').write_text('\n'.join(rows)+'\n')
+    return root
+
+@pytest.fixture(scope='module')
+def tree(tmp_path_factory):
+    "Folders main/sub/picture, as system C has them"
+    root,rng = tmp_path_factory.mktemp('tree')/'set',np.random.default_rng(1)
+    for main_,subs in dict(bottom=['skirt','trousers'], top=['shirt','sweater']).items():
+        for sub in subs:
+            for i in range(10): draw(root/main_/sub/f'{i}.jpg', rng)
+    return root
+
+@pytest.fixture(scope='module')
+def finder(tmp_path_factory):
+    "A table with a comma-separated column, as system D has it"
+    root,rng = tmp_path_factory.mktemp('finder'),np.random.default_rng(2)
+    labels = ['Dress', 'Shirt', 'Shoe', 'Bag']
+    rows = [dict(Image=f'{i}.jpg', Category=','.join(rng.choice(labels, rng.integers(1, 3), replace=False))) for i in range(40)]
+    for o in rows: draw(root/'images'/o['Image'], rng)
+    pd.DataFrame(rows).to_csv(root/'labels.csv', index=False)
+    return root/'labels.csv'
+
+def trained(out, data, format, recipe, *more):
+    "Train `recipe` for one short epoch; its run"
+    assert main(['train', '--data', str(data), '--format', format, '--recipe', recipe, '--out', str(out), *TINY, *more])==0
+    return open_run(out)
+
+SMALLER = {'resnet50': ['--arch', 'resnet10t'], 'resnet101': ['--arch', 'resnet10t'], 'vit_base_patch16_224': ['--arch', 'vit_tiny_patch16_224']}
+def smaller(recipe): return SMALLER.get(read_recipe(recipe).settings['model']['arch'], [])
+
+@pytest.mark.parametrize('recipe', ['multihead-resnet50', 'multilabel-resnet50', 'fashionnet-resnet50'])
+def test_six_questions(six, tmp_path, recipe):
+    run = trained(tmp_path/'run', six, 'deepfashion-six', recipe, *smaller(recipe))
+    metrics = json.loads(run.metrics.read_text())
+    assert list(metrics['targets'])==list(GROUPS) and 0<=metrics['overall_accuracy']<=1 and 'overall_mean_class_accuracy' in metrics
+    assert {f'{o}/{s}' for o in ('train/fit', 'valid/fit') for s in ('loss', 'accuracy', 'mean_class_accuracy', 'macro_f1')} <= set(pd.read_csv(run.history).columns)
+    test = six/'split/test.csv'
+    pd.DataFrame(dict(file=(six/'split/test.txt').read_text().split())).to_csv(test, index=False)
+    assert main(['predict', str(run.path), str(test), '--images', str(six), '--format', 'six-txt', '--out', str(tmp_path/'prediction.txt')])==0
+    assert len(read_submission('six-txt', tmp_path/'prediction.txt'))==6
+
+def test_flipped_labels_are_followed(six, tmp_path):
+    run = trained(tmp_path/'run', six, 'deepfashion-six', 'fashionnet-resnet50', *SMALLER['resnet50'], '--set', 'data.label_noise=0.1')
+    assert {'train/clean_loss', 'train/flipped_loss'} <= set(pd.read_csv(run.history).columns)
+
+@pytest.mark.parametrize('recipe', ['hierarchy-resnet34', 'direct-vgg16'])
+def test_main_and_sub(tree, tmp_path, recipe):
+    run = trained(tmp_path/'run', tree, 'folders', recipe, '--arch', 'resnet10t')
+    metrics = json.loads(run.metrics.read_text())
+    assert run.schema.taxonomy.belongs['skirt']=='bottom'
+    assert (run.path/'figures/confusion-sub.png').is_file()
+    if recipe=='direct-vgg16': assert metrics['targets']['main']['accuracy']>=metrics['targets']['sub']['accuracy']
+    out = tmp_path/'answers.csv'
+    assert main(['predict', str(run.path), str(tree), '--consistent', '--out', str(out)])==0
+    answers = pd.read_csv(out)
+    assert (answers['sub'].map(run.schema.taxonomy.belongs)==answers['main']).all()
+
+@pytest.mark.parametrize('recipe', ['multilabel-cnn', 'multilabel-resnet101', 'multilabel-vit-b16'])
+def test_any_number_of_labels(finder, tmp_path, recipe):
+    run = trained(tmp_path/'run', finder, 'list-column', recipe, *smaller(recipe))
+    scores = json.loads(run.metrics.read_text())['targets']['Category']
+    assert {'exact_match', 'micro_f1', 'precision', 'recall'} <= set(scores)
+    assert (run.path/'figures/correlation-Category.png').is_file()
+
+def test_two_heads_and_both_submissions(sample, run, tmp_path):
+    table = pd.read_csv(sample).query('split=="valid"').head(4)
+    table.to_csv(tmp_path/'test.csv', index=False)
+    for name in ('category-csv', 'attribute-csv'):
+        args = ['predict', str(run), str(tmp_path/'test.csv'), '--images', str(sample.parent), '--format', name, '--prefix', 'deep_fashion/', '--out', str(tmp_path/f'{name}.csv')]
+        assert main(args)==0
+        assert read_submission(name, tmp_path/f'{name}.csv').file_path.tolist()==[f'deep_fashion/{o}' for o in table.file]
+
+def test_boxes_are_cut_out(sample, tmp_path):
+    table = pd.read_csv(sample).assign(x1=4, y1=4, x2=40, y2=40)
+    table.to_csv(sample.parent/'boxes.csv', index=False)
+    for name,args in dict(plain=[], boxes=['--crop', 'box']).items():
+        assert main(['train', '--data', str(sample.parent/'boxes.csv'), '--out', str(tmp_path/name), '--arch', 'resnet10t', *TINY, *args])==0
+    assert (tmp_path/'plain/metrics.json').read_text()!=(tmp_path/'boxes/metrics.json').read_text()
+    assert main(['evaluate', str(tmp_path/'boxes')])==0
+
+def test_fashionnet_has_the_published_number_of_parameters():
+    config = make_config('fashionnet-resnet50')
+    schema = Schema(targets=[one_of(group, [str(i) for i in range(n)]) for group,n in GROUPS.items()])
+    network = create_network(schema, config.model.arch, 224, 'none', config.model.heads, config.model.neck)
+    assert count_parameters(network)==29_826_138
+
+def test_heads_of_the_hierarchy_match_layer_by_layer():
+    config = make_config('hierarchy-resnet34')
+    schema = Schema(targets=[one_of('main', ['a','b','c','d']), one_of('sub', [str(i) for i in range(45)])],
+        taxonomy=Taxonomy(main='main', sub='sub', belongs={str(i): 'abcd'[i%4] for i in range(45)}))
+    main_,sub = create_network(schema, config.model.arch, 224, 'none', config.model.heads).heads
+    shape = lambda head: [(type(o).__name__, *(getattr(o, a) for a in ('in_features', 'out_features', 'num_features', 'p') if hasattr(o, a))) for o in head]
+    assert shape(main_)==[('Linear', 512, 128), ('BatchNorm1d', 128), ('ReLU',), ('Linear', 128, 4)]
+    assert shape(sub)==[('Linear', 512, 256), ('BatchNorm1d', 256), ('ReLU',), ('Dropout', 0.3), ('Linear', 256, 128), ('BatchNorm1d', 128), ('ReLU',),
+        ('Dropout', 0.3), ('Linear', 128, 45)]
+
+def test_recipes_and_sweeps_are_valid():
+    assert len(recipe_names())==9
+    for name in recipe_names(): assert make_config(name).recipe==name
+    for name in sweep_names(): assert len(sweep_configs(read_sweep(name)))>=6
+
+@pytest.mark.slow
+@pytest.mark.parametrize('recipe,format,data', [(o, 'deepfashion-six', 'six') for o in ('multihead-resnet50', 'multilabel-resnet50', 'fashionnet-resnet50')]
+    +[(o, 'folders', 'tree') for o in ('hierarchy-resnet34', 'direct-vgg16')]+[(o, 'list-column', 'finder') for o in ('multilabel-cnn', 'multilabel-resnet101', 'multilabel-vit-b16')])
+def test_recipes_with_their_own_body(request, tmp_path, recipe, format, data):
+    trained(tmp_path/'run', request.getfixturevalue(data), format, recipe, '--size', '64', '--set', 'picture.load_size=72')

@@ -1,0 +1,88 @@
+"The site of `make docs`: what a notebook becomes, where its links go, and the check that finds those that go nowhere"
+import importlib.util, runpy
+from pathlib import Path
+import pytest
+
+DOCS = Path(__file__).parents[1]/'docs'
+
+@pytest.fixture(scope='module')
+def site():
+    spec = importlib.util.spec_from_file_location('fashion_site', DOCS/'site.py') # `site` itself is Python's own
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+SHOWN = '''---
+
+[source](https://github.com/x/y/blob/main/box.py#L3){target="_blank" style="float:right; font-size:smaller"}
+
+### Box.grow
+
+```python
+def grow(
+    by:float, # cm
+)->__main__.Box:
+```
+
+*A larger [`Box`](https://x.github.io/y/box.html#box)*'''
+
+def cell(kind, source, **others): return dict(cell_type=kind, metadata={}, source=source) | others
+
+@pytest.fixture
+def notebook():
+    return dict(metadata=dict(widgets={}), cells=[
+        cell('markdown', '# Box\n\n> A purpose\n\nAn introduction.'),
+        cell('markdown', '## Growing'),
+        cell('code', "#| export\n@patch\ndef grow(self:Box, by): return Box(self.size+by)", metadata=dict(tags=['hide-input']), outputs=[]),
+        cell('code', '#| echo: false\n#| output: asis\nshow_doc(Box.grow)', metadata=dict(execution={'total': 1}),
+            outputs=[dict(output_type='execute_result', data={'text/markdown': SHOWN}, metadata={})]),
+        cell('code', '#| eval: false\nBox(1).grow(2)', outputs=[]),
+        cell('code', '#| echo: false\nBox(1)', outputs=[])])
+
+def test_a_description_stands_before_its_folded_source(site, notebook):
+    title,_,shown,source,example,quiet = site.convert(notebook, 'fashion_fastai.box')['cells']
+    assert title['source'].split('\n\n')==['# Box', '> A purpose', 'Module `fashion_fastai.box`', 'An introduction.']
+    assert shown['cell_type']=='markdown' and shown['source'].startswith('### `Box.grow`\n\n```python\ndef grow(')
+    assert '__main__' not in shown['source'] and '[source]' not in shown['source']
+    assert source['source'].startswith('@patch') and source['metadata']==dict(tags=['hide-input'])
+    assert example['source']=='Box(1).grow(2)' and example['metadata']==dict(tags=[])
+    assert quiet['metadata']==dict(tags=['remove-input'])
+
+def test_headings_leave_no_level_out(site, notebook):
+    del notebook['cells'][1]
+    assert site.convert(notebook)['cells'][1]['source'].startswith('## `Box.grow`')
+
+def test_a_class_is_called_a_class(site):
+    shown = '---\n\n### Box\n\n```python\ndef Box(\n    size:float\n)->None:\n```'
+    assert 'class Box(\n    size:float\n):' in site.description(shown, 3)
+
+def test_links_of_nbdev_go_to_pages_of_the_site(site):
+    pages = {'nbs/02_box.ipynb': 'box.ipynb', 'nbs/tutorials/one.ipynb': 'tutorials/one.ipynb', 'README.md': 'start.md'}
+    names = {'box.ipynb': {'box', 'box.grow', 'train'}}
+    link = lambda text, origin='nbs/tutorials/one.ipynb': site.relink(text, origin, pages, names, 'https://x.github.io/y/', 'https://github.com/x/y')
+    assert link('[`Box.grow`](https://x.github.io/y/box.html#box.grow)')=='[`Box.grow`](../box.ipynb#box.grow)'
+    assert link('[`Box.size`](https://x.github.io/y/box.html#box.size)')=='[`Box.size`](../box.ipynb#box)'
+    assert link('[`_pack`](https://x.github.io/y/box.html#_pack)')=='`_pack`'
+    assert link('the part [`train`](https://x.github.io/y/box.html#train)')=='the part `train`'
+    assert link('[`train`](https://x.github.io/y/box.html#train)', 'nbs/02_box.ipynb')=='[`train`](box.ipynb#train)'
+    assert link('[how](../02_box.ipynb#growing)')=='[how](../box.ipynb#growing)'
+    assert link('[a tutorial](nbs/tutorials/one.ipynb)', 'README.md')=='[a tutorial](tutorials/one.ipynb)'
+    assert link('[licence](LICENSE)', 'README.md')=='[licence](https://github.com/x/y/blob/main/LICENSE)'
+    assert link('[fastai](https://docs.fast.ai)')=='[fastai](https://docs.fast.ai)'
+
+def test_the_check_finds_links_that_go_nowhere(site, tmp_path):
+    (tmp_path/'a.html').write_text('<h1 id="top">A</h1><a href="b.html#here">1</a><a href="b.html#gone">2</a><a href="c.html">3</a><a href="#top">4</a>'
+        '<a href="https://elsewhere.example/x">5</a><img src="no.png">')
+    (tmp_path/'b.html').write_text('<p id="here">B</p>')
+    assert site.broken_links(tmp_path)==['a.html: b.html#gone', 'a.html: c.html', 'a.html: no.png']
+
+def test_commands_are_written_from_their_help(site):
+    import typer
+    from fashion_fastai.cli import app
+    text = site.command_page(typer.main.get_command(app), 'fashion-fastai', 'Commands')
+    assert text.startswith('# Commands\n') and '\n## `fashion-fastai train`\n' in text and '\n### `fashion-fastai data describe`\n' in text
+    assert '- `--out' in text
+
+def test_anchors_keep_the_names_of_the_code():
+    slug = runpy.run_path(DOCS/'conf.py')['slug']
+    assert [slug(o) for o in ('Box.grow', 'open_run', 'Where it is, and why')]==['box.grow', 'open_run', 'where-it-is-and-why']
