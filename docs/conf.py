@@ -21,7 +21,6 @@ html_copy_source = False
 html_show_sphinx = False
 html_use_index = False
 nb_execution_mode = 'off'
-nb_code_prompt_show,nb_code_prompt_hide = '▸ Source','▾ Source'
 myst_enable_extensions = ['attrs_inline']
 myst_heading_anchors = 4
 myst_heading_slug_func = 'conf.slug'

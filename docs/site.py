@@ -55,6 +55,15 @@ def description(markdown, level):
     markdown = re.sub(r'^#+ (.+)', lambda o: f'{"#"*level} `{o[1]}`', markdown, count=1, flags=re.M)
     return re.sub(r'^def (_*[A-Z]\w*\((?:.|\n)*?)\)(?:->None)?:$', r'class \1):', markdown, count=1, flags=re.M).replace('__main__.', '')
 
+def fold(source):
+    "The label of folded source: the names that it defines"
+    names = []
+    for o in ast.parse(source).body:
+        if isinstance(o, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)): names.append(o.name)
+        names += [n.id for t in getattr(o, 'targets', [getattr(o, 'target', None)]) if t for n in ast.walk(t) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    label = 'Source'+(f' of {", ".join(names[:4])}' if names else '')+(' ...' if len(names)>4 else '')
+    return dict(code_prompt_show=f'▸ {label}', code_prompt_hide=f'▾ {label}')
+
 def convert(notebook, module=''):
     "A notebook that `processed` made, as a plain one for myst-nb: `show_doc` cells are Markdown, each source folded behind them"
     cells,folded,level = [],[],2
@@ -62,18 +71,20 @@ def convert(notebook, module=''):
         source = ''.join(cell['source'])
         echo = not re.search(r'^#\|\s*echo:\s*false', source, re.M)
         shown = [''.join(o['data']['text/markdown']) for o in cell.get('outputs', []) if 'text/markdown' in o.get('data', {})]
-        tags = list(cell.get('metadata', {}).get('tags', []))
+        tags = list(cell.get('metadata', {}).get('tags', [])) + ([] if echo else ['remove-input'])
         source = re.sub(r'^#\|.*\n?', '', source, flags=re.M) if cell['cell_type']=='code' else source
         if cell['cell_type']=='code' and source.startswith('show_doc') and shown:
             cells.append(dict(cell_type='markdown', metadata={}, source=description(shown[0], level)))
             continue
-        if folded: cells += folded
+        cells += folded
         folded = []
         if cell['cell_type']=='code':
             if not source.strip(): continue
-            outputs = [] if 'hide-input' in tags else cell.get('outputs', [])
-            code = dict(cell_type='code', metadata=dict(tags=tags if echo else [*tags, 'remove-input']), source=source, outputs=outputs, execution_count=None)
-            (folded if 'hide-input' in tags else cells).append(code)
+            code = dict(cell_type='code', metadata=dict(tags=tags), source=source, outputs=cell.get('outputs', []), execution_count=None)
+            if 'hide-input' in tags:
+                code['metadata']['mystnb'] = fold(source)
+                folded = [code]
+            else: cells.append(code)
         elif cell['cell_type']=='markdown':
             if re.search(r'^## ', source, re.M): level = 3
             if not cells and module: source = re.sub(r'^(> .*)$', rf'\1\n\nModule `{module}`', source, count=1, flags=re.M)

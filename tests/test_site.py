@@ -44,7 +44,8 @@ def test_a_description_stands_before_its_folded_source(site, notebook):
     assert title['source'].split('\n\n')==['# Box', '> A purpose', 'Module `fashion_fastai.box`', 'An introduction.']
     assert shown['cell_type']=='markdown' and shown['source'].startswith('### `Box.grow`\n\n```python\ndef grow(')
     assert '__main__' not in shown['source'] and '[source]' not in shown['source']
-    assert source['source'].startswith('@patch') and source['metadata']==dict(tags=['hide-input'])
+    assert source['source'].startswith('@patch') and source['metadata']['tags']==['hide-input']
+    assert source['metadata']['mystnb']['code_prompt_show']=='▸ Source of grow'
     assert example['source']=='Box(1).grow(2)' and example['metadata']==dict(tags=[])
     assert quiet['metadata']==dict(tags=['remove-input'])
 

@@ -19,7 +19,8 @@ from ..errors import UsageError, unknown_name, validated
 from ..schema import Schema, as_text, find_taxonomy, schema_from_json, target_from_column
 
 # %% auto #0
-__all__ = ['BOX', 'ON_BAD', 'read_table', 'Catalogue', 'CatalogueWarning', 'bad_rows', 'catalogue_of', 'read_catalogue']
+__all__ = ['BOX', 'ON_BAD', 'read_table', 'read_boxes', 'Catalogue', 'CatalogueWarning', 'bad_rows', 'catalogue_of',
+           'read_catalogue']
 
 # %% ../../nbs/15_data.catalogue.ipynb #b2ae750c
 def read_table(
@@ -37,9 +38,16 @@ def read_table(
     if not len(frame): raise UsageError(f'{path}: the table is empty')
     return frame
 
-# %% ../../nbs/15_data.catalogue.ipynb #c1024f05
-BOX = 'x1', 'y1', 'x2', 'y2' # columns of a bounding box, in pixels
+# %% ../../nbs/15_data.catalogue.ipynb #6a7cdc6b
+BOX = 'x1', 'y1', 'x2', 'y2' # columns of a bounding box: left, top, right and bottom in pixels
 
+def read_boxes(
+    frame:pd.DataFrame, # a table with the columns of `BOX`
+)->np.ndarray: # float `(n, 4)`, NaN where a cell is empty or no number
+    "The bounding boxes of a table"
+    return frame[list(BOX)].apply(pd.to_numeric, errors='coerce').to_numpy(dtype=float)
+
+# %% ../../nbs/15_data.catalogue.ipynb #6ef3a60f
 @dataclass(frozen=True)
 class Catalogue:
     "A checked table of pictures with labels"
@@ -63,7 +71,7 @@ class Catalogue:
     def boxes(self)->np.ndarray: # float `(n, 4)`, NaN where there is none; a `UsageError` where the table has no boxes
         lost = [o for o in BOX if o not in self.frame]
         if lost: raise UsageError(f'cutting to boxes needs the columns {", ".join(BOX)}; the table lacks {", ".join(lost)}')
-        return self.frame[list(BOX)].apply(pd.to_numeric, errors='coerce').to_numpy(dtype=float)
+        return read_boxes(self.frame)
 
 # %% ../../nbs/15_data.catalogue.ipynb #17f1eb25
 @patch

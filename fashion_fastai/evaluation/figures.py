@@ -200,7 +200,20 @@ def _some(table)->tuple[pd.DataFrame, str]: # what is shown of it, and what that
     if len(known)<=MOST_BARS: return known, f'scores of {len(known)} of {len(table):,} labels (the others are undefined)'
     return known, f'scores of the {half} best and the {half} worst of {len(table):,} labels (by F1{left_out})'
 
-# %% ../../nbs/45_evaluation.figures.ipynb #983a4576
+# %% ../../nbs/45_evaluation.figures.ipynb #494f55d8
+def _draw_scores(ax, places, values, colors, name):
+    "The bars of one score, or of the support"
+    values,start = values.to_numpy(), 0.5 if name=='auroc' else 0.
+    form = '{:,.0f}' if name=='support' else '{:.2f}'
+    _bars(ax, places, values, GREY if name=='support' else colors, ['undefined' if np.isnan(o) else form.format(o) for o in values], start)
+    if name=='support': ax.set_xlim(0, 1.3*max(1, np.nanmax(values, initial=1)))
+    else: ax.set(xlim=(start, 1+0.2*(1-start)), xticks=[start, (1+start)/2, 1])
+    if name=='auroc' and (values<0.5).any(): # worse than chance: bars to the left
+        ax.axvline(0.5, color=_INK, linewidth=0.8)
+        ax.set(xlim=(np.nanmin(values)-0.05, 1.1), xticks=[0, 0.5, 1] if np.nanmin(values)<0.25 else [0.25, 0.5, 0.75, 1])
+    ax.set_title('pictures with the label' if name=='support' else _words(name))
+
+# %% ../../nbs/45_evaluation.figures.ipynb #0824f725
 @style()
 def plot_class_scores(
     target:Target, # of either kind
@@ -223,18 +236,6 @@ def plot_class_scores(
     if n_named: _below(fig, f'Best F1: {names(table.f1[:n_named])}. Worst: {names(table.f1[:n_known][::-1][:n_named])}.')
     return fig
 
-def _draw_scores(ax, places, values, colors, name):
-    "The bars of one score, or of the support"
-    values,start = values.to_numpy(), 0.5 if name=='auroc' else 0.
-    form = '{:,.0f}' if name=='support' else '{:.2f}'
-    _bars(ax, places, values, GREY if name=='support' else colors, ['undefined' if np.isnan(o) else form.format(o) for o in values], start)
-    if name=='support': ax.set_xlim(0, 1.3*max(1, np.nanmax(values, initial=1)))
-    else: ax.set(xlim=(start, 1+0.2*(1-start)), xticks=[start, (1+start)/2, 1])
-    if name=='auroc' and (values<0.5).any(): # worse than chance: bars to the left
-        ax.axvline(0.5, color=_INK, linewidth=0.8)
-        ax.set(xlim=(np.nanmin(values)-0.05, 1.1), xticks=[0, 0.5, 1] if np.nanmin(values)<0.25 else [0.25, 0.5, 0.75, 1])
-    ax.set_title('pictures with the label' if name=='support' else _words(name))
-
 # %% ../../nbs/45_evaluation.figures.ipynb #06875423
 def _cells(ax, values, said, names_down, names_across, **kwargs):
     "A table as colours, with what is `said` in each cell; the darker half of the colours bears white text"
@@ -251,7 +252,7 @@ def _cells(ax, values, said, names_down, names_across, **kwargs):
 def _is_dark(image, value)->bool: # by the luminance of its colour
     return bool(np.dot(image.to_rgba(value)[:3], (0.299, 0.587, 0.114))<0.5)
 
-# %% ../../nbs/45_evaluation.figures.ipynb #e0a1a726
+# %% ../../nbs/45_evaluation.figures.ipynb #30c75fa9
 MOST_CLASSES,WORST_CLASSES = 15, 12
 
 def largest_confusions(
@@ -270,7 +271,7 @@ def _confused(matrix)->np.ndarray: # the classes that are shown
 
 def _count(n, n_columns)->str: # as exact as the width of a cell allows
     if len(f'{n:,}')<=60//n_columns: return f'{n:,}' if n else ''
-    return f'{n/1000:.1f}k' if n<10_000 else f'{n/1000:.0f}k' if n<1_000_000 else f'{n/1_000_000:.1f}M'
+    return f'{n/1000:.1f}k' if n<9_950 else f'{n/1000:.0f}k' if n<1_000_000 else f'{n/1_000_000:.1f}M'
 
 # %% ../../nbs/45_evaluation.figures.ipynb #eca91b89
 @style()

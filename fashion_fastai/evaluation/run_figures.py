@@ -53,11 +53,11 @@ def _answer_figures(target:Target, scores, probs, truth)->Iterator[tuple[str, Fi
     if scores and scores['known']: yield 'scores', plot_class_scores(target, scores)
     if target.kind=='one_of' and truth is not None and (truth>=0).any(): yield 'confusion', plot_confusion(target, confusion_matrix(target, probs, truth))
 
-# %% ../../nbs/46_evaluation.run_figures.ipynb #f605b48c
+# %% ../../nbs/46_evaluation.run_figures.ipynb #1a4ab583
 def run_figures(
     run:Run, # of a training that has ended
     catalogue:Catalogue|None=None, # what it was trained on: its train part is counted; without it the truth of the run's predictions
-    balanced:dict[str, np.ndarray]|None=None, # for each balanced target `(n_labels,)`, how often its labels occur in effect; shown beside the counts of `catalogue`
+    balanced:dict[str, np.ndarray]|None=None, # for each balanced target `(n_labels,)`, how often its labels occur in effect; needs `catalogue`
 )->Iterator[tuple[str, Figure]]: # name of the file without `.png`, figure
     "The figures of a run, each drawn when it is asked for"
     history,targets,predictions,names = _history(run), _targets(run), _predictions(run), file_names(run.schema)
