@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DOCS := .venv/.docs
 SYNC := build/sync
 # one thread a notebook, two notebooks at once: threads of several processes on the same cores wait for each other
 NBTEST := OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2
@@ -33,8 +34,12 @@ sync: setup  ## prove that notebooks and modules agree, without changing either
 	cd $(SYNC) && ../../$(BIN)/nbdev-export
 	diff -r -x __pycache__ $(SYNC)/fashion_fastai fashion_fastai || { echo 'modules and notebooks differ: run nbdev-export, or nbdev-update after an edit in a module'; exit 1; }
 
-docs: setup  ## the site
-	@echo 'the site comes with a later release; the notebooks in nbs/ read from top to bottom'
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: $(DOCS)  ## the site in build/docs/html, all links checked
+	OMP_NUM_THREADS=1 $(BIN)/python docs/site.py
 
 bench: setup  ## side-by-side measurements
 	@ls benchmarks/*.py >/dev/null 2>&1 && for file in benchmarks/*.py; do $(BIN)/python $$file; done || echo 'no benchmarks yet'
