@@ -211,16 +211,16 @@ def sweep_command(
     _print_frame(run_sweep(sweep, out, *nested, say=_say), sweep.title)
     print(f'table and plot: {out}/sweep.csv, sweep.md, sweep.png')
 
-# %% ../nbs/60_cli.ipynb #1c4b8565
+# %% ../nbs/60_cli.ipynb #fec70df4
 @app.command('recipes')
 def recipes_command(
     name:Annotated[Optional[str], typer.Argument(help='Print this one.')]=None,
 ):
     "List the recipes, or print one."
     import pandas as pd, yaml
-    from fashion_fastai.config import make_config, read_recipe, recipe_names
+    from fashion_fastai.config import packaged_names, read_recipe
     if name is None:
-        recipes = {o: read_recipe(o) for o in recipe_names()}
+        recipes = {o: read_recipe(o) for o in packaged_names('recipe')}
         _print_frame(pd.DataFrame({'title': [o.title for o in recipes.values()]}, index=pd.Index(recipes, name='recipe')))
     else: print(yaml.safe_dump(read_recipe(name).model_dump(), sort_keys=False, allow_unicode=True, width=120).strip())
 

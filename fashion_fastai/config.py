@@ -16,7 +16,7 @@ from .errors import UsageError, unknown_name, validated
 
 # %% auto #0
 __all__ = ['DataConfig', 'AugmentConfig', 'PictureConfig', 'ModelConfig', 'LossConfig', 'Stage', 'TrainingConfig', 'TrainConfig',
-           'Recipe', 'recipe_names', 'read_yaml', 'read_recipe', 'setting', 'make_config']
+           'Recipe', 'read_yaml', 'packaged_names', 'read_packaged', 'read_recipe', 'setting', 'make_config']
 
 # %% ../nbs/03_config.ipynb #f419028c
 class _Section(BaseModel, extra='forbid', validate_assignment=True): pass
@@ -116,17 +116,13 @@ class TrainConfig(_Section):
     training:TrainingConfig = TrainingConfig()
     versions:dict[str, str] = {} # of the libraries that were used; a run fills it in
 
-# %% ../nbs/03_config.ipynb #3a575b7f
+# %% ../nbs/03_config.ipynb #78ba2f4f
 class Recipe(_Section):
     "A named set of settings"
     title:str
     source:str # where it was published
     figures:str = '' # what its source reports
     settings:dict[str, Any] = {} # as in `TrainConfig`
-
-def recipe_names()->list[str]:
-    "The recipes that come with the library"
-    return sorted(o.name.removesuffix('.yaml') for o in files('fashion_fastai').joinpath('recipes').iterdir() if o.name.endswith('.yaml'))
 
 def read_yaml(
     path:str|Path, # a YAML file
@@ -138,19 +134,32 @@ def read_yaml(
     if not isinstance(fields, dict): raise UsageError(f'{path}: expected settings as `key: value`, found {type(fields).__name__}')
     return fields
 
-# %% ../nbs/03_config.ipynb #f69441e6
+# %% ../nbs/03_config.ipynb #78883e95
+def packaged_names(
+    kind:str, # `recipe` or `sweep`
+)->list[str]:
+    "The files of a kind that come with the library"
+    return sorted(o.name.removesuffix('.yaml') for o in files('fashion_fastai').joinpath(f'{kind}s').iterdir() if o.name.endswith('.yaml'))
+
+def read_packaged(
+    kind:str, # `recipe` or `sweep`
+    name:str, # one of `packaged_names`, or a file that ends in `.yaml`
+)->dict:
+    "The mapping in the file that is meant; a `UsageError` offers the near names"
+    if name in packaged_names(kind): return read_yaml(files('fashion_fastai').joinpath(f'{kind}s', f'{name}.yaml'))
+    if name.endswith(('.yaml', '.yml')): return read_yaml(name)
+    raise unknown_name(kind, name, packaged_names(kind))
+
+# %% ../nbs/03_config.ipynb #bc04965d
 def read_recipe(
-    name:str, # one of `recipe_names`, or a file of your own
+    name:str, # one of `packaged_names('recipe')`, or a file of your own
 )->Recipe:
     "The recipe `name`; a `UsageError` offers the near names"
-    if name in recipe_names(): path = files('fashion_fastai').joinpath('recipes', f'{name}.yaml')
-    elif name.endswith(('.yaml', '.yml')): path = name
-    else: raise unknown_name('recipe', name, recipe_names())
-    recipe = validated(Recipe, read_yaml(path), f'recipe {name}')
+    recipe = validated(Recipe, read_packaged('recipe', name), f'recipe {name}')
     validated(TrainConfig, recipe.settings, f'recipe {name}')
     return recipe
 
-# %% ../nbs/03_config.ipynb #c083f718
+# %% ../nbs/03_config.ipynb #2a92ba8e
 def _merged(base:dict, over:dict)->dict:
     "`base` with the values of `over` in it, sections merged; what names its `kind` stands for itself"
     merges = lambda k,v: isinstance(v, dict) and isinstance(base.get(k), dict) and 'kind' not in v
@@ -168,7 +177,7 @@ def setting(
     return value
 
 def make_config(
-    recipe:str='two-head', # one of `recipe_names`, or a file
+    recipe:str='two-head', # one of `packaged_names('recipe')`, or a file
     *settings:dict, # nested as in `TrainConfig`; later ones win
 )->TrainConfig:
     "The settings of a training: defaults, recipe and then `settings`"

@@ -1,17 +1,14 @@
 "Every recipe trains, on a catalogue of its kind drawn in its format, by the command line"
-import json, shutil
+import json
 import numpy as np, pandas as pd, pytest
 from PIL import Image
 from fashion_fastai.cli import main
-from fashion_fastai.config import make_config, read_recipe, recipe_names
-from fashion_fastai.data.formats import catalogue_from
-from fashion_fastai.data.catalogue import read_catalogue
-from fashion_fastai.experiment import train
+from fashion_fastai.config import make_config, packaged_names, read_recipe
 from fashion_fastai.models.network import count_parameters, create_network
 from fashion_fastai.run import open_run
 from fashion_fastai.schema import Schema, Taxonomy, one_of
 from fashion_fastai.serving.submissions import read_submission
-from fashion_fastai.sweep import read_sweep, sweep_configs, sweep_names
+from fashion_fastai.sweep import read_sweep, sweep_configs
 
 GROUPS = dict(texture=7, sleeve=3, length=3, neckline=4, fabric=6, fit=3)
 TINY = ['--weights', 'none', '--size', '32', '--set', 'picture.load_size=36', '--epochs', '1', '--batch-size', '8']
@@ -129,9 +126,9 @@ def test_heads_of_the_hierarchy_match_layer_by_layer():
         ('Dropout', 0.3), ('Linear', 128, 45)]
 
 def test_recipes_and_sweeps_are_valid():
-    assert len(recipe_names())==9
-    for name in recipe_names(): assert make_config(name).recipe==name
-    for name in sweep_names(): assert len(sweep_configs(read_sweep(name)))>=6
+    assert len(packaged_names('recipe'))==9
+    for name in packaged_names('recipe'): assert make_config(name).recipe==name
+    for name in packaged_names('sweep'): assert len(sweep_configs(read_sweep(name)))>=6
 
 @pytest.mark.slow
 @pytest.mark.parametrize('recipe,format,data', [(o, 'deepfashion-six', 'six') for o in ('multihead-resnet50', 'multilabel-resnet50', 'fashionnet-resnet50')]

@@ -184,7 +184,7 @@ def _check_labels(catalogue, path):
         only = [o for o,seen,known in zip(target.vocab, *counts) if known and not seen]
         if only: _warn(f'{target.name}: {", ".join(only)} {"occurs" if len(only)==1 else "occur"} only outside train and cannot be learned')
 
-# %% ../../nbs/15_data.catalogue.ipynb #d9241a8b
+# %% ../../nbs/15_data.catalogue.ipynb #c9d1b6ac
 def _split_of(split, schema, codes, group, valid_share, seed)->np.ndarray:
     "`split`, with a share of train held out where no row is in the valid part"
     train = split=='train'
@@ -192,6 +192,12 @@ def _split_of(split, schema, codes, group, valid_share, seed)->np.ndarray:
     split[train] = make_split(strata(schema, {k: v[train] for k,v in codes.items()}), group[train], valid_share, seed)
     return split
 
+def _missing(files, images)->dict[int,str]:
+    "The reason for each position whose file is not there"
+    reason = lambda o: 'has no file name' if not o else '' if os.path.isfile(os.path.join(images, o)) else 'no such file'
+    return {i: said for i,o in enumerate(files) if (said:=reason(o))}
+
+# %% ../../nbs/15_data.catalogue.ipynb #436f365e
 def catalogue_of(
     frame:pd.DataFrame, # the table
     origin:str|Path, # where it came from, for the message of an error
@@ -214,12 +220,11 @@ def catalogue_of(
     for column in (file_col, split_col, group_col):
         if column: _need(frame, column, origin)
     frame,row = frame.assign(**{file_col: as_text(frame[file_col]).fillna('')}),np.arange(len(frame))+1
-    files = frame[file_col].tolist()
-    bad = {i: 'no such file' if o else 'has no file name' for i,o in enumerate(files) if not (o and os.path.isfile(os.path.join(images, o)))}
+    bad = _missing(frame[file_col], images)
     schema = schema or _schema_of(frame, origin, one_of, any_of, sep, empty)
     schema = _with_taxonomy(schema, frame, taxonomy, origin)
     codes = _codes_of(frame, schema, origin)
-    good = bad_rows(bad, files, row, on_bad)
+    good = bad_rows(bad, frame[file_col].tolist(), row, on_bad)
     group = (as_text(frame[group_col]).fillna('') if group_col else frame[file_col]).to_numpy(dtype=object)
     split_col = split_col or ('split' if 'split' in frame else None)
     split = read_split(frame[split_col]) if split_col and not all_as else np.full(len(frame), all_as or 'train', dtype=object)
