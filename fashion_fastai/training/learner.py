@@ -49,11 +49,18 @@ def schema_of(
         found.append(kind(name, [str(o) for o in tfm.vocab]))
     return Schema(targets=found)
 
-# %% ../../nbs/34_training.learner.ipynb #c7fedca2
+# %% ../../nbs/34_training.learner.ipynb #5a5f52ff
 class FashionLearner(Learner):
     "A fastai `Learner` for several targets"
     @property
     def schema(self)->Schema: return self.loss_func.schema
+
+    @delegates(Learner.get_preds)
+    def get_preds(self, *args, with_input=False, **kwargs):
+        "As in fastai; probabilities and truths are tuples even when there is a single target"
+        found = list(super().get_preds(*args, with_input=with_input, **kwargs))
+        for i in (with_input, with_input+1): found[i] = (found[i],) if isinstance(found[i], torch.Tensor) else found[i]
+        return tuple(found)
 
 def _normalised(dls, body):
     "Add the body's normalisation to `dls` where there is none"
@@ -96,14 +103,15 @@ def fashion_learner(
     learn.freeze()
     return learn
 
-# %% ../../nbs/34_training.learner.ipynb #8035fb0e
+# %% ../../nbs/34_training.learner.ipynb #01a3b150
 @patch
 def predict(
     self:FashionLearner,
     item, # a file, bytes, a Pillow picture, an array, or a position in the catalogue
 )->dict[str, Answer]: # for each target label(s) and probabilities
     "What the network says about one picture"
-    dl = self.dls.test_dl([item], rm_type_tfms=0, num_workers=0)
+    own = hasattr(self.dls, 'catalogue') # its loaders read anything; for others fastai finds out what `item` is
+    dl = self.dls.test_dl([item], rm_type_tfms=0 if own else None, num_workers=0)
     with self.no_bar(): probs,_ = self.get_preds(dl=dl)
     return {o.name: o.answer(p[0].numpy()) for o,p in zip(self.schema, probs)}
 

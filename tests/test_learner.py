@@ -1,0 +1,81 @@
+"Everything that a fastai user does with a learner works for any mix of targets, with missing labels"
+import matplotlib
+matplotlib.use('agg')
+import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, torch
+from fastai.data.all import CategoryBlock, ColReader, ColSplitter, DataBlock, MultiCategoryBlock
+from fastai.vision.data import ImageBlock
+from fastai.vision.augment import Resize
+from fashion_fastai.config import Stage
+from fashion_fastai.data.catalogue import read_catalogue
+from fashion_fastai.training.learner import fashion_learner
+from fashion_fastai.training.schedule import plan_stages
+
+MIXES = dict(category_only=(['category'], []), attributes_only=([], ['attributes']), both=(['category'], ['attributes']),
+    many=(['category', 'split_of', 'size'], ['attributes', 'colors']))
+
+@pytest.fixture(scope='module')
+def table(sample):
+    "The sample with more targets, and with holes in all of them"
+    rng,frame = np.random.default_rng(0),pd.read_csv(sample, keep_default_na=False)
+    frame['size'] = rng.choice(['s','m','l',''], len(frame))
+    frame['split_of'] = rng.choice(['men','women'], len(frame))
+    frame['colors'] = rng.choice(['red','red blue','','?','?red blue'], len(frame))
+    frame.loc[::5, 'category'] = ''
+    frame.to_csv(sample.parent/'mixed.csv', index=False)
+    return sample.parent/'mixed.csv'
+
+@pytest.mark.parametrize('mix', MIXES)
+def test_all_that_a_learner_does(table, mix):
+    one_of,any_of = MIXES[mix]
+    catalogue = read_catalogue(table, one_of=one_of, any_of=any_of)
+    learn = fashion_learner(catalogue, 'resnet10t', size=32, bs=16, weights='none')
+    n,names = len(learn.dls.valid_ds),one_of+any_of
+    learn.lr_find(num_it=12, show_plot=False)
+    learn.fine_tune(1)
+    learn.freeze_to(-2)
+    learn.fit_one_cycle(1, 1e-3)
+    learn.fit_progressive([Stage(thawed=0, epochs=1, lr=1e-3), Stage(thawed=3, epochs=1, lr=1e-3, lr_body=1e-4)])
+    assert [o['thawed'] for o in learn.history.rows]==[0, 3, 1, 0, 3]
+    assert all(np.isfinite(o['valid/loss']) for o in learn.history.rows)
+    probs,truths,codes,losses = learn.get_preds(with_decoded=True, with_loss=True)
+    assert [o.shape for o in probs]==[(n, learn.schema[o].n_out) for o in names] and losses.shape==(n,)
+    for target,p,code in zip(learn.schema, probs, codes): assert np.array_equal(target.decide(p.numpy()), code.numpy())
+    mixed,_ = learn.tta(n=1)
+    assert [o.shape for o in mixed]==[o.shape for o in probs]
+    answers = learn.predict(catalogue.paths[0])
+    assert list(answers)==names and all(0<=v<=1 for o in answers.values() for v in o.all_probs.values())
+    learn.show_results(max_n=2)
+    learn.dls.show_batch(max_n=2)
+    plt.close('all')
+
+def test_predict_agrees_with_get_preds(table):
+    catalogue = read_catalogue(table, one_of=['category'], any_of=['attributes'])
+    learn = fashion_learner(catalogue, 'resnet10t', size=32, bs=16, weights='none')
+    probs,_ = learn.get_preds()
+    first = learn.predict(catalogue.paths[catalogue.where('valid')[0]])
+    for target,p in zip(learn.schema, probs): assert np.allclose(list(first[target.name].all_probs.values()), p[0], atol=1e-5)
+
+def test_unknown_labels_leave_no_gradient(table):
+    "Rows whose labels are all unknown change nothing in a head"
+    learn = fashion_learner(read_catalogue(table, one_of=['category'], any_of=['attributes']), 'resnet10t', size=32, bs=8, weights='none')
+    x,category,attributes = learn.dls.one_batch()
+    learn.opt.zero_grad()
+    learn.loss_func(learn.model(x), torch.full_like(category, -1), torch.full_like(attributes, -1)).backward()
+    assert all(p.grad is None or p.grad.abs().sum()==0 for p in learn.model.heads.parameters())
+
+def test_loaders_of_a_plain_datablock(sample):
+    "A fastai user brings own loaders; their targets get the names that are given"
+    frame = pd.read_csv(sample, keep_default_na=False).assign(valid=lambda o: o.split=='valid')
+    block = DataBlock((ImageBlock, CategoryBlock, MultiCategoryBlock), n_inp=1, splitter=ColSplitter('valid'), item_tfms=Resize(32),
+        getters=[ColReader('file', pref=f'{sample.parent}/'), ColReader('category'), ColReader('attributes', label_delim=' ')])
+    learn = fashion_learner(block.dataloaders(frame, bs=16), 'resnet10t', weights='none', names=['what', 'like'])
+    learn.fit_one_cycle(1, 1e-3)
+    assert learn.schema.names==['what', 'like'] and 'valid/what/accuracy' in learn.history.rows[0]
+    assert set(learn.predict(f'{sample.parent}/{frame.file[0]}'))=={'what', 'like'}
+
+def test_a_plan_has_the_epochs_that_were_asked_for():
+    for epochs in range(1, 12):
+        for unfreeze in ('heads_first', 'gradual', 'none', 'heads_only'):
+            stages = plan_stages(epochs, 1e-3, 4, unfreeze)
+            assert sum(o.epochs for o in stages)==epochs
+            assert [o.thawed for o in stages]==sorted({o.thawed for o in stages})
