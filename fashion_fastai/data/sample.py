@@ -7,19 +7,17 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.sample.html.md"""
 # %% auto #0
 __all__ = ['CYCLE', 'SAMPLE_VERSION', 'sample_plan', 'draw_sample', 'sample_catalogue_path']
 
-# %% ../../nbs/13_data.sample.ipynb #a1030ebe
-import os
+# %% ../../nbs/13_data.sample.ipynb #437a6b0e
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import platformdirs
 
 from ..console import on_terminal, track
 from .garments import ATTRIBUTES, CATEGORIES, random_attributes
 from .studio import draw_garment
-from ..errors import UsageError, whole_folder
+from ..errors import UsageError, cache_folder, whole_folder
 
 # %% ../../nbs/13_data.sample.ipynb #0c8763df
 CYCLE = 'aabccdVVeffgWhi' # one letter for each row: its product; capitals are for validation
@@ -68,13 +66,13 @@ def draw_sample(
     if not on_terminal(): print(f'{n:,} pictures drawn', file=sys.stderr, flush=True)
     return out/'labels.csv'
 
-# %% ../../nbs/13_data.sample.ipynb #7c309862
+# %% ../../nbs/13_data.sample.ipynb #c37f2d58
 SAMPLE_VERSION = 1
 
 def sample_catalogue_path(
 )->Path: # `labels.csv` of the sample
     "Table of the embedded sample, which is drawn at first use"
-    folder = Path(os.environ.get('FASHION_CACHE') or platformdirs.user_cache_dir('fashion_fastai'))/f'sample-{SAMPLE_VERSION}'
+    folder = cache_folder()/f'sample-{SAMPLE_VERSION}'
     labels = folder/'labels.csv'
     if labels.exists(): return labels
     try: return draw_sample(folder)

@@ -19,8 +19,8 @@ from .learner import FashionLearner
 # %% auto #0
 __all__ = ['PLANS', 'SCHEDULES', 'plan_stages']
 
-# %% ../../nbs/35_training.schedule.ipynb #e70222c5
-PLANS = 'heads_first', 'gradual', 'none', 'heads_only'
+# %% ../../nbs/35_training.schedule.ipynb #161c36b8
+PLANS = 'heads_first', 'gradual', 'none', 'heads_only', 'body'
 
 def plan_stages(
     epochs:int, # in all
@@ -34,6 +34,7 @@ def plan_stages(
     if epochs==0: return []
     if unfreeze=='heads_first' and not pretrained: unfreeze = 'none'
     if unfreeze=='none': return [Stage(thawed=body_groups, epochs=epochs, lr=lr)]
+    if unfreeze=='body': return [Stage(thawed=body_groups, epochs=epochs, lr=0.2*lr, lr_body=0.1*lr)]
     if unfreeze=='heads_only': return [Stage(thawed=0, epochs=epochs, lr=lr)]
     if unfreeze=='gradual':
         ends = [round((i+1)*epochs/(body_groups+1)) for i in range(body_groups+1)]
