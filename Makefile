@@ -42,7 +42,7 @@ docs: $(DOCS)  ## the site in build/docs/html, all links checked
 	OMP_NUM_THREADS=1 $(BIN)/python docs/site.py
 
 bench: setup  ## side-by-side measurements
-	@ls benchmarks/*.py >/dev/null 2>&1 && for file in benchmarks/*.py; do $(BIN)/python $$file; done || echo 'no benchmarks yet'
+	for file in train_throughput; do $(BIN)/python benchmarks/$$file.py $(ARGS); done
 
 clean:
 	rm -rf build _docs _proc
