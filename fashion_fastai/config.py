@@ -80,7 +80,7 @@ class LossConfig(_Section):
     class_weights:Literal['none', 'balanced', 'inverse'] = 'none' # see `class_weights`
     smoothing:float = Field(0.05, ge=0, lt=1) # label smoothing
 
-# %% ../nbs/03_config.ipynb #5a9af961
+# %% ../nbs/03_config.ipynb #d82f1f76
 class Stage(_Section):
     "One cycle of training with the top of the body thawed"
     thawed:int = Field(ge=0) # groups of the body that learn, counted from the top; 0 is the heads alone
@@ -102,7 +102,7 @@ class TrainingConfig(_Section):
     patience:PositiveInt = 5 # of `plateau`: so many epochs without a lower validation loss
     factor:PositiveFloat = 0.1 # of `plateau`: then the rate is multiplied by it
     sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by the weights of their labels, with replacement
-    linear_start:bool = False # solve linear heads on the frozen body before the first epoch, and start from them
+    linear_start:bool|None = None # solve linear heads on the frozen body before the first epoch, and start from them; None does so where there is no epoch
     unfreeze:Literal['heads_first', 'gradual', 'none', 'heads_only'] = 'heads_first' # how stages are planned, see `plan_stages`
     stages:list[Stage]|None = None
     seed:int = 42

@@ -110,7 +110,7 @@ def search_rate(
     "Losses at growing learning rates for `config`"
     return prepare(config)[0].search_rate()
 
-# %% ../nbs/59_experiment.ipynb #02671d50
+# %% ../nbs/59_experiment.ipynb #52c6044e
 def start_linear(
     learn:FashionLearner, # from `prepare`
     config:TrainConfig, # with the body's normalisation
@@ -124,7 +124,8 @@ def start_linear(
     return {o.name: found[o.name].penalty for o,head in zip(learn.schema, learn.model.heads) if set_linear(head, found[o.name])}
 
 def _can_start_linear(learn, config)->bool:
-    return config.training.linear_start and config.model.weights!='none' and not config.model.neck and learn.dls.pixels is not None
+    wanted = config.training.epochs==0 if config.training.linear_start is None else config.training.linear_start
+    return wanted and config.model.weights!='none' and not config.model.neck and learn.dls.pixels is not None
 
 # %% ../nbs/59_experiment.ipynb #db6fa34b
 def _stages(learn, config, started)->list[Stage]:
