@@ -16,7 +16,7 @@ from .learner import FashionLearner
 # %% auto #0
 __all__ = ['RateSearch', 'RatePicker']
 
-# %% ../../nbs/36_training.rates.ipynb #dfb862f6
+# %% ../../nbs/36_training.rates.ipynb #024a1cb8
 @dataclass(frozen=True)
 class RateSearch:
     "Losses at growing learning rates, and the rates that they suggest"
@@ -28,7 +28,7 @@ class RateSearch:
     def lr(self)->float:
         "The suggested rate; a `UsageError` where there is none: it is not guessed"
         if not self.suggestions: raise UsageError('lr_find suggests no rate: the loss did not fall at any rate; give one with --lr, or look at the plot')
-        return self.suggestions['valley']
+        return self.suggestions['minimum']
 
 # %% ../../nbs/36_training.rates.ipynb #5f5ef5e5
 def _suggestions(lrs, losses, num_it)->dict[str, float]:
@@ -70,7 +70,7 @@ def plot(
     ax.spines[['top', 'right']].set_visible(False)
     return ax
 
-# %% ../../nbs/36_training.rates.ipynb #bc70fdcf
+# %% ../../nbs/36_training.rates.ipynb #1ec762f5
 class RatePicker:
     "A slider over the plot of a `RateSearch`; `lr` is the rate that was picked"
     def __init__(self,
@@ -78,7 +78,7 @@ class RatePicker:
     ):
         from ipywidgets import FloatLogSlider, Output, VBox
         self.search,low,high = search,*np.log10(search.lrs[[0,-1]])
-        start = search.suggestions.get('valley', 10**((low+high)/2))
+        start = search.suggestions.get('minimum', 10**((low+high)/2))
         self.slider = FloatLogSlider(value=start, min=low, max=high, step=0.05, description='rate', readout_format='.1e', continuous_update=False)
         self.out = Output()
         self.slider.observe(lambda _: self._draw(), 'value')
