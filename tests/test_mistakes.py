@@ -84,7 +84,7 @@ def test_settings(refused, sample):
     refused(['--data', sample, '--set', 'loss.smooting=0.1'], "unknown key 'smooting'", 'did you mean smoothing?')
     refused(['--data', sample, '--epochs', 'many'], 'training.epochs', "'many'")
     refused(['--data', sample, '--recipe', 'twohead'], "unknown recipe 'twohead'", 'two-head')
-    refused(['--data', sample, '--set', 'model.heads={attribute: {kind: mlp}}', *SMALL], "unknown target 'attribute'")
+    refused(['--data', sample, '--set', 'model.heads={attribute: {kind: mlp}}', *SMALL], "unknown target in heads 'attribute'", 'attributes?')
 
 def test_prediction(run, sample, tmp_path, capsys):
     answers = tmp_path/'answers.csv'
