@@ -26,7 +26,7 @@ app = typer.Typer(name='fashion-fastai', help='Train, evaluate and serve one net
 data_app = typer.Typer(help='Know and prepare a table of pictures.', no_args_is_help=True)
 app.add_typer(data_app, name='data')
 
-# %% ../nbs/60_cli.ipynb #0698c6e3
+# %% ../nbs/60_cli.ipynb #c3932394
 def _settings(
     data:Annotated[Optional[str], typer.Option(help='CSV or Parquet table; the embedded sample without it.', rich_help_panel='Data')]=None,
     one_of:Annotated[Optional[list[str]], typer.Option(help='Column with exactly one label; repeat it or separate by commas.', rich_help_panel='Data')]=None,
@@ -41,6 +41,7 @@ def _settings(
     crop:Annotated[Optional[str], typer.Option(help='box: cut pictures to the columns x1, y1, x2, y2.', rich_help_panel='Data')]=None,
     schema:Annotated[Optional[str], typer.Option(help='A schema.json whose vocabularies the labels must keep to.', rich_help_panel='Data')]=None,
     on_bad:Annotated[Optional[str], typer.Option(help='stop or skip: what to do with rows whose picture cannot be read.', rich_help_panel='Data')]=None,
+    cache:Annotated[Optional[str], typer.Option(help='Where decoded pictures are kept: auto, ram, disk or none (read again each time).', rich_help_panel='Data')]=None,
     recipe:Annotated[str, typer.Option(help='A recipe by name, or your own as a YAML file.', rich_help_panel='Model')]='two-head',
     arch:Annotated[Optional[str], typer.Option(help='Any architecture of timm.', rich_help_panel='Model')]=None,
     weights:Annotated[Optional[str], typer.Option(help='auto, hub, package, none or a file.', rich_help_panel='Model')]=None,

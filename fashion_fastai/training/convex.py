@@ -16,7 +16,7 @@ from ..schema import Target
 # %% auto #0
 __all__ = ['PENALTIES', 'LinearSolution', 'solve_head', 'choose_head', 'linear_start', 'set_linear']
 
-# %% ../../nbs/37_training.convex.ipynb #e03e6388
+# %% ../../nbs/37_training.convex.ipynb #5c623b92
 @dataclass(frozen=True)
 class LinearSolution:
     "A solved linear head"
@@ -31,7 +31,7 @@ def _objective(target, x, truth, weight, bias, settings)->torch.Tensor:
 
 def solve_head(
     target:Target, # says the kind
-    x:torch.Tensor, # standardised features `(n, n_features)`
+    x:torch.Tensor, # centred features `(n, n_features)`, see `linear_start`
     truth:torch.Tensor, # codes, see `Target.encode`
     penalty:float, # of the sum of the squared weights
     start:LinearSolution|None=None, # where to begin, for example the solution for another penalty
@@ -51,12 +51,12 @@ def solve_head(
     with torch.no_grad(): loss = _objective(target, x, truth, weight, bias, settings)
     return LinearSolution(weight.detach(), bias.detach(), penalty, float(loss))
 
-# %% ../../nbs/37_training.convex.ipynb #365049d8
-PENALTIES = 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4
+# %% ../../nbs/37_training.convex.ipynb #07b72020
+PENALTIES = 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4
 
 def choose_head(
     target:Target, # says the kind
-    x:torch.Tensor, # standardised features `(n, n_features)`
+    x:torch.Tensor, # centred features `(n, n_features)`, see `linear_start`
     truth:torch.Tensor, # codes, see `Target.encode`
     penalties:Sequence[float]=PENALTIES, # from large to small
     seed:int=42, # of the rows that judge
@@ -73,7 +73,7 @@ def choose_head(
         best,lowest = solution,loss
     return solve_head(target, x, truth, best.penalty, best, **settings)
 
-# %% ../../nbs/37_training.convex.ipynb #6ea8d6e7
+# %% ../../nbs/37_training.convex.ipynb #c8341236
 def linear_start(
     loss:FashionLoss, # its targets, label weights and way with `one_of` targets
     features:np.ndarray, # of the training rows, `(n, n_features)`
@@ -82,7 +82,7 @@ def linear_start(
 )->dict[str, LinearSolution]: # for each target, for features as they are
     "The best linear heads of all targets"
     x = torch.from_numpy(features)
-    middle,scale = x.mean(0),x.std(0).clamp(min=1e-6)
+    middle,scale = x.mean(0),x.std(0).mean().clamp(min=1e-6)
     found = {}
     for target in loss.schema:
         settings = dict(label_weights=loss.label_weights.get(target.name), one_of=loss.one_of)

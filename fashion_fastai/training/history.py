@@ -22,22 +22,22 @@ from .metrics import headline, quick_scores
 # %% auto #0
 __all__ = ['History', 'score_metrics']
 
-# %% ../../nbs/32_training.history.ipynb #c231f880
+# %% ../../nbs/32_training.history.ipynb #0b6e9117
 class _Gathered:
     "Logits, truths and losses of one pass over a split"
     def __init__(self): self.logits,self.truths,self.losses,self.counts = [],[],defaultdict(int),defaultdict(int)
 
     def add(self, loss_func, loss, pred, yb):
-        self.logits.append([o.detach().float().cpu() for o in pred])
-        self.truths.append([o.detach().cpu() for o in yb])
+        self.logits.append([o.detach() for o in pred]) # where they are: to fetch them from a GPU would wait for it at every step
+        self.truths.append([o.detach() for o in yb])
         for name,(mean,n) in {'loss': (loss.detach(), len(pred[0])), **{f'{k}/loss':v for k,v in loss_func.parts.items()}}.items():
             self.losses[name] += mean*n # a tensor: on a GPU nobody waits for it before the end of the epoch
             self.counts[name] += n
 
     def scores(self, loss_func)->dict[str, float]:
         row = {k: float(v)/max(1e-9, float(self.counts[k])) for k,v in self.losses.items()}
-        logits,truths = [[torch.cat(o) for o in zip(*part)] for part in (self.logits, self.truths)]
-        for target,probs,truth in zip(loss_func.schema, loss_func.activation(logits), truths):
+        logits,truths = [[torch.cat(o).cpu() for o in zip(*part)] for part in (self.logits, self.truths)]
+        for target,probs,truth in zip(loss_func.schema, loss_func.activation([o.float() for o in logits]), truths):
             row.update({f'{target.name}/{k}':v for k,v in quick_scores(target, probs.numpy(), truth.numpy().astype(int)).items()})
         return row
 

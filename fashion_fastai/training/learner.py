@@ -49,11 +49,15 @@ def schema_of(
         found.append(kind(name, [str(o) for o in tfm.vocab]))
     return Schema(targets=found)
 
-# %% ../../nbs/34_training.learner.ipynb #5a5f52ff
+# %% ../../nbs/34_training.learner.ipynb #de96ca56
 class FashionLearner(Learner):
     "A fastai `Learner` for several targets"
     @property
     def schema(self)->Schema: return self.loss_func.schema
+
+    def _do_epoch_validate(self, ds_idx=1, dl=None):
+        "As in fastai, without the bookkeeping that only gradients need"
+        with torch.inference_mode(): super()._do_epoch_validate(ds_idx, dl)
 
     @delegates(Learner.get_preds)
     def get_preds(self, *args, with_input=False, **kwargs):

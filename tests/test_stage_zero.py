@@ -1,0 +1,53 @@
+"Stage zero: a usable network before the first epoch, from embeddings that are computed once"
+import json
+import pandas as pd, pytest
+from fashion_fastai.cli import main
+from fashion_fastai.run import open_run
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('FASHION_CACHE', str(tmp_path/'cache'))
+    return tmp_path/'cache/embeddings'
+
+def test_a_run_without_an_epoch_is_usable(sample, tmp_path, cache, capsys):
+    out = tmp_path/'run'
+    assert main(['train', '--data', str(sample), '--size', '64', '--epochs', '0', '--out', str(out)])==0
+    assert 'stage zero, linear heads on the frozen body, in' in capsys.readouterr().err
+    scores = json.loads((out/'metrics.json').read_text())['targets']['category']
+    majority = pd.read_csv(sample).query('split=="valid"').category.value_counts(normalize=True).max()
+    assert scores['accuracy']>2*majority
+    assert not (out/'history.csv').exists() and open_run(out).config.training.stages==[]
+    assert main(['evaluate', str(out)])==0
+    assert main(['predict', str(out), str(sample.parent/'images'), '--out', str(tmp_path/'answers.csv')])==0
+
+def test_embeddings_are_computed_once(sample, tmp_path, cache):
+    for name in ('first', 'second'): assert main(['train', '--data', str(sample), '--size', '64', '--epochs', '0', '--out', str(tmp_path/name)])==0
+    assert len(list(cache.iterdir()))==1
+    assert (tmp_path/'first/model.safetensors').read_bytes()==(tmp_path/'second/model.safetensors').read_bytes()
+    assert main(['train', '--data', str(sample), '--size', '48', '--epochs', '0', '--out', str(tmp_path/'smaller')])==0
+    assert len(list(cache.iterdir()))==2
+
+def test_a_training_tells_stage_zero_first(sample, tmp_path, cache, capsys):
+    args = ['train', '--data', str(sample), '--size', '48', '--epochs', '1']
+    assert main([*args, '--out', str(tmp_path/'run')])==0
+    said = capsys.readouterr().err
+    assert 0<said.index('stage zero')<said.index('epoch 1 of 1')
+    assert main([*args, '--out', str(tmp_path/'quiet'), '--set', 'training.stage_zero=false'])==0
+    assert 'stage zero' not in capsys.readouterr().err
+
+@pytest.mark.parametrize('args', [['--set', 'model.heads={attributes: {kind: mlp, sizes: [16]}}'], ['--set', 'model.neck={kind: mlp, sizes: [16]}'], ['--weights', 'none']])
+def test_without_an_epoch_only_what_can_be_solved(sample, tmp_path, cache, capsys, args):
+    assert main(['train', '--data', str(sample), '--size', '48', '--epochs', '0', '--out', str(tmp_path/'run'), *args])==2
+    assert '--epochs 0' in capsys.readouterr().err and not (tmp_path/'run').exists()
+
+def test_pictures_from_disk_or_from_their_files_give_the_same(sample, tmp_path, cache):
+    runs = [tmp_path/o for o in ('ram', 'disk', 'none')]
+    for run in runs: assert main(['train', '--data', str(sample), '--size', '48', '--epochs', '1', '--cache', run.name, '--out', str(run)])==0
+    scores = [json.loads((o/'metrics.json').read_text())['targets'] for o in runs]
+    assert scores[0]==scores[1]==scores[2]
+
+def test_own_mean_and_std_are_obeyed(sample, tmp_path, cache):
+    args = ['train', '--data', str(sample), '--size', '48', '--epochs', '0', '--set', 'picture.mean=[0.4, 0.4, 0.4]']
+    assert main([*args, '--out', str(tmp_path/'half')])==2
+    assert main([*args, '--set', 'picture.std=[0.2, 0.2, 0.2]', '--out', str(tmp_path/'run')])==0
+    assert open_run(tmp_path/'run').config.picture.mean==(0.4, 0.4, 0.4)
