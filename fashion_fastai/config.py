@@ -86,7 +86,7 @@ class LossConfig(_Section):
     class_weights:Literal['none', 'balanced', 'inverse'] = 'none' # see `class_weights`
     smoothing:float = Field(0.05, ge=0, lt=1) # label smoothing
 
-# %% ../nbs/03_config.ipynb #55f933c2
+# %% ../nbs/03_config.ipynb #97888c29
 class Stage(_Section):
     "One cycle of training with the top of the body thawed"
     thawed:int = Field(ge=0) # groups of the body that learn, counted from the top; 0 is the heads alone
@@ -107,7 +107,7 @@ class TrainingConfig(_Section):
     gamma:PositiveFloat = 0.9 # of `exponential`: the rate is multiplied by it after each epoch
     patience:PositiveInt = 5 # of `plateau`: so many epochs without a lower validation loss
     factor:PositiveFloat = 0.1 # of `plateau`: then the rate is multiplied by it
-    precision:Literal['auto', 'float32', 'bfloat16', 'float16'] = 'auto' # of the network's arithmetic in training, see `fastest_precision`
+    precision:Literal['auto', 'measure', 'float32', 'bfloat16', 'float16'] = 'auto' # of the network's arithmetic in training, see `fastest_precision`
     compile:bool = False # let `torch.compile` rewrite the network; needs a C++ compiler, and a minute or more before the first step
     sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by the weights of their labels, with replacement
     stage_zero:bool = True # solve linear heads on the frozen body first and say what they reach; without an epoch they are the result

@@ -80,7 +80,7 @@ def _optimizer(training)->Callable:
     if training.optimizer=='sgd': return partial(SGD, mom=training.momentum, decouple_wd=False)
     return Adam if training.optimizer=='adamw' else partial(Adam, mom=0.9, sqr_mom=0.999, eps=1e-8, decouple_wd=False)
 
-# %% ../nbs/59_experiment.ipynb #f10bf82a
+# %% ../nbs/59_experiment.ipynb #a935ae41
 def prepare(
     config:TrainConfig, # the settings
 )->tuple[FashionLearner, TrainConfig]: # only its heads learn yet; the settings with all that was found out filled in
@@ -99,7 +99,8 @@ def prepare(
         for dl in dls: dl.after_batch.add(Normalize.from_stats(picture.mean, picture.std, cuda=dls.device.type!='cpu'))
     learn = fashion_learner(dls, model.arch, weights=weights, heads=model.heads, neck=model.neck, derive=model.derive, loss=_loss(config, dls.catalogue),
         body_groups=model.body_groups, seed=training.seed, args=model.args, wd=training.weight_decay, wd_bn_bias=training.decay_norms, opt_func=_optimizer(training))
-    if training.precision=='auto': training.precision = fastest_precision(learn.model, picture.size, dls.device)
+    if training.precision in ('auto', 'measure'):
+        training.precision = fastest_precision(learn.model, picture.size, dls.device, training.precision=='measure')
     learn.add_cbs(precision_callback(training.precision))
     if training.compile: learn.model.compile()
     if flipped: learn.history.flipped = {k: v[np.isin(catalogue.row, dls.catalogue.row)][dls.catalogue.where('train')] for k,v in flipped.items()}

@@ -55,15 +55,16 @@ def bfloat16_gain(
     network.train(training)
     return statistics.median(times[torch.float32][1:])/statistics.median(times[torch.bfloat16][1:])
 
-# %% ../../nbs/31_training.speed.ipynb #890a07e6
+# %% ../../nbs/31_training.speed.ipynb #3dba447d
 def fastest_precision(
     network:nn.Module, # see `bfloat16_gain`
     size:int, # pixels a side
     device:torch.device, # that it will learn on
+    measure:bool=True, # on a CPU, try whether bfloat16 is faster
 )->str: # `float32`, `bfloat16` or `float16`
     "The precision that `network` learns fastest in, without a loss of accuracy"
     if device.type=='cuda': return 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
-    if device.type!='cpu' or not has_bfloat16(): return 'float32'
+    if device.type!='cpu' or not (measure and has_bfloat16()): return 'float32'
     return 'bfloat16' if bfloat16_gain(network, size)>CLEAR_GAIN else 'float32'
 
 # %% ../../nbs/31_training.speed.ipynb #a176cfcd
