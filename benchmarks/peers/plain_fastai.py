@@ -1,6 +1,7 @@
 "A learner for two targets as fastai's own docs teach it: plain, and as an expert would set it"
 from pathlib import Path
 import pandas as pd, timm, torch
+from fashion_fastai.models.weights import package_weights
 from fastai.callback.channelslast import ChannelsLast
 from fastai.vision.all import (BCEWithLogitsLossFlat, CategoryBlock, ColReader, ColSplitter, CrossEntropyLossFlat, DataBlock, ImageBlock, Learner,
     MultiCategoryBlock, Normalize, Resize, ResizeMethod, aug_transforms, default_split, nn, params)
@@ -26,7 +27,8 @@ def dataloaders(table, size=128, bs=64, expert=False):
         item_tfms=Resize(size, method=ResizeMethod.Squish) if expert else Resize(size), batch_tfms=[*aug_transforms(), Normalize.from_stats([0.5]*3, [0.5]*3, cuda=False)])
     return block.dataloaders(frame, bs=bs, num_workers=0)
 
-def learner(table, arch='tf_efficientnet_lite0', size=128, bs=64, expert=False, overlay=None):
+def learner(table, arch='tf_efficientnet_lite0', size=128, bs=64, expert=False):
+    overlay = package_weights(arch).cfg # where the pretrained weights are; everything else is fastai and timm
     dls = dataloaders(table, size, bs, expert)
     splitter = lambda m: [params(m.body), params(m.category)+params(m.attributes)]
     learn = Learner(dls, TwoHeads(arch, len(dls.vocab[0]), len(dls.vocab[1]), overlay), loss, splitter=splitter)
