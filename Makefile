@@ -42,7 +42,7 @@ docs: $(DOCS)  ## the site in build/docs/html, all links checked
 	OMP_NUM_THREADS=1 $(BIN)/python docs/site.py
 
 bench: setup  ## side-by-side measurements
-	for file in train_throughput; do $(BIN)/python benchmarks/$$file.py $(ARGS); done
+	for file in time_to_quality train_throughput predict_throughput profile_epoch table_scale memory start_up; do $(BIN)/python benchmarks/$$file.py $(ARGS) || exit 1; done
 
 clean:
 	rm -rf build _docs _proc
