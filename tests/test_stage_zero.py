@@ -51,3 +51,20 @@ def test_own_mean_and_std_are_obeyed(sample, tmp_path, cache):
     assert main([*args, '--out', str(tmp_path/'half')])==2
     assert main([*args, '--set', 'picture.std=[0.2, 0.2, 0.2]', '--out', str(tmp_path/'run')])==0
     assert open_run(tmp_path/'run').config.picture.mean==(0.4, 0.4, 0.4)
+
+def test_solved_heads_need_no_epoch_of_their_own(sample, tmp_path, cache):
+    args = ['train', '--data', str(sample), '--size', '48', '--epochs', '2']
+    for name,more in (('solved', []), ('random', ['--set', 'training.stage_zero=false'])): assert main([*args, '--out', str(tmp_path/name), *more])==0
+    stages = {o: [(s.thawed, s.epochs) for s in open_run(tmp_path/o).config.training.stages] for o in ('solved', 'random')}
+    assert stages==dict(solved=[(3, 2)], random=[(0, 1), (3, 1)])
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_and_predicts(sample, tmp_path, cache):
+    args = ['--size', '32', '--arch', 'fashion_cnn3', '--weights', 'none', '--epochs', '1', '--set', 'training.compile=true']
+    assert main(['train', '--data', str(sample), *args, '--out', str(tmp_path/'run')])==0
+    assert main(['evaluate', str(tmp_path/'run')])==0
+
+def test_compiling_needs_a_compiler(sample, tmp_path, cache, monkeypatch, capsys):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    assert main(['train', '--data', str(sample), '--size', '48', '--set', 'training.compile=true', '--out', str(tmp_path/'run')])==2
+    assert 'g++' in capsys.readouterr().err

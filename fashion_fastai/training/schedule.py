@@ -19,8 +19,8 @@ from .learner import FashionLearner
 # %% auto #0
 __all__ = ['PLANS', 'SCHEDULES', 'plan_stages']
 
-# %% ../../nbs/35_training.schedule.ipynb #161c36b8
-PLANS = 'heads_first', 'gradual', 'none', 'heads_only', 'body'
+# %% ../../nbs/35_training.schedule.ipynb #7756c6dc
+PLANS = 'heads_first', 'gradual', 'none', 'heads_only'
 
 def plan_stages(
     epochs:int, # in all
@@ -28,19 +28,19 @@ def plan_stages(
     body_groups:int=3, # groups of the body, see `head_groups`
     unfreeze:str='heads_first', # one of `PLANS`
     pretrained:bool=True, # whether the body has learned anything before
+    solved:bool=False, # whether the heads are solved for this body already
 )->list[Stage]: # their epochs add up to `epochs`
     "The stages of progressive unfreezing"
     if unfreeze not in PLANS: raise unknown_name('unfreeze', unfreeze, PLANS)
     if epochs==0: return []
     if unfreeze=='heads_first' and not pretrained: unfreeze = 'none'
     if unfreeze=='none': return [Stage(thawed=body_groups, epochs=epochs, lr=lr)]
-    if unfreeze=='body': return [Stage(thawed=body_groups, epochs=epochs, lr=0.2*lr, lr_body=0.1*lr)]
     if unfreeze=='heads_only': return [Stage(thawed=0, epochs=epochs, lr=lr)]
     if unfreeze=='gradual':
         ends = [round((i+1)*epochs/(body_groups+1)) for i in range(body_groups+1)]
         return [Stage(thawed=i, epochs=n, lr=lr) for i,n in enumerate(np.diff([0]+ends).tolist()) if n]
-    heads = [Stage(thawed=0, epochs=1, lr=lr)]
-    return heads + ([Stage(thawed=body_groups, epochs=epochs-1, lr=0.4*lr, lr_body=0.1*lr)] if epochs>1 else [])
+    heads = [] if solved else [Stage(thawed=0, epochs=1, lr=lr)]
+    return heads + ([Stage(thawed=body_groups, epochs=epochs-len(heads), lr=0.4*lr, lr_body=0.1*lr)] if epochs>len(heads) else [])
 
 # %% ../../nbs/35_training.schedule.ipynb #813d83fa
 SCHEDULES = 'one_cycle', 'cosine', 'exponential', 'plateau', 'constant'
