@@ -33,13 +33,13 @@ def run_pixels(
         x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0,3,1,2) # channels last in memory, as they were decoded
         yield network((x-mean)/std)
 
-# %% ../../nbs/26_models.embeddings.ipynb #012868de
+# %% ../../nbs/26_models.embeddings.ipynb #24602da5
 def embed(
     body:nn.Module, # from `create_body`
     pixels:np.ndarray, # uint8 `(n, size, size, 3)`
     mean:Sequence[float], # of each channel, for pictures between 0 and 1
     std:Sequence[float], # likewise
-    bs:int=64, # pictures in a batch
+    bs:int=16, # pictures in a batch; small ones stay in a processor's cache
 )->np.ndarray: # float32 `(n, n_features)`
     "The features of `pixels` before any head"
     body = folded(body.eval().to(memory_format=torch.channels_last), pixels.shape[1])

@@ -17,7 +17,7 @@ from ..schema import Schema
 # %% auto #0
 __all__ = ['FashionNetwork', 'create_network', 'head_groups', 'count_parameters']
 
-# %% ../../nbs/23_models.network.ipynb #b94446b1
+# %% ../../nbs/23_models.network.ipynb #37c6234a
 class FashionNetwork(nn.Module):
     "A shared body and neck, and a head for each target"
     def __init__(self,
@@ -31,6 +31,7 @@ class FashionNetwork(nn.Module):
     def forward(self,
         x:torch.Tensor, # pictures `(n, 3, size, size)`
     )->tuple[torch.Tensor, ...]: # for each target logits `(n, n_labels)`
+        x = x.as_subclass(torch.Tensor) # fastai's own kind of tensor would take a detour through Python at every layer
         features = self.neck(body_features(self.body, x))
         logits = [None if isinstance(o, DerivedHead) else o(features) for o in self.heads]
         return tuple(head(logits[head.sub]) if own is None else own for head,own in zip(self.heads, logits))

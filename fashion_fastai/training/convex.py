@@ -16,7 +16,7 @@ from ..schema import Target
 # %% auto #0
 __all__ = ['PENALTIES', 'LinearSolution', 'solve_head', 'choose_head', 'linear_start', 'set_linear']
 
-# %% ../../nbs/37_training.convex.ipynb #5c623b92
+# %% ../../nbs/37_training.convex.ipynb #5c7d8718
 @dataclass(frozen=True)
 class LinearSolution:
     "A solved linear head"
@@ -35,7 +35,7 @@ def solve_head(
     truth:torch.Tensor, # codes, see `Target.encode`
     penalty:float, # of the sum of the squared weights
     start:LinearSolution|None=None, # where to begin, for example the solution for another penalty
-    steps:int=100, # of L-BFGS, at most
+    steps:int=80, # of L-BFGS, at most
     **settings, # for `row_losses`, for example `label_weights`
 )->LinearSolution:
     "The linear head with the lowest loss plus penalty"
@@ -51,7 +51,7 @@ def solve_head(
     with torch.no_grad(): loss = _objective(target, x, truth, weight, bias, settings)
     return LinearSolution(weight.detach(), bias.detach(), penalty, float(loss))
 
-# %% ../../nbs/37_training.convex.ipynb #07b72020
+# %% ../../nbs/37_training.convex.ipynb #0ce2692b
 PENALTIES = 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4
 
 def choose_head(
@@ -67,7 +67,7 @@ def choose_head(
     if judge.all() or not judge.any(): return solve_head(target, x, truth, penalties[0], **settings)
     best,lowest,solution = None,float('inf'),None
     for penalty in penalties:
-        solution = solve_head(target, x[~judge], truth[~judge], penalty, solution, **settings)
+        solution = solve_head(target, x[~judge], truth[~judge], penalty, solution, steps=40, **settings) # enough to tell penalties apart
         loss = float(_objective(target, x[judge], truth[judge], solution.weight, solution.bias, settings))
         if loss>=lowest: break
         best,lowest = solution,loss
