@@ -16,9 +16,11 @@ from ..errors import cache_folder, whole_file
 from .folding import folded
 
 # %% auto #0
-__all__ = ['run_pixels', 'embed', 'embedding_key', 'cached_embeddings']
+__all__ = ['CPU_BATCH', 'run_pixels', 'embed', 'embedding_key', 'cached_embeddings']
 
-# %% ../../nbs/26_models.embeddings.ipynb #bd21397b
+# %% ../../nbs/26_models.embeddings.ipynb #e19cb90a
+CPU_BATCH = 16 # pictures at once on a CPU: their feature maps stay in its cache
+
 @torch.inference_mode()
 def run_pixels(
     network:Callable, # pictures `(b, 3, size, size)` to a tensor or a tuple of tensors
@@ -26,20 +28,20 @@ def run_pixels(
     batches, # uint8 arrays `(b, size, size, 3)`
     mean:Sequence[float], # of each channel, for pictures between 0 and 1
     std:Sequence[float], # likewise
-): # yields what the network returns for each batch
+): # yields what the network returns for each batch, or, on a CPU, for parts of it
     "Run `network` over batches of decoded pictures"
     mean,std = [torch.tensor(o, device=device).view(1,3,1,1)*255 for o in (mean, std)]
     for pixels in batches:
         x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0,3,1,2) # channels last in memory, as they were decoded
-        yield network((x-mean)/std)
+        for part in x.split(CPU_BATCH if device.type=='cpu' else max(1, len(x))): yield network((part-mean)/std)
 
-# %% ../../nbs/26_models.embeddings.ipynb #24602da5
+# %% ../../nbs/26_models.embeddings.ipynb #012868de
 def embed(
     body:nn.Module, # from `create_body`
     pixels:np.ndarray, # uint8 `(n, size, size, 3)`
     mean:Sequence[float], # of each channel, for pictures between 0 and 1
     std:Sequence[float], # likewise
-    bs:int=16, # pictures in a batch; small ones stay in a processor's cache
+    bs:int=64, # pictures in a batch
 )->np.ndarray: # float32 `(n, n_features)`
     "The features of `pixels` before any head"
     body = folded(body.eval().to(memory_format=torch.channels_last), pixels.shape[1])
