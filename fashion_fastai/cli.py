@@ -85,35 +85,41 @@ def with_settings(command):
     command.__annotations__ = {o.name: hints[o.name] for o in both}
     return command
 
-# %% ../nbs/60_cli.ipynb #65481ff7
+# %% ../nbs/60_cli.ipynb #001a9251
 def _print_frame(frame, title=''):
     "A data frame as a table"
     from rich.console import Console
     from rich.table import Table
     number = lambda o: '' if o is None or o!=o else f'{o:.3f}' if isinstance(o, float) else f'{o:,}' if isinstance(o, int) else str(o)
     table = Table(title=title or None, title_justify='left')
-    table.add_column(str(frame.index.name or ''))
+    table.add_column(' '.join(str(o or '') for o in frame.index.names))
     for o in frame.columns: table.add_column(str(o), justify='left' if frame[o].dtype==object or str(frame[o].dtype).startswith('str') else 'right')
-    for name,row in zip(frame.index, frame.itertuples(index=False)): table.add_row(str(name), *map(number, row))
+    for name,row in zip(frame.index, frame.itertuples(index=False)): table.add_row(' '.join(map(str, name)) if isinstance(name, tuple) else str(name), *map(number, row))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 def _print_scores(metrics):
     from fashion_fastai.training.metrics import score_table
     _print_frame(score_table(metrics), f'{metrics["rows"]:,} pictures of the {metrics["split"]} part')
+    _print_overall(metrics)
+
+def _print_overall(metrics):
+    "What is said of several targets at once"
     if 'overall_accuracy' in metrics and len([o for o in metrics['targets'].values() if o['kind']=='one_of'])>1:
         print(f'overall accuracy {metrics["overall_accuracy"]:.4f}, overall mean class accuracy {metrics["overall_mean_class_accuracy"]:.4f}')
     if tree:=metrics.get('taxonomy'): print(f'{tree["main"]} and {tree["sub"]} contradict each other in {tree["contradictions"]:.1%} of the answers')
 
 def _say(line): print(line, file=sys.stderr, flush=True)
 
-# %% ../nbs/60_cli.ipynb #2f75bf1f
+# %% ../nbs/60_cli.ipynb #3e26cfab
 @app.command('train')
 @with_settings
 def train_command(
     out:Annotated[Optional[Path], typer.Option(help='Folder of the run; must not exist. A name with the date under runs/ without it.')]=None,
+    refit:Annotated[Optional[Path], typer.Option(help='A run whose settings are trained again on train and valid together, for delivery; it has no scores.')]=None,
     **settings,
 ):
     "Train a network and keep everything in a run folder."
+    if refit: return _refit(refit, out, settings)
     config = _config(settings)
     out = out or Path('runs')/f'{datetime.now():%Y%m%d-%H%M%S}-{Path(config.recipe).stem}'
     if out.exists(): raise UsageError(f'{out} exists already; choose another --out')
@@ -122,6 +128,18 @@ def train_command(
     run = train(config, out, _say)
     _print_scores(json.loads(run.metrics.read_text()))
     print(f'run: {run.path}')
+
+# %% ../nbs/60_cli.ipynb #8db4da01
+def _refit(path, out, settings):
+    "Train the settings of a run again on all that is not test"
+    given = [o for o,value in settings.items() if value not in (None, [], 'two-head')]
+    if given: raise UsageError(f'--refit takes all settings from its run; leave --{given[0].rstrip("_").replace("_", "-")} out')
+    out = out or Path('runs')/f'{datetime.now():%Y%m%d-%H%M%S}-{path.name}-refit'
+    if out.exists(): raise UsageError(f'{out} exists already; choose another --out')
+    from fashion_fastai.run import open_run
+    run = open_run(path)
+    from fashion_fastai.experiment import refit
+    print(f'run: {refit(run, out, _say).path}')
 
 # %% ../nbs/60_cli.ipynb #85d3ca59
 @app.command('lr-find')
@@ -143,27 +161,70 @@ def lr_find_command(
     for rule,rate in found.suggestions.items(): print(f'{rule}: {rate:.2e}')
     found.lr # an error where nothing is suggested
 
-# %% ../nbs/60_cli.ipynb #816e3de8
+# %% ../nbs/60_cli.ipynb #351f5356
+def _evaluation(run, split, data, images, tta):
+    "Predictions with truth, and the rows that they are about"
+    from fashion_fastai.experiment import evaluate
+    return evaluate(run, split, data, images, **(dict(n=tta) if tta else {}))
+
+def _calibrate(run, predictions, groups, min_precision, own):
+    "Print what fitted thresholds are worth on rows that they were not fitted on, and keep those for a wanted precision"
+    from fashion_fastai.evaluation.calibration import cross_fitted, fit_calibration
+    what = 'F1' if min_precision is None else f'a precision of at least {min_precision:g}'
+    _print_frame(cross_fitted(predictions, groups, min_precision), f'thresholds fitted for {what}, scored on the half that they were not fitted on')
+    if min_precision is None or not own: return
+    fit_calibration(predictions, min_precision).write(run.calibration)
+    print(f'answers of this run are given with {what} from now on: {run.calibration}')
+
+def _print_consistency(run, predictions, thresholds):
+    "Print what leaving out pairs that training never showed does to the scores"
+    from fashion_fastai.evaluation.kept import run_pairs
+    from fashion_fastai.evaluation.plausible import consistency_effect
+    pairs = run_pairs(run)
+    if pairs: _print_frame(consistency_effect(predictions, pairs, thresholds=thresholds), 'attributes that training never showed with the answered category, kept and left out')
+
+def _print_slices(found, columns, thresholds):
+    "Print the scores of each value of some columns"
+    from fashion_fastai.errors import unknown_name
+    from fashion_fastai.evaluation.slices import print_slices, slice_scores
+    for column in columns:
+        if column not in found.rows.frame: raise unknown_name('column', column, found.rows.frame.columns)
+    for column in columns: print_slices(slice_scores(found.predictions, found.rows.frame[column], groups=found.rows.group, thresholds=thresholds))
+
+# %% ../nbs/60_cli.ipynb #489f270a
 @app.command('evaluate')
 def evaluate_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run.')],
     split:Annotated[str, typer.Option(help='valid or test.')]='valid',
     data:Annotated[Optional[Path], typer.Option(help="Another table than the run's own.")]=None,
     images:Annotated[Optional[Path], typer.Option(help="Folder of its pictures; the table's own without it.")]=None,
-    consistent:Annotated[bool, typer.Option(help='Score the answers that fit the taxonomy best.')]=False,
+    consistent:Annotated[bool, typer.Option(help='Score the answers that fit the taxonomy, and the pairs of labels that training showed.')]=False,
+    tta:Annotated[int, typer.Option(help='Look at so many changed copies of each picture too.', min=0)]=0,
+    min_precision:Annotated[Optional[float], typer.Option(help='Fit thresholds that keep this precision for every label, and answer by them from now on.')]=None,
+    slice:Annotated[Optional[list[str]], typer.Option(help='Scores for each value of this column too; repeat it.')]=None,
     out:Annotated[Optional[Path], typer.Option(help='Write all scores to this JSON file.')]=None,
 ):
-    "Score a run on a part of its table, or on another table."
+    "Score a run on a part of its table, or on another table: intervals, baselines, thresholds, slices."
     if split not in ('train', 'valid', 'test'): raise UsageError(f'--split {split}: it must be valid, test or train')
-    from fashion_fastai.evaluation.taxonomy import consistent as mended
-    from fashion_fastai.experiment import evaluate, scores
     from fashion_fastai.run import open_run, write_json
-    predictions = evaluate(open_run(run), split, data, images)
-    metrics = scores(mended(predictions) if consistent else predictions, split)
-    if out: write_json(out, metrics)
-    _print_scores(metrics)
+    run = open_run(run)
+    found = _evaluation(run, split, data, images, tta)
+    from fashion_fastai.evaluation.intervals import print_scores, score_with_baselines
+    from fashion_fastai.evaluation.kept import run_calibration, run_pairs
+    from fashion_fastai.outcome import baselines, consistent_predictions, scores
+    own,thresholds = data is None and split=='valid',run_calibration(run).thresholds
+    predictions = consistent_predictions(found.predictions, run_pairs(run)) if consistent else found.predictions
+    metrics = scores(predictions, split)
+    if out: write_json(out, metrics | dict(fitted=scores(predictions, split, thresholds)['targets']))
+    table = score_with_baselines(predictions, *baselines(run, found.catalogue, own), groups=found.rows.group)
+    print_scores(table, f'{len(predictions):,} pictures of the {split} part, attributes at a threshold of 0.5')
+    _print_overall(metrics)
+    if split=='valid': _calibrate(run, predictions, found.rows.group, min_precision, own)
+    elif min_precision is not None: raise UsageError('--min-precision fits thresholds on the valid part; leave --split out')
+    if not consistent: _print_consistency(run, predictions, thresholds)
+    _print_slices(found, slice or [], thresholds)
 
-# %% ../nbs/60_cli.ipynb #9c41a96b
+# %% ../nbs/60_cli.ipynb #3736592b
 @app.command('predict')
 def predict_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run.')],
@@ -175,7 +236,8 @@ def predict_command(
     split:Annotated[Optional[str], typer.Option(help='Only this part of a table: train, valid or test.')]=None,
     target:Annotated[Optional[str], typer.Option(help='Which target a category-csv or attribute-csv is about; the first of its kind without it.')]=None,
     prefix:Annotated[str, typer.Option(help='What stands before the file names in a submission, for example deep_fashion/test/.')]='',
-    consistent:Annotated[bool, typer.Option(help='Answers that fit the taxonomy best.')]=False,
+    consistent:Annotated[bool, typer.Option(help='Answers that fit the taxonomy, and the pairs of labels that training showed.')]=False,
+    plain:Annotated[bool, typer.Option(help="Answer at a threshold of 0.5, not at those that were fitted on the run's valid part.")]=False,
     batch_size:Annotated[int, typer.Option(help='Pictures in a batch.', min=1)]=64,
 ):
     "Write what a run says about pictures."
@@ -186,12 +248,14 @@ def predict_command(
     if format in SUBMISSIONS: submission_targets(format, schema, target)
     else: format = answer_format(out, format, [*ANSWER_FORMATS, *SUBMISSIONS])
     found = reduce(add, [find_pictures(o, file_col, images, split) for o in pictures])
-    from fashion_fastai.evaluation.taxonomy import consistent as mended
+    from fashion_fastai.evaluation.kept import run_pairs
+    from fashion_fastai.outcome import consistent_predictions
     from fashion_fastai.serving.predictor import Predictor
-    predictions,bad = Predictor.load(run).table(found, batch_size)
-    if consistent: predictions = mended(predictions)
-    if format in SUBMISSIONS: write_submission(format, predictions, out, target=target, prefix=prefix, bad=bad)
-    else: write_answers(answer_table(predictions, bad), out, format)
+    predictor = Predictor.load(run, fitted=not plain)
+    predictions,bad = predictor.table(found, batch_size)
+    if consistent: predictions = consistent_predictions(predictions, run_pairs(predictor.run))
+    if format in SUBMISSIONS: write_submission(format, predictions, out, target=target, prefix=prefix, bad=bad, thresholds=predictor.thresholds)
+    else: write_answers(answer_table(predictions, bad, predictor.thresholds), out, format)
     if bad: _say(f'{len(bad)} of {len(found)} pictures cannot be read; the column error says why')
     print(f'answers for {len(found)-len(bad):,} pictures: {out}')
 

@@ -86,7 +86,7 @@ class LossConfig(_Section):
     class_weights:Literal['none', 'balanced', 'inverse'] = 'none' # see `class_weights`
     smoothing:float = Field(0.05, ge=0, lt=1) # label smoothing
 
-# %% ../nbs/03_config.ipynb #97888c29
+# %% ../nbs/03_config.ipynb #fdbda03e
 class Stage(_Section):
     "One cycle of training with the top of the body thawed"
     thawed:int = Field(ge=0) # groups of the body that learn, counted from the top; 0 is the heads alone
@@ -113,6 +113,7 @@ class TrainingConfig(_Section):
     stage_zero:bool = True # solve linear heads on the frozen body first and say what they reach; without an epoch they are the result
     unfreeze:Literal['heads_first', 'gradual', 'none', 'heads_only'] = 'heads_first' # how stages are planned, see `plan_stages`
     stages:list[Stage]|None = None
+    refit:bool = False # learn from the valid part too, see `refit`
     seed:int = 42
 
 class TrainConfig(_Section):

@@ -17,7 +17,7 @@ from .schema import Schema, schema_from_json
 # %% auto #0
 __all__ = ['Run', 'open_run', 'start_run', 'write_json', 'write_rows']
 
-# %% ../nbs/04_run.ipynb #a7f46275
+# %% ../nbs/04_run.ipynb #38feb052
 class Run:
     "The folder of a training; knows the names of its files and reads those that are text"
     def __init__(self,
@@ -31,6 +31,13 @@ class Run:
     def metrics(self)->Path: return self.path/'metrics.json'
     @property
     def history(self)->Path: return self.path/'history.csv'
+
+    @property
+    def calibration(self)->Path: return self.path/'calibration.json'
+    @property
+    def pairs(self)->Path: return self.path/'pairs.json'
+    @property
+    def stage_zero(self)->Path: return self.path/'stage_zero.json'
 
     def predictions(self,
         split:str, # `train`, `valid` or `test`

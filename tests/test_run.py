@@ -10,7 +10,8 @@ from conftest import SMALL
 def test_a_run_holds_what_it_promises(run, capsys):
     found = {o.relative_to(run).as_posix() for o in run.rglob('*') if o.is_file()}
     figures = {o for o in found if o.startswith('figures/')}
-    assert found-figures=={'config.yaml', 'schema.json', 'model.safetensors', 'history.csv', 'predictions/valid.parquet', 'metrics.json'}
+    assert found-figures=={'config.yaml', 'schema.json', 'model.safetensors', 'history.csv', 'predictions/valid.parquet', 'metrics.json',
+        'calibration.json', 'pairs.json', 'report.html', 'MODEL_CARD.md'}
     assert {f'figures/{o}.png' for o in ('curves', 'confusion-category', 'scores-category', 'scores-attributes', 'correlation-attributes')} <= figures
     config = open_run(run).config
     assert config.training.stages and config.picture.mean and config.versions['torch'] and config.model.origin=='none (random)'
@@ -28,7 +29,7 @@ def test_another_seed_gives_others(sample, run, tmp_path, metrics_of_run):
     assert metrics_of_run(tmp_path/'other')!=metrics_of_run(run)
 
 def test_predicting_a_folder_agrees_with_the_runs_own_predictions(sample, run, tmp_path):
-    assert main(['predict', str(run), str(sample.parent/'images'), '--out', str(tmp_path/'answers.csv')])==0
+    assert main(['predict', str(run), str(sample.parent/'images'), '--out', str(tmp_path/'answers.csv'), '--plain'])==0
     answers = pd.read_csv(tmp_path/'answers.csv', keep_default_na=False).set_index('file')
     own = read_predictions(run/'predictions/valid.parquet').answers()
     theirs = answers.loc[[Path(o).name for o in own.file]]

@@ -13,7 +13,7 @@ from ..errors import UsageError, unknown_name
 from ..schema import Target
 
 # %% auto #0
-__all__ = ['CLASS_WEIGHTS', 'label_matrix', 'class_weights', 'row_weights', 'flip_labels']
+__all__ = ['CLASS_WEIGHTS', 'label_matrix', 'class_weights', 'label_weights', 'row_weights', 'effective_counts', 'flip_labels']
 
 # %% ../../nbs/16_data.balance.ipynb #845cbe9c
 def label_matrix(
@@ -37,6 +37,16 @@ def class_weights(
     weights = np.divide(counts.sum()/len(counts), counts, out=np.zeros(len(counts)), where=occurs)
     return weights if formula=='balanced' else weights/weights[occurs].mean()
 
+# %% ../../nbs/16_data.balance.ipynb #ef28848e
+def label_weights(
+    catalogue:Catalogue, # its train part is counted
+    formula:str, # one of `CLASS_WEIGHTS`
+)->dict[str, np.ndarray]: # for each target `(n_labels,)`; empty for `none`
+    "The weights of the labels of all targets"
+    if formula=='none': return {}
+    train = catalogue.where('train')
+    return {o.name: class_weights(label_matrix(o, catalogue.codes[o.name][train]).sum(0), formula) for o in catalogue.schema}
+
 # %% ../../nbs/16_data.balance.ipynb #f72b3595
 def row_weights(
     catalogue:Catalogue, # all of its rows are weighed
@@ -48,6 +58,20 @@ def row_weights(
         weights += matrix @ class_weights(matrix.sum(0))
     if not (weights>0).any(): raise UsageError('a balanced sampler needs labels, but none is known')
     return np.where(weights>0, weights, weights[weights>0].min())
+
+# %% ../../nbs/16_data.balance.ipynb #b0405de6
+def effective_counts(
+    catalogue:Catalogue, # its train part is counted
+    sampler:str='shuffle', # `balanced` draws rows by `row_weights`
+    formula:str='none', # weights of the labels in the loss, one of `CLASS_WEIGHTS`
+)->dict[str, np.ndarray]|None: # for each target `(n_labels,)`; none where nothing is balanced
+    "How often each label counts in training, when rare ones count more"
+    train = catalogue.take(catalogue.where('train'))
+    matrices,weights = {o.name: label_matrix(o, train.codes[o.name]) for o in train.schema},label_weights(catalogue, formula)
+    if sampler=='balanced':
+        rows = row_weights(train)
+        return {k: (rows/rows.mean()) @ v for k,v in matrices.items()}
+    return {k: v.sum(0)*weights[k] for k,v in matrices.items()} if weights else None
 
 # %% ../../nbs/16_data.balance.ipynb #3ca4251b
 def flip_labels(

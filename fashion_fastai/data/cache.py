@@ -14,7 +14,7 @@ from .pictures import decode_pictures
 from ..errors import UsageError, cache_folder, unknown_name, whole_folder
 
 # %% auto #0
-__all__ = ['CACHES', 'free_bytes', 'choose_cache', 'kept_pictures', 'where_pixels']
+__all__ = ['CACHES', 'free_bytes', 'choose_cache', 'files_key', 'kept_pictures', 'where_pixels']
 
 # %% ../../nbs/11_data.cache.ipynb #7de5b9c6
 CACHES = 'auto', 'ram', 'disk', 'none'
@@ -40,10 +40,14 @@ def choose_cache(
     if cache!='auto': return cache
     return next((o for o in ('ram', 'disk') if n_bytes<=free_bytes(o)), 'none')
 
-# %% ../../nbs/11_data.cache.ipynb #30eedb16
-def _key(files, size, fit, boxes)->str:
-    "A digest of all that decoded pixels depend on; a file that is not there is known by its absence"
-    digest = hashlib.blake2b(repr((size, fit, len(files))).encode(), digest_size=16)
+# %% ../../nbs/11_data.cache.ipynb #94820246
+def files_key(
+    files:Sequence[str|Path], # picture files; one that is not there is known by its absence
+    boxes:np.ndarray|None, # `(n, 4)`, that they are cut to
+    *settings, # whatever else matters
+)->str:
+    "A digest of what is made from picture files"
+    digest = hashlib.blake2b(repr((settings, len(files))).encode(), digest_size=16)
     if boxes is not None: digest.update(np.ascontiguousarray(boxes, dtype=np.float64).tobytes())
     for file in files:
         try: about = os.stat(file)
@@ -53,7 +57,7 @@ def _key(files, size, fit, boxes)->str:
 
 def _on_disk(files, size, fit, boxes)->tuple[np.ndarray, dict[int,str]]:
     "Pixels in a file that is mapped into memory, and the bad positions"
-    folder = cache_folder()/'pictures'/_key(files, size, fit, boxes)
+    folder = cache_folder()/'pictures'/files_key(files, boxes, size, fit)
     if not folder.exists():
         with whole_folder(folder) as passing:
             pixels = np.lib.format.open_memmap(passing/'pixels.npy', 'w+', np.uint8, (len(files), size, size, 3))

@@ -57,7 +57,7 @@ def find_pictures(
     paths = [Path(images or source.parent)/o for o in names]
     return Pictures(paths, names, read_boxes(frame)) if set(BOX)<=set(frame) else _without_boxes(paths, names)
 
-# %% ../../nbs/50_serving.answers.ipynb #add96d76
+# %% ../../nbs/50_serving.answers.ipynb #b9d3c92f
 ANSWER_FORMATS = 'csv', 'parquet', 'jsonl'
 
 def answer_format(
@@ -73,9 +73,10 @@ def answer_format(
 def answer_table(
     predictions, # a `Predictions`, from `Predictor.table`
     bad:dict[int,str], # the reason for each bad position
+    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; 0.5 without it
 )->pd.DataFrame: # as `Predictions.answers`, and `error`
     "Answers in words, empty where a picture is bad"
-    frame = predictions.answers().assign(error='')
+    frame = predictions.answers(thresholds).assign(error='')
     frame.loc[list(bad), frame.columns[1:-1]] = ''
     frame.loc[list(bad), 'error'] = list(bad.values())
     return frame

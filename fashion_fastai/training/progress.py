@@ -56,7 +56,7 @@ def _open_bar(self:PlainProgress):
     self.bar.add_task('finding a rate' if self.mock else 'training', total=n_batches)
     self.bar.start()
 
-# %% ../../nbs/33_training.progress.ipynb #593d1267
+# %% ../../nbs/33_training.progress.ipynb #ae391744
 @patch
 def _say(self:PlainProgress, line):
     if self.bar: self.bar.console.print(line, highlight=False)
@@ -76,7 +76,7 @@ def _say_within(self:PlainProgress):
 def _say_epoch(self:PlainProgress):
     "What an epoch brought, and how long the rest will take"
     names,values,left = self.recorder.metric_names[1:-1],self.recorder.log[1:],self.n_epoch-self.epoch-1
-    scores = ', '.join(f'{name.replace("_loss", " loss")} {value:.4f}' for name,value in zip(names, values))
+    scores = ', '.join(f'{name.replace("_loss", " loss")} {value:.4f}' for name,value in zip(names, values) if value==value and value is not None) # nothing held out, nothing to say of it
     now = time.monotonic()
     rest = f', {clock((now-self.started)*left/(self.epoch+1))} left in this stage' if left else ''
     self._say(f'epoch {self._number()}: {scores}; {clock(now-self.epoch_started)}{rest}')

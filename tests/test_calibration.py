@@ -1,0 +1,111 @@
+"What the scores and thresholds of a run promise, on random predictions with missing labels"
+import json
+from dataclasses import replace
+import numpy as np, pandas as pd, pytest
+from sklearn import metrics as sk
+from fashion_fastai.cli import main
+from fashion_fastai.evaluation.calibration import cross_fitted, ece, fit_calibration, fit_thresholds, read_calibration
+from fashion_fastai.evaluation.intervals import bootstrap
+from fashion_fastai.evaluation.predictions import Predictions, read_predictions
+from fashion_fastai.run import open_run
+from fashion_fastai.schema import Schema, any_of, one_of
+
+SEEDS = range(8)
+
+def draw(seed):
+    "Predictions that are somewhat right, with labels of very different frequency, a fifth of them unknown"
+    draws = np.random.default_rng(seed)
+    n,n_category,n_attributes = draws.integers(40, 400),draws.integers(2, 8),draws.integers(1, 9)
+    category = draws.integers(0, n_category, n)
+    attributes = (draws.random((n, n_attributes))<draws.uniform(0.01, 0.5, n_attributes)).astype(np.int8)
+    logits = 3*draws.standard_normal((n, n_category))+4*np.eye(n_category)[category]
+    cells = 2*draws.standard_normal((n, n_attributes))+2*attributes-2
+    category[draws.random(n)<0.2] = -1
+    attributes[draws.random(attributes.shape)<0.2] = -1
+    probs = dict(category=np.exp(logits)/np.exp(logits).sum(1, keepdims=True), attributes=1/(1+np.exp(-cells)))
+    schema = Schema(targets=[one_of('category', [f'c{i}' for i in range(n_category)]), any_of('attributes', [f'a{i}' for i in range(n_attributes)])])
+    return Predictions(schema, [f'{i}.jpg' for i in range(n)], {k: v.astype(np.float32) for k,v in probs.items()}, dict(category=category, attributes=attributes))
+
+def shuffled(predictions, seed):
+    order = np.random.default_rng(seed).permutation(len(predictions))
+    take = lambda o: {k: v[order] for k,v in o.items()}
+    return replace(predictions, files=[predictions.files[i] for i in order], probs=take(predictions.probs), truth=take(predictions.truth))
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_scores_are_those_of_scikit_learn(seed):
+    o = draw(seed)
+    found = o.metrics('valid')['targets']
+    known = o.truth['category']>=0
+    truth,said = o.truth['category'][known],o.probs['category'][known].argmax(1)
+    assert found['category']['accuracy']==pytest.approx(sk.accuracy_score(truth, said))
+    assert found['category']['mean_class_accuracy']==pytest.approx(sk.recall_score(truth, said, average='macro', labels=np.unique(truth)))
+    for i,label in enumerate(o.schema['attributes'].vocab):
+        known = o.truth['attributes'][:,i]>=0
+        truth,said = o.truth['attributes'][known,i],o.probs['attributes'][known,i]>=0.5
+        if truth.any(): assert found['attributes']['labels'][label]['f1']==pytest.approx(sk.f1_score(truth, said))
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_fitted_thresholds_never_worsen_f1_where_they_were_fitted(seed):
+    o = draw(seed)
+    plain,fitted = o.metrics('valid'),o.metrics('valid', fit_calibration(o).thresholds)
+    for score in ('macro_f1', 'samples_f1'):
+        if plain['targets']['attributes'][score] is not None: assert fitted['targets']['attributes'][score]>=plain['targets']['attributes'][score]-1e-12
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_a_wanted_precision_is_kept(seed):
+    o = draw(seed)
+    fitted = o.metrics('valid', fit_calibration(o, min_precision=0.8).thresholds)['targets']['attributes']['labels']
+    assert all(label['precision'] is None or label['precision']>=0.8 for label in fitted.values())
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_the_order_of_rows_does_not_matter(seed):
+    o = draw(seed)
+    other = shuffled(o, seed)
+    first,second = fit_calibration(o),fit_calibration(other)
+    assert first.temperatures==pytest.approx(second.temperatures)
+    assert first.thresholds['attributes']==pytest.approx(second.thresholds['attributes'])
+    assert ece(o.schema['category'], o.probs['category'], o.truth['category'])==pytest.approx(ece(o.schema['category'], other.probs['category'], other.truth['category']))
+    assert bootstrap(o, n=10).value.to_numpy()==pytest.approx(bootstrap(other, n=10).value.to_numpy(), nan_ok=True)
+
+def test_a_rare_label_gets_no_wild_threshold():
+    target,n = any_of('attributes', ['common', 'rare']),400
+    draws = np.random.default_rng(0)
+    truth = np.stack([draws.random(n)<0.4, np.arange(n)<1], axis=1).astype(np.int8)
+    probs = np.clip(0.3*truth+0.2*draws.random((n, 2)), 0, 1)
+    probs[0,1] = 0.999 # its only picture: alone it would ask for a threshold near 1
+    assert fit_thresholds(target, probs, truth)[1]<0.9
+
+def test_a_run_is_calibrated_and_answers_by_it(sample, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('FASHION_CACHE', str(tmp_path/'cache'))
+    out = tmp_path/'run'
+    assert main(['train', '--data', str(sample), '--size', '64', '--epochs', '0', '--out', str(out)])==0
+    run = open_run(out)
+    calibration,predictions = read_calibration(run.calibration, run.schema),read_predictions(run.predictions('valid'))
+    assert set(calibration.temperatures)=={'category'} and len(cross_fitted(predictions))
+    for flags,expected in (([], calibration.apply(predictions).answers(calibration.thresholds)), (['--plain'], predictions.answers())):
+        answers = tmp_path/f'answers{len(flags)}.csv'
+        assert main(['predict', str(out), str(sample), '--split', 'valid', '--out', str(answers), *flags])==0
+        assert pd.read_csv(answers, keep_default_na=False).attributes.tolist()==expected.attributes.tolist()
+    for name in ('report.html', 'MODEL_CARD.md', 'pairs.json', 'stage_zero.json'): assert (out/name).stat().st_size>0
+    capsys.readouterr()
+    assert main(['evaluate', str(out), '--tta', '2', '--slice', 'category', '--out', str(tmp_path/'scores.json')])==0
+    said = capsys.readouterr().out
+    for part in ('majority', 'linear probe', 'fitted', 'consistent'): assert part in said, part
+    assert json.loads((tmp_path/'scores.json').read_text())['fitted']['attributes']['samples_f1'] is not None
+    assert main(['evaluate', str(out), '--slice', 'colour'])==2
+    assert main(['evaluate', str(out), '--min-precision', '0.9'])==0
+    assert json.loads(run.calibration.read_text())['targets']['attributes']['min_precision']==0.9
+
+def test_a_refit_learns_from_valid_and_is_not_scored(sample, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('FASHION_CACHE', str(tmp_path/'cache'))
+    first,second = tmp_path/'first',tmp_path/'second'
+    assert main(['train', '--data', str(sample), '--size', '48', '--epochs', '1', '--out', str(first)])==0
+    assert main(['train', '--refit', str(first), '--out', str(second)])==0
+    assert 'can only be scored on the test part' in capsys.readouterr().err
+    assert not (second/'metrics.json').exists() and (second/'calibration.json').exists() and (second/'report.html').exists()
+    assert not any(o.startswith('valid/') for o in pd.read_csv(second/'history.csv').columns)
+    assert main(['evaluate', str(second)])==2 and 'refitted' in capsys.readouterr().err
+    assert main(['predict', str(second), str(sample), '--out', str(tmp_path/'answers.csv')])==0
+    assert main(['train', '--refit', str(second), '--out', str(tmp_path/'third')])==2
+    assert main(['train', '--refit', str(first), '--epochs', '3', '--out', str(tmp_path/'third')])==2
+    assert not (tmp_path/'third').exists()
