@@ -82,9 +82,11 @@ def plot(seen, path):
     import matplotlib.pyplot as plt
     fig,axes = plt.subplots(1, 2, figsize=(9, 3.6), layout='constrained')
     for ax,score in zip(axes, ('category/accuracy', 'attributes/macro_f1')):
-        for (name,points),color in zip(seen.items(), ('#1b6ca8', '#888888', '#d1752b')):
+        for (name,points),color in zip(seen.items(), ('#888888', '#1b6ca8', '#d1752b')):
             ax.plot([o['seconds'] for o in points], [o[score] for o in points], marker='o', markersize=4, color=color, label=name)
         ax.set(xscale='log', xlabel='seconds since the imports (log)', title=SCORES[score])
+        ax.set_xticks(ticks:=[o for o in (5, 10, 20, 50, 100, 200, 500, 1000, 2000) if o<=1.2*max(p['seconds'] for points in seen.values() for p in points)], ticks)
+        ax.minorticks_off()
         ax.grid(alpha=0.3)
         ax.spines[['top', 'right']].set_visible(False)
     axes[0].legend(frameon=False)
