@@ -46,7 +46,7 @@ def read_sweep(
     if len(set(names))<len(names): raise UsageError(f'sweep {name}: two runs have the same name: {", ".join(names)}')
     return sweep
 
-# %% ../nbs/59_sweep.ipynb #7314b651
+# %% ../nbs/59_sweep.ipynb #4dea069a
 def sweep_configs(
     sweep:Sweep, # from `read_sweep`
     *settings:dict, # of all runs, on top of the sweep's and of each run's own
@@ -58,12 +58,14 @@ def _same(kept, config)->bool:
     "Whether the settings that a run kept are those of `config`, but for what a training finds out"
     kept,config = [o.model_copy(deep=True) for o in (kept, config)]
     if kept.model.arch.startswith(config.model.arch): config.model.arch = kept.model.arch
-    for o in (kept, config): o.model.origin,o.picture.mean,o.picture.std,o.versions = None,None,None,{}
+    for o in (kept, config): o.model.origin,o.versions = None,{}
+    if config.picture.mean is None: kept.picture = kept.picture.model_copy(update=dict(mean=None, std=None))
+    if config.training.precision in ('auto', 'measure'): kept.training.precision = config.training.precision
     if config.training.stages is None: kept.training.stages = None
     if config.training.lr=='auto': kept.training.lr = 'auto'
     return kept==config
 
-_PARTS = {'config.yaml', 'schema.json', 'history.csv', 'model.safetensors', 'predictions'} # what a training that was cut off may have left
+_PARTS = {'config.yaml', 'schema.json', 'history.csv', 'model.safetensors', 'predictions', 'pairs.json'} # what a training that was cut off may have left
 
 def _finished(run, config)->bool:
     "Whether `run` is complete; a `UsageError` where it was made with other settings"
