@@ -34,7 +34,7 @@ from ..schema import Target
 from ..training.metrics import confusion_matrix
 
 # %% auto #0
-__all__ = ['SIDE', 'MOST_PICTURES', 'MOST_OF_TARGET', 'report_html', 'write_report']
+__all__ = ['SIDE', 'MOST_PICTURES', 'MOST_OF_TARGET', 'MOST_DRAWN', 'report_html', 'write_report']
 
 # %% ../../nbs/47_evaluation.report.ipynb #c9f3aa0f
 def _uri(content:bytes, kind:str)->str: return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
@@ -48,8 +48,8 @@ def _jpeg(pixels:np.ndarray)->str:
     Image.fromarray(pixels).save(file:=io.BytesIO(), 'JPEG', quality=80, optimize=True)
     return _uri(file.getvalue(), 'jpeg')
 
-# %% ../../nbs/47_evaluation.report.ipynb #70ee297e
-SIDE,MOST_PICTURES,MOST_OF_TARGET = 160, 64, 8 # pixels a side; pictures in all and of each target
+# %% ../../nbs/47_evaluation.report.ipynb #9b5ee0f8
+SIDE,MOST_PICTURES,MOST_OF_TARGET,MOST_DRAWN = 160, 64, 8, 8 # pixels a side; pictures in all and of each target; targets whose figures are drawn
 
 def _square(facts, position, side)->np.ndarray|None: # uint8 `(side, side, 3)`, as the network sees it; None where it cannot be read
     picture,row = facts.config.picture,facts.valid.take(np.array([position]))
@@ -83,7 +83,7 @@ def _tiles(table)->list[dict]: # the main score of each target
     first = table[~table.index.get_level_values('target').duplicated()]
     return [dict(target=t, score=words(s), **_numbers(v, 'value', 'low', 'high', 'majority', 'linear probe')) for (t,s),v in first.iterrows()]
 
-# %% ../../nbs/47_evaluation.report.ipynb #16a6da2e
+# %% ../../nbs/47_evaluation.report.ipynb #5d9bda18
 def _verdict(change, least=5e-3)->str: return '' if not abs(change)>=least else 'better' if change>0 else 'worse'
 
 def _changes(facts, target)->list[dict]: # scores before and after calibration
@@ -98,15 +98,16 @@ def _fit(calibration, target)->str: # what was fitted
     return f'thresholds from {thresholds.min():.2f} to {thresholds.max():.2f}'
 
 def _confidence(facts)->dict|None:
-    def part(target):
+    def part(i, target):
         probs,truth = facts.predictions.probs[target.name],facts.predictions.truth[target.name]
         after = facts.calibration.apply(facts.predictions).probs[target.name] if facts.calibration and target.kind=='one_of' else None
         alt = f'Reliability diagram of {target.name}: calibration error {ece(target, probs, truth):.3f}'
         if after is not None: alt += f' before calibration, {ece(target, after, truth):.3f} after it'
-        return dict(target=target, fit=_fit(facts.calibration, target), rows=_changes(facts, target), figure=_sheet(plot_reliability(target, probs, truth, after), alt))
-    if facts.scored: return _section('confidence', 'Confidence', [part(o) for o in facts.scored], calibrated=facts.calibration is not None)
+        figure = _sheet(plot_reliability(target, probs, truth, after), alt) if i<MOST_DRAWN else None
+        return dict(target=target, fit=_fit(facts.calibration, target), rows=_changes(facts, target), figure=figure)
+    if facts.scored: return _section('confidence', 'Confidence', [part(*o) for o in enumerate(facts.scored)], calibrated=facts.calibration is not None)
 
-# %% ../../nbs/47_evaluation.report.ipynb #27e01e7b
+# %% ../../nbs/47_evaluation.report.ipynb #0ba43f3b
 def _curves(facts)->dict|None:
     history = facts.history
     losses = history.get('valid/loss', pd.Series(dtype=float)).dropna()
@@ -115,20 +116,22 @@ def _curves(facts)->dict|None:
     return _section('curves', 'Learning curves', [dict(target=None, pairs=[], figure=_sheet(plot_curves(history, facts.schema), alt))])
 
 def _confusions(facts)->dict|None:
-    def part(target):
+    def part(i, target):
         matrix = confusion_matrix(target, facts.predictions.probs[target.name], facts.predictions.truth[target.name])
         support = dict(zip(target.vocab, matrix.sum(1)))
         pairs = [f'{t} taken for {a}: {n:,} of {support[t]:,} pictures ({n/support[t]:.0%})' for t,a,n in largest_confusions(target, matrix)]
-        return dict(target=target, pairs=pairs, figure=_sheet(plot_confusion(target, matrix), f'Confusion matrix of {target.name}; {"; ".join(pairs) or "no confusions"}'))
-    if targets:=[o for o in facts.scored if o.kind=='one_of' and o.n_out>1]: return _section('confusions', 'Confusions', [part(o) for o in targets])
+        alt = f'Confusion matrix of {target.name}; {"; ".join(pairs) or "no confusions"}'
+        return dict(target=target, pairs=pairs, figure=_sheet(plot_confusion(target, matrix), alt) if i<MOST_DRAWN else None)
+    targets = [o for o in facts.scored if o.kind=='one_of' and o.n_out>1]
+    if targets: return _section('confusions', 'Confusions', [part(*o) for o in enumerate(targets)])
 
 def _together(facts)->dict|None:
     truth,split = (facts.train_codes, 'train') if facts.train_codes else (facts.predictions.truth if facts.predictions else {}, 'valid')
     targets = [o for o in facts.schema if o.kind=='any_of' and o.n_out>1 and o.name in truth and (truth[o.name]>=0).any()]
-    def part(target):
-        figure = plot_label_correlation(target, truth[target.name], split)
-        return dict(target=target, pairs=[], figure=_sheet(figure, f'Correlation of the labels of {target.name} in the {split} part'))
-    if targets: return _section('together', 'Labels that come together', [part(o) for o in targets])
+    def part(i, target):
+        alt = f'Correlation of the labels of {target.name} in the {split} part'
+        return dict(target=target, pairs=[], figure=_sheet(plot_label_correlation(target, truth[target.name], split), alt) if i<MOST_DRAWN else None)
+    if targets: return _section('together', 'Labels that come together', [part(*o) for o in enumerate(targets)])
 
 # %% ../../nbs/47_evaluation.report.ipynb #78d7a8c3
 def _ends(table)->list[int]: # positions of the rows that are shown
