@@ -24,8 +24,10 @@ from ..schema import Target
 # %% auto #0
 __all__ = ['MOST_NAMED', 'card_data', 'card_text', 'write_card']
 
-# %% ../../nbs/48_evaluation.card.ipynb #624d2893
-def _text(said:str)->str: return re.sub(r'([\\`*_\[\]|#~$])', r'\\\1', ' '.join(said.split())).replace('&', '&amp;').replace('<', '&lt;')
+# %% ../../nbs/48_evaluation.card.ipynb #02b816d6
+_MARKS = r'[\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)' # an underscore inside of a word is none
+
+def _text(said:str)->str: return re.sub(_MARKS, r'\\\g<0>', ' '.join(said.split())).replace('&', '&amp;').replace('<', '&lt;')
 
 def _code(label:str)->str:
     "A label as code, also in a table; longer backticks around what holds backticks"
