@@ -24,7 +24,8 @@ FLOORS = { # page of the floor: number of its first notebook, title, what it hol
     'command-line': (59, 'Command line', 'What the commands do; how they are called stands in [Commands](../commands.md).'),
 }
 MARKDOWN = {'README.md': 'start.md', 'CONTRIBUTING.md': 'project/contributing.md', 'CHANGELOG.md': 'project/changelog.md', 'data/README.md': 'project/data.md',
-    **{f'docs/{o.name}': f'project/{o.name}' for o in sorted((ROOT/'docs').glob('*.md'))}, 'docs/index.md': 'index.md'}
+    **{f'docs/{o.name}': f'project/{o.name}' for o in sorted((ROOT/'docs').glob('*.md'))},
+    **{f'docs/how-to/{o.name}': f'how-to/{o.name}' for o in sorted((ROOT/'docs/how-to').glob('*.md'))}, 'SECURITY.md': 'project/security.md', 'docs/index.md': 'index.md'}
 
 
 # Notebooks

@@ -434,10 +434,10 @@ def test_table(drawn, tmp_path):
     drawn.text('shop.csv', 'name,kind,tags,split', '1.jpg,dress,"belted; polka dots",train', '2.jpg,shirt,?,valid')
     table = drawn.root/'shop.csv'
     options = dict(one_of=['kind'], any_of=['tags'], sep=';', file_col='name', images=drawn.root/'pictures')
-    convert('table', table, tmp_path/'out/labels.csv', **options)
+    with pytest.warns(CatalogueWarning, match='start from .*pictures; give --images'): convert('table', table, tmp_path/'out/labels.csv', **options)
     assert sorted(o.name for o in (tmp_path/'out').iterdir()) == ['labels.csv', 'labels.schema.json']
-    catalogue = read_catalogue(tmp_path/'out/labels.csv', schema=schema_from_json((tmp_path/'out/labels.schema.json').read_text()))
-    assert catalogue.codes['tags'].tolist() == [[1, 1], [-1, -1]] and catalogue.files[0] == '../set/pictures/1.jpg'
+    catalogue = read_catalogue(tmp_path/'out/labels.csv', options['images'], schema=schema_from_json((tmp_path/'out/labels.schema.json').read_text()))
+    assert catalogue.codes['tags'].tolist() == [[1, 1], [-1, -1]] and catalogue.files[0] == '1.jpg'
     with pytest.raises(UsageError, match='no column category or attributes'): read_format('table', table)
     with pytest.raises(UsageError, match="unknown column 'file'"): read_format('table', table, one_of=['kind'])
     with pytest.raises(UsageError, match='labels.csv exists already'): convert('table', table, tmp_path/'out/labels.csv', **options)

@@ -11,7 +11,8 @@ def test_a_run_holds_what_it_promises(run, capsys):
     found = {o.relative_to(run).as_posix() for o in run.rglob('*') if o.is_file()}
     figures = {o for o in found if o.startswith('figures/')}
     assert found-figures=={'config.yaml', 'schema.json', 'model.safetensors', 'history.csv', 'predictions/valid.parquet', 'metrics.json',
-        'calibration.json', 'pairs.json', 'report.html', 'MODEL_CARD.md'}
+        'calibration.json', 'pairs.json', 'report.html', 'MODEL_CARD.md',
+        'apparel_screen.safetensors', 'reference_sample.safetensors'}
     assert {f'figures/{o}.png' for o in ('curves', 'confusion-category', 'scores-category', 'scores-attributes', 'correlation-attributes')} <= figures
     config = open_run(run).config
     assert config.training.stages and config.picture.mean and config.versions['torch'] and config.model.origin=='none (random)'

@@ -40,7 +40,7 @@ def choose_cache(
     if cache!='auto': return cache
     return next((o for o in ('ram', 'disk') if n_bytes<=free_bytes(o)), 'none')
 
-# %% ../../nbs/11_data.cache.ipynb #94820246
+# %% ../../nbs/11_data.cache.ipynb #abc9e494
 def files_key(
     files:Sequence[str|Path], # picture files; one that is not there is known by its absence
     boxes:np.ndarray|None, # `(n, 4)`, that they are cut to
@@ -51,8 +51,8 @@ def files_key(
     if boxes is not None: digest.update(np.ascontiguousarray(boxes, dtype=np.float64).tobytes())
     for file in files:
         try: about = os.stat(file)
-        except FileNotFoundError: digest.update(f'{file}\0'.encode())
-        else: digest.update(f'{file}\0{about.st_size}\0{about.st_mtime_ns}\0'.encode())
+        except (OSError, ValueError): digest.update(os.fsencode(f'{file}\0')) # not there, no name of a file, or a link to itself
+        else: digest.update(os.fsencode(f'{file}\0{about.st_size}\0{about.st_mtime_ns}\0'))
     return digest.hexdigest()
 
 def _on_disk(files, size, fit, boxes)->tuple[np.ndarray, dict[int,str]]:

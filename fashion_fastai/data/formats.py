@@ -210,7 +210,7 @@ def product_rows(
     frame['productDisplayName'] = frame.productDisplayName.str.replace(r'^"(.*)"$', r'\1', regex=True)
     return frame.assign(**{o: frame[o].str.strip().replace('NA', '') for o in (*PRODUCT_TARGETS, 'year')})
 
-# %% ../../nbs/18_data.formats.ipynb #11b19205
+# %% ../../nbs/18_data.formats.ipynb #2913b046
 def read_products(
     path:str|Path, # the set's folder, with `styles.csv` and `images` in it
     images:str|Path|None=None, # the folder of the pictures; without it `images`
@@ -219,7 +219,7 @@ def read_products(
     table,images = Path(path)/'styles.csv',Path(images or Path(path)/'images')
     frame = product_rows(table)
     frame.insert(0, 'file', frame.id+'.jpg')
-    there = np.array([(images/o).is_file() for o in frame.file])
+    there = np.array([os.path.isfile(images/o) for o in frame.file])
     gone = [f'line {row+2}: {frame.file[row]}' for row in np.flatnonzero(~there)]
     said = ', '.join(gone[:10])+(' and others' if len(gone)>10 else '')
     if not there.any(): raise UsageError(f'{table}: none of the {len(frame)} pictures is in {images}: {said}')
@@ -251,7 +251,7 @@ def read_format(
     for o in labels.notes: warnings.warn(o, CatalogueWarning, stacklevel=2)
     return labels
 
-# %% ../../nbs/18_data.formats.ipynb #095590f2
+# %% ../../nbs/18_data.formats.ipynb #6648044d
 def convert(
     name:str, # one of `FORMATS`
     path:str|Path, # a file or folder in that format
@@ -264,6 +264,8 @@ def convert(
     if name=='hf' and not options.get('pictures'): options['pictures'] = out.parent/f'{out.stem}_images'
     labels = read_format(name, path, **options)
     labels.write(out)
+    if not Path(labels.images).resolve().is_relative_to(out.parent.resolve()):
+        warnings.warn(f'the file names in {out} start from {labels.images}; give --images {labels.images} with it', CatalogueWarning, stacklevel=2)
     return labels
 
 # %% ../../nbs/18_data.formats.ipynb #3f7e0513

@@ -17,7 +17,7 @@ from ..schema import Schema
 # %% auto #0
 __all__ = ['FashionNetwork', 'create_network', 'head_groups', 'count_parameters']
 
-# %% ../../nbs/23_models.network.ipynb #37c6234a
+# %% ../../nbs/23_models.network.ipynb #bd49e95b
 class FashionNetwork(nn.Module):
     "A shared body and neck, and a head for each target"
     def __init__(self,
@@ -32,7 +32,12 @@ class FashionNetwork(nn.Module):
         x:torch.Tensor, # pictures `(n, 3, size, size)`
     )->tuple[torch.Tensor, ...]: # for each target logits `(n, n_labels)`
         x = x.as_subclass(torch.Tensor) # fastai's own kind of tensor would take a detour through Python at every layer
-        features = self.neck(body_features(self.body, x))
+        return self.from_features(body_features(self.body, x))
+
+    def from_features(self,
+        features:torch.Tensor, # of the body, `(n, n_features)`
+    )->tuple[torch.Tensor, ...]: # for each target logits `(n, n_labels)`
+        features = self.neck(features)
         logits = [None if isinstance(o, DerivedHead) else o(features) for o in self.heads]
         return tuple(head(logits[head.sub]) if own is None else own for head,own in zip(self.heads, logits))
 

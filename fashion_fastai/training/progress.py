@@ -15,7 +15,7 @@ from ..console import clock, on_terminal
 # %% auto #0
 __all__ = ['PlainProgress']
 
-# %% ../../nbs/33_training.progress.ipynb #d6e2541d
+# %% ../../nbs/33_training.progress.ipynb #a0f31441
 class PlainProgress(Callback):
     "Progress without carriage returns where nobody watches, with a bar on a terminal"
     order = ProgressCallback.order
@@ -26,15 +26,15 @@ class PlainProgress(Callback):
     def before_fit(self):
         self.learn.logger = noop # fastai's own log line
         self.silent,self.mock = hasattr(self.learn, 'gather_preds'),hasattr(self.learn, 'lr_finder')
-        self.started,self.batches = time.monotonic(),0
+        self.started,self.begun = time.monotonic(),None
         if not self.silent and on_terminal(): self._open_bar()
 
     def before_epoch(self): self.epoch_started = self.said = time.monotonic()
 
     def after_batch(self):
         if self.silent: return
-        self.batches += 1
-        if self.bar: self.bar.update(self.bar.task_ids[0], completed=self.batches)
+        if self.begun is None: self.begun = self.epoch,self.iter # a training that was cut off does not begin with the first of them
+        if self.bar: self.bar.update(self.bar.task_ids[0], completed=self._done())
         elif self.training and not self.mock and time.monotonic()-self.said>self.seconds: self._say_within()
 
     def after_epoch(self):
@@ -56,11 +56,17 @@ def _open_bar(self:PlainProgress):
     self.bar.add_task('finding a rate' if self.mock else 'training', total=n_batches)
     self.bar.start()
 
-# %% ../../nbs/33_training.progress.ipynb #ae391744
+# %% ../../nbs/33_training.progress.ipynb #455beca4
 @patch
 def _say(self:PlainProgress, line):
     if self.bar: self.bar.console.print(line, highlight=False)
     else: print(line, file=sys.stderr, flush=True)
+
+@patch
+def _done(self:PlainProgress)->int: # batches of the whole fit
+    if self.mock: return self.train_iter
+    train,valid = len(self.dls.train),len(self.dls.valid)
+    return self.epoch*(train+valid) + self.iter+1 + (0 if self.training else train)
 
 @patch
 def _number(self:PlainProgress)->str: return f'{self.offset+self.epoch+1} of {self.total or self.n_epoch}'
@@ -70,7 +76,8 @@ def _say_within(self:PlainProgress):
     "How far a long epoch is"
     self.said = time.monotonic()
     gone,left = self.said-self.epoch_started,self.n_iter-self.iter-1
-    self._say(f'epoch {self._number()}: {self.iter+1} of {self.n_iter} batches, loss {float(self.smooth_loss):.4f}, {clock(gone*left/(self.iter+1))} left in it')
+    done = self.iter+1-(self.begun[1] if self.begun[0]==self.epoch else 0)
+    self._say(f'epoch {self._number()}: {self.iter+1} of {self.n_iter} batches, loss {float(self.smooth_loss):.4f}, {clock(gone*left/done)} left in it')
 
 @patch
 def _say_epoch(self:PlainProgress):
@@ -78,5 +85,6 @@ def _say_epoch(self:PlainProgress):
     names,values,left = self.recorder.metric_names[1:-1],self.recorder.log[1:],self.n_epoch-self.epoch-1
     scores = ', '.join(f'{name.replace("_loss", " loss")} {value:.4f}' for name,value in zip(names, values) if value==value and value is not None) # nothing held out, nothing to say of it
     now = time.monotonic()
-    rest = f', {clock((now-self.started)*left/(self.epoch+1))} left in this stage' if left else ''
+    done = self.epoch+1-(self.begun or (0, 0))[0]
+    rest = f', {clock((now-self.started)*left/done)} left in this stage' if left else ''
     self._say(f'epoch {self._number()}: {scores}; {clock(now-self.epoch_started)}{rest}')
