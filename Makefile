@@ -43,6 +43,7 @@ docs: $(DOCS)  ## the site in build/docs/html, all links checked
 
 bench: setup  ## side-by-side measurements
 	for file in time_to_quality train_throughput predict_throughput profile_epoch table_scale memory start_up; do $(BIN)/python benchmarks/$$file.py $(ARGS) || exit 1; done
+	$(BIN)/python benchmarks/audit.py planted $(ARGS)
 
 clean:
 	rm -rf build _docs _proc

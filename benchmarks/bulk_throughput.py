@@ -62,20 +62,30 @@ def fastai(name, args):
         return 1024
     return work
 
+def reading(name, args):
+    from fashion_fastai.config import PictureConfig
+    from fashion_fastai.data.pictures import stream_pictures
+    frame,picture = pd.read_parquet(repeated(args.table, 2048)),PictureConfig()
+    paths = [Path(args.table).parent/o for o in frame.file]
+    return lambda: sum(len(o[1]) for o in stream_pictures(paths, picture.size, picture.fit))
+
 def prepare(name, args):
-    work = (bulk if name in BULK else fastai if 'fastai' in name else ceiling)(name, args)
+    if 'fastai' not in name:
+        from fashion_fastai.memory import keep_memory
+        keep_memory() # as the command does
+    work = (bulk if name in BULK else fastai if 'fastai' in name else reading if name=='reading' else ceiling)(name, args)
     def timed():
         started = time.perf_counter()
         return work()/(time.perf_counter()-started)
     return timed
 
 ALL = '''
-import json, sys, time, resource
+import json, re, sys, time
 model,table,images,out = sys.argv[1:]
 from fashion_fastai.cli import main
 started = time.perf_counter()
 assert main(['predict', model, table, '--images', images, '--out', out])==0
-print(json.dumps(dict(seconds=time.perf_counter()-started, memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)))
+print(json.dumps(dict(seconds=time.perf_counter()-started, memory=int(re.search('VmHWM:.*?([0-9]+)', open('/proc/self/status').read())[1])/1024)))
 '''
 
 def all_rows(name, args, n):
@@ -110,7 +120,7 @@ if __name__=='__main__':
     names = [o for o in BULK if model_of(o, args)]
     text = []
     if args.part in ('all', 'rates'):
-        seen = alternate((*names, 'ceiling', 'as trained, batches of 64', 'plain fastai get_preds'), prepare, args, args.rounds)
+        seen = alternate((*names, 'ceiling', 'reading', 'as trained, batches of 64', 'plain fastai get_preds'), prepare, args, args.rounds)
         text.append(rates(seen, ('ceiling', 'as trained, batches of 64', 'plain fastai get_preds'), f'{args.turn:,} rows a turn'))
     if args.part in ('all', 'rows'): text.append(measured(args, names))
     report('bulk_throughput', '\n\n'.join(text), args.write)

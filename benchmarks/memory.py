@@ -1,13 +1,17 @@
-"""Peak memory of a short training against the number of pictures, kept in memory and mapped from disk.
+"""Peak memory of a short training against the number of pictures, kept in memory and mapped from disk; and whether it grows from epoch to epoch.
 
     python benchmarks/memory.py [TABLE] [--write]
 """
-import multiprocessing
+import multiprocessing, tempfile
 from pathlib import Path
 from bench import arguments, markdown, report
 
+def megabytes(name):
+    "A field of what the system says about this process"
+    return next(int(o.split()[1]) for o in Path('/proc/self/status').read_text().splitlines() if o.startswith(name))/1e3
+
 def measure(table, n, cache, pipe):
-    from fashion_fastai.training.speed import keep_memory
+    from fashion_fastai.memory import keep_memory
     keep_memory()
     import numpy as np
     from fastai.callback.core import Callback, CancelFitException
@@ -21,19 +25,72 @@ def measure(table, n, cache, pipe):
     learn = fashion_learner(dls)
     learn.unfreeze()
     with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=Stop())
-    status = Path('/proc/self/status').read_text().splitlines()
-    field = lambda name: next(int(o.split()[1]) for o in status if o.startswith(name))/1e6
-    pipe.send((dls.pixels.nbytes/1e9, field('VmHWM'), field('RssAnon')))
+    pipe.send((dls.pixels.nbytes/1e9, megabytes('VmHWM')/1e3, megabytes('RssAnon')/1e3))
+
+def learner_of_pictures(table):
+    "The default network, all of it thawed, on a table"
+    from fashion_fastai.data.catalogue import read_catalogue
+    from fashion_fastai.training.learner import fashion_learner
+    return fashion_learner(read_catalogue(table).dataloaders(128)),3
+
+def learner_of_labels(n, n_labels=1000):
+    "A linear network with many labels on random numbers: what is kept of its answers is all that could grow"
+    import torch
+    from fastai.data.all import DataLoader, DataLoaders
+    from fashion_fastai.models.losses import FashionLoss
+    from fashion_fastai.schema import Schema, any_of
+    from fashion_fastai.training.history import History
+    from fashion_fastai.training.learner import FashionLearner
+    class Random(torch.utils.data.Dataset):
+        def __len__(self): return n//256
+        def __getitem__(self, i): return torch.randn(256, 16),(torch.rand(256, n_labels)<0.01).float()
+    class Linear(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(16, n_labels)
+        def forward(self, x): return (self.layer(x),)
+    dls = DataLoaders(DataLoader(Random(), bs=None), DataLoader(Random(), bs=None))
+    dls.n_inp = 1
+    return FashionLearner(dls, Linear(), FashionLoss(Schema(targets=[any_of('label', [f'{i:04}' for i in range(n_labels)])])), cbs=History(), lr=1e-3),0
+
+def growth(make, arg, pipe):
+    "Memory of its own after each of five epochs"
+    from fashion_fastai.memory import keep_memory
+    keep_memory()
+    from fastai.callback.core import Callback
+    from fashion_fastai.config import Stage
+    from fashion_fastai.training import schedule
+    from fashion_fastai.training.checkpoint import Checkpoints
+    seen = []
+    class Watch(Callback):
+        order = 100
+        def after_epoch(self): seen.append(megabytes('RssAnon'))
+    learn,thawed = make(arg)
+    learn.add_cb(Watch())
+    with tempfile.TemporaryDirectory() as folder, learn.no_bar(), learn.no_logging():
+        learn.fit_progressive([Stage(thawed=thawed, epochs=5, lr=1e-3)], checkpoints=Checkpoints(folder), seed=0)
+    pipe.send((seen, megabytes('VmHWM')))
+
+def in_process(work, *args):
+    "What `work` sends from a process of its own"
+    spawn = multiprocessing.get_context('spawn')
+    ours,theirs = spawn.Pipe()
+    worker = spawn.Process(target=work, args=(*args, theirs))
+    worker.start()
+    found = ours.recv()
+    worker.join()
+    return found
 
 if __name__=='__main__':
-    args = arguments(__doc__, most=16_000)
-    spawn,rows = multiprocessing.get_context('spawn'),[]
+    args = arguments(__doc__, most=16_000, rows=200_000)
+    rows = []
+    for name,make,arg in (('pictures of the table', learner_of_pictures, args.table), (f'{args.rows:,} rows with 1,000 labels', learner_of_labels, args.rows)):
+        seen,peak = in_process(growth, make, arg)
+        rows.append([name, *[f'{o:,.0f}' for o in seen], f'{seen[-1]/seen[0]-1:+.2%}', f'{peak:,.0f}'])
+    report('memory-growth', markdown(['MB of its own after epoch', '1', '2', '3', '4', '5', 'growth', 'peak resident (MB)'], rows), args.write)
+    rows = []
     for n in (args.most//16, args.most//4, args.most):
         for cache in ('ram', 'disk'):
-            ours,theirs = spawn.Pipe()
-            worker = spawn.Process(target=measure, args=(args.table, n, cache, theirs))
-            worker.start()
-            pixels,peak,own = ours.recv()
-            worker.join()
+            pixels,peak,own = in_process(measure, args.table, n, cache)
             rows.append([f'{n:,}', cache, f'{pixels:.2f}', f'{peak:.2f}', f'{own:.2f}'])
     report('memory', markdown(['pictures', '--cache', 'decoded pictures (GB)', 'peak resident (GB)', 'of its own, not mapped from files (GB)'], rows), args.write)

@@ -7,7 +7,7 @@ import time
 from bench import alternate, arguments, rates, report
 
 def ours(table, n, from_files):
-    from fashion_fastai.training.speed import keep_memory
+    from fashion_fastai.memory import keep_memory
     keep_memory()
     import torch
     from fashion_fastai.config import make_config

@@ -13,7 +13,7 @@ def kind_of(name):
 
 if __name__=='__main__':
     args = arguments(__doc__, batches=12)
-    from fashion_fastai.training.speed import keep_memory
+    from fashion_fastai.memory import keep_memory
     keep_memory()
     from fastai.callback.core import Callback, CancelFitException
     from torch.profiler import ProfilerActivity, profile, record_function

@@ -10,7 +10,7 @@ from bench import alternate, arguments, rates, report
 def make_learner(name, table):
     "The learner of a contender, everything thawed"
     if name in ('ours', 'ceiling'):
-        from fashion_fastai.training.speed import keep_memory
+        from fashion_fastai.memory import keep_memory
         keep_memory()
         from fashion_fastai.data.catalogue import read_catalogue
         from fashion_fastai.training.learner import fashion_learner

@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, Positive
 from .errors import UsageError, read_text, unknown_name, validated
 
 # %% auto #0
-__all__ = ['DataConfig', 'AugmentConfig', 'PictureConfig', 'ModelConfig', 'LossConfig', 'Stage', 'TrainingConfig', 'TrainConfig',
-           'Recipe', 'parse_yaml', 'read_yaml', 'packaged_names', 'read_packaged', 'read_recipe', 'setting',
-           'make_config']
+__all__ = ['DataConfig', 'AugmentConfig', 'AugmentLimits', 'PictureConfig', 'ModelConfig', 'TermConfig', 'LossConfig', 'Stage',
+           'TrainingConfig', 'TrainConfig', 'Recipe', 'parse_yaml', 'read_yaml', 'packaged_names', 'read_packaged',
+           'read_recipe', 'setting', 'make_config']
 
 # %% ../nbs/03_config.ipynb #73e53fe4
 class _Section(BaseModel, extra='forbid', validate_assignment=True, allow_inf_nan=False): pass
@@ -42,7 +42,7 @@ class DataConfig(_Section):
     valid_share:float = Field(0.2, gt=0, lt=1) # when the table has no split
     cache:Literal['auto', 'ram', 'disk', 'none'] = 'auto' # where decoded pictures are kept, see `choose_cache`
 
-# %% ../nbs/03_config.ipynb #60b9adb2
+# %% ../nbs/03_config.ipynb #f83b0c22
 class AugmentConfig(_Section):
     "Random changes of the training pictures, made for whole batches; all zero is none"
     flip:bool = True # left and right
@@ -53,6 +53,21 @@ class AugmentConfig(_Section):
     saturation:float = Field(0, ge=0, lt=1) # change of saturation, at most
     hue:float = Field(0, ge=0, le=0.5) # turn of the colour circle, at most
     random_crop:float = Field(0, ge=0, le=1) # least share of the area that a random resized crop keeps; 0 is no crop
+    mixup:float = Field(0, ge=0, le=10) # pictures are blended in pairs, their shares drawn from Beta(mixup, mixup); 0 is none, see `MixBatches`
+    cutmix:float = Field(0, ge=0, le=10) # a box of another picture is put in, its area drawn from Beta(cutmix, cutmix); 0 is none
+
+class AugmentLimits(_Section):
+    "The most of each change, as in `AugmentConfig`, that leaves the answer for a target what it is; no limit where nothing is said"
+    flip:bool|None = None
+    rotate:float|None = Field(None, ge=0, le=180)
+    zoom:float|None = Field(None, ge=0, lt=1)
+    shift:float|None = Field(None, ge=0, lt=1)
+    lighting:float|None = Field(None, ge=0, lt=1)
+    saturation:float|None = Field(None, ge=0, lt=1)
+    hue:float|None = Field(None, ge=0, le=0.5)
+    random_crop:float|None = Field(None, ge=0, le=1) # a crop keeps at least this share of the area; 0 and 1 are no crop at all
+    mixup:float|None = Field(None, ge=0, le=10)
+    cutmix:float|None = Field(None, ge=0, le=10)
 
 class PictureConfig(_Section):
     "What the network sees"
@@ -61,6 +76,7 @@ class PictureConfig(_Section):
     crop:Literal['none', 'box'] = 'none' # cut pictures to the boxes of the table
     fit:Literal['pad', 'squash', 'crop'] = 'pad' # see `fit_picture`
     augment:AugmentConfig = AugmentConfig()
+    limits:dict[str, AugmentLimits] = {} # for targets by name or role, how much of each change their labels bear, see `limited`
     mean:tuple[float, float, float]|None = None # of the channels; what the body's weights were trained with, without it
     std:tuple[PositiveFloat, PositiveFloat, PositiveFloat]|None = None
 
@@ -69,7 +85,7 @@ class PictureConfig(_Section):
         if (self.mean is None)!=(self.std is None): raise ValueError('mean and std go together: give both or neither')
         return self
 
-# %% ../nbs/03_config.ipynb #93a24066
+# %% ../nbs/03_config.ipynb #fbdaa9c7
 _NOT_ARGS = ('model_name', 'checkpoint_path', 'cache_dir', 'scriptable', 'exportable', 'no_jit', 'features_only', 'feature_cfg', 'model_cfg', 'kwargs_filter', 'num_classes', 'in_chans',
     'arch', 'schema', 'size', 'weights', 'heads', 'neck', 'derive', 'seed', 'self')
 _MAX_UNITS,_MAX_NUMBER = 16_384,4096
@@ -92,8 +108,11 @@ def _check_layers(settings, least=0):
         raise ValueError(f'sizes must be a list of {least} to 16 whole numbers from 1 to {_MAX_UNITS:,}')
     if not (type(dropout) in (int, float) and 0<=dropout<1): raise ValueError('dropout must be a number from 0 to below 1')
     if not isinstance(batchnorm, bool): raise ValueError('batchnorm must be true or false')
+    for name,most in (('width', _MAX_UNITS), ('n_heads', 256)):
+        if name in settings and not (type(o:=settings[name]) is int and 1<=o<=most): raise ValueError(f'{name} must be a whole number from 1 to {most:,}')
+    if not isinstance(settings.get('detach', True), bool): raise ValueError('detach must be true or false')
 
-# %% ../nbs/03_config.ipynb #930543e0
+# %% ../nbs/03_config.ipynb #ee42f3b8
 class ModelConfig(_Section):
     "Body and heads; see `create_network`"
     arch:str = 'tf_efficientnet_lite0'
@@ -115,9 +134,22 @@ class ModelConfig(_Section):
         _check_layers(self.neck, 1)
         return self
 
+class TermConfig(_Section):
+    "How one target is learned, see `models.terms`; as it stands, plain cross entropy"
+    gamma:float = Field(0, ge=0, le=20) # focal: what is answered well counts less, by the power of what is missing
+    gamma_negative:float|None = Field(None, ge=0, le=20) # asymmetric: that power for absent labels; `gamma` without it
+    clip:float = Field(0, ge=0, lt=1) # asymmetric: an absent label that is less probable than this counts nothing
+    adjust:float = Field(0, ge=0, le=10) # logit adjustment: how far labels that are rare in training are lifted; 1 for the best mean class accuracy
+    balance:float = Field(0, ge=0, lt=1) # labels weigh by their effective number of pictures, this is its beta; 0 is no weight
+    negative_weight:float = Field(1, ge=0, le=1) # of absent labels, where absent may just mean that nobody looked
+    drop_negatives:float = Field(0, ge=0, lt=1) # share of a batch's absent labels, the most probable ones, that is taken as unknown in training
+    smoothing:float|None = Field(None, ge=0, lt=1) # label smoothing; that of the whole loss without it
+
 class LossConfig(_Section):
     "See `FashionLoss`"
     weights:dict[str, NonNegativeFloat] = {} # for targets by name or role; where one has none, that of its kind
+    task_weights:Literal['fixed', 'uncertainty'] = 'fixed' # `uncertainty` learns them, beginning with `weights`, see `UncertaintyWeights`
+    terms:dict[str, TermConfig] = {} # for targets by name or role, how they are learned
     one_of:Literal['softmax', 'binary'] = 'softmax' # cross entropy, or binary cross entropy of every label
     class_weights:Literal['none', 'balanced', 'inverse'] = 'none' # see `class_weights`
     smoothing:float = Field(0.05, ge=0, lt=1) # label smoothing

@@ -17,9 +17,10 @@ from pydantic import BaseModel, ValidationError
 __all__ = ['UsageError', 'unknown_name', 'validated', 'read_text', 'parse_json', 'read_json', 'whole_file', 'whole_folder',
            'cache_folder']
 
-# %% ../nbs/00_errors.ipynb #54914653
+# %% ../nbs/00_errors.ipynb #ac33603d
 class UsageError(Exception):
     "What the user gave is wrong; the message names it and says what would be right"
+    code = 2 # with which a command ends
     def __str__(self):
         text = re.sub(r'\S{300,}', lambda o: f'{o[0][:200]}...', super().__str__())
         text = text if len(text)<=3000 else f'{text[:3000]}...'

@@ -56,11 +56,11 @@ def remember(
     sample = reference_sample(features, np.array([_size(o) for o in rows.paths]), rows.schema, rows.codes, rows.group, seed=seed)
     with whole_file(run.reference) as file: save_file({k: np.ascontiguousarray(v) for k,v in sample.to_arrays().items()}, file)
 
-# %% ../nbs/57_remembered.ipynb #f4e6b672
+# %% ../nbs/57_remembered.ipynb #3386da5e
 def run_reference(
     run:Run, # a complete run
 )->ReferenceSample: # a `UsageError` where the run has none
     "What a run remembers of its training pictures"
     if not run.reference.is_file(): raise UsageError(f'{run.path} keeps no sample of its training pictures ({run.reference.name}); train it again to compare with it')
     try: return ReferenceSample.from_arrays(load_file(run.reference), str(run.reference))
-    except (SafetensorError, OSError) as e: raise UsageError(f'{run.reference} cannot be read: {e}') from None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as e: raise UsageError(f'{run.reference} cannot be read: {e}') from None

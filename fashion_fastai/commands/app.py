@@ -41,7 +41,7 @@ def free_port(
     if found is None: raise UsageError(f'no port from {FIRST_PORT} to {FIRST_PORT+TRIED-1} is free on {host}; say one with --port')
     return found
 
-# %% ../../nbs/59_commands.app.ipynb #db39e740
+# %% ../../nbs/59_commands.app.ipynb #6d74e1bd
 def streamlit_command(
     run:Path, # folder of a run
     port:int, # that it listens on
@@ -49,11 +49,11 @@ def streamlit_command(
 )->list[str]: # for `subprocess`
     "How the page is started"
     from fashion_fastai.serving.app_view import Limits
-    folder = Path(str(files('fashion_fastai.serving')))
+    package = Path(str(files('fashion_fastai')))
     settings = {'server.port': port, 'server.address': host, 'server.headless': 'true', 'server.fileWatcherType': 'none', 'server.maxUploadSize': Limits().megabytes,
-        'browser.gatherUsageStats': 'false', 'client.toolbarMode': 'minimal', 'logger.level': 'warning', 'theme.base': folder/'app_theme.toml'}
+        'browser.gatherUsageStats': 'false', 'client.toolbarMode': 'minimal', 'logger.level': 'warning', 'theme.base': package/'assets/app_theme.toml'}
     flags = [o for name,value in settings.items() for o in (f'--{name}', str(value))]
-    return [sys.executable, '-m', 'streamlit', 'run', str(folder/'app_page.py'), *flags, '--', str(run.resolve())]
+    return [sys.executable, '-m', 'streamlit', 'run', str(package/'serving/app_page.py'), *flags, '--', str(run.resolve())]
 
 # %% ../../nbs/59_commands.app.ipynb #e77b0498
 @contextmanager

@@ -30,11 +30,11 @@ def _print_slim(path):
     print(f"  pip install {' '.join(repr(o) if set('<>=') & set(o) else o for o in slim_requirements())}")
     print(f'  pip install --no-deps fashion_fastai\n  fashion-fastai predict {path} PICTURES --out answers.csv')
 
-# %% ../../nbs/59_commands.export.ipynb #4d718c3f
+# %% ../../nbs/59_commands.export.ipynb #ecb02c77
 def export_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run.')],
     onnx:Annotated[Path, typer.Option(help='The ONNX file to write.')],
-    int8:Annotated[bool, typer.Option('--int8', help='In 8 bits: a quarter as large, and faster on a CPU that has instructions for it; what it costs is told.')]=False,
+    int8:Annotated[bool, typer.Option('--int8', help='In 8 bits: less than half as large, and faster on a CPU that has instructions for it; what it costs is told.')]=False,
     data:Annotated[Optional[Path], typer.Option(help="A table to check the file on, where the run's own is not at hand; its valid part is taken.")]=None,
     images:Annotated[Optional[Path], typer.Option(help="Folder of its pictures; the table's own without it.")]=None,
     plain:Annotated[bool, typer.Option('--plain', help="Leave out the temperatures and thresholds that were fitted on the run's valid part.")]=False,

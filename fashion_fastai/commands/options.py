@@ -14,14 +14,14 @@ import typer
 if TYPE_CHECKING: from fashion_fastai.config import TrainConfig
 
 # %% auto #0
-__all__ = ['with_settings', 'with_table', 'nested_settings', 'config_from']
+__all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'nested_settings', 'config_from']
 
 # %% ../../nbs/59_commands.options.ipynb #5d485792
 def _source(
     data:Annotated[Optional[str], typer.Option(help='CSV or Parquet table; the embedded sample without it.', rich_help_panel='Data')]=None,
 ): pass
 
-# %% ../../nbs/59_commands.options.ipynb #4e61ee76
+# %% ../../nbs/59_commands.options.ipynb #45b5bb7c
 def _table(
     one_of:Annotated[Optional[list[str]], typer.Option(help='Column with exactly one label; repeat it or separate by commas.', rich_help_panel='Data')]=None,
     any_of:Annotated[Optional[list[str]], typer.Option(help='Column with any number of labels; likewise.', rich_help_panel='Data')]=None,
@@ -35,29 +35,32 @@ def _table(
     crop:Annotated[Optional[str], typer.Option(help='box: cut pictures to the columns x1, y1, x2, y2.', rich_help_panel='Data')]=None,
     schema:Annotated[Optional[str], typer.Option(help='A schema.json whose vocabularies the labels must keep to.', rich_help_panel='Data')]=None,
     on_bad:Annotated[Optional[str], typer.Option(help='stop or skip: what to do with rows whose picture cannot be read.', rich_help_panel='Data')]=None,
+    allow_outside:Annotated[Optional[bool], typer.Option('--allow-outside', help='File names may lead out of the folder of the pictures.', rich_help_panel='Data')]=None,
     cache:Annotated[Optional[str], typer.Option(help='Where decoded pictures are kept: auto, ram, disk or none (read again each time).', rich_help_panel='Data')]=None,
 ): pass
 
-# %% ../../nbs/59_commands.options.ipynb #97ee0f5f
+# %% ../../nbs/59_commands.options.ipynb #64c8c0fb
 def _model(
-    recipe:Annotated[str, typer.Option(help='A recipe by name, or your own as a YAML file.', rich_help_panel='Model')]='two-head',
+    recipe:Annotated[Optional[str], typer.Option(help='A recipe by name, or your own as a YAML file; two-head without it.', rich_help_panel='Model')]=None,
     arch:Annotated[Optional[str], typer.Option(help='Any architecture of timm.', rich_help_panel='Model')]=None,
     weights:Annotated[Optional[str], typer.Option(help='auto, hub, package, none or a file.', rich_help_panel='Model')]=None,
     size:Annotated[Optional[str], typer.Option(help='Pixels a side.', rich_help_panel='Model')]=None,
 ): pass
 
-# %% ../../nbs/59_commands.options.ipynb #674170f0
+# %% ../../nbs/59_commands.options.ipynb #d0b358cc
 def _training(
     epochs:Annotated[Optional[str], typer.Option(help='Epochs in all.', rich_help_panel='Training')]=None,
     batch_size:Annotated[Optional[str], typer.Option(help='Pictures in a batch.', rich_help_panel='Training')]=None,
     lr:Annotated[Optional[str], typer.Option(help='Highest learning rate of the heads, or auto.', rich_help_panel='Training')]=None,
     seed:Annotated[Optional[str], typer.Option(help='Same seed, same result.', rich_help_panel='Training')]=None,
+    checkpoint_minutes:Annotated[Optional[str], typer.Option(help='Write a checkpoint so often within an epoch, and after each epoch.', rich_help_panel='Training')]=None,
     set_:Annotated[Optional[list[str]], typer.Option('--set', help='Any other setting, as key=value; repeat it.', rich_help_panel='Training')]=None,
 ): pass
 
-# %% ../../nbs/59_commands.options.ipynb #d089b399
+# %% ../../nbs/59_commands.options.ipynb #c089279d
+DEFAULT_RECIPE = 'two-head'
 _PATHS = dict(data='data.path', crop='picture.crop', schema='data.schema_file', arch='model.arch', weights='model.weights', size='picture.size', epochs='training.epochs',
-    batch_size='training.batch_size', lr='training.lr', seed='training.seed')
+    batch_size='training.batch_size', lr='training.lr', seed='training.seed', checkpoint_minutes='training.checkpoint_minutes')
 
 def _parts(text)->list[str]: return [o.strip() for o in text.split(',') if o.strip()]
 
@@ -70,7 +73,7 @@ def nested_settings(
     for name,value in given.items():
         if name in ('one_of', 'any_of'): value = [o for part in value or [] for o in _parts(part)]
         elif name=='taxonomy' and ',' in (value or ''): value = _parts(value)
-        if name=='set_' or value is None or value==[]: continue
+        if name in ('recipe', 'set_') or value is None or value==[]: continue
         section,key = _PATHS.get(name, f'data.{name}').split('.')
         nested.append({section: {key: value}})
     return [*nested, *map(setting, others)]
@@ -80,7 +83,7 @@ def config_from(
 )->TrainConfig:
     "The settings that options give"
     from fashion_fastai.config import make_config
-    return make_config(given.pop('recipe', 'two-head'), *nested_settings(given))
+    return make_config(given.get('recipe') or DEFAULT_RECIPE, *nested_settings(given))
 
 # %% ../../nbs/59_commands.options.ipynb #68876861
 def _with_options(groups, command)->Callable:

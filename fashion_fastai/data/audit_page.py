@@ -17,20 +17,20 @@ from ..pages import last_parts, page_html
 # %% auto #0
 __all__ = ['MOST', 'cell_change', 'fix_counts', 'audit_html', 'write_audit_page']
 
-# %% ../../nbs/18_data.audit_page.ipynb #e196d680
+# %% ../../nbs/18_data.audit_page.ipynb #f761ae8c
 _ABOUT = dict(
     leak=('A network is asked about pictures that it has learned, so scores are better than they should be.', 'Drop the copies from train; what judges stays.'),
     label_conflict=('The rows of one picture have different labels, so at least one is wrong.', 'Take the label of the majority, or look.'),
     broken=('Training would stop at these files.', 'Get them again, or drop the rows.'),
-    no_apparel=('These pictures are unlike all others of the table: a scan, a size chart, a room.', 'Look, and delete the rows that show no garment.'),
-    wrong_label=('A model that has not seen the row says something else, and it is usually right where it is so sure.', 'Look at the first ones; when they are right, go on.'),
-    missed_label=('The label stands in other rows of such pictures. A network learns from this row that it is not there.', 'Add it, or make it unknown with a question mark before it.'),
+    no_apparel=('These pictures are unlike all others of the table. Scans, size charts and rooms are among them, if there are any; the others are unusual garments.', 'Look, and delete the rows that show no garment.'),
+    wrong_label=('A model that has not seen the row says something else. The first ones are often wrong labels; further down the model errs more often.', 'Look from the start of the list, and stop where the table is right.'),
+    missed_label=('Pictures like these usually have the label. A network learns from these rows that it is not there.', 'Add it, or make it unknown with a question mark before it.'),
     duplicate=('A picture that stands there twice counts twice.', 'Keep one row.'),
-    near_duplicate=('Nearly the same picture: another cut, another size, or the same garment a second time.', 'Keep them together when the table is split: data split does.'),
+    near_duplicate=('Nearly the same picture: another cut, another size, or the same garment a second time.', 'Keep them together when the table is split; the command data split does.'),
     blank=('One even area: a picture that never arrived.', 'Drop the rows.'),
     spelling=('A network that has to tell two spellings apart learns noise.', 'Use one of them.'),
     unknown_label=('The cell is empty, and a model is sure what belongs there.', 'Fill it in: every known label is one more to learn from.'),
-    label_missing_in_split=('A part cannot judge, or train, a label that it does not have.', 'Split again, keeping labels in balance: data split does.'),
+    label_missing_in_split=('A part cannot judge, or train, a label that it does not have.', 'Split again, with labels in balance; the command data split does that.'),
     split_shift=('Validation was drawn from another catalogue than train, so its scores say little about either.', 'Split again, or know why they differ.'),
     empty_label=('No row has the label; its output learns nothing and can only be wrong.', 'Take it out of the vocabulary, or find rows.'),
     rare_label=('Too few rows to learn from or to judge by.', 'Collect more, or merge it into a wider label.'),
@@ -52,20 +52,20 @@ def _in_order(kinds)->list[str]: # of `KINDS`; kinds that it does not have come 
 
 def _title(kind)->str: return (said := KINDS.get(kind, kind.replace('_', ' ')))[:1].upper()+said[1:]
 
-# %% ../../nbs/18_data.audit_page.ipynb #ada7bf98
+# %% ../../nbs/18_data.audit_page.ipynb #b007a1fe
 def cell_change(
     given:str, # the cell as it is
-    suggested:str, # as it probably should be
+    suggested:str|None, # as it probably should be; none where nothing is suggested
     sep:str|None=None, # what stands between labels; none where there is only one
 )->list[tuple[str, str]]: # label and `same`, `gone` or `new`; what goes before what comes
     "What is different between two cells"
-    old,new = ([p for p in o.split(sep) if p] if sep else [o][:bool(o)] for o in (given, suggested))
-    if not suggested: return [(o, 'same') for o in old]
+    old,new = ([p for p in (o or '').split(sep) if p] if sep else [o][:bool(o)] for o in (given, suggested))
+    if suggested is None: return [(o, 'same') for o in old]
     return [(o, 'same') for o in old if o in new]+[(o, 'gone') for o in old if o not in new]+[(o, 'new') for o in new if o not in old]
 
-# %% ../../nbs/18_data.audit_page.ipynb #4c5c242c
-MOST = 24 # cards, groups or lines in a section
-_MOST_COPIES = 8 # pictures of a group
+# %% ../../nbs/18_data.audit_page.ipynb #eccfc0a2
+MOST = 25 # cards, groups or lines in a section
+_MOST_COPIES = 8 # pictures of a group; three of a group on average
 
 class _Rows:
     "What the page shows of a row: its picture, part and number; pictures are read at the end, all at once"
@@ -87,30 +87,41 @@ def _sep(catalogue, target)->str|None:
     known = target in catalogue.schema.names and catalogue.schema[target].kind=='any_of'
     return catalogue.schema[target].sep if known else None
 
+_SUGGESTING = 'wrong_label', 'missed_label', 'unknown_label' # an empty suggestion is an empty cell; elsewhere it is none
+
+def _change(catalogue, o)->list[tuple[str, str]]: # `o` is a finding
+    return cell_change(o.given, None if not o.suggested and o.kind not in _SUGGESTING and o.fix!='relabel' else o.suggested, _sep(catalogue, o.target))
+
 def _suspects(found, rows, most)->list[dict]: # a part for each target, with the most certain findings
     parts = []
     for target,some in found.groupby('target', sort=False):
-        shown = some.sort_values('score', ascending=False, kind='stable').head(max(4, most//found.target.nunique()))
+        shown = some.sort_values('score', ascending=False, kind='stable').head(max(5, most//found.target.nunique()))
         cards = [rows.card(o.row, o.file, change=cell_change(o.given, o.suggested, _sep(rows.catalogue, target)), score=o.score, reason=o.reason, fix=_FIXED.get(o.fix, ''))
             for o in shown.itertuples()]
         parts.append(dict(target=target, n=len(some), cards=cards))
     return parts
 
-# %% ../../nbs/18_data.audit_page.ipynb #45afe974
+# %% ../../nbs/18_data.audit_page.ipynb #0b8dbeb4
+def _labels_of(catalogue, i, mine, names)->list[dict]: # what a row says to the targets `names`; `mine` are the findings about it
+    said = []
+    for name in names:
+        own = next(mine[mine.target==name].itertuples(), None)
+        cell = '' if i is None else catalogue.schema[name].decode(catalogue.codes[name][[i]])[0]
+        said.append(dict(target=name, change=(_change(catalogue, own) if own else cell_change(cell, None)) or [('nothing', 'same')]))
+    return said
+
 def _group(found, members, rows)->dict: # `found`: of one kind and group; `members`: of all kinds
-    own = found.drop_duplicates('row').set_index('row')
-    cards = []
+    names,cards = [o for o in dict.fromkeys(found.target) if o],[]
     for o in members.drop_duplicates('row').sort_values('row').head(_MOST_COPIES).itertuples():
         mine = found[found.row==o.row]
-        change = [c for f in mine.itertuples() if f.target for c in cell_change(f.given, f.suggested, _sep(rows.catalogue, f.target))]
-        fix = next((_FIXED[f] for f in mine.fix if f in _FIXED), '')
-        cards.append(rows.card(o.row, o.file, change=change, fix=fix))
-    conflict = found.target.ne('').any()
-    return dict(cards=cards, score=float(found.score.min()), reasons=list(dict.fromkeys(found.reason)) if conflict else [], n_more=members.row.nunique()-len(cards), n=len(own))
+        said = _labels_of(rows.catalogue, rows.at.get(int(o.row)), mine, names)
+        cards.append(rows.card(o.row, o.file, said=said, fix=next((_FIXED[f] for f in mine.fix if f in _FIXED), '')))
+    return dict(cards=cards, score=float(found.score.min()), n_more=members.row.nunique()-len(cards))
 
 def _groups(found, findings, rows, most)->tuple[list[dict], int]: # what is shown; findings about groups that are not
     copies = findings[findings.kind.isin(_COPIES)]
-    names = list(dict.fromkeys(found.group))[:most]
+    sizes = copies.groupby('group').row.nunique().clip(upper=_MOST_COPIES)
+    names = [o for o,n in zip(dict.fromkeys(found.group), sizes[list(dict.fromkeys(found.group))].cumsum()) if n<=3*most][:most]
     parts = [_group(found[found.group==o], copies[copies.group==o], rows) for o in names]
     return parts, int((~found.group.isin(names)).sum())
 

@@ -249,7 +249,7 @@ def write(
     fitted |= {k: dict(thresholds=dict(zip(self.schema[k].vocab, np.asarray(v).tolist()))) for k,v in self.thresholds.items()}
     write_json(path, dict(version=1, targets={k: self.facts.get(k, dict(kind=self.schema[k].kind)) | v for k,v in fitted.items()}))
 
-# %% ../../nbs/42_evaluation.calibration.ipynb #1b125543
+# %% ../../nbs/42_evaluation.calibration.ipynb #5ba3dfe5
 def _finite(text)->float:
     if not math.isfinite(number:=float(text)): raise ValueError(f'{text} is no finite number')
     return number
@@ -264,8 +264,7 @@ def _read_temperature(target:Target, fields:dict)->float: # a complaint is a Val
 def _read_thresholds(target:Target, fields:dict)->np.ndarray: # likewise
     given = fields.get('thresholds')
     if not isinstance(given, dict): raise ValueError('an any_of target needs thresholds, a number for each label')
-    for label in given:
-        if label not in target.vocab: raise ValueError(unknown_name('label', label, target.vocab))
+    for label in given.keys()-set(target.vocab): raise ValueError(unknown_name('label', label, target.vocab))
     lost = [o for o in target.vocab if o not in given]
     if lost: raise ValueError(f'no threshold for the label {lost[0]!r}' + (f' and {len(lost)-1} others' if lost[1:] else ''))
     wrong = [o for o in target.vocab if not _within(given[o], 0, 1)]

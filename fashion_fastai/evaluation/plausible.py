@@ -78,11 +78,12 @@ def to_dict(self:PairCounts)->dict: # ready for JSON
     return dict(category=self.category.name, attributes=self.attributes.name, seen={k: int(v) for k,v in zip(self.category.vocab, self.seen)},
         together=_by_name(self, self.together, self.together>0), known=_by_name(self, self.known, self.known!=self.seen[:,None]))
 
-# %% ../../nbs/41_evaluation.plausible.ipynb #dc338d9c
+# %% ../../nbs/41_evaluation.plausible.ipynb #c0b2d95f
 def _positions(target, names, origin)->list[int]:
+    known = {o: i for i,o in enumerate(target.vocab)}
     for o in names:
-        if o not in target.vocab: raise UsageError(f'{origin}: {unknown_name(target.name, o, target.vocab)}')
-    return [target.vocab.index(o) for o in names]
+        if o not in known: raise UsageError(f'{origin}: {unknown_name(target.name, o, target.vocab)}')
+    return [known[o] for o in names]
 
 def _fill(values, category, attributes, named, origin):
     for row,cells in zip(_positions(category, named, origin), named.values()):

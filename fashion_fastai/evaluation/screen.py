@@ -15,7 +15,7 @@ from ..run import Run
 # %% auto #0
 __all__ = ['write_screen', 'run_screen']
 
-# %% ../../nbs/49_evaluation.screen.ipynb #f846617f
+# %% ../../nbs/49_evaluation.screen.ipynb #4cbfb347
 def write_screen(
     run:Run, # whose body made the features
     screen:ApparelScreen, # from `fit_screen`
@@ -29,5 +29,5 @@ def run_screen(
     "The apparel screen of a run; a `UsageError` where the file is damaged"
     if not run.screen.is_file(): return None
     try: arrays = load_file(run.screen)
-    except (SafetensorError, OSError) as e: raise UsageError(f'{run.screen} cannot be read as an apparel screen: {e}') from None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as e: raise UsageError(f'{run.screen} cannot be read as an apparel screen: {e}') from None
     return ApparelScreen.from_arrays(arrays, str(run.screen))

@@ -13,7 +13,8 @@ from torch import nn
 from ..errors import UsageError, unknown_name
 
 # %% auto #0
-__all__ = ['HEADS', 'NECKS', 'linear_head', 'mlp_head', 'norm_neck', 'mlp_neck', 'DerivedHead', 'create_head', 'create_neck']
+__all__ = ['HEADS', 'NECKS', 'linear_head', 'mlp_head', 'norm_neck', 'mlp_neck', 'DerivedHead', 'AttentionHead',
+           'ConditionedHead', 'create_head', 'create_neck']
 
 # %% ../../nbs/22_models.heads.ipynb #9d343bcb
 def linear_head(
@@ -71,8 +72,58 @@ class DerivedHead(nn.Module):
     )->torch.Tensor: # `(n, n_out)`, logarithms of probabilities
         return (logits.log_softmax(1)[:,:,None]+self.outside).logsumexp(1)
 
-# %% ../../nbs/22_models.heads.ipynb #7bb7559a
-HEADS = dict(linear=linear_head, mlp=mlp_head)
+# %% ../../nbs/22_models.heads.ipynb #f496fb1d
+class AttentionHead(nn.Module):
+    "A linear head on the pooled features, and what one query finds in the feature map"
+    def __init__(self,
+        n_in:int, # features
+        n_out:int, # labels
+        n_map:int, # channels of the feature map
+        layout:str='NCHW', # of the map: `NCHW`, `NHWC`, or `NLC` for a list of tokens
+        width:int=128, # units of the values; a multiple of `n_heads`
+        n_heads:int=4, # ways to weigh the places
+        dropout:float=0., # share of the values that is dropped in training
+    ):
+        super().__init__()
+        if width%n_heads: raise UsageError(f'head attention: width {width} is no multiple of n_heads {n_heads}')
+        self.layout,self.pooled,self.norm = layout,linear_head(n_in, n_out, dropout),nn.LayerNorm(n_map)
+        self.places,self.values,self.dropout,self.found = nn.Linear(n_map, n_heads),nn.Linear(n_map, width),nn.Dropout(dropout),nn.Linear(width, n_out)
+        for o in (self.places.weight, self.places.bias, self.found.weight, self.found.bias): nn.init.zeros_(o) # everywhere alike, and nothing found
+
+    def forward(self,
+        features:torch.Tensor, # pooled `(n, n_in)`
+        feature_map:torch.Tensor, # as the body gives it
+    )->torch.Tensor: # logits `(n, n_labels)`
+        tokens = feature_map if self.layout=='NLC' else feature_map.flatten(1, 2) if self.layout=='NHWC' else feature_map.flatten(2).transpose(1, 2)
+        tokens = self.norm(tokens)
+        places = self.places(tokens).float().softmax(1) # `(n, places, n_heads)`
+        values = self.values(tokens).unflatten(2, (places.shape[2], -1))
+        seen = (places[...,None]*values).sum(1).flatten(1).to(features.dtype)
+        return self.pooled(features) + self.found(self.dropout(seen))
+
+# %% ../../nbs/22_models.heads.ipynb #1a339f9f
+class ConditionedHead(nn.Module):
+    "A head that also hears the probabilities of another target"
+    def __init__(self,
+        pooled:nn.Module, # a head by itself
+        given:int, # which of the network's outputs it hears, a `one_of` target
+        n_given:int, # labels of that
+        n_out:int, # labels
+        detach:bool=True, # the other head gets no gradient from here
+    ):
+        super().__init__()
+        self.pooled,self.given,self.detach,self.heard = pooled,given,detach,nn.Linear(n_given, n_out, bias=False)
+        nn.init.zeros_(self.heard.weight)
+
+    def forward(self,
+        logits:torch.Tensor, # of this head by itself, `(n, n_labels)`
+        given:torch.Tensor, # logits of the other target, `(n, n_given)`
+    )->torch.Tensor: # `(n, n_labels)`
+        if self.detach: given = given.detach()
+        return logits + self.heard(given.softmax(1))
+
+# %% ../../nbs/22_models.heads.ipynb #0ae6b361
+HEADS = dict(linear=linear_head, mlp=mlp_head, attention=AttentionHead)
 NECKS = dict(norm=norm_neck, mlp=mlp_neck)
 
 def _by_name(kinds, kind, settings, what, skipped):
@@ -87,10 +138,14 @@ def create_head(
     n_in:int, # features
     n_out:int, # labels
     kind:str='linear', # a key of `HEADS`
+    map_shape:tuple[int, str]|None=None, # channels and layout of the body's feature map; only `attention` needs it
     **settings, # of that kind
 )->nn.Module: # features `(n, n_in)` to logits `(n, n_out)`
     "A head by name; a `UsageError` for a name or a setting that is not known"
-    return _by_name(HEADS, kind, settings, 'head', 2)(n_in, n_out, **settings)
+    if kind!='attention': return _by_name(HEADS, kind, settings, 'head', 2)(n_in, n_out, **settings)
+    make = _by_name(HEADS, kind, settings, 'head', 4)
+    if map_shape is None: raise UsageError('head attention: this body gives no feature map to look at; take another kind of head')
+    return make(n_in, n_out, *map_shape, **settings)
 
 def create_neck(
     n_in:int, # features

@@ -30,7 +30,7 @@ __all__ = ['PAGE', 'in_background', 'now', 'Shared', 'shared', 'Shot', 'Seen', '
            'keep_in_memory', 'dropped', 'picked', 'heat_uri', 'where_it_looked', 'nearest_html', 'show',
            'pictures_page', 'card_page', 'hanger_icon', 'main']
 
-# %% ../../nbs/59_serving.app.ipynb #fc4271cb
+# %% ../../nbs/59_serving.app.ipynb #6b445349
 def in_background(
     work:Callable, # without arguments
 )->Future:
@@ -38,7 +38,9 @@ def in_background(
     found = Future()
     def run():
         try: found.set_result(work())
-        except BaseException as e: found.set_exception(e)
+        except BaseException as e:
+            found.set_exception(e)
+            raise # for the terminal
     threading.Thread(target=run, daemon=True).start()
     return found
 
@@ -55,9 +57,9 @@ class Shared:
     known:Future # `KnownGarments`, or None
 
     @property
-    def complete(self)->bool: return all(o.done() for o in (self.has_maps, self.catalogue, self.known))
+    def there(self)->list[Future]: return [o for o in (self.has_maps, self.catalogue, self.known) if o.done()]
     @property
-    def failure(self)->BaseException|None: return next((o.exception() for o in (self.has_maps, self.catalogue, self.known) if o.done() and o.exception()), None)
+    def failure(self)->BaseException|None: return next((o.exception() for o in self.there if o.exception()), None)
 
 # %% ../../nbs/59_serving.app.ipynb #8991b01b
 def _has_maps(predictor)->bool:
@@ -267,14 +269,15 @@ def show(
         right.html(apparel_html(answer, answers.limit)+answers_html(common.predictor.schema, answer))
         if known:=now(common.known): right.html(nearest_html(known, seen, None if catalogue is None else catalogue.group[shot.row]))
 
-# %% ../../nbs/59_serving.app.ipynb #a4a7d972
+# %% ../../nbs/59_serving.app.ipynb #d8314487
 PAGE = 8 # pictures that are shown at once
 
 @st.fragment(run_every=1)
-def _waiting(common:Shared):
-    "Show the whole page again once what was fetched in the background is there"
-    if common.complete: st.rerun()
-    if now(common.catalogue): st.html('<p class="ff-note">Looking at the garments that the run knows, once; the nearest ones will be shown when that is done.</p>')
+def _waiting(common:Shared, n_shown:int):
+    "Show the whole page again as soon as more is there of what is fetched in the background"
+    if len(common.there)>n_shown: st.rerun()
+    said = 'Looking at the garments that the run knows, once; the nearest ones will be shown when that is done.' if now(common.catalogue) else 'Fetching what belongs to the run …'
+    st.html(f'<p class="ff-note ff-waiting">{said}</p>')
 
 def _head(run:Path, schema):
     st.html(f'<header class="ff-head"><p class="kicker">fashion_fastai · {escape(run.resolve().name)}</p><h1>What is it, and what is it like?</h1>'
@@ -288,22 +291,21 @@ def _table_is_there(run:Run)->bool:
     path = run.config.data.path
     return path is None or Path(path).exists() # without a path it was the embedded sample
 
-def _asked(run:Run, limits:Limits)->tuple[list[Shot], Shared]:
+def _asked(run:Run, limits:Limits)->tuple[list[Shot], Shared, int]: # the last: how much was there of what is fetched in the background
     "What was dropped and taken; the drop zone is there before the network is"
     left,right = st.columns(2, gap='large') if _table_is_there(run) else (st.container(), st.container())
     with left: shots = dropped(limits)
     common = shared(str(run.path), run.model.stat().st_mtime)
-    catalogue = now(common.catalogue)
+    n_shown,catalogue = len(common.there),now(common.catalogue)
     if catalogue is not None and len(catalogue.where('valid')):
         with right: shots += picked(catalogue, common.predictor.picture)
-    return shots,common
+    return shots,common,n_shown
 
-# %% ../../nbs/59_serving.app.ipynb #b2084867
+# %% ../../nbs/59_serving.app.ipynb #d66e6123
 def _strictness(schema)->float:
     if all(o.kind=='one_of' for o in schema): return 0.5
-    value = st.slider('Strictness', 0., 1., 0.5, 0.05, key='strictness', help='How sure the network must be before it answers an attribute: 0.5 takes the thresholds '
+    return st.slider('Strictness', 0., 1., 0.5, 0.05, key='strictness', help='How sure the network must be before it answers an attribute: 0.5 takes the thresholds '
         'of the run, the ends make a label need 20 times the odds, or a twentieth of them.', width=280)
-    return value
 
 def _results(shots:list[Shot], seen:list[Seen], common:Shared, run:Path):
     joined = join_answers([o.answers for o in seen])
@@ -317,13 +319,13 @@ def _results(shots:list[Shot], seen:list[Seen], common:Shared, run:Path):
     note = f'<p class="ff-note">Strictness {strictness:g}: {escape(strictness_words(strictness))}.</p>' if strictness!=0.5 else ''
     place.html(f'<p class="ff-tally">{escape(tally(len(shots), len(answers.bad), strange))}</p>{note}')
     n_pages = -(-len(shots)//PAGE)
-    first = 0 if n_pages==1 else PAGE*(st.pagination(n_pages, key='page')-1)
+    first = 0 if n_pages==1 else PAGE*(st.pagination(n_pages, key=f'page of {n_pages}')-1)
     for i in range(first, min(first+PAGE, len(shots))): show(shots[i], seen[i], answers[i:i+1], common)
     st.html('<p class="ff-title">All answers</p>')
     frame = answers.frame()
     st.dataframe(frame if answers.bad else frame.drop(columns='error'), hide_index=True, key='answers', placeholder='', column_order=['file', 'error', *frame.columns[1:-1]])
 
-# %% ../../nbs/59_serving.app.ipynb #eb0cc697
+# %% ../../nbs/59_serving.app.ipynb #f097abe8
 def pictures_page(
     run:Path, # folder of a run
     limits:Limits=Limits(),
@@ -331,9 +333,10 @@ def pictures_page(
     "Pictures in, answers out"
     opened = open_run(run)
     _head(run, opened.schema)
-    shots,common = _asked(opened, limits)
-    if not common.complete: _waiting(common)
-    elif common.failure: st.html(notice_html("The run's own pictures cannot be used:", str(common.failure)+'.'))
+    try: shots,common,n_shown = _asked(opened, limits)
+    except UsageError as e: return st.html(notice_html('This run cannot be used:', f'{e}.', 'bad'))
+    if n_shown<3: _waiting(common, n_shown)
+    elif common.failure: st.html(notice_html('Not all can be shown:', f'{common.failure}.'))
     if not shots:
         st.session_state.get('seen', {}).clear()
         return _empty()
@@ -363,7 +366,7 @@ def hanger_icon(
     draw.arc((.41*big, .17*big, .59*big, .38*big), 170, 90, fill='white', width=big//14)
     return image.resize((side,side), Image.Resampling.LANCZOS)
 
-# %% ../../nbs/59_serving.app.ipynb #efc29965
+# %% ../../nbs/59_serving.app.ipynb #89ac84c6
 def main(
     run:str|Path, # folder of a run
 ):
@@ -371,6 +374,6 @@ def main(
     run = Path(run)
     keep_in_memory(Limits())
     st.set_page_config(f'{run.resolve().name} · fashion_fastai', hanger_icon(), layout='wide', menu_items={'Get help': None, 'Report a bug': None})
-    st.html(f'<style>{files("fashion_fastai.serving").joinpath("app.css").read_text(encoding="utf-8")}</style>')
+    st.html(f'<style>{files("fashion_fastai").joinpath("assets/app.css").read_text(encoding="utf-8")}</style>')
     pages = [st.Page(partial(pictures_page, run), title='Pictures', url_path='pictures', default=True), st.Page(partial(card_page, run), title='Model card', url_path='card')]
     st.navigation(pages, position='top').run()

@@ -48,7 +48,7 @@ def too_many(
     if n<=limits.files: return ''
     return f'{n:,} pictures were dropped; the first {limits.files} are shown. For whole folders there is the command fashion-fastai predict'
 
-# %% ../../nbs/55_serving.app_view.ipynb #22539d11
+# %% ../../nbs/55_serving.app_view.ipynb #febbb1c6
 ODDS = 20 # that the ends of the slider multiply or divide by
 
 def strict_thresholds(
@@ -65,7 +65,7 @@ def strictness_words(
     "What a strictness means"
     if strictness==0.5: return 'the thresholds of the run'
     factor = ODDS**abs(2*strictness-1)
-    return f'a label needs {factor:.1f} times the odds of the run\'s threshold' if strictness>0.5 else f'a label needs 1/{factor:.1f} of the odds of the run\'s threshold'
+    return f"a label needs {factor:.3g} times the odds of the run's threshold" if strictness>0.5 else f"a label needs 1/{factor:.3g} of the odds of the run's threshold"
 
 # %% ../../nbs/55_serving.app_view.ipynb #a51056d3
 def said(

@@ -134,11 +134,11 @@ def write_frames(
                     else: frame.to_json(out, orient='records', lines=True, force_ascii=False)
     return n,n_bad
 
-# %% ../../nbs/53_serving.bulk.ipynb #2c245eeb
+# %% ../../nbs/53_serving.bulk.ipynb #34fe941c
 @dataclass(frozen=True)
 class Bulk:
     "What came of a bulk prediction"
-    out:Path # the file
+    out:str|Path # the file
     rows:int # of it
     bad:int # of them have an error instead of answers
 
@@ -153,7 +153,7 @@ def check_products(
     if group_col in (*schema.names, 'pictures', 'used', 'error'): raise UsageError(f'--group-col {group_col}: the answers have a column of this name; rename that of the table')
     return (aggregate or 'mean') if group_col else None
 
-# %% ../../nbs/53_serving.bulk.ipynb #85caa28d
+# %% ../../nbs/53_serving.bulk.ipynb #4979d0f5
 def predict_bulk(
     predictor:Predictor,
     sources:Sequence[str|Path]|str|Path, # pictures, folders, `.csv` or `.parquet` tables
@@ -169,4 +169,4 @@ def predict_bulk(
     sources = [sources] if isinstance(sources, (str, Path)) else sources
     with predicted(predictor, sources, out, columns, bs) as parts:
         frames = product_frames(parts, columns.group, how, change) if how else picture_frames(parts, change)
-        return Bulk(Path(out), *write_frames(frames, out, format))
+        return Bulk(out, *write_frames(frames, out, format))

@@ -23,8 +23,8 @@ from .tally import Tally
 # %% auto #0
 __all__ = ['WAITING_CELLS', 'History', 'score_metrics']
 
-# %% ../../nbs/32_training.history.ipynb #74f47908
-WAITING_CELLS = 2**22 # logits and truths that wait to be counted, 16 MB
+# %% ../../nbs/32_training.history.ipynb #93694997
+WAITING_CELLS = 2**20 # logits and truths that wait to be counted, 4 MB
 
 class _Gathered:
     "Logits and truths that wait, the counts of those that did, and the losses of one pass over a split"
@@ -49,7 +49,7 @@ class _Gathered:
         if not self.logits: return
         logits,truths = self._joined()
         for tally,probs,truth in zip(self.tallies, loss_func.activation([o.float() for o in logits]), truths):
-            tally.add(probs.numpy(), truth.numpy().astype(int))
+            tally.add(probs.numpy(), truth.to(torch.int64 if truth.ndim==1 else torch.int8).numpy())
         self._empty()
 
     def scores(self, loss_func)->dict[str, float]:

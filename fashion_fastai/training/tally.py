@@ -39,8 +39,8 @@ class RowSample:
         if len(self.parts)>1: self.parts = [tuple(map(np.concatenate, zip(*self.parts)))]
         return self.parts[0]
 
-# %% ../../nbs/32_training.tally.ipynb #a14f09d0
-MOST_CELLS = 2**22 # of probabilities that are kept, 16 MB
+# %% ../../nbs/32_training.tally.ipynb #7d96d707
+MOST_CELLS = 2**20 # of probabilities that are kept, 4 MB
 
 class Tally:
     "What the scores of one target need, added up over the rows that come by"
@@ -54,7 +54,7 @@ class Tally:
         self.hits = {k: 0 for k in (3, 5) if k<target.n_out}
         self.sample = RowSample(most or max(1, MOST_CELLS//target.n_out), seed)
 
-# %% ../../nbs/32_training.tally.ipynb #30a8c9cf
+# %% ../../nbs/32_training.tally.ipynb #82bf1651
 def _label_counts(truth, answer, n)->np.ndarray: # codes of a `one_of` target to `(n, 2, 2)`
     "What the columns and rows of a confusion matrix add up to, without the matrix: with many labels it would be large"
     hit,true,answered = [np.bincount(o, minlength=n) for o in (truth[truth==answer], truth, answer)]
@@ -79,7 +79,7 @@ def add(
     else:
         self.counts += _two_by_two(truth, answer, axis=0)
         self._add_rows(_two_by_two(truth, answer, axis=1))
-    self.sample.add(probs.astype(np.float32), truth)
+    self.sample.add(probs.astype(np.float32), truth.astype(np.int32 if truth.ndim==1 else np.int8))
 
 @patch
 def _add_rows(self:Tally, rows):
