@@ -49,7 +49,7 @@ class ScreenLayer(nn.Module):
     )->torch.Tensor: # `(n,)`, 0 (the same) to 1 (nothing in common) and above
         return 1-(F.normalize(features.float(), dim=1)@self.kept).topk(self.neighbours, dim=1).values.mean(1)
 
-# %% ../../nbs/27_models.answering.ipynb #6f2c4e37
+# %% ../../nbs/27_models.answering.ipynb #35eda087
 class AnsweringNetwork(nn.Module):
     "A network whose outputs are answers: probabilities for each target and, with a screen, the distance from apparel"
     def __init__(self,
@@ -68,12 +68,13 @@ class AnsweringNetwork(nn.Module):
     def forward(self,
         x:torch.Tensor, # normalised pictures `(n, 3, size, size)`
     )->tuple[torch.Tensor, ...]: # for each target probabilities `(n, n_labels)`; with a screen the distances `(n,)`
-        return self.from_features(body_features(self.network.body, x))
+        return self.from_features(*self.network.features(x))
 
     def from_features(self,
         features:torch.Tensor, # of the body, `(n, n_features)`
+        feature_map:torch.Tensor|None=None, # that they were pooled from, for heads that look at it
     )->tuple[torch.Tensor, ...]: # likewise
-        logits = self.network.from_features(features)
+        logits = self.network.from_features(features, feature_map)
         probs = [tempered(o, l.float(), self.one_of, self.temperatures.get(o.name, 1.)) for o,l in zip(self.schema, logits)]
         return (*probs, self.screen(features)) if self.screen else tuple(probs)
 

@@ -145,7 +145,7 @@ def _fit_state(self:Checkpoints)->dict:
     return dict(hypers=[dict(o) for o in learn.opt.hypers], pct_train=learn.pct_train, train_iter=learn.train_iter,
         smooth_loss=dict(count=smooth.count, val=smooth.val), trackers=trackers, scaler=scaler.state_dict() if scaler else {})
 
-# %% ../../nbs/33_training.checkpoint.ipynb #cb4144e8
+# %% ../../nbs/33_training.checkpoint.ipynb #ce38a938
 @patch
 def set_network(self:Checkpoints, learn)->Place: # where the training goes on
     "Give the network its weights, and the history its rows, before anything begins"
@@ -163,7 +163,7 @@ def _take_up(self:Checkpoints):
     "Go on in the epoch that has just begun"
     learn,state,self.begin = self.learn,self.begin,None
     try:
-        set_optimizer_state(learn.opt, state['optimizer'])
+        if 'fit' in state: set_optimizer_state(learn.opt, state['optimizer']) # a stage begins without: to freeze or to thaw clears what the optimiser remembers
         for o in _own_state(learn.cbs):
             if o.name in state['callbacks']: o.from_state(state['callbacks'][o.name])
         if 'fit' in state: self._take_up_fit(state['fit'], state['at']['batch'])

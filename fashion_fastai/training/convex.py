@@ -73,7 +73,7 @@ def choose_head(
         best,lowest = solution,loss
     return solve_head(target, x, truth, best.penalty, best, **settings)
 
-# %% ../../nbs/37_training.convex.ipynb #c8341236
+# %% ../../nbs/37_training.convex.ipynb #3228a434
 def linear_start(
     loss:FashionLoss, # its targets, label weights and way with `one_of` targets
     features:np.ndarray, # of the training rows, `(n, n_features)`
@@ -85,8 +85,7 @@ def linear_start(
     middle,scale = x.mean(0),x.std(0).mean().clamp(min=1e-6)
     found = {}
     for target in loss.schema:
-        settings = dict(label_weights=loss.label_weights.get(target.name), one_of=loss.one_of)
-        o = choose_head(target, (x-middle)/scale, torch.from_numpy(codes[target.name]), seed=seed, **settings)
+        o = choose_head(target, (x-middle)/scale, torch.from_numpy(codes[target.name]), seed=seed, **loss.convex(target))
         weight = o.weight/scale
         found[target.name] = LinearSolution(weight, o.bias-weight@middle, o.penalty, o.loss)
     return found
