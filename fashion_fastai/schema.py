@@ -93,7 +93,7 @@ def _encode_one_of(target:Target, column:pd.Series)->np.ndarray:
     if strange.any(): raise UsageError(f'{_row_of(strange)}: {unknown_name(target.name, text[strange].iloc[0], target.vocab)}')
     return codes
 
-# %% ../nbs/01_schema.ipynb #996e2457
+# %% ../nbs/01_schema.ipynb #9000862f
 def _cells(column:pd.Series)->tuple[np.ndarray, pd.Index]:
     "For each row the position of its cell among the different cells, -1 where it is empty; and these cells"
     if pd.api.types.is_object_dtype(column):
@@ -102,7 +102,7 @@ def _cells(column:pd.Series)->tuple[np.ndarray, pd.Index]:
 
 def _labels_in(cells:Sequence[str], sep:str)->tuple[np.ndarray, np.ndarray, list[str]]:
     "The labels of all cells in their order: for each its cell and its position among the different labels; and these labels"
-    cells = pa.array(cells, pa.string())
+    cells = pa.array(np.asarray(cells, dtype=object), pa.string())
     lists = pc.starts_with(cells, _LIST)
     split = lambda mask,by: pc.split_pattern(pc.if_else(mask, cells, ''), by)
     found = [split(lists, _LIST), split(pc.invert(lists), sep)] if pc.any(lists).as_py() else [split(pc.invert(lists), sep)]

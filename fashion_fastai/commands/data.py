@@ -75,7 +75,7 @@ def split_command(
     print(', '.join(f'{o} {int((split==o).sum()):,}' for o in ('train', 'valid', 'test') if (split==o).any()) + f' in {len(set(group)):,} groups: {out}')
     print(f'file names start from {catalogue.images}')
 
-# %% ../../nbs/59_commands.data.ipynb #4dd54b54
+# %% ../../nbs/59_commands.data.ipynb #1736913e
 def _of_run(run, settings)->dict:
     "The settings of a table that is looked at with a run: its targets and its body, where the user gave no others"
     data = run.config.data
@@ -94,6 +94,7 @@ def _trained_files(run)->set[str]:
     at = catalogue.split!='test' if run.config.training.refit else catalogue.split=='train'
     return {str(Path(o).resolve()) for o in catalogue.take(at).paths}
 
+# %% ../../nbs/59_commands.data.ipynb #c47cf08b
 @with_table
 def audit_command(
     table:Annotated[str, typer.Argument(help='CSV or Parquet table, or what --format says.')],
