@@ -213,7 +213,11 @@ def write_pages():
     from nbdev.config import get_config
     config = get_config()
     origins = sorted((str(o) for o in Path('nbs').rglob('[!_.]*.ipynb')), key=lambda o: (number(o), o))
-    pages = {o: page_of(o) for o in origins} | MARKDOWN
+    pictures = {f'docs/_static/{o.name}': f'_static/{o.name}' for o in (ROOT/'docs/_static').glob('*.png')}
+    pages = {o: page_of(o) for o in origins} | MARKDOWN | pictures
+    for origin,page in pictures.items():
+        (PAGES/page).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT/origin, PAGES/page)
     converted = convert_all(origins)
     names = {pages[o]: headings(notebook) for o,notebook in converted.items()}
     fix = lambda text, origin: relink(text, origin, pages, names, config.doc_url, config.git_url)
