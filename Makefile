@@ -14,7 +14,7 @@ setup: $(STAMP)
 $(STAMP): settings.ini setup.py pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,app,onnx,ray]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,app,onnx,ray,log,tune,launch]'
 	touch $@
 
 train: setup  ## train on the embedded sample and print the scores; ARGS="..." for more options

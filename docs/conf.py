@@ -13,6 +13,7 @@ version = release = settings['DEFAULT']['version']
 extensions = ['myst_nb']
 smartquotes_action = 'qe' # not the dashes: --help must stay what it is
 pygments_dark_style = 'github-dark'
+highlight_language = 'none' # what is printed is no Python
 html_theme = 'furo'
 html_title = f'fashion_fastai {version}'
 html_static_path = ['_static']

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 sys.dont_write_bytecode = True
+sys.path.append(str(Path(__file__).parent)) # for its neighbour
+from reference_pages import arranged, command_page, formats_page, overview, recipes_page, settings_page
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT/'build'/'docs'
@@ -23,9 +25,20 @@ FLOORS = { # page of the floor: number of its first notebook, title, what it hol
     'serving': (50, 'Serving', 'Answers for new pictures.'),
     'command-line': (59, 'Command line', 'What the commands do; how they are called stands in [Commands](../commands.md).'),
 }
-MARKDOWN = {'README.md': 'start.md', 'CONTRIBUTING.md': 'project/contributing.md', 'CHANGELOG.md': 'project/changelog.md', 'data/README.md': 'project/data.md',
-    **{f'docs/{o.name}': f'project/{o.name}' for o in sorted((ROOT/'docs').glob('*.md'))},
-    **{f'docs/how-to/{o.name}': f'how-to/{o.name}' for o in sorted((ROOT/'docs/how-to').glob('*.md'))}, 'SECURITY.md': 'project/security.md', 'docs/index.md': 'index.md'}
+TUTORIALS = 'first_model', 'shop_table', 'learning_rate', 'clean_catalogue', 'run_to_app', 'several_targets', 'system_e' # their order; others follow by name
+HOW_TO = { # the order of the pages that say how something is done; others follow at the end
+    'Know and prepare a table': ('explore', 'audit', 'missing-labels', 'taxonomy', 'custom-format'),
+    'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices', 'resume', 'trackers'),
+    'Judge': ('evaluate', 'thresholds', 'ensembles'),
+    'Answer': ('app', 'bulk', 'cluster', 'onnx'),
+}
+EXPLANATION = {'': ('why-one-network', 'two-head-splitter', 'stage-zero', 'progressive-unfreezing', 'what-a-threshold-costs', 'why-the-cpu-path-is-fast')}
+FOLDERS = '', 'how-to/', 'explanation/', 'reference/' # of docs/, with Markdown pages; those without a folder are about the project
+TOP = 'start', 'results', 'comparison', 'index' # but these
+MARKDOWN = {'CONTRIBUTING.md': 'project/contributing.md', 'CHANGELOG.md': 'project/changelog.md', 'SECURITY.md': 'project/security.md', 'data/README.md': 'project/data.md',
+    **{f'docs/{folder}{o.name}': f'{folder}{o.name}' if folder or o.stem in TOP else f'project/{o.name}' for folder in FOLDERS for o in sorted((ROOT/'docs'/folder).glob('*.md'))}}
+GENERATED = {f'docs/{o}': o for o in ('commands.md', 'reference/settings.md', 'reference/recipes.md', 'reference/formats.md',
+    *[f'{o}/index.md' for o in ('tutorials', 'how-to', 'explanation', 'reference', 'project')])} # written by `write_pages`
 
 
 # Notebooks
@@ -38,13 +51,20 @@ def fold_export(cell):
         if all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in cell.parsed_() or []): del cell['source']
         else: cell.metadata['tags'] = ['hide-input']
 
+def examples_rest(cell):
+    "nbdev runs whatever has an import in it, to know the names of a signature; here a cell that does more than import is not run"
+    if cell.cell_type!='code' or cell.directives_.keys() & {'export', 'exporti', 'exports', 'exec_doc'}: return
+    lines = cell.parsed_() or []
+    only = (ast.Import, ast.ImportFrom)
+    if any(isinstance(o, only) for tree in lines for o in ast.walk(tree)) and not all(isinstance(o, only) for o in lines): cell.directives_['eval'] = 'false'
+
 def processed(path):
     "The notebook at `path` with executed `show_doc` cells and links from names to their definitions"
     from fastcore.nbio import read_nb
     from nbdev import processors as p
     from nbdev.process import NBProcessor
     procs = [p.populate_language, p.add_show_docs, p.strip_ansi, p.hide_line, p.filter_stream_, p.rm_header_dash, p.clean_show_doc,
-        p.exec_show_docs, fold_export, p.clean_magics, p.hide_, p.add_links]
+        examples_rest, p.exec_show_docs, fold_export, p.clean_magics, p.hide_, p.add_links]
     notebook = read_nb(path)
     NBProcessor(nb=notebook, procs=procs, rm_directives='quarto').process()
     return notebook
@@ -152,27 +172,7 @@ def broken_links(folder):
 
 # Pages
 
-def command_page(command, name, title='', depth=1):
-    "What a Typer command and those below it take, from their `--help`"
-    import typer
-    context = typer.Context(command, info_name=name)
-    text = [f'{"#"*depth} {title or f"`{name}`"}', command.help or '', f'```console\n$ {" ".join([name, *command.collect_usage_pieces(context)])}\n```']
-    panels = {}
-    for param in command.params:
-        record = param.get_help_record(context)
-        panel = getattr(param, 'rich_help_panel', None) or ('Arguments' if param.param_type_name=='argument' else 'Options')
-        if not record or param.name=='help': continue
-        text_of = re.sub(r'--[a-z-]+', r'`\g<0>`', record[1].replace('<', r'\<').replace('*', r'\*'))
-        panels.setdefault(panel, []).append(f'- `{record[0]}`: {text_of}')
-    for panel,lines in panels.items(): text += [f'**{panel}**', '\n'.join(lines)]
-    for key,child in getattr(command, 'commands', {}).items(): text.append(command_page(child, f'{name} {key}', depth=depth+1))
-    return '\n\n'.join(o for o in text if o)
-
-def floor_page(title, about, notebooks):
-    "The overview of a floor; `notebooks` are (page, title, purpose)"
-    rows = [f'| [{name}](../{page}) | {purpose} |' for page,name,purpose in notebooks]
-    tree = ['```{toctree}', ':hidden:', '', *[f'../{page.removesuffix(".ipynb")}' for page,_,_ in notebooks], '```']
-    return '\n'.join([f'# {title}', '', about, '', '| page | what it is about |', '| --- | --- |', *rows, '', *tree, ''])
+def first_line(pattern, text): return found[1].strip() if (found:=re.search(pattern, text, re.M)) else ''
 
 def write(page, text):
     "Write a page"
@@ -208,13 +208,42 @@ def convert_all(origins):
         except Exception as e: raise SystemExit(f'{origin}: {e}') from e
     return converted
 
+def title_of(origin): return first_line(r'^# (.+)', (ROOT/origin).read_text(encoding='utf-8'))
+
+def markdown_groups(folder, groups):
+    "The Markdown pages of a folder of docs/, as `overview` wants them"
+    pages = {PurePosixPath(o).stem: o for o in MARKDOWN if PurePosixPath(o).parent==PurePosixPath('docs', folder)}
+    return {k: [(MARKDOWN[pages[o]], title_of(pages[o]), '') for o in v] for k,v in arranged(pages, groups).items()}
+
+def write_overviews(origins, converted):
+    "Write the pages that lead to others"
+    opening = {o: re.match(r'# (.+)\n+(?:> (.+))?', converted[o]['cells'][0]['source']) for o in origins}
+    entry = lambda o: (page_of(o), opening[o][1], opening[o][2] or '')
+    tutorials = {PurePosixPath(page_of(o)).stem: o for o in origins if PurePosixPath(o).parent.name=='tutorials'}
+    order = [o for v in arranged(tutorials, {'': TUTORIALS}).values() for o in v]
+    write('tutorials/index.md', overview('tutorials/index.md', 'Tutorials', 'Notebooks that were run: read them here, or open them in Jupyter from `nbs/tutorials/` and change them.',
+        {'': [entry(tutorials[o]) for o in order]}))
+    write('how-to/index.md', overview('how-to/index.md', 'How to', 'One page for one thing that you want done.', markdown_groups('how-to', HOW_TO)))
+    write('explanation/index.md', overview('explanation/index.md', 'Explanations', 'Why it is as it is, with the figures that were measured.', markdown_groups('explanation', EXPLANATION)))
+    floor_of = lambda origin: max((o for o in FLOORS if FLOORS[o][0]<=number(origin)), key=lambda o: FLOORS[o][0])
+    for floor,(_,title,about) in FLOORS.items():
+        page = f'reference/{floor}.md'
+        write(page, overview(page, title, about, {'': [entry(o) for o in origins if PurePosixPath(o).parent.name=='nbs' and floor_of(o)==floor]}))
+    write('reference/index.md', overview('reference/index.md', 'Reference', 'To look things up.', {
+        'Files and commands': [('commands.md', 'Commands', 'every command and its options'), ('reference/settings.md', 'Settings', 'everything that a training depends on'),
+            ('reference/recipes.md', 'Recipes and sweeps', 'named settings, and comparisons of them'), ('reference/formats.md', 'Formats', 'what tables and pictures can come in'),
+            ('reference/run-folder.md', 'The run folder', 'what a training leaves behind')],
+        'Modules': [(f'reference/{o}.md', title, about.split('.')[0]) for o,(_,title,about) in FLOORS.items()]}))
+    project = [(page, title_of(o), '') for o,page in MARKDOWN.items() if page.startswith('project/')]
+    write('project/index.md', overview('project/index.md', 'Project', '', {'': project}))
+
 def write_pages():
     "Write all pages of the site to `PAGES`"
     from nbdev.config import get_config
     config = get_config()
     origins = sorted((str(o) for o in Path('nbs').rglob('[!_.]*.ipynb')), key=lambda o: (number(o), o))
     pictures = {f'docs/_static/{o.name}': f'_static/{o.name}' for o in (ROOT/'docs/_static').glob('*.png')}
-    pages = {o: page_of(o) for o in origins} | MARKDOWN | pictures
+    pages = {o: page_of(o) for o in origins} | MARKDOWN | GENERATED | {'README.md': 'index.md'} | pictures
     for origin,page in pictures.items():
         (PAGES/page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT/origin, PAGES/page)
@@ -225,17 +254,19 @@ def write_pages():
         for cell in notebook['cells']:
             if cell['cell_type']=='markdown': cell['source'] = fix(cell['source'], origin)
         write(pages[origin], json.dumps(notebook))
-    for origin,page in MARKDOWN.items():
-        text = fix((ROOT/origin).read_text(encoding='utf-8'), origin)
-        write(page, re.sub(r'\A# .*', '# Getting started', text) if page=='start.md' else text)
-    floor_of = lambda origin: max((o for o in FLOORS if FLOORS[o][0]<=number(origin)), key=lambda o: FLOORS[o][0])
-    for floor,(_,title,about) in FLOORS.items():
-        here = [o for o in origins if PurePosixPath(o).parent.name=='nbs' and floor_of(o)==floor]
-        openings = [re.match(r'# (.+)\n+(?:> (.+))?', converted[o]['cells'][0]['source']) for o in here]
-        write(f'reference/{floor}.md', floor_page(title, about, [(pages[o], m[1], m[2] or '') for o,m in zip(here, openings)]))
+    for origin,page in MARKDOWN.items(): write(page, fix((ROOT/origin).read_text(encoding='utf-8'), origin))
+    write_overviews(origins, converted)
+    write_reference(fix)
+
+def write_reference(fix):
+    "Write the pages that are made from code; names in their tables lead to their definitions"
     import typer
+    from nbdev.doclinks import NbdevLookup
     from fashion_fastai.cli import app
+    linked = NbdevLookup().linkify
     write('commands.md', command_page(typer.main.get_command(app), 'fashion-fastai', 'Commands'))
+    for name,text in (('settings', settings_page()), ('recipes', recipes_page()), ('formats', formats_page())):
+        write(f'reference/{name}.md', fix(linked(text) if name!='recipes' else text, f'docs/reference/{name}.md'))
 
 def build():
     "Write the pages and make the site of them; the exit code of Sphinx, for which a warning is a failure"

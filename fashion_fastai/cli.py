@@ -57,8 +57,10 @@ def main(
     finally: warnings.showwarning = shown
     return 0
 
-# %% ../nbs/60_cli.ipynb #779a891f
-def run_script(): sys.exit(main())
+# %% ../nbs/60_cli.ipynb #9950d676
+def run_script():
+    "End the process with the exit code of `main`"
+    sys.exit(main())
 
 # %% ../nbs/60_cli.ipynb #d227540d
 if __name__=='__main__': run_script()

@@ -19,7 +19,7 @@ __all__ = ['DataConfig', 'AugmentConfig', 'AugmentLimits', 'PictureConfig', 'Mod
            'TrainingConfig', 'TrainConfig', 'Recipe', 'parse_yaml', 'read_yaml', 'packaged_names', 'read_packaged',
            'read_recipe', 'setting', 'make_config']
 
-# %% ../nbs/03_config.ipynb #73e53fe4
+# %% ../nbs/03_config.ipynb #b23a4422
 class _Section(BaseModel, extra='forbid', validate_assignment=True, allow_inf_nan=False): pass
 
 class DataConfig(_Section):
@@ -27,22 +27,22 @@ class DataConfig(_Section):
     path:str|None = None # the table; the embedded sample without it
     format:str = 'table' # one of the formats of `data.formats`
     images:str|None = None # the folder that file names start from; the table's own without it
-    one_of:list[str]|None = None
-    any_of:list[str]|None = None
+    one_of:list[str]|None = None # columns with exactly one label; `category`, or what the format says, without it
+    any_of:list[str]|None = None # columns with any number of labels; `attributes`, or what the format says, without it
     sep:str|None = None # between the labels of an `any_of` cell; a blank, or what the format says, without it
     empty:Literal['none', 'unknown'] = 'none' # what an empty `any_of` cell means
     file_col:str|None = None # `file` without it
-    split_col:str|None = None
-    group_col:str|None = None
+    split_col:str|None = None # `split` without it, where there is such a column
+    group_col:str|None = None # equal for rows that must not be split apart; the column of the files without it
     schema_file:str|None = None # a `schema.json` whose vocabularies the labels must keep to
     taxonomy:list[str]|Literal['auto', 'none'] = 'none' # columns of the main and the sub target; `auto` takes the first two `one_of` targets
     label_noise:float = Field(0, ge=0, lt=1) # share of the training labels that is flipped on purpose
-    on_bad:Literal['stop', 'skip'] = 'stop'
+    on_bad:Literal['stop', 'skip'] = 'stop' # what happens with pictures that cannot be read
     allow_outside:bool = False # file names may lead out of the folder of the pictures, see `file_faults`
     valid_share:float = Field(0.2, gt=0, lt=1) # when the table has no split
     cache:Literal['auto', 'ram', 'disk', 'none'] = 'auto' # where decoded pictures are kept, see `choose_cache`
 
-# %% ../nbs/03_config.ipynb #f83b0c22
+# %% ../nbs/03_config.ipynb #225a27af
 class AugmentConfig(_Section):
     "Random changes of the training pictures, made for whole batches; all zero is none"
     flip:bool = True # left and right
@@ -58,27 +58,28 @@ class AugmentConfig(_Section):
 
 class AugmentLimits(_Section):
     "The most of each change, as in `AugmentConfig`, that leaves the answer for a target what it is; no limit where nothing is said"
-    flip:bool|None = None
-    rotate:float|None = Field(None, ge=0, le=180)
-    zoom:float|None = Field(None, ge=0, lt=1)
-    shift:float|None = Field(None, ge=0, lt=1)
-    lighting:float|None = Field(None, ge=0, lt=1)
-    saturation:float|None = Field(None, ge=0, lt=1)
-    hue:float|None = Field(None, ge=0, le=0.5)
+    flip:bool|None = None # False where left and right matter
+    rotate:float|None = Field(None, ge=0, le=180) # degrees
+    zoom:float|None = Field(None, ge=0, lt=1) # share of the side
+    shift:float|None = Field(None, ge=0, lt=1) # share of the side
+    lighting:float|None = Field(None, ge=0, lt=1) # of brightness and contrast
+    saturation:float|None = Field(None, ge=0, lt=1) # of saturation
+    hue:float|None = Field(None, ge=0, le=0.5) # turn of the colour circle; 0 where the label is a colour
     random_crop:float|None = Field(None, ge=0, le=1) # a crop keeps at least this share of the area; 0 and 1 are no crop at all
-    mixup:float|None = Field(None, ge=0, le=10)
-    cutmix:float|None = Field(None, ge=0, le=10)
+    mixup:float|None = Field(None, ge=0, le=10) # of Beta(mixup, mixup); 0 is no blending
+    cutmix:float|None = Field(None, ge=0, le=10) # of Beta(cutmix, cutmix); 0 is no box of another picture
 
 class PictureConfig(_Section):
     "What the network sees"
     size:int = Field(128, ge=16, le=2048) # pixels a side that the network sees
     load_size:int|None = Field(None, ge=16, le=2048) # pixels a side that pictures are read at; training crops from it, the rest takes its middle
+    grow_from:int|None = Field(None, ge=16, le=2048) # pixels a side in the first epoch of a stage; they grow to `size`, see `GrowPictures`
     crop:Literal['none', 'box'] = 'none' # cut pictures to the boxes of the table
     fit:Literal['pad', 'squash', 'crop'] = 'pad' # see `fit_picture`
-    augment:AugmentConfig = AugmentConfig()
+    augment:AugmentConfig = AugmentConfig() # random changes in training
     limits:dict[str, AugmentLimits] = {} # for targets by name or role, how much of each change their labels bear, see `limited`
     mean:tuple[float, float, float]|None = None # of the channels; what the body's weights were trained with, without it
-    std:tuple[PositiveFloat, PositiveFloat, PositiveFloat]|None = None
+    std:tuple[PositiveFloat, PositiveFloat, PositiveFloat]|None = None # likewise
 
     @model_validator(mode='after')
     def _both(self):
@@ -112,10 +113,10 @@ def _check_layers(settings, least=0):
         if name in settings and not (type(o:=settings[name]) is int and 1<=o<=most): raise ValueError(f'{name} must be a whole number from 1 to {most:,}')
     if not isinstance(settings.get('detach', True), bool): raise ValueError('detach must be true or false')
 
-# %% ../nbs/03_config.ipynb #ee42f3b8
+# %% ../nbs/03_config.ipynb #853c1f1d
 class ModelConfig(_Section):
     "Body and heads; see `create_network`"
-    arch:str = 'tf_efficientnet_lite0'
+    arch:str = 'tf_efficientnet_lite0' # the body, a name that timm knows
     weights:str = 'auto' # `auto`, `hub`, `package`, `none` or a file
     args:dict[str, Any] = {} # for `timm.create_model`
     heads:dict[str, dict[str, Any]] = {} # for targets by name or role, kind and settings of the head; see `Schema.roles`
@@ -154,22 +155,22 @@ class LossConfig(_Section):
     class_weights:Literal['none', 'balanced', 'inverse'] = 'none' # see `class_weights`
     smoothing:float = Field(0.05, ge=0, lt=1) # label smoothing
 
-# %% ../nbs/03_config.ipynb #ed77bead
+# %% ../nbs/03_config.ipynb #6c0c47ec
 class Stage(_Section):
     "One cycle of training with the top of the body thawed"
     thawed:int = Field(ge=0) # groups of the body that learn, counted from the top; 0 is the heads alone
-    epochs:int = Field(ge=1, le=10_000)
+    epochs:int = Field(ge=1, le=10_000) # passes over the train part
     lr:PositiveFloat # highest learning rate of the heads
     lr_body:PositiveFloat|None = None # highest learning rate of the first group; those between are spread; `lr` without it
 
 class TrainingConfig(_Section):
     "See `fit_progressive`"
-    epochs:int = Field(5, ge=0, le=10_000)
-    batch_size:int = Field(64, ge=1, le=65_536)
+    epochs:int = Field(5, ge=0, le=10_000) # of all stages together; 0 leaves the linear heads of stage zero
+    batch_size:int = Field(64, ge=1, le=65_536) # pictures in a step
     lr:PositiveFloat|Literal['auto'] = 1e-2 # highest rate of the heads; `auto` takes what `lr_find` suggests
-    optimizer:Literal['adamw', 'adam', 'sgd'] = 'adamw'
+    optimizer:Literal['adamw', 'adam', 'sgd'] = 'adamw' # see `training.optimizer`
     momentum:float = Field(0.9, ge=0, lt=1) # of `sgd`
-    weight_decay:float = Field(0.05, ge=0)
+    weight_decay:float = Field(0.05, ge=0) # of weights; of norms and biases see `decay_norms`
     decay_norms:bool = False # weight decay on norms and biases too
     schedule:Literal['one_cycle', 'cosine', 'exponential', 'plateau', 'constant'] = 'one_cycle' # of the rate within a stage
     gamma:PositiveFloat = 0.9 # of `exponential`: the rate is multiplied by it after each epoch
@@ -179,31 +180,43 @@ class TrainingConfig(_Section):
     compile:bool = False # let `torch.compile` rewrite the network; needs a C++ compiler, and a minute or more before the first step
     sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by the weights of their labels, with replacement
     stage_zero:bool = True # solve linear heads on the frozen body first and say what they reach; without an epoch they are the result
+    layer_decay:float|None = Field(None, gt=0, le=1) # each group of the body learns at this share of the rate of the one above, where stages are planned; what `plan_stages` says without it
+    piece:int|None = Field(None, ge=1, le=65_536) # pictures of a batch that pass through the network at once, see `Pieces`; all without it
+    clip:float = Field(0, ge=0) # gradients are cut to this norm; 0 is not at all
+    ema:float = Field(0, ge=0, lt=1) # decay of a moving average of the weights, which is what is kept, see `EMA`; 0 is none
+    average_epochs:int = Field(0, ge=0, le=1000) # the mean of the weights after the last epochs is kept, see `EpochMean`; 0 is none
+    grow_batches:bool = False # with `picture.grow_from`, small pictures come in larger batches at a higher rate
     unfreeze:Literal['heads_first', 'gradual', 'none', 'heads_only'] = 'heads_first' # how stages are planned, see `plan_stages`
-    stages:list[Stage]|None = None
+    stages:list[Stage]|None = None # planned by `unfreeze` without it; a run fills it in
     refit:bool = False # learn from the valid part too, see `refit`
+    log:list[Literal['tensorboard', 'wandb', 'mlflow']] = [] # trackers that are told of the training besides the history, see `tracker_callbacks`
     checkpoint_minutes:PositiveFloat = 10 # a training that is cut off within an epoch loses at most so much, see `Checkpoints`
-    seed:int = Field(42, ge=0, lt=2**32)
+    seed:int = Field(42, ge=0, lt=2**32) # of everything that is drawn at random
+
+    @model_validator(mode='after')
+    def _one_mean(self):
+        if self.ema and self.average_epochs: raise ValueError('ema and average_epochs are two means of the weights; choose one')
+        return self
 
 class TrainConfig(_Section):
     "Everything that a training depends on"
-    recipe:str = 'two-head'
-    data:DataConfig = DataConfig()
-    picture:PictureConfig = PictureConfig()
-    model:ModelConfig = ModelConfig()
-    loss:LossConfig = LossConfig()
-    training:TrainingConfig = TrainingConfig()
+    recipe:str = 'two-head' # whose settings are the base
+    data:DataConfig = DataConfig() # which table, and what its columns mean
+    picture:PictureConfig = PictureConfig() # what the network sees
+    model:ModelConfig = ModelConfig() # body and heads
+    loss:LossConfig = LossConfig() # what is to be low
+    training:TrainingConfig = TrainingConfig() # how it is made low
     versions:dict[str, str] = {} # of the libraries that were used; a run fills it in
 
-# %% ../nbs/03_config.ipynb #f8f72a1a
+# %% ../nbs/03_config.ipynb #6dedaeba
 class Recipe(_Section):
     "A named set of settings"
-    title:str
+    title:str # in one line
     source:str # where it was published
     figures:str = '' # what its source reports
     settings:dict[str, Any] = {} # as in `TrainConfig`
 
-# %% ../nbs/03_config.ipynb #5dc918cd
+# %% ../nbs/03_config.ipynb #d4810a75
 _MAX_ENTRIES = 100_000
 _NO_YAML = yaml.YAMLError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError # what PyYAML's safe loader raises on nonsense
 
@@ -215,9 +228,9 @@ def _entries(node, known)->int: # what a node becomes, aliases written out
     return known[id(node)]
 
 def parse_yaml(
-    text:str,
+    text:str, # of a file
     origin:str, # where it stood, for the message of an error
-): # dictionaries, lists, text, numbers and dates
+)->Any: # dictionaries, lists, text, numbers and dates
     "What YAML says, read without running anything; a `UsageError` where it is none"
     try:
         loader = yaml.SafeLoader(text)
@@ -227,16 +240,16 @@ def parse_yaml(
         return loader.construct_document(node)
     except _NO_YAML as e: raise UsageError(f'{origin} is not YAML: {" ".join(str(e).split())[:300]}') from None
 
-# %% ../nbs/03_config.ipynb #a3af3df9
+# %% ../nbs/03_config.ipynb #c36116c3
 def read_yaml(
     path:str|Path, # a YAML file
-)->dict:
+)->dict: # keys and values as YAML has them
     "The mapping in `path`; a `UsageError` where it is none"
     fields = parse_yaml(read_text(path, megabytes=0.25), str(path))
     if not isinstance(fields, dict): raise UsageError(f'{path}: expected settings as `key: value`, found {type(fields).__name__}')
     return fields
 
-# %% ../nbs/03_config.ipynb #78883e95
+# %% ../nbs/03_config.ipynb #5e1e0b86
 def packaged_names(
     kind:str, # `recipe` or `sweep`
 )->list[str]:
@@ -246,7 +259,7 @@ def packaged_names(
 def read_packaged(
     kind:str, # `recipe` or `sweep`
     name:str, # one of `packaged_names`, or a file that ends in `.yaml`
-)->dict:
+)->dict: # keys and values as YAML has them
     "The mapping in the file that is meant; a `UsageError` offers the near names"
     if name in packaged_names(kind): return read_yaml(files('fashion_fastai').joinpath(f'{kind}s', f'{name}.yaml'))
     if name.endswith(('.yaml', '.yml')): return read_yaml(name)

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from .schema import Target
 
 # %% auto #0
-__all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'MOST_BARS', 'MOST_LABELS', 'MOST_PRINTED', 'style', 'Page', 'label_counts',
-           'label_correlation', 'plot_label_correlation']
+__all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'MOST_BARS', 'MOST_LABELS', 'MOST_PRINTED', 'style', 'Page', 'words', 'named',
+           'label_counts', 'label_correlation', 'plot_label_correlation']
 
 # %% ../nbs/02_figures.ipynb #e34d6cf2
 BLUE,ORANGE,GREEN,GREY = '#0072B2', '#D55E00', '#009E73', '#9A9A9A'
@@ -30,10 +30,14 @@ def style()->AbstractContextManager: # also a decorator
     "The look of all figures; what was set before comes back afterwards"
     return matplotlib.rc_context(_STYLE)
 
-# %% ../nbs/02_figures.ipynb #40fc6395
+# %% ../nbs/02_figures.ipynb #f4004096
 class Page(Figure):
     "A figure of the width of a page, drawn in the style of this module wherever it is drawn"
-    def __init__(self, height, width=7.5, **kwargs): super().__init__(figsize=(width, height), layout='constrained', dpi=150, **kwargs)
+    def __init__(self,
+        height:float, # inches
+        width:float=7.5, # inches
+        **kwargs, # for `matplotlib.figure.Figure`
+    ): super().__init__(figsize=(width, height), layout='constrained', dpi=150, **kwargs)
 
     @style()
     def draw(self, renderer): super().draw(renderer)
@@ -57,6 +61,24 @@ def _need(target, kind, name, array, shape):
     "A figure of the wrong kind of target, or an array of the wrong shape, is a mistake of the caller"
     if target.kind!=kind: raise ValueError(f'target {target.name!r} is {target.kind}; this figure is for {kind} targets')
     if array.shape!=shape: raise ValueError(f'target {target.name!r}: `{name}` has the shape {array.shape}, not {shape}')
+
+# %% ../nbs/02_figures.ipynb #5aa01e5f
+def words(
+    score:str, # its name in `metrics.json`, or one of `cross_fitted`
+)->str: # for example `macro F1`
+    "The name of a score as people say it"
+    said = dict(nll='log loss', ece='calibration error (ECE)')
+    return said.get(score) or score.replace('_', ' ').replace('f1', 'F1').replace('auroc', 'AUROC')
+
+# %% ../nbs/02_figures.ipynb #ea8dab57
+def named(
+    labels:Sequence[str], # or any other words
+    most:int=5, # so many are named
+)->str: # for example `cape, stole and 3 more`
+    "Labels in words, the first few by name"
+    labels = list(labels)
+    if len(labels)>most: return f'{", ".join(labels[:most])} and {len(labels)-most:,} more'
+    return ' and '.join(filter(None, [', '.join(labels[:-1]), *labels[-1:]]))
 
 # %% ../nbs/02_figures.ipynb #adff80fd
 MOST_BARS = 50

@@ -60,8 +60,8 @@ def read_begun(
     "What was known when the first step was taken; a `UsageError` where it cannot be read"
     return validated(Begun, read_json(_begun_file(run)), str(_begun_file(run)))
 
-# %% ../nbs/58_resume.ipynb #0e6fc48d
-_FREE = 'data.cache', 'training.checkpoint_minutes'
+# %% ../nbs/58_resume.ipynb #152f5f89
+_FREE = 'data.cache', 'training.checkpoint_minutes', 'training.log'
 
 def _flat(fields:dict, path='')->dict:
     "Nested settings by their paths"

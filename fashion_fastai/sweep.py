@@ -22,7 +22,8 @@ from .run import Run
 from .training.metrics import headline
 
 # %% auto #0
-__all__ = ['SweepRun', 'Sweep', 'read_sweep', 'sweep_configs', 'run_sweep', 'sweep_table', 'markdown_table', 'plot_sweep']
+__all__ = ['SweepRun', 'Sweep', 'read_sweep', 'sweep_configs', 'run_sweep', 'sweep_table', 'over_seeds', 'markdown_table',
+           'plot_sweep']
 
 # %% ../nbs/59_sweep.ipynb #1912dd64
 class SweepRun(BaseModel, extra='forbid'):
@@ -47,13 +48,18 @@ def read_sweep(
     if len(set(names))<len(names): raise UsageError(f'sweep {name}: two runs have the same name: {", ".join(names)}')
     return sweep
 
-# %% ../nbs/59_sweep.ipynb #c4ce9b7e
+# %% ../nbs/59_sweep.ipynb #f59519f1
 def sweep_configs(
     sweep:Sweep, # from `read_sweep`
     *settings:dict, # of all runs, on top of the sweep's and of each run's own
-)->dict[str, TrainConfig]: # by the name of the run
+    seeds:int=1, # each run so many times; the first with the seed of the settings, the others with the next ones
+)->dict[str, TrainConfig]: # by the name of the run; with several seeds by `NAME/seedN`
     "The settings of each run"
-    return {o.name: make_config(o.recipe or sweep.recipe, sweep.settings, o.settings, *settings) for o in sweep.runs}
+    if seeds<1: raise UsageError(f'--seeds {seeds}: a run is made at least once')
+    configs = {o.name: make_config(o.recipe or sweep.recipe, sweep.settings, o.settings, *settings) for o in sweep.runs}
+    if seeds==1: return configs
+    numbered = ((name, o, o.training.seed+i) for i in range(seeds) for name,o in configs.items()) # all runs once before any a second time
+    return {f'{name}/seed{seed}': o.model_copy(update=dict(training=o.training.model_copy(update=dict(seed=seed)))) for name,o,seed in numbered}
 
 def _same(kept, config)->bool:
     "Whether the settings that a run kept are those of `config`, but for what a training finds out"
@@ -77,15 +83,16 @@ def _finished(run, config)->bool:
     if not _same(run.config, config): raise UsageError(f'{run.path} was made with other settings; choose another --out, or remove it')
     return True
 
-# %% ../nbs/59_sweep.ipynb #24ada0c1
+# %% ../nbs/59_sweep.ipynb #c527f00c
 def run_sweep(
     sweep:Sweep, # from `read_sweep`
     out:str|Path, # the folder of the runs, the table and the plot
     *settings:dict, # of all runs, on top of the sweep's and of each run's own
+    seeds:int=1, # how often each run is made, see `sweep_configs`
     say:Callable[[str], None]=print, # is told what is going on
 )->pd.DataFrame: # see `sweep_table`
     "Train what is not finished yet, and compare all"
-    configs,out = sweep_configs(sweep, *settings),Path(out)
+    configs,out = sweep_configs(sweep, *settings, seeds=seeds),Path(out)
     runs = {name: Run(out/name) for name in configs}
     finished = {name: _finished(run, configs[name]) for name,run in runs.items()}
     for number,(name,run) in enumerate(runs.items(), 1):
@@ -98,10 +105,11 @@ def run_sweep(
     with whole_file(out/'sweep.png') as file: figure.savefig(file, dpi=150, format='png')
     return table
 
-# %% ../nbs/59_sweep.ipynb #c5cda9d4
+# %% ../nbs/59_sweep.ipynb #5ebdc2bd
 def _row(run)->dict:
     metrics,history = json.loads(run.metrics.read_text()),pd.read_csv(run.history) if run.history.is_file() else pd.DataFrame(dict(seconds=[]))
-    row = {f'{o.name}/{s}': metrics['targets'][o.name][s] for o in run.schema if o.name in metrics['targets'] for s in headline(o)}
+    wanted = lambda o: [*headline(o), 'average_precision'] if o.kind=='any_of' else headline(o) # thresholds play no part in the last
+    row = {f'{o.name}/{s}': metrics['targets'][o.name][s] for o in run.schema if o.name in metrics['targets'] for s in wanted(o)}
     overall = {o: metrics[o] for o in ('overall_accuracy', 'overall_mean_class_accuracy') if metrics.get(o) is not None}
     return overall | row | dict(epochs=len(history), seconds=round(history.seconds.sum()))
 
@@ -111,12 +119,25 @@ def sweep_table(
     "The scores of several runs side by side"
     return pd.DataFrame({name: _row(run) for name,run in runs.items()}).T.rename_axis('run').infer_objects()
 
+def _cell(o)->str: return '' if o!=o else str(int(o)) if o==int(o) and abs(o)>1 else f'{o:.3f}'
+
+def over_seeds(
+    table:pd.DataFrame, # from `sweep_table`
+)->pd.DataFrame: # of text
+    "The table as it is read: three digits for scores, and mean and standard deviation where a run has several seeds"
+    names = table.index.str.replace(r'/seed\d+$', '', regex=True)
+    if (names==table.index).all(): return table.map(_cell)
+    parts = table.groupby(names, sort=False)
+    spread = parts.std().map(lambda o: '' if o!=o else f' ± {o:.3f}' if o<1 else f' ± {o:.0f}')
+    spread['epochs'] = ''
+    return (parts.mean().map(_cell)+spread).rename_axis('run')
+
 def markdown_table(
     table:pd.DataFrame, # from `sweep_table`
 )->str:
-    "A table as Markdown, three digits for scores"
-    cell = lambda o: '' if o!=o else str(int(o)) if o==int(o) and abs(o)>1 else f'{o:.3f}'
-    lines = [['run', *table.columns], ['---']*(len(table.columns)+1), *[[name, *map(cell, row)] for name,row in zip(table.index, table.to_numpy(dtype=float))]]
+    "The table as Markdown"
+    shown = over_seeds(table)
+    lines = [['run', *shown.columns], ['---']*(len(shown.columns)+1), *[[name, *row] for name,row in zip(shown.index, shown.to_numpy())]]
     return ''.join(f'| {" | ".join(o)} |\n' for o in lines)
 
 # %% ../nbs/59_sweep.ipynb #c3b9fe50

@@ -34,8 +34,8 @@ from fashion_fastai.serving import bulk, cluster, parts
 from fashion_fastai.models import answering, folding, storage
 from fashion_fastai.evaluation import kept, screen
 from fashion_fastai.cli import main
-args,out,kills,seed = json.loads(sys.argv[1])
-parts._PART,random = 32,random.Random(seed)
+args,out,kills,seed,rows = json.loads(sys.argv[1])
+parts._PART,random = rows,random.Random(seed)
 def done(): return len(list(Path(f'{out}.parts').glob('0*.parquet')))
 for kill in range(kills+1): # nothing has run in this process, so it may be forked
     before,child = done(),os.fork()
@@ -49,9 +49,9 @@ for kill in range(kills+1): # nothing has run in this process, so it may be fork
     print(before, done(), os.WIFSIGNALED(status), flush=True)
 '''
 
-def killed(run, table, images, out, kills, seed, *args):
+def killed(run, table, images, out, kills, seed, *args, rows=32):
     "Predict in a process that is killed so often; gives the parts that were done before each time, those after it, and whether it was killed"
-    args = [['predict', str(run), str(table), '--images', str(images), '--batch-size', '16', '--out', str(out), *args], str(out), kills, seed]
+    args = [['predict', str(run), str(table), '--images', str(images), '--batch-size', '16', '--out', str(out), *args], str(out), kills, seed, rows]
     ended = subprocess.run([sys.executable, '-c', KILLER, json.dumps(args)], capture_output=True, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'))
     assert ended.returncode==0, ended.stderr
     rows = [o.split() for o in ended.stdout.splitlines() if o[:1].isdigit()]
@@ -66,6 +66,18 @@ def test_a_killed_prediction_loses_and_repeats_nothing(run, sample, shop, predic
     assert beside(out)==[name]
     assert predict(tmp_path/f'whole-{name}')==0
     assert out.read_bytes()==(tmp_path/f'whole-{name}').read_bytes()
+
+@pytest.mark.slow
+def test_twenty_thousand_real_rows(products, tmp_path):
+    table,run,out = tmp_path/'rows.parquet',tmp_path/'run',tmp_path/'answers.parquet'
+    files = pd.read_csv(products).file
+    pd.DataFrame(dict(file=files.to_numpy()[np.arange(20_000)%len(files)])).to_parquet(table)
+    assert main(['train', '--data', str(products), '--out', str(run), '--epochs', '0', '--size', '64'])==0
+    seen = killed(run, table, products.parent, out, 5, 1, rows=1024)
+    print(f'parts before and after, and whether it was killed: {seen}')
+    assert [o[2] for o in seen]==[True]*5+[False] and beside(out)==[out.name]
+    assert main(['predict', str(run), str(table), '--images', str(products.parent), '--batch-size', '16', '--out', str(tmp_path/'whole.parquet')])==0
+    pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(tmp_path/'whole.parquet'))
 
 def test_a_killed_prediction_of_products(run, sample, shop, predict, tmp_path):
     args = ['--group-col', 'product_id', '--aggregate', 'vote']

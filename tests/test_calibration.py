@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np, pandas as pd, pytest
 from sklearn import metrics as sk
 from fashion_fastai.cli import main
-from fashion_fastai.evaluation.calibration import cross_fitted, ece, fit_calibration, fit_thresholds, read_calibration
+from fashion_fastai.evaluation.calibration import cross_fitted, fit_calibration, fit_thresholds, read_calibration
+from fashion_fastai.evaluation.confidence import ece
 from fashion_fastai.evaluation.intervals import bootstrap
 from fashion_fastai.evaluation.predictions import Predictions, read_predictions
 from fashion_fastai.run import open_run

@@ -5,10 +5,10 @@ import matplotlib, numpy as np, pandas as pd, pytest
 from PIL import Image
 from fashion_fastai.config import TrainConfig
 from fashion_fastai.data.catalogue import Catalogue
-from fashion_fastai.evaluation.figures import (class_table, label_correlation, label_counts, largest_confusions, plot_class_scores, plot_confusion,
-    plot_counts, plot_curves, plot_label_correlation)
+from fashion_fastai.evaluation.figures import class_table, largest_confusions, plot_class_scores, plot_confusion, plot_counts, plot_curves
 from fashion_fastai.evaluation.predictions import Predictions
 from fashion_fastai.evaluation.run_figures import file_names, run_figures, save_figures
+from fashion_fastai.figures import label_correlation, label_counts, plot_label_correlation
 from fashion_fastai.run import start_run, write_json, write_rows
 from fashion_fastai.schema import Schema, any_of, one_of
 from fashion_fastai.training.metrics import target_scores

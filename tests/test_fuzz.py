@@ -11,13 +11,15 @@ from fashion_fastai.config import TrainConfig, make_config, read_recipe, setting
 from fashion_fastai.data.catalogue import read_catalogue, read_table
 from fashion_fastai.data.formats import PRODUCT_COLS, catalogue_from
 from fashion_fastai.data.pictures import BadPicture, read_square
-from fashion_fastai.errors import UsageError, read_json, validated
+from fashion_fastai.errors import UsageError, read_json, read_text, validated
 from fashion_fastai.evaluation.calibration import Calibration, read_calibration
 from fashion_fastai.evaluation.plausible import PairCounts
 from fashion_fastai.evaluation.table import Predictions, read_predictions
 from fashion_fastai.run import open_run
 from fashion_fastai.schema import Schema, any_of, one_of, read_schema
 from fashion_fastai.serving.answers import find_pictures
+from fashion_fastai.serving.session import OnnxFacts, read_facts
+from fashion_fastai.serving.submissions import check_submission, label_numbers, read_submission
 
 FOUND = Path(__file__).with_name('fuzz_found.json')
 SCHEMA = Schema(targets=[one_of('category', ['dress', 'shirt']), any_of('attributes', ['belted', 'striped'])])
@@ -94,6 +96,20 @@ def read_rows(folder):
             try: work()
             except UsageError: pass
 
+NUMBERED = Schema(targets=[one_of('category', ['3', '7', '12']), any_of('attributes', ['1', '4'])])
+
+def read_numbers(folder):
+    for o in read_schema(folder/'schema.json'): label_numbers(o)
+
+def read_submissions(folder):
+    for name,file in (('category-csv', 'category.csv'), ('attribute-csv', 'attribute.csv'), ('six-txt', 'six.txt')):
+        read_submission(name, folder/file)
+        if name!='six-txt': check_submission(name, folder/file, NUMBERED)
+
+def onnx_facts():
+    facts = OnnxFacts(input='pixels', outputs=dict(category='category', attributes='attributes'), schema=SCHEMA, picture=dict(size=32), thresholds=dict(attributes=dict(belted=0.3, striped=0.5)), temperatures=dict(category=1.5))
+    return {'facts.json': facts.to_json().encode()}
+
 def readers(folder):
     "For each reader its files and the function that reads them"
     dots,six = {'1.png': DOT, '2.png': DOT},['floral 1', 'solid 1', 'long 2', 'mini 3', 'v_neck 4', 'denim 5', 'tight 6', 'loose 6']
@@ -124,9 +140,11 @@ def readers(folder):
     'calibration': ({'calibration.json': written(calibration, 'c.json', folder)}, lambda o: read_calibration(o/'calibration.json', SCHEMA)),
     'pairs': ({'pairs.json': json.dumps(counts.to_dict()).encode()}, lambda o: PairCounts.from_dict(read_json(o/'pairs.json'), SCHEMA, 'pairs.json')),
     'predictions': ({'valid.parquet': written(predictions, 'p.parquet', folder)}, lambda o: read_predictions(o/'valid.parquet').metrics('valid')),
+    'label-numbers': ({'schema.json': NUMBERED.to_json().encode()}, read_numbers), 'onnx-facts': (onnx_facts(), lambda o: read_facts(read_text(o/'facts.json'), 'shop.onnx')),
+    'submissions': ({'category.csv': lines('file_path, category_label', '1.png,3', '2.png,7'), 'attribute.csv': lines('file_path,attribute_label', '1.png,1 4', '2.png,'), 'six.txt': lines('6 2 2 3 5 2', '0 0 0 0 0 0')}, read_submissions),
     'run': (a_run(), load_run), 'weights': (weights(), load_weights)}
 
-NAMES = 'pictures table deepfashion deepfashion-six two-csv folders list-column products hf hf-arrow schema recipe calibration pairs predictions run weights'.split()
+NAMES = 'pictures table deepfashion deepfashion-six two-csv folders list-column products hf hf-arrow schema recipe calibration pairs predictions label-numbers onnx-facts submissions run weights'.split()
 
 # ---- what is done to them
 

@@ -22,9 +22,10 @@ def few(sample):
     table.to_csv(sample.parent/'few.csv', index=False)
     return sample.parent/'few.csv'
 
-def test_two_kills(few, context, tmp_path):
+@pytest.mark.parametrize('variant', ['adamw', 'moving_average'])
+def test_two_kills(few, context, tmp_path, variant):
     "In the middle of the second stage, and when all is trained but nothing written"
-    out,fields = tmp_path/'run',settings('adamw', few)
+    out,fields = tmp_path/'run',settings(variant, few)
     run_process(context, fields, str(tmp_path/'whole'), False, None, False)
     assert run_process(context, fields, str(out), False, (12, 0), False)
     state = newest_checkpoint(out/'checkpoint')
@@ -36,8 +37,8 @@ def test_two_kills(few, context, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('variant', VARIANTS)
-def test_twenty_kills(few, context, tmp_path, variant):
-    "Five of twenty random moments for each variant, from the first line to the last; each training then goes on to its end"
+def test_random_kills(few, context, tmp_path, variant):
+    "Five random moments for each variant, from the first line to the last; each training then goes on to its end"
     rng,fields,kills,places,equal = random.Random(variant),settings(variant, few, minutes=0.002),0,[],0
     run_process(context, fields, str(tmp_path/'whole'), False, None, variant=='one_fit')
     wanted = outcome(tmp_path/'whole')

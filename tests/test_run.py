@@ -1,10 +1,12 @@
 "From a table to answers, by the command line"
 import json
 from pathlib import Path
-import pandas as pd, pytest
+import numpy as np, pandas as pd, pytest
 from fashion_fastai.cli import main
 from fashion_fastai.evaluation.predictions import read_predictions
 from fashion_fastai.run import open_run
+from fashion_fastai.training.learner import FashionLearner
+from fashion_fastai.training.rates import RateSearch
 from conftest import SMALL
 
 def test_a_run_holds_what_it_promises(run, capsys):
@@ -69,14 +71,26 @@ def test_missing_labels_are_masked(sample, tmp_path):
     assert metrics['targets']['category']['known']==(valid.category!='').sum()
     assert metrics['targets']['attributes']['known']==(valid.attributes!='?').sum()
 
-def test_lr_find_draws_a_plot(sample, tmp_path):
-    code = main(['lr-find', '--data', str(sample), '--plot', str(tmp_path/'rates.png'), *SMALL])
-    assert code in (0, 2) and (tmp_path/'rates.png').stat().st_size>5000 # 2: no rate is suggested, which is said
+def test_lr_find_suggests_a_rate_and_draws_a_plot(sample, tmp_path, capsys):
+    assert main(['lr-find', '--data', str(sample), '--plot', str(tmp_path/'rates.png'), *SMALL])==0
+    assert (tmp_path/'rates.png').stat().st_size>5000
+    rates = dict(o.split(': ') for o in capsys.readouterr().out.splitlines())
+    assert list(rates)==['plot', 'valley', 'steep', 'minimum'] and all(1e-5<float(rates[o])<1 for o in list(rates)[1:])
+
+def test_lr_find_without_a_suggestion_is_an_error_but_the_plot_is_there(sample, tmp_path, capsys, monkeypatch):
+    flat = RateSearch(np.geomspace(1e-6, 1, 100), np.ones(100), {})
+    monkeypatch.setattr('fashion_fastai.experiment.search_rate', lambda config: flat)
+    assert main(['lr-find', '--data', str(sample), '--plot', str(tmp_path/'rates.png'), *SMALL])==2
+    assert 'lr_find suggests no rate' in capsys.readouterr().err and (tmp_path/'rates.png').stat().st_size>5000
 
 def test_a_rate_can_be_found_by_itself(sample, tmp_path):
-    code = main(['train', '--data', str(sample), '--out', str(tmp_path/'run'), '--lr', 'auto', *SMALL])
-    if code==0: assert isinstance(open_run(tmp_path/'run').config.training.lr, float)
-    else: assert code==2 and not (tmp_path/'run').exists()
+    assert main(['train', '--data', str(sample), '--out', str(tmp_path/'run'), '--lr', 'auto', *SMALL])==0
+    assert 1e-5<open_run(tmp_path/'run').config.training.lr<1
+
+def test_no_rate_is_searched_where_nothing_learns_by_it(sample, tmp_path, monkeypatch):
+    def searched(self): raise AssertionError('a rate was searched')
+    monkeypatch.setattr(FashionLearner, 'search_rate', searched)
+    assert main(['train', '--data', str(sample), '--out', str(tmp_path/'run'), '--lr', 'auto', '--weights', 'package', '--size', '32', '--epochs', '0'])==0
 
 @pytest.mark.parametrize('arch', ['convnext_atto', 'vit_tiny_patch16_224', 'mobilenetv3_small_050'])
 def test_architectures_of_every_family(sample, tmp_path, arch):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fashion_fastai.data import sample
-from fashion_fastai.data.garments import ATTRIBUTES, CATEGORIES, LENGTHS, NECKS, PATTERNS, RULES, SLEEVES, random_attributes
+from fashion_fastai.data.wardrobe import ATTRIBUTES, CATEGORIES, LENGTHS, NECKS, PATTERNS, RULES, SLEEVES, random_attributes
 from fashion_fastai.data.sample import draw_sample, sample_catalogue_path, sample_plan
 from fashion_fastai.data.studio import draw_garment
 from fashion_fastai.errors import UsageError

@@ -1,5 +1,5 @@
 "The site of `make docs`: what a notebook becomes, where its links go, and the check that finds those that go nowhere"
-import importlib.util, runpy
+import importlib.util, re, runpy
 from pathlib import Path
 import pytest
 
@@ -83,6 +83,36 @@ def test_commands_are_written_from_their_help(site):
     text = site.command_page(typer.main.get_command(app), 'fashion-fastai', 'Commands')
     assert text.startswith('# Commands\n') and '\n## `fashion-fastai train`\n' in text and '\n### `fashion-fastai data describe`\n' in text
     assert '- `--out' in text
+
+def test_pages_stand_in_the_wanted_order_and_none_is_lost(site):
+    groups = {'Train': ('gpu', 'not-written-yet', 'resume'), 'Judge': ('evaluate',)}
+    assert site.arranged(['evaluate', 'resume', 'zebra', 'gpu', 'aardvark'], groups)=={'Train': ['gpu', 'resume'], 'Judge': ['evaluate'], 'More': ['aardvark', 'zebra']}
+    assert site.arranged(['b', 'a', 'first'], {'': ('first', 'second')})=={'': ['first', 'a', 'b']}
+    assert site.arranged(['gpu'], groups)=={'Train': ['gpu'], 'Judge': []}
+
+def test_an_overview_leads_to_its_pages_and_holds_them_in_the_navigation(site):
+    pages = {'Files': [('commands.md', 'Commands', 'every command')], 'Nothing': [], 'Rest': [('how-to/gpu.md', 'On a card', '')]}
+    text = site.overview('reference/index.md', 'Reference', 'To look up.', pages)
+    assert '| [Commands](../commands.md) | every command |' in text and '- [On a card](../how-to/gpu.md)' in text and 'Nothing' not in text
+    assert text.endswith('```{toctree}\n:hidden:\n\n../commands\n../how-to/gpu\n```\n')
+
+def test_every_setting_is_on_its_page(site):
+    from fashion_fastai.config import TrainingConfig
+    text = site.settings_page()
+    lines = dict(re.match(r'\| `([\w.]+)` \| (.*) \|$', o).groups() for o in text.splitlines() if o.startswith('| `'))
+    assert {f'training.{o}' for o in TrainingConfig.model_fields}<=set(lines)
+    assert lines['training.batch_size']=='whole number at least 1, at most 65,536 | `64` | '+lines['training.batch_size'].split(' | ')[2]
+    assert lines['training.lr'].startswith('number above 0 or `auto` | `0.01` | highest rate of the heads')
+    assert lines['data.empty'].startswith('`none`, `unknown` | `none` | what an empty')
+    assert lines['training.stages.epochs'].split(' | ')[1]=='must be given'
+
+def test_recipes_sweeps_and_formats_are_on_their_pages(site):
+    from fashion_fastai.config import packaged_names
+    from fashion_fastai.data.formats import FORMATS
+    recipes,formats = site.recipes_page(),site.formats_page()
+    assert all(f'\n## `{o}`\n' in recipes for o in packaged_names('recipe')) and all(f'\n### `{o}`\n' in recipes for o in packaged_names('sweep'))
+    assert 'arch: vgg16' in recipes and all(f'\n## `{o}`\n' in formats for o in FORMATS)
+    assert "| `label_col` |  | the column of the labels" in formats
 
 def test_anchors_keep_the_names_of_the_code():
     slug = runpy.run_path(DOCS/'conf.py')['slug']

@@ -1,7 +1,10 @@
 "Stage zero: a usable network before the first epoch, from embeddings that are computed once"
 import json
 import pandas as pd, pytest
+from fastai.data.transforms import Normalize
 from fashion_fastai.cli import main
+from fashion_fastai.config import make_config
+from fashion_fastai.experiment import prepare
 from fashion_fastai.run import open_run
 
 @pytest.fixture
@@ -51,6 +54,14 @@ def test_own_mean_and_std_are_obeyed(sample, tmp_path, cache):
     assert main([*args, '--out', str(tmp_path/'half')])==2
     assert main([*args, '--set', 'picture.std=[0.2, 0.2, 0.2]', '--out', str(tmp_path/'run')])==0
     assert open_run(tmp_path/'run').config.picture.mean==(0.4, 0.4, 0.4)
+
+def test_own_mean_and_std_reach_the_network_once(sample, cache):
+    picture,model = dict(size=48, mean=(0.4,)*3, std=(0.2,)*3),dict(arch='resnet10t', weights='none')
+    learn,config = prepare(make_config('two-head', dict(data=dict(path=str(sample)), picture=picture, model=model)))
+    for dl in learn.dls:
+        (norm,) = [o for o in dl.after_batch.fs if isinstance(o, Normalize)]
+        assert norm.mean.flatten().tolist()==pytest.approx([0.4]*3) and norm.std.flatten().tolist()==pytest.approx([0.2]*3)
+    assert config.picture.mean==(0.4,)*3
 
 def test_solved_heads_need_no_epoch_of_their_own(sample, tmp_path, cache):
     args = ['train', '--data', str(sample), '--size', '48', '--epochs', '2']

@@ -15,11 +15,24 @@ from ..errors import UsageError
 # %% auto #0
 __all__ = ['evaluate_command']
 
-# %% ../../nbs/59_commands.evaluate.ipynb #bb8c5257
-def _evaluation(run, split, data, images, tta):
+# %% ../../nbs/59_commands.evaluate.ipynb #4eb62049
+def _evaluation(runs, split, data, images, tta):
     "Predictions with truth, and the rows that they are about"
-    from fashion_fastai.experiment import evaluate
-    return evaluate(run, split, data, images, **(dict(n=tta) if tta else {}))
+    tta = dict(n=tta) if tta else {}
+    if len(runs)==1:
+        from fashion_fastai.experiment import evaluate
+        return evaluate(runs[0], split, data, images, **tta)
+    from fashion_fastai.ensemble import evaluate_together
+    return evaluate_together(runs, split, data, images, **tta)
+
+def _together(found, split)->dict:
+    "Print what the mean of several runs gains over the best of them; the scores of each for the file"
+    from fashion_fastai.evaluation.ensembles import gain_table, print_gain
+    from fashion_fastai.outcome import scores
+    table = gain_table(found.members, found.rows.group)
+    print_gain(table, f'mean of {len(found.members)} runs, and what it gains over the best of them')
+    gain = [dict(zip(table.index.names, k)) | {o: None if row[o]!=row[o] else row[o] for o in ('best', 'gain', 'low', 'high')} for k,row in table.iterrows()]
+    return dict(members={k: scores(o, split)['targets'] for k,o in found.members.items()}, gain=gain)
 
 def _calibrate(run, predictions, groups, min_precision, own):
     "Print what fitted thresholds are worth on rows that they were not fitted on, and keep those for a wanted precision"
@@ -45,7 +58,7 @@ def _print_slices(found, columns, thresholds):
         if column not in found.rows.frame: raise unknown_name('column', column, found.rows.frame.columns)
     for column in columns: print_slices(slice_scores(found.predictions, found.rows.frame[column], groups=found.rows.group, thresholds=thresholds))
 
-# %% ../../nbs/59_commands.evaluate.ipynb #54697996
+# %% ../../nbs/59_commands.evaluate.ipynb #d098ef48
 def evaluate_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run.')],
     split:Annotated[str, typer.Option(help='valid or test.')]='valid',
@@ -56,19 +69,24 @@ def evaluate_command(
     min_precision:Annotated[Optional[float], typer.Option(help='Fit thresholds that keep this precision for every label, and answer by them from now on; 0 fits them for F1 again.', min=0, max=1)]=None,
     slice:Annotated[Optional[list[str]], typer.Option(help='Scores for each value of this column too; repeat it.')]=None,
     out:Annotated[Optional[Path], typer.Option(help='Write all scores to this JSON file.')]=None,
+    with_:Annotated[Optional[list[Path]], typer.Option('--with', help='Folder of another run with the same targets: the mean of their probabilities is scored, and what it gains; repeat it.')]=None,
 ):
     "Score a run on a part of its table, or on another table: intervals, baselines, thresholds, slices."
     if split not in ('train', 'valid', 'test'): raise UsageError(f'--split {split}: it must be valid, test or train')
     from fashion_fastai.run import open_run, write_json
-    run = open_run(run)
-    found = _evaluation(run, split, data, images, tta)
+    run,*others = runs = [open_run(o) for o in (run, *(with_ or []))]
+    if others and min_precision is not None: raise UsageError('--min-precision keeps thresholds in the folder of a run, and the mean of several has none; leave --with out')
+    found = _evaluation(runs, split, data, images, tta)
     from fashion_fastai.evaluation.intervals import print_scores, score_with_baselines
-    from fashion_fastai.evaluation.kept import run_calibration, run_pairs
+    from fashion_fastai.evaluation.ensembles import ensemble_thresholds
+    from fashion_fastai.evaluation.kept import run_pairs
     from fashion_fastai.outcome import baselines, consistent_predictions, scores
-    own,thresholds = data is None and split=='valid',run_calibration(run).thresholds
+    own,(thresholds,origin) = data is None and split=='valid',ensemble_thresholds(runs)
     predictions = consistent_predictions(found.predictions, run_pairs(run)) if consistent else found.predictions
     metrics = scores(predictions, split)
-    if out: write_json(out, metrics | dict(fitted=scores(predictions, split, thresholds)['targets']))
+    more = _together(found, split) if others else {}
+    if others and thresholds: print(f'thresholds of the mean: {origin}')
+    if out: write_json(out, metrics | dict(fitted=scores(predictions, split, thresholds)['targets']) | more)
     table = score_with_baselines(predictions, *baselines(run, found.catalogue, own), groups=found.rows.group)
     print_scores(table, f'{len(predictions):,} pictures of the {split} part, attributes at a threshold of 0.5')
     print_overall(metrics)

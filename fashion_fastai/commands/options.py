@@ -46,20 +46,21 @@ def _model(
     size:Annotated[Optional[str], typer.Option(help='Pixels a side.', rich_help_panel='Model')]=None,
 ): pass
 
-# %% ../../nbs/59_commands.options.ipynb #d0b358cc
+# %% ../../nbs/59_commands.options.ipynb #40096828
 def _training(
     epochs:Annotated[Optional[str], typer.Option(help='Epochs in all.', rich_help_panel='Training')]=None,
     batch_size:Annotated[Optional[str], typer.Option(help='Pictures in a batch.', rich_help_panel='Training')]=None,
     lr:Annotated[Optional[str], typer.Option(help='Highest learning rate of the heads, or auto.', rich_help_panel='Training')]=None,
     seed:Annotated[Optional[str], typer.Option(help='Same seed, same result.', rich_help_panel='Training')]=None,
     checkpoint_minutes:Annotated[Optional[str], typer.Option(help='Write a checkpoint so often within an epoch, and after each epoch.', rich_help_panel='Training')]=None,
+    log:Annotated[Optional[list[str]], typer.Option(help='Tell a tracker too: tensorboard, wandb or mlflow; repeat it.', rich_help_panel='Training')]=None,
     set_:Annotated[Optional[list[str]], typer.Option('--set', help='Any other setting, as key=value; repeat it.', rich_help_panel='Training')]=None,
 ): pass
 
-# %% ../../nbs/59_commands.options.ipynb #de952e5d
+# %% ../../nbs/59_commands.options.ipynb #e78af919
 DEFAULT_RECIPE = 'two-head'
 _PATHS = dict(data='data.path', crop='picture.crop', schema='data.schema_file', arch='model.arch', weights='model.weights', size='picture.size', epochs='training.epochs',
-    batch_size='training.batch_size', lr='training.lr', seed='training.seed', checkpoint_minutes='training.checkpoint_minutes')
+    batch_size='training.batch_size', lr='training.lr', seed='training.seed', checkpoint_minutes='training.checkpoint_minutes', log='training.log')
 
 def _parts(text)->list[str]: return [o.strip() for o in text.split(',') if o.strip()]
 
@@ -70,7 +71,7 @@ def nested_settings(
     from fashion_fastai.config import setting
     others,nested = given.get('set_') or [],[]
     for name,value in given.items():
-        if name in ('one_of', 'any_of'): value = [o for part in value or [] for o in _parts(part)]
+        if name in ('one_of', 'any_of', 'log'): value = [o for part in value or [] for o in _parts(part)]
         elif name=='taxonomy' and ',' in (value or ''): value = _parts(value)
         if name in ('recipe', 'set_') or value is None or value==[]: continue
         section,key = _PATHS.get(name, f'data.{name}').split('.')

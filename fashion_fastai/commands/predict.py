@@ -16,7 +16,7 @@ from ..memory import keep_memory
 # %% auto #0
 __all__ = ['ENGINES', 'predict_command']
 
-# %% ../../nbs/59_commands.predict.ipynb #bb677471
+# %% ../../nbs/59_commands.predict.ipynb #5307b8d3
 ENGINES = 'local', 'ray'
 
 def _format(path, out, format, target)->str:
@@ -39,7 +39,16 @@ def _change(predictor, consistent):
     pairs = run_pairs(predictor.run)
     return lambda o: masked(consistent(o), pairs)
 
-# %% ../../nbs/59_commands.predict.ipynb #53066761
+def _load(paths, fitted):
+    "The predictor of a run, or of several that answer as one"
+    from fashion_fastai.serving.predictor import Predictor
+    if len(paths)==1: return Predictor.load(paths[0], fitted)
+    from fashion_fastai.serving.ensemble import Ensemble
+    predictor = Ensemble.load(paths, fitted)
+    if predictor.thresholds: say(f'thresholds of the mean: {predictor.thresholds_from}')
+    return predictor
+
+# %% ../../nbs/59_commands.predict.ipynb #f2185624
 def _submit(predictor, pictures, out, format, columns, bs, change, target, prefix):
     "Write a submission, or nothing"
     from fashion_fastai.serving.bulk import Bulk, all_answers
@@ -50,23 +59,22 @@ def _submit(predictor, pictures, out, format, columns, bs, change, target, prefi
         write_submission(format, change(answers.predictions), out, target=target, prefix=prefix, bad=answers.bad, thresholds=predictor.thresholds)
     return Bulk(out, len(answers), len(answers.bad))
 
-def _predict(run, pictures, out, format, columns, aggregate, target, prefix, consistent, plain, batch_size):
+def _predict(runs, pictures, out, format, columns, aggregate, target, prefix, consistent, plain, batch_size):
     "Predict on this machine"
     from fashion_fastai.serving.bulk import check_products, predict_bulk
     from fashion_fastai.serving.rows import check_source
     from fashion_fastai.serving.submissions import SUBMISSIONS
-    format = _format(run, out, format, target)
+    format = _format(runs[0], out, format, target)
     if columns.group and format in SUBMISSIONS: raise UsageError(f'--group-col: {format} has a line for each picture, not for each product')
     for o in pictures: check_source(o, columns)
     keep_memory()
-    from fashion_fastai.serving.predictor import Predictor
-    predictor = Predictor.load(run, fitted=not plain)
+    predictor = _load(runs, fitted=not plain)
     check_products(columns.group, aggregate, predictor.schema)
     change = _change(predictor, consistent)
     if format in SUBMISSIONS: return _submit(predictor, pictures, out, format, columns, batch_size, change, target, prefix)
     return predict_bulk(predictor, pictures, out, format, columns, aggregate, batch_size, change)
 
-# %% ../../nbs/59_commands.predict.ipynb #4149d3f9
+# %% ../../nbs/59_commands.predict.ipynb #2728fe8c
 def predict_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run, or an .onnx file.')],
     pictures:Annotated[list[str], typer.Argument(help='Pictures, a folder, or a CSV or Parquet table with a column of files. With --engine ray, Parquet tables or patterns such as s3://shop/*.jpg.')],
@@ -87,16 +95,17 @@ def predict_command(
     workers:Annotated[Optional[int], typer.Option(help='At most so many workers of a cluster; all of it without it.', min=1)]=None,
     worker_cpus:Annotated[float, typer.Option(help='Cores that a worker takes.')]=1,
     worker_gpus:Annotated[float, typer.Option(help='GPUs that a worker takes.')]=0,
+    with_:Annotated[Optional[list[Path]], typer.Option('--with', help='Another run with the same targets, or its .onnx file: answers come from the mean of their probabilities; repeat it.')]=None,
 ):
     "Write what a run says about pictures."
     if engine not in ENGINES: raise UsageError(f'--engine {engine}: it must be {" or ".join(ENGINES)}')
     from fashion_fastai.serving.rows import Columns
     columns = Columns(file_col, images, split, group_col, allow_outside=allow_outside)
-    if engine=='local': made = _predict(run, pictures, out, format, columns, aggregate, target, prefix, consistent, plain, batch_size)
+    if engine=='local': made = _predict([run, *(with_ or [])], pictures, out, format, columns, aggregate, target, prefix, consistent, plain, batch_size)
     else:
-        given = dict(format=format, split=split, group_col=group_col, aggregate=aggregate, target=target, prefix=prefix, consistent=consistent)
+        given = dict(format=format, split=split, group_col=group_col, aggregate=aggregate, target=target, prefix=prefix, consistent=consistent, with_=with_)
         for o,value in given.items():
-            if value: raise UsageError(f'--{o.replace("_", "-")} does not go with --engine ray, which writes an answer for each picture as Parquet')
+            if value: raise UsageError(f'--{o.rstrip("_").replace("_", "-")} does not go with --engine ray, which writes an answer for each picture as Parquet')
         from fashion_fastai.serving.cluster import Workers, predict_on_cluster
         made = predict_on_cluster(run, pictures, out, columns, Workers(workers, worker_cpus, worker_gpus), batch_size, fitted=not plain)
     if made.bad: say(f'{made.bad:,} of {made.rows:,} {"products have no picture that can be read" if group_col else "pictures cannot be read"}; the column error says why')

@@ -70,18 +70,20 @@ def lr_find_command(
     for rule,rate in found.suggestions.items(): print(f'{rule}: {rate:.2e}')
     found.lr # an error where nothing is suggested
 
-# %% ../../nbs/59_commands.train.ipynb #11c7b10a
+# %% ../../nbs/59_commands.train.ipynb #9b316a9f
 @with_settings
 def sweep_command(
     file:Annotated[str, typer.Argument(help='ablation-structure, ablation-training, or a YAML file of your own.')],
     out:Annotated[Optional[Path], typer.Option(help='Folder of the runs, the table and the plot; sweeps/NAME without it.')]=None,
+    seeds:Annotated[int, typer.Option(min=1, help='Make each run so many times with seeds that follow each other; the table gives mean and standard deviation.')]=1,
     **settings,
 ):
     "Train several named settings and compare them; finished ones are not trained again."
     if settings.pop('recipe'): raise UsageError('--recipe: a sweep says itself which recipes it compares')
     nested = nested_settings(settings)
-    from fashion_fastai.sweep import read_sweep, run_sweep
+    from fashion_fastai.sweep import over_seeds, read_sweep, run_sweep
     sweep = read_sweep(file)
     out = out or Path('sweeps')/Path(file).stem
-    print_frame(run_sweep(sweep, out, *nested, say=say), sweep.title)
+    table = run_sweep(sweep, out, *nested, seeds=seeds, say=say)
+    print_frame(over_seeds(table) if seeds>1 else table, sweep.title)
     print(f'table and plot: {out}/sweep.csv, sweep.md, sweep.png')

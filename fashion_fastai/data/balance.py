@@ -73,11 +73,11 @@ def effective_counts(
         return {k: (rows/rows.mean()) @ v for k,v in matrices.items()}
     return {k: v.sum(0)*weights[k] for k,v in matrices.items()} if weights else None
 
-# %% ../../nbs/16_data.balance.ipynb #3ca4251b
+# %% ../../nbs/16_data.balance.ipynb #7990cb33
 def flip_labels(
     catalogue:Catalogue, # its train part is changed
     share:float, # of the known labels of each `one_of` target
-    seed:int=42,
+    seed:int=42, # decides which rows, and which wrong labels
 )->tuple[Catalogue, dict[str, np.ndarray]]: # the changed catalogue; for each `one_of` target bool `(n,)`, which rows were flipped
     "Replace a share of the training labels by wrong ones"
     rng,codes,flipped = np.random.default_rng(seed),dict(catalogue.codes),{}

@@ -8,14 +8,14 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.cloth.html.md"""
 __all__ = ['NEUTRALS', 'PERIODS', 'WEAVES', 'brightness', 'random_colour', 'distinct_colour', 'random_cloth', 'pattern_of',
            'weave_of', 'cloth_colours']
 
-# %% ../../nbs/12_data.cloth.ipynb #9e78b7ed
+# %% ../../nbs/12_data.cloth.ipynb #4cf34124
 import colorsys
 import math
 from types import SimpleNamespace
 
 import numpy as np
 
-from .garments import PATTERNS
+from .wardrobe import PATTERNS
 
 # %% ../../nbs/12_data.cloth.ipynb #d6d88f06
 NEUTRALS = [(28, 28, 32), (240, 238, 232), (128, 130, 134), (34, 44, 78), (206, 186, 152), (96, 70, 52), (70, 96, 138), (84, 92, 62)]
@@ -44,12 +44,12 @@ def distinct_colour(
         if abs(brightness(other) - brightness(base)) > distance: return other
     return np.array([245., 245, 240]) if brightness(base) < 128 else np.array([25., 25, 30])
 
-# %% ../../nbs/12_data.cloth.ipynb #9f96a0a4
+# %% ../../nbs/12_data.cloth.ipynb #352ca224
 PERIODS = dict(striped=(.07, .12), checked=(.1, .17), dotted=(.085, .13), floral=(.15, .22)) # least and most
 WEAVES = dict(sweater='knit', coat='wool', jacket='twill', trousers='twill', shorts='twill')
 
 def random_cloth(
-    cut:SimpleNamespace, # from `data.garments.measure`
+    cut:SimpleNamespace, # from `data.wardrobe.measure`
     rng:np.random.Generator, # the garment's own chance
 )->SimpleNamespace: # colours, pattern, its period in garment units, weave
     "The cloth of a garment"

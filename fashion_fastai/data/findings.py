@@ -10,11 +10,10 @@ from collections.abc import Iterable
 import pandas as pd
 
 # %% auto #0
-__all__ = ['FINDING_COLS', 'FIXES', 'KINDS', 'finding_table']
+__all__ = ['FINDING_COLS', 'KINDS', 'finding_table']
 
-# %% ../../nbs/10_data.findings.ipynb #0153415b
+# %% ../../nbs/10_data.findings.ipynb #566a0663
 FINDING_COLS = 'kind', 'row', 'file', 'target', 'given', 'suggested', 'score', 'group', 'reason', 'fix'
-FIXES = '', 'drop', 'relabel', 'rename label'
 
 def finding_table(
     rows:Iterable[dict], # each with some of `FINDING_COLS`; what it lacks is empty, `row` 0, `score` 0, `group` -1

@@ -22,7 +22,7 @@ from ..errors import UsageError, read_json, unknown_name, whole_file
 # %% auto #0
 __all__ = ['hub_files', 'hub_batches', 'hub_features', 'hub_columns', 'hub_cells', 'save_picture', 'read_hf']
 
-# %% ../../nbs/17_data.huggingface.ipynb #346b388f
+# %% ../../nbs/17_data.huggingface.ipynb #98d9b98e
 _SHARD = re.compile(r'(.+?)-\d+-of-\d+.*')
 
 def _part_of(path, root)->str:
@@ -37,7 +37,7 @@ def _listed(path, key, name)->list[Path]:
     fields = read_json(path)
     entries = fields.get(key) if isinstance(fields, dict) else None
     names = [name(o) for o in entries] if isinstance(entries, list) else [None]
-    if not all(isinstance(o, str) and o for o in names): raise UsageError(f'{path}: {key} must be a list of names')
+    if not all(isinstance(o, str) and 0<len(o.encode('utf-8', 'surrogatepass'))<256 for o in names): raise UsageError(f'{path}: {key} must be a list of names')
     out = next((names[i] for i,said in file_faults(names, path.parent).items() if said==OUTSIDE), None)
     if out: raise UsageError(f'{path}: {ascii(out)[1:-1][:200]} leads out of the folder')
     return [path.parent/o for o in names]
@@ -59,7 +59,7 @@ def hub_files(
     if not found: raise UsageError(f'{path}: no dataset_dict.json, state.json or .parquet file in it that names data; give a folder that save_to_disk wrote, or Parquet files')
     return found
 
-# %% ../../nbs/17_data.huggingface.ipynb #75d2d364
+# %% ../../nbs/17_data.huggingface.ipynb #a947ab87
 def hub_batches(
     path:str|Path, # a Parquet file, or an Arrow file as a stream or with random access
     rows:int=256, # of a batch, where the file leaves the choice
@@ -70,7 +70,7 @@ def hub_batches(
     try:
         for batch in _parquet_batches(path, rows) if path.suffix=='.parquet' else _arrow_batches(path):
             if batch.num_rows>_most_rows(path): raise ValueError(f'{batch.num_rows:,} rows are not plausible')
-            if len(set(batch.schema.names))<batch.num_columns: raise ValueError('two columns have the same name')
+            if len(set(batch.schema.names))<batch.num_columns: raise ValueError(f'two columns have the same name, {pd.Index(batch.schema.names)[pd.Index(batch.schema.names).duplicated()][0]!r}')
             batch.validate(full=True) # what Arrow reads it trusts, and would look anywhere in memory
             yield batch
     except (pa.ArrowException, OSError, ValueError, OverflowError) as e: raise UsageError(f'{path} cannot be read: {" ".join(str(e).split())[:300]}') from None

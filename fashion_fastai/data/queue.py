@@ -14,9 +14,9 @@ from ..schema import Schema, Target
 # %% auto #0
 __all__ = ['uncertainty', 'rarity', 'label_queue']
 
-# %% ../../nbs/18_data.queue.ipynb #3c7158ed
+# %% ../../nbs/18_data.queue.ipynb #46916835
 def uncertainty(
-    target:Target,
+    target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`
 )->np.ndarray: # `(n,)`, higher is less sure; 0 is quite sure
     "How unsure the network is of each picture"
@@ -25,9 +25,9 @@ def uncertainty(
     second,first = np.partition(probs, -2, axis=1)[:,-2:].T
     return 1-(first-second)
 
-# %% ../../nbs/18_data.queue.ipynb #670f00ca
+# %% ../../nbs/18_data.queue.ipynb #d761f9c8
 def rarity(
-    target:Target,
+    target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`
     counts:np.ndarray, # how many labelled pictures have each label, `(n_labels,)`
 )->np.ndarray: # 0 to 1, `(n,)`

@@ -7,7 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.sample.html.md"""
 # %% auto #0
 __all__ = ['CYCLE', 'SAMPLE_VERSION', 'sample_plan', 'draw_sample', 'sample_catalogue_path']
 
-# %% ../../nbs/13_data.sample.ipynb #437a6b0e
+# %% ../../nbs/13_data.sample.ipynb #419d68a9
 import sys
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..console import on_terminal, track
-from .garments import ATTRIBUTES, CATEGORIES, random_attributes
+from .wardrobe import CATEGORIES, random_attributes
 from .studio import draw_garment
 from ..errors import UsageError, cache_folder, whole_folder
 

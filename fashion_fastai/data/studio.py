@@ -8,7 +8,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.studio.html.md"""
 __all__ = ['BOTTOMS', 'SKINS', 'HAIRS', 'posed', 'background', 'ribbon', 'person', 'things_in_front', 'hanger', 'Painter',
            'draw_garment']
 
-# %% ../../nbs/12_data.studio.ipynb #e5068bb3
+# %% ../../nbs/12_data.studio.ipynb #136006a8
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +16,8 @@ from fastcore.basics import patch
 from PIL import Image, ImageDraw, ImageFilter
 
 from .cloth import brightness, cloth_colours, random_cloth, random_colour
-from .garments import Part, curve, garment_parts, measure, mirrored
+from .garments import Part, curve, garment_parts, mirrored
+from .wardrobe import measure
 
 # %% ../../nbs/12_data.studio.ipynb #b38c84b7
 def posed(
@@ -99,9 +100,9 @@ def ribbon(
     across = np.c_[along[:, 1], -along[:, 0]]/np.linalg.norm(along, axis=1, keepdims=True)*np.linspace(wide[0], wide[-1], len(points))[:, None]
     return np.vstack([points + across, (points - across)[::-1]])
 
-# %% ../../nbs/12_data.studio.ipynb #1f9c141e
+# %% ../../nbs/12_data.studio.ipynb #a9398f3c
 def person(
-    cut:SimpleNamespace, # from `data.garments.measure`
+    cut:SimpleNamespace, # from `data.wardrobe.measure`
     held:list[np.ndarray], # the arms, from `data.garments.garment_parts`
     scene:np.random.Generator, # chance of the picture
 )->list[Part]: # what is behind the garment
@@ -141,9 +142,9 @@ def _hair(low, scene):
     strand = curve((.17, -.55), (.24, -.1), (.22, .3), (.26, scene.uniform(.35, .65)))
     return [Part(ribbon(strand*[side, 1], .06, .03), 'hair') for side in (1, -1)]
 
-# %% ../../nbs/12_data.studio.ipynb #fda89284
+# %% ../../nbs/12_data.studio.ipynb #e0673b11
 def things_in_front(
-    cut:SimpleNamespace, # from `data.garments.measure`
+    cut:SimpleNamespace, # from `data.wardrobe.measure`
     worn:bool, # whether somebody wears the garment
     scene:np.random.Generator, # chance of the picture
 )->list[Part]: # nothing for most pictures
@@ -154,7 +155,7 @@ def things_in_front(
     return [Part(part.points*[side, 1], part.fill, part.width) for part in draw(cut.length, scene)]
 
 def hanger(
-    cut:SimpleNamespace, # from `data.garments.measure`
+    cut:SimpleNamespace, # from `data.wardrobe.measure`
 )->list[Part]: # behind the garment
     "What a garment hangs from that nobody wears"
     hook = curve((0, -.08), (.0, -.2), (.07, -.27), (0, -.36), (-.07, -.3))

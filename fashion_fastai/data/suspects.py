@@ -23,12 +23,12 @@ from ..schema import Schema, Target
 # %% auto #0
 __all__ = ['PENALTY', 'SURE', 'deal_folds', 'out_of_fold', 'sure_from', 'sure_levels', 'suspects', 'fills', 'suspect_findings']
 
-# %% ../../nbs/18_data.suspects.ipynb #dc3629f2
+# %% ../../nbs/18_data.suspects.ipynb #444f1889
 def deal_folds(
     stratum:np.ndarray, # int `(n,)`, rows of equal number are alike
     group:np.ndarray, # `(n,)`, equal for rows that must not be split apart
     k:int=5, # folds; fewer where there are fewer groups
-    seed:int=42,
+    seed:int=42, # of the folds
 )->np.ndarray: # int `(n,)`, the fold of each row
     "Stratified, grouped, seeded folds"
     group_of,firsts = pd.factorize(group)
@@ -74,14 +74,14 @@ def _learned_together(x, codes, new)->np.ndarray: # float64 `(n_new, n_labels)`
     probs[:,open_] = expit(new@w[1:]+w[0])
     return probs
 
-# %% ../../nbs/18_data.suspects.ipynb #5aab2e38
+# %% ../../nbs/18_data.suspects.ipynb #fb9814e8
 def out_of_fold(
-    target:Target,
+    target:Target, # of either kind
     features:np.ndarray, # embeddings, float32 `(n, n_features)`
     codes:np.ndarray, # of the target, see `Target.encode`
     groups:np.ndarray, # `(n,)`, equal for rows that must not be split apart
     k:int=5, # folds
-    seed:int=42,
+    seed:int=42, # of the folds
 )->np.ndarray: # float `(n, n_labels)`, also for rows whose label is unknown
     "What a linear model that has not seen a row says about its label"
     probs = np.zeros((len(features), target.n_out))
@@ -108,9 +108,9 @@ def sure_from(
     good = np.flatnonzero(ends & (n>=least) & (agrees[order].cumsum()/n>=precision))
     return float(ordered[good[-1]]) if len(good) else np.inf
 
-# %% ../../nbs/18_data.suspects.ipynb #47fe85a4
+# %% ../../nbs/18_data.suspects.ipynb #8fc015b6
 def sure_levels(
-    target:Target,
+    target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`, see `out_of_fold`
     codes:np.ndarray, # see `Target.encode`
     precision:float=0.9, # see `sure_from`
@@ -166,9 +166,9 @@ def _any_of_findings(target, probs, codes, precision):
         mended = np.where(missed[i], 1, np.where(wrong[i], 0, codes[i]))
         yield i,mended,dict(kind='wrong_label' if wrong[i].any() else 'missed_label', score=score, reason='; '.join(said))
 
-# %% ../../nbs/18_data.suspects.ipynb #6db28827
+# %% ../../nbs/18_data.suspects.ipynb #95eb9f85
 def suspects(
-    catalogue:Catalogue,
+    catalogue:Catalogue, # the table
     name:str, # of a target
     probs:np.ndarray, # of the target `(n, n_labels)`, from models that have not seen the rows, see `out_of_fold`
     precision:float=0.9, # from which agreement on an attribute counts as missed, see `sure_from`
@@ -184,9 +184,9 @@ def _as_table(catalogue, target, found)->pd.DataFrame:
     cell = lambda code: target.decode([code])[0]
     return finding_table(o | dict(row=catalogue.row[i], file=files[i], target=target.name, given=cell(own[i]), suggested=cell(new)) for i,new,o in found)
 
-# %% ../../nbs/18_data.suspects.ipynb #81e6781f
+# %% ../../nbs/18_data.suspects.ipynb #d9444233
 def fills(
-    catalogue:Catalogue,
+    catalogue:Catalogue, # the table
     name:str, # of a target
     probs:np.ndarray, # of the target `(n, n_labels)`, see `suspects`
     precision:float=0.9, # what makes a suggestion sure, see `sure_from`
@@ -202,14 +202,14 @@ def fills(
         return i,new,dict(kind='unknown_label', score=probs[i][sure[i]].max(), reason=f'no {name} is given; looks like {said}', fix='relabel')
     return _as_table(catalogue, target, [found(i) for i in np.flatnonzero(sure.any(1))])
 
-# %% ../../nbs/18_data.suspects.ipynb #cd04ed2e
+# %% ../../nbs/18_data.suspects.ipynb #4661ad72
 def suspect_findings(
-    catalogue:Catalogue,
+    catalogue:Catalogue, # the table
     features:np.ndarray, # embeddings of its pictures, float32 `(n, n_features)`
     groups:np.ndarray|None=None, # `(n,)`, rows that show the same; without it the groups of the catalogue
     probs:dict[str, np.ndarray]|None=None, # probabilities of some targets where the caller has better ones, see `suspects`
     precision:float=0.9, # see `sure_from`
-    seed:int=42,
+    seed:int=42, # of the folds
 )->pd.DataFrame: # see `finding_table`
     "Suspect, missed and unknown labels of all targets, the most certain first"
     groups,probs,tables = catalogue.group if groups is None else groups,dict(probs or {}),[]

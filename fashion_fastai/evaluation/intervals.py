@@ -181,7 +181,7 @@ def print_rows(
         table.add_row('' if pretty and same else row[0], *row[1:])
     console.print(table)
 
-# %% ../../nbs/43_evaluation.intervals.ipynb #be87df6d
+# %% ../../nbs/43_evaluation.intervals.ipynb #08340183
 def score_text(
     value:float, # a score, or a difference of two
     form:str='.3f', # how it is written
@@ -191,7 +191,7 @@ def score_text(
 
 def interval_text(
     low:float, # NaN where there is no interval
-    high:float,
+    high:float, # upper end
     form:str='.3f', # how both are written
 )->str: # for example `0.832 to 0.884`
     "An interval as tables show it"

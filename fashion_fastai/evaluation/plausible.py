@@ -111,16 +111,16 @@ def from_dict(
         raise UsageError(f'{origin}: {category.vocab[i]} with {attributes.vocab[j]} is counted more often than {category.vocab[i]} was seen')
     return cls(category, attributes, seen, known, together)
 
-# %% ../../nbs/41_evaluation.plausible.ipynb #21dc7996
+# %% ../../nbs/41_evaluation.plausible.ipynb #551c3bed
 def expected_counts(
-    counts:PairCounts,
+    counts:PairCounts, # of the training part
 )->np.ndarray: # float `(n_category, n_attributes)`
     "How often each pair would occur if category and attribute were independent"
     rate = counts.together.sum(0)/np.maximum(counts.known.sum(0), 1)
     return counts.known*rate
 
 def never_together(
-    counts:PairCounts,
+    counts:PairCounts, # of the training part
     min_seen:int=20, # pictures of the category of which the attribute is known, at least
     min_expected:float=3., # how often the pair is expected under independence, at least
 )->np.ndarray: # bool `(n_category, n_attributes)`

@@ -14,7 +14,7 @@ from torch import nn
 # %% auto #0
 __all__ = ['FashionCNN', 'fashion_cnn3']
 
-# %% ../../nbs/20_models.cnn.ipynb #bd1a178e
+# %% ../../nbs/20_models.cnn.ipynb #425741ee
 class FashionCNN(nn.Module):
     "Three convolutions, each with BatchNorm, ReLU and max pooling, then a global average"
     def __init__(self,
@@ -26,13 +26,33 @@ class FashionCNN(nn.Module):
         self.num_features = self.head_hidden_size = widths[-1]
         self.pretrained_cfg = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
-    def forward_features(self, x): return self.blocks(x)
-    def forward_head(self, x, pre_logits=True): return x.mean((2,3))
-    def forward(self, x): return self.forward_head(self.forward_features(x))
-    def group_matcher(self, coarse=False): return dict(stem=r'^blocks\.0', blocks=r'^blocks\.(\d+)')
+    def forward_features(self,
+        x:torch.Tensor, # normalised pictures `(n, 3, h, w)`
+    )->torch.Tensor: # `(n, widths[-1], h//8, w//8)`
+        "The last feature map"
+        return self.blocks(x)
 
+    def forward_head(self,
+        x:torch.Tensor, # from `forward_features`
+        pre_logits:bool=True, # for the contract of timm; there is no classifier behind it
+    )->torch.Tensor: # `(n, widths[-1])`
+        "The features that heads look at"
+        return x.mean((2,3))
+
+    def forward(self, x): return self.forward_head(self.forward_features(x))
+
+    def group_matcher(self,
+        coarse:bool=False, # for the contract of timm; a block is a group either way
+    )->dict[str, str]: # patterns of parameter names
+        "Which parameters belong together, from below"
+        return dict(stem=r'^blocks\.0', blocks=r'^blocks\.(\d+)')
+
+# %% ../../nbs/20_models.cnn.ipynb #76080ff2
 @register_model
-def fashion_cnn3(pretrained:bool=False, **kwargs)->FashionCNN:
+def fashion_cnn3(
+    pretrained:bool=False, # True is an error
+    **kwargs, # `widths` goes to `FashionCNN`; what else timm hands over is left out
+)->FashionCNN:
     "The small network from scratch of the clothing finder"
     if pretrained: raise RuntimeError('fashion_cnn3 has no pretrained weights')
     return FashionCNN(**{k:v for k,v in kwargs.items() if k=='widths'})

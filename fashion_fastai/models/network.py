@@ -20,7 +20,7 @@ from ..schema import Schema
 # %% auto #0
 __all__ = ['FashionNetwork', 'create_network', 'head_groups', 'count_parameters']
 
-# %% ../../nbs/23_models.network.ipynb #9c1c34cb
+# %% ../../nbs/23_models.network.ipynb #0deb857c
 def _needs(head)->int|None: # which output a head waits for
     return head.sub if isinstance(head, DerivedHead) else head.given if isinstance(head, ConditionedHead) else None
 
@@ -28,7 +28,7 @@ def _in_order(heads)->list[int]: # positions, each behind the one that it waits 
     order,waiting = [],list(range(len(heads)))
     while waiting:
         ready = [i for i in waiting if (n:=_needs(heads[i])) is None or n in order]
-        if not ready: raise UsageError('heads wait for each other in a circle: of two targets, only one can be given to the other')
+        if not ready: raise UsageError(f'the heads of the targets {", ".join(str(i+1) for i in waiting)} wait for each other in a circle: of two targets, only one can be given to the other')
         order += ready
         waiting = [i for i in waiting if i not in ready]
     return order

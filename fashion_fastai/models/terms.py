@@ -16,13 +16,13 @@ from ..schema import Schema
 # %% auto #0
 __all__ = ['binary_costs', 'softmax_costs', 'effective_weights', 'logit_shift', 'without_likely', 'schema_terms']
 
-# %% ../../nbs/24_models.terms.ipynb #0bb20e2b
+# %% ../../nbs/24_models.terms.ipynb #399e6b9e
 def _power(log_p, gamma)->torch.Tensor|float: return (gamma*log_p).exp() if gamma else 1.
 
 def binary_costs(
     logits:torch.Tensor, # `(n, n_labels)`
     wanted:torch.Tensor, # of the same shape, from 0 (absent) to 1 (there)
-    term:TermConfig=TermConfig(),
+    term:TermConfig=TermConfig(), # how the target is learned
 )->torch.Tensor: # of the same shape
     "What each answer costs when every label has a sigmoid of its own"
     gamma_negative = term.gamma if term.gamma_negative is None else term.gamma_negative

@@ -18,10 +18,10 @@ from ..schema import Answer, Schema, Target
 
 # %% auto #0
 __all__ = ['ODDS', 'Limits', 'refusal', 'too_many', 'strict_thresholds', 'strictness_words', 'said', 'ranked', 'bars_html',
-           'Chip', 'chips', 'chips_html', 'answers_html', 'notice_html', 'apparel_html', 'data_uri', 'figure_html',
+           'Chip', 'chips', 'chips_html', 'answers_html', 'notice_html', 'apparel_html', 'picture_uri', 'figure_html',
            'row_html', 'questions', 'tally', 'card_body']
 
-# %% ../../nbs/55_serving.app_view.ipynb #0efc0312
+# %% ../../nbs/55_serving.app_view.ipynb #ef826d6f
 @dataclass(frozen=True)
 class Limits:
     "What the page takes at once"
@@ -32,17 +32,17 @@ class Limits:
 
 def refusal(
     content:bytes, # of a file
-    limits:Limits=Limits(),
+    limits:Limits=Limits(), # of the page
 )->str: # empty where nothing speaks against it; whether it is a picture at all shows when it is read
     "Why a file is not even decoded"
     if not content: return 'is empty: 0 bytes arrived; try to drop it again'
     if (size:=len(content)/1e6)<=limits.megabytes: return ''
     return f'is {size:.1f} MB large; this page reads up to {limits.megabytes} MB. Save it smaller: 2,000 pixels a side are plenty'
 
-# %% ../../nbs/55_serving.app_view.ipynb #3a53b81a
+# %% ../../nbs/55_serving.app_view.ipynb #ab7a379e
 def too_many(
     n:int, # pictures that were dropped
-    limits:Limits=Limits(),
+    limits:Limits=Limits(), # of the page
 )->str: # empty where there are not
     "What is said to someone who drops a whole folder"
     if n<=limits.files: return ''
@@ -100,13 +100,13 @@ def bars_html(
     return (f'<section class="ff-target"><h4>{escape(target.name)}</h4><p class="ff-answer">{escape(answer.labels[0])}</p>'
         f'<ol class="ff-bars">{bars}{rest if target.n_out>len(shown) else ""}</ol></section>')
 
-# %% ../../nbs/55_serving.app_view.ipynb #68b15f52
+# %% ../../nbs/55_serving.app_view.ipynb #12b15055
 @dataclass(frozen=True)
 class Chip:
     "A label of an `any_of` target"
-    label:str
-    prob:float
-    threshold:float
+    label:str # its name
+    prob:float # its probability
+    threshold:float # from which on it is answered
     chosen:bool # whether it is answered
 
 def chips(
@@ -140,9 +140,9 @@ def chips_html(
     no = f'<p class="ff-nearly">below the threshold, the nearest first</p><ul class="ff-chips">{off}</ul>' if off else ''
     return f'<section class="ff-target ff-any"><h4>{escape(target.name)}</h4>{yes}{no}</section>'
 
-# %% ../../nbs/55_serving.app_view.ipynb #38562631
+# %% ../../nbs/55_serving.app_view.ipynb #60e43aa3
 def answers_html(
-    schema:Schema,
+    schema:Schema, # of the run
     answer, # a `PictureAnswer` of a picture that could be read
 )->str:
     "What the network says about one picture"
@@ -167,8 +167,8 @@ def apparel_html(
     return notice_html('This does not look like apparel.', f'It is {answer.apparel_distance:.2f} away from the pictures that the network learned from; '
         f'what passes is at most {limit:.2f} away. The answers below are guesses.')
 
-# %% ../../nbs/55_serving.app_view.ipynb #ca551ada
-def data_uri(
+# %% ../../nbs/55_serving.app_view.ipynb #2c04d6cc
+def picture_uri(
     image:Image.Image, # mode RGB
     side:int=480, # pixels that the longer side has at most
 )->str:
@@ -179,7 +179,7 @@ def data_uri(
     return f'data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}'
 
 def figure_html(
-    uri:str, # from `data_uri`; a grey field without it
+    uri:str, # from `picture_uri`; a grey field without it
     title:str, # below the picture
     lines:Sequence[str]=(), # below the title, smaller
     kind:str='', # `small` in a row of several
@@ -195,11 +195,11 @@ def row_html(
     "Several pictures side by side"
     return f'<section class="ff-target"><h4>{escape(title)}</h4><div class="ff-row">{"".join(figures)}</div></section>'
 
-# %% ../../nbs/55_serving.app_view.ipynb #eb57d6d3
+# %% ../../nbs/55_serving.app_view.ipynb #c20a9899
 def _listed(words:Sequence[str])->str: return ' and '.join(filter(None, [', '.join(words[:-1]), *words[-1:]]))
 
 def questions(
-    schema:Schema,
+    schema:Schema, # of the run
 )->str: # for example `category (one of 8 labels) and attributes (any of 12)`
     "What the network is asked, in words"
     return _listed([f'{o.name} ({o.kind.replace("_", " ")} {o.n_out:,}{" label"*(i==0)}{"s"*(i==0 and o.n_out>1)})' for i,o in enumerate(schema)])

@@ -26,7 +26,7 @@ from ..run import Run
 __all__ = ['MOST_KNOWN', 'known_catalogue', 'known_picture', 'known_labels', 'gallery', 'KnownGarments', 'known_garments',
            'picture_features', 'network_pixels']
 
-# %% ../../nbs/59_serving.known.ipynb #92b6be43
+# %% ../../nbs/59_serving.known.ipynb #f0518843
 def known_catalogue(
     run:Run, # a complete run
 )->Catalogue|None: # the rows whose pictures are there; None where there is no such table
@@ -39,7 +39,7 @@ def known_catalogue(
         except UsageError: return None
 
 def known_picture(
-    catalogue:Catalogue,
+    catalogue:Catalogue, # the table of the run
     position:int, # of the row
     picture:PictureConfig, # of the run
 )->Path|Image.Image: # the file, or what is in its box where the run was trained on boxes
@@ -48,16 +48,16 @@ def known_picture(
     return cut_box(read_picture(path), catalogue.boxes[position]) if picture.crop=='box' else path
 
 def known_labels(
-    catalogue:Catalogue,
+    catalogue:Catalogue, # the table of the run
     position:int, # of the row
 )->dict[str, str]: # without the targets that are unknown
     "What the table says about a picture"
     cells = {o.name: o.decode(catalogue.codes[o.name][position:position+1])[0] for o in catalogue.schema}
     return {k: v or 'none' for k,v in cells.items() if v!='?' and (v or catalogue.schema[k].kind=='any_of')}
 
-# %% ../../nbs/59_serving.known.ipynb #098506ba
+# %% ../../nbs/59_serving.known.ipynb #eaf87b78
 def gallery(
-    catalogue:Catalogue,
+    catalogue:Catalogue, # the table of the run
     n:int=12, # so many, or fewer where there are fewer
     seed:int=0, # another one gives others
 )->np.ndarray: # positions, int `(n,)`

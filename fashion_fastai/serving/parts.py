@@ -37,17 +37,20 @@ def batch_size(
     fit = PIXEL_BYTES//((cores+2)*3*size*size)
     return 2**int(np.clip(np.log2(max(fit, 1)), 4, 8))
 
-# %% ../../nbs/53_serving.parts.ipynb #5f38c87f
+# %% ../../nbs/53_serving.parts.ipynb #371a4ca9
 _PART,_ABOUT = 4096,'about.json'
 
 def predictor_key(
     predictor:Predictor,
-)->str: # a digest of weights, settings, calibration and apparel screen
+)->str: # a digest of weights, settings, calibration and apparel screen, those of every member of an ensemble
     "What a predictor's probabilities depend on"
-    run,digest = predictor.run,hashlib.blake2b(digest_size=16)
-    files = [predictor.origin] if run is None else [run.model, run.path/'config.yaml', run.path/'schema.json', run.calibration, run.screen]
-    for file in files: digest.update(file.name.encode()+(hashlib.blake2b(file.read_bytes()).digest() if file.is_file() else b'-'))
-    digest.update(repr(sorted((k, v.tolist()) for k,v in predictor.thresholds.items())).encode()) # fitted or not
+    digest = hashlib.blake2b(digest_size=16)
+    for o in predictor.members:
+        run = o.run
+        files = [o.origin] if run is None else [run.model, run.path/'config.yaml', run.path/'schema.json', run.calibration, run.screen]
+        for file in files: digest.update(file.name.encode()+(hashlib.blake2b(file.read_bytes()).digest() if file.is_file() else b'-'))
+    digest.update(repr([o.fitted for o in predictor.members]).encode()) # without an any_of target only this tells temperatures apart
+    digest.update(repr(sorted((k, v.tolist()) for k,v in predictor.thresholds.items())).encode())
     return digest.hexdigest()
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def _sweep(out):
     for o in out.parent.iterdir():
         if passing.fullmatch(o.name): shutil.rmtree(o) if o.is_dir() else o.unlink()
 
-# %% ../../nbs/53_serving.parts.ipynb #dbb68d08
+# %% ../../nbs/53_serving.parts.ipynb #b1739c9d
 def open_parts(
     predictor:Predictor,
     sources:Sequence[str|Path], # pictures, folders and tables
@@ -120,12 +123,12 @@ def open_parts(
     folder = Path(f'{out}.parts')
     passing = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
     try:
-        picture = predictor.picture
-        columns = replace(columns, boxes=picture.crop=='box')
+        read = [o.picture for o in predictor.members]
+        columns = replace(columns, boxes=any(o.crop=='box' for o in read))
         about = dict(predictor=predictor_key(predictor), rows=write_rows(sources, passing, columns))
         if folder.exists(): about = _agree(folder, about, bs)
         else:
-            bs = bs or batch_size(picture.load_size or picture.size, n_cores())
+            bs = bs or batch_size(max(o.load_size or o.size for o in read), n_cores())
             about |= dict(bs=bs, part=-(-_PART//bs)*bs)
             write_json(passing/_ABOUT, about)
             passing.rename(folder)

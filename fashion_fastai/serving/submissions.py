@@ -55,14 +55,17 @@ def submission_targets(
     chosen = '' if target is None else f', not {target}'
     raise UsageError(f'{name} needs {needs}{chosen}; the schema has {", ".join(f"{o.name} ({o.kind})" for o in schema)}')
 
-# %% ../../nbs/52_serving.submissions.ipynb #3392c2a7
-_WHOLE = '-?[0-9]+'
+# %% ../../nbs/52_serving.submissions.ipynb #00d3b7f4
+_DIGITS = 18
+_WHOLE = f'-?[0-9]{{1,{_DIGITS}}}' # what a 64-bit number holds
 
 def label_numbers(
     target:Target, # whose vocabulary is numbered
 )->list[int]: # in the order of the vocabulary
     "The number of each label: itself where all labels are whole numbers, else its position"
-    if not all(re.fullmatch(_WHOLE, o) for o in target.vocab): return list(range(target.n_out))
+    if not all(re.fullmatch('-?[0-9]+', o) for o in target.vocab): return list(range(target.n_out))
+    if long:=[o for o in target.vocab if not re.fullmatch(_WHOLE, o)]:
+        raise UsageError(f'{target.name}: {long[0][:24]!r} is a number of {len(long[0].lstrip("-")):,} digits; one that a submission holds has at most {_DIGITS}')
     numbers = [int(o) for o in target.vocab]
     check_once(numbers, lambda i,said: UsageError(f'{target.name}: {target.vocab[i]!r} is a number that another label has, too'))
     return numbers
@@ -112,35 +115,38 @@ def submission_lines(
     if not layout.header: return list(rows)
     return [layout.header, *(_csv_line(o, row) for o,row in zip(names, rows, strict=True))]
 
-# %% ../../nbs/52_serving.submissions.ipynb #3164c118
+# %% ../../nbs/52_serving.submissions.ipynb #385525b2
+_SHOWN = 200 # signs of a wrong line that a message quotes
+
 def _lines_of(path)->list[str]:
     "The lines of a file whose last line is ended like the others"
     try: text = Path(path).read_bytes().decode()
     except FileNotFoundError: raise UsageError(f'{path}: no such file') from None
     except (OSError, UnicodeDecodeError) as e: raise UsageError(f'{path} cannot be read as text: {e}') from None
     *lines,rest = text.split('\n')
-    if rest: raise UsageError(f'{path}: its last line {rest!r} is not ended by a line feed')
+    if rest: raise UsageError(f'{path}: its last line {rest[:_SHOWN]!r} is not ended by a line feed')
     return lines
 
 def _row(layout, line)->tuple[str, list[int]]|None:
     "The file name and the numbers of a row; None where it is not as it must be"
     if re.search('[\r\0]', line): return None # which the reader of CSV would strip, or stumble over
-    cells = next(csv.reader([line]), []) if layout.header else ['', line]
+    try: cells = next(csv.reader([line]), []) if layout.header else ['', line]
+    except csv.Error: return None # a cell of more than 128 KB
     if len(cells)!=2: return None
     many = '*' if layout.kind=='any_of' else f'{{{layout.n_targets-1}}}'
     right = re.fullmatch(f'{_WHOLE}( {_WHOLE}){many}', cells[1]) or (layout.kind=='any_of' and not cells[1])
     return (cells[0], [int(o) for o in cells[1].split()]) if right and bool(cells[0])==bool(layout.header) else None
 
-# %% ../../nbs/52_serving.submissions.ipynb #e81d7805
+# %% ../../nbs/52_serving.submissions.ipynb #ddfbeb67
 def _rows(layout, lines, origin)->list[tuple[str, list[int]]]:
     "File names and numbers, one row after the other"
     first = bool(layout.header)
-    if first and lines[:1]!=[layout.header]: raise UsageError(f'{origin}: line 1 is {"".join(lines[:1])!r}; it must be {layout.header!r}')
+    if first and lines[:1]!=[layout.header]: raise UsageError(f'{origin}: line 1 is {"".join(lines[:1])[:_SHOWN]!r}; it must be {layout.header!r}')
     rows = [_row(layout, o) for o in lines[first:]]
     if not rows: raise UsageError(f'{origin}: it has no rows')
     if None in rows:
         i = rows.index(None)+first
-        raise UsageError(f'{origin}: line {i+1} is {lines[i]!r}; it must be like {layout.example!r}')
+        raise UsageError(f'{origin}: line {i+1} is {lines[i][:_SHOWN]!r}; it must be like {layout.example!r}')
     return rows
 
 def read_submission(

@@ -58,14 +58,14 @@ class _Gathered:
         for o in self.tallies: row.update({f'{o.target.name}/{k}':v for k,v in o.scores().items()})
         return row
 
-# %% ../../nbs/32_training.history.ipynb #3d869a5e
+# %% ../../nbs/32_training.history.ipynb #c96fb74e
 class History(Callback):
     "Scores every target once an epoch, in training and in validation, and keeps the rows"
     order = 40 # before the `Recorder`, which shows some of these scores
     def __init__(self,
-        path:str|Path|None=None, # a CSV file that is written anew after each epoch
+        file:str|Path|None=None, # a CSV file that is written anew after each epoch
         flipped:dict[str, np.ndarray]|None=None, # for some targets, which training rows have wrong labels on purpose, `(n_train,)`
-    ): self.path,self.flipped,self.rows,self.latest,self.gathered,self.within = path,flipped or {},[],{},None,False
+    ): self.file,self.flipped,self.rows,self.latest,self.gathered,self.within = file,flipped or {},[],{},None,False
 
     def before_fit(self): self.mock = hasattr(self.learn, 'lr_finder') or hasattr(self.learn, 'gather_preds')
     def before_epoch(self): self.started,self.latest,self.rate,self.within = time.monotonic(),{},0.,True
@@ -87,7 +87,7 @@ class History(Callback):
         thawed = len(self.opt.hypers)-1-self.opt.frozen_idx
         cost = dict(thawed=thawed, lr=self.rate or float(self.opt.hypers[-1]['lr']), seconds=round(time.monotonic()-self.started, 2))
         self.rows.append(dict(epoch=len(self.rows)+1, **self.latest, **cost))
-        if self.path: write_rows(self.path, self.rows)
+        if self.file: write_rows(self.file, self.rows)
 
 # %% ../../nbs/32_training.history.ipynb #a4cb5f04
 @patch

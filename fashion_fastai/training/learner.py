@@ -51,13 +51,15 @@ def schema_of(
         found.append(kind(name, [str(o) for o in tfm.vocab]))
     return Schema(targets=found)
 
-# %% ../../nbs/34_training.learner.ipynb #bf10fee7
+# %% ../../nbs/34_training.learner.ipynb #d3ca2a89
 class FashionLearner(Learner):
     "A fastai `Learner` for several targets"
     first_epoch = 0 # of the next fit; the epochs before it are left out, since they were trained before
 
     @property
-    def schema(self)->Schema: return self.loss_func.schema
+    def schema(self)->Schema:
+        "The targets, in the order of the heads"
+        return self.loss_func.schema
 
     def _do_fit(self):
         for epoch in range(self.first_epoch, self.n_epoch):

@@ -51,13 +51,13 @@ def search_rate(
     lrs,losses = np.array(self.recorder.lrs, dtype=float),np.array([float(o) for o in self.recorder.losses])
     return RateSearch(lrs, losses, _suggestions(lrs[num_it//10:-5], losses[num_it//10:-5], num_it))
 
-# %% ../../nbs/36_training.rates.ipynb #c1694ddb
+# %% ../../nbs/36_training.rates.ipynb #b967a9ac
 @patch
 def plot(
     self:RateSearch,
     lr:float|None=None, # a rate that was chosen, marked by a line
-    ax=None, # matplotlib axis; a new figure without it
-):
+    ax:plt.Axes|None=None, # a new figure without it
+)->plt.Axes: # that was drawn on
     "The loss at each rate, with the suggestions marked"
     if ax is None: _,ax = plt.subplots(figsize=(7, 4), layout='constrained')
     ax.plot(self.lrs, self.losses, color='0.35')
@@ -70,7 +70,7 @@ def plot(
     ax.spines[['top', 'right']].set_visible(False)
     return ax
 
-# %% ../../nbs/36_training.rates.ipynb #1ec762f5
+# %% ../../nbs/36_training.rates.ipynb #fa74eaad
 class RatePicker:
     "A slider over the plot of a `RateSearch`; `lr` is the rate that was picked"
     def __init__(self,
@@ -85,7 +85,9 @@ class RatePicker:
         self.box = VBox([self.slider, self.out])
 
     @property
-    def lr(self)->float: return self.slider.value
+    def lr(self)->float:
+        "The rate that the slider shows"
+        return self.slider.value
 
     def _draw(self):
         self.out.clear_output(wait=True)

@@ -21,7 +21,7 @@ from .learner import FashionLearner
 # %% auto #0
 __all__ = ['PLANS', 'SCHEDULES', 'plan_stages']
 
-# %% ../../nbs/35_training.schedule.ipynb #7756c6dc
+# %% ../../nbs/35_training.schedule.ipynb #f818ad11
 PLANS = 'heads_first', 'gradual', 'none', 'heads_only'
 
 def plan_stages(
@@ -31,20 +31,22 @@ def plan_stages(
     unfreeze:str='heads_first', # one of `PLANS`
     pretrained:bool=True, # whether the body has learned anything before
     solved:bool=False, # whether the heads are solved for this body already
+    layer_decay:float|None=None, # each group of the body learns at this share of the rate of the one above
 )->list[Stage]: # their epochs add up to `epochs`
     "The stages of progressive unfreezing"
     if unfreeze not in PLANS: raise unknown_name('unfreeze', unfreeze, PLANS)
     if epochs==0: return []
     if unfreeze=='heads_first' and not pretrained: unfreeze = 'none'
-    if unfreeze=='none': return [Stage(thawed=body_groups, epochs=epochs, lr=lr)]
+    first = lambda rate: rate*layer_decay**body_groups if layer_decay else None # of the first group, so many below the heads
+    if unfreeze=='none': return [Stage(thawed=body_groups, epochs=epochs, lr=lr, lr_body=first(lr))]
     if unfreeze=='heads_only': return [Stage(thawed=0, epochs=epochs, lr=lr)]
     if unfreeze=='gradual':
         ends = [round((i+1)*epochs/(body_groups+1)) for i in range(body_groups+1)]
-        return [Stage(thawed=i, epochs=n, lr=lr) for i,n in enumerate(np.diff([0]+ends).tolist()) if n]
+        return [Stage(thawed=i, epochs=n, lr=lr, lr_body=first(lr)) for i,n in enumerate(np.diff([0]+ends).tolist()) if n]
     heads = [] if solved else [Stage(thawed=0, epochs=1, lr=lr)]
-    return heads + ([Stage(thawed=body_groups, epochs=epochs-len(heads), lr=0.4*lr, lr_body=0.1*lr)] if epochs>len(heads) else [])
+    return heads + ([Stage(thawed=body_groups, epochs=epochs-len(heads), lr=0.4*lr, lr_body=first(0.4*lr) or 0.1*lr)] if epochs>len(heads) else [])
 
-# %% ../../nbs/35_training.schedule.ipynb #de96132a
+# %% ../../nbs/35_training.schedule.ipynb #41480fdc
 SCHEDULES = 'one_cycle', 'cosine', 'exponential', 'plateau', 'constant'
 
 @patch
@@ -55,7 +57,7 @@ def fit_stage(
     gamma:float=0.9, # of `exponential`
     patience:int=5, # of `plateau`, epochs
     factor:float=0.1, # of `plateau`
-):
+)->None:
     "Train one stage"
     if schedule not in SCHEDULES: raise unknown_name('schedule', schedule, SCHEDULES)
     if self.opt is None: self.create_opt()

@@ -1,0 +1,57 @@
+"Trainings in several processes, as a launcher starts them: `python launched.py FILE` runs the jobs of a JSON file in this one"
+import json, os, signal, socket, subprocess, sys
+from pathlib import Path
+
+def start(n, jobs, folder)->list[list[dict]]: # for each process what became of each job
+    "Run jobs in `n` processes"
+    with socket.socket() as o:
+        o.bind(('127.0.0.1', 0))
+        port = o.getsockname()[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder/'jobs.json').write_text(json.dumps(jobs))
+    env = os.environ|dict(WORLD_SIZE=str(n), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), OMP_NUM_THREADS='1')
+    running = [subprocess.Popen([sys.executable, __file__, str(folder/'jobs.json')], env=env|dict(RANK=str(i), LOCAL_RANK=str(i)),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for i in range(n)]
+    said = [o.communicate(timeout=3600) for o in running]
+    assert [o.returncode for o in running]==[0]*n, '\n'.join(o[1] for o in said)
+    return [json.loads((folder/f'{i}.json').read_text()) for i in range(n)]
+
+def plain():
+    "No figures and no report: they take longer than the training"
+    import torch
+    from fashion_fastai import outcome
+    torch.set_num_threads(1)
+    outcome.save_figures = outcome.write_report = lambda *args: None
+
+def _planned(job, rank):
+    "What a job wants to happen on the way"
+    from fashion_fastai.models.losses import FashionLoss
+    from fashion_fastai.training.checkpoint import Checkpoints
+    was,loss,seen,called = Checkpoints.after_batch,FashionLoss.__call__,[],[]
+    def after_batch(self):
+        seen.append(0)
+        if [rank, len(seen)]==job.get('signal'): signal.raise_signal(signal.SIGTERM)
+        was(self)
+    def call(self, *args):
+        called.append(0)
+        return loss(self, *args)*(float('nan') if len(called)==job.get('nan') else 1)
+    Checkpoints.after_batch,FashionLoss.__call__ = after_batch,call
+    def undo(): Checkpoints.after_batch,FashionLoss.__call__ = was,loss
+    return undo
+
+def run(job, rank)->dict:
+    "One training: which error it ended with, if any, what it said, and how many batches there were"
+    from fashion_fastai.config import make_config
+    from fashion_fastai.experiment import train
+    said,undo = [],_planned(job, rank)
+    try:
+        train(make_config('two-head', job['settings']) if job['settings'] else None, job['out'], said.append, resume=job.get('resume', False))
+        return dict(said=said, error=None)
+    except (Exception, SystemExit) as e: return dict(said=said, error=type(e).__name__, code=getattr(e, 'code', 1), message=str(e))
+    finally: undo()
+
+if __name__=='__main__':
+    plain()
+    file,rank = Path(sys.argv[1]),int(os.environ['RANK'])
+    found = [run(o, rank) for o in json.loads(file.read_text())]
+    (file.parent/f'{rank}.json').write_text(json.dumps(found))
