@@ -11,7 +11,7 @@ NBTEST := OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2
 
 setup: $(STAMP)
 
-$(STAMP): settings.ini setup.py pyproject.toml constraints.txt
+$(STAMP): settings.ini setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,app,onnx,ray,log,tune,launch]'

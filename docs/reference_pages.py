@@ -134,7 +134,7 @@ def recipes_page():
     rows = []
     for name in names:
         o = make_config(name)
-        rows.append([f'[`{name}`](#{name})', f'`{o.model.arch}`', o.picture.size, o.training.epochs, f'{o.training.optimizer}, {o.training.schedule}', f'{o.training.lr:g}'])
+        rows.append([f'[`{name}`](#{name})', f'`{o.model.arch.partition(".")[0]}`', o.picture.size, o.training.epochs, f'{o.training.optimizer}, {o.training.schedule}', f'{o.training.lr:g}'])
     own = dict(title='Our shop', source='the catalogue team', settings=dict(picture=dict(size=160, limits=dict(color=dict(hue=0))), training=dict(epochs=8)))
     return '\n\n'.join(['# Recipes', 'A recipe is a named set of [settings](settings.md). `train --recipe NAME` takes one, and every option and `--set` goes before it; '
         '`fashion-fastai recipes` lists them, `fashion-fastai recipes NAME` prints one. What those of the five published systems reach in three epochs is in the '

@@ -25,7 +25,7 @@ FLOORS = { # page of the floor: number of its first notebook, title, what it hol
     'serving': (50, 'Serving', 'Answers for new pictures.'),
     'command-line': (59, 'Command line', 'What the commands do; how they are called stands in [Commands](../commands.md).'),
 }
-TUTORIALS = 'first_model', 'shop_table', 'learning_rate', 'clean_catalogue', 'run_to_app', 'several_targets', 'system_e' # their order; others follow by name
+TUTORIALS = 'first_model', 'shop_table', 'learning_rate', 'dirty_catalogue', 'run_to_app', 'several_targets', 'reproduce_system' # their order; others follow by name
 HOW_TO = { # the order of the pages that say how something is done; others follow at the end
     'Know and prepare a table': ('explore', 'audit', 'missing-labels', 'taxonomy', 'custom-format'),
     'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices', 'resume', 'trackers'),
@@ -233,7 +233,7 @@ def write_overviews(origins, converted):
         'Files and commands': [('commands.md', 'Commands', 'every command and its options'), ('reference/settings.md', 'Settings', 'everything that a training depends on'),
             ('reference/recipes.md', 'Recipes and sweeps', 'named settings, and comparisons of them'), ('reference/formats.md', 'Formats', 'what tables and pictures can come in'),
             ('reference/run-folder.md', 'The run folder', 'what a training leaves behind')],
-        'Modules': [(f'reference/{o}.md', title, about.split('.')[0]) for o,(_,title,about) in FLOORS.items()]}))
+        'Modules': [(f'reference/{o}.md', title, re.split('[.;]', about)[0]) for o,(_,title,about) in FLOORS.items()]}))
     project = [(page, title_of(o), '') for o,page in MARKDOWN.items() if page.startswith('project/')]
     write('project/index.md', overview('project/index.md', 'Project', '', {'': project}))
 

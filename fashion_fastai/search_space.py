@@ -19,13 +19,13 @@ from .errors import UsageError, validated
 # %% auto #0
 __all__ = ['Entry', 'Space', 'read_space', 'changed', 'Parameter', 'parameters', 'space_of', 'settings_of']
 
-# %% ../nbs/58_search_space.ipynb #d736b1c6
+# %% ../nbs/58_search_space.ipynb #74d5f09f
 class Entry(BaseModel, extra='forbid'):
     "A range, or a list of choices"
-    low:int|float|str|None = None
-    high:int|float|str|None = None
+    low:int|float|str|None = None # the least value of a range
+    high:int|float|str|None = None # its greatest
     log:bool = False # a range is searched by its logarithm
-    choices:list[Any]|None = Field(None, min_length=1)
+    choices:list[Any]|None = Field(None, min_length=1) # any values of the setting
 
     @model_validator(mode='after')
     def _one_of_both(self):
@@ -36,8 +36,8 @@ class Entry(BaseModel, extra='forbid'):
 
 class Space(BaseModel, extra='forbid'):
     "Settings that a search may change"
-    title:str
-    settings:dict[str, Entry] = Field(min_length=1)
+    title:str # in one line
+    settings:dict[str, Entry] = Field(min_length=1) # by their paths, such as `training.lr`
 
 def read_space(
     name:str, # one of `packaged_names('space')`, or a file of your own
@@ -149,7 +149,7 @@ def _check_path(path, config, origin):
     if path.startswith(_JUDGING): raise UsageError(f'{origin}: a search cannot change {path}: what is searched for would not be the same in all trials')
     if path in _PLANNED and config.training.stages: raise UsageError(f'{origin}: the recipe says training.stages itself, so {path} changes nothing')
 
-# %% ../nbs/58_search_space.ipynb #ab0c5ae9
+# %% ../nbs/58_search_space.ipynb #093666aa
 def parameters(
     names:Sequence[str], # of spaces, see `read_space`
     config:TrainConfig, # the recipe
@@ -169,13 +169,13 @@ def parameters(
     return found
 
 def space_of(
-    params:Sequence[Parameter],
+    params:Sequence[Parameter], # from `parameters`
 )->dict[str, BaseDistribution]: # for `Study.ask`
     "What Optuna draws"
     return {o.name: o.distribution for o in params}
 
 def settings_of(
-    params:Sequence[Parameter],
+    params:Sequence[Parameter], # from `parameters`
     drawn:dict[str, Any], # values by the names of the parameters
 )->dict[str, Any]: # settings by their paths
     "The settings in which a trial differs from the recipe"

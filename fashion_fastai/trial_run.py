@@ -84,14 +84,14 @@ class EqualShares(BasePruner):
         (_,best),there = min(others),[o for _,o in others]
         return sign*trial.intermediate_values[step]>max(np.median(there), best)
 
-# %% ../nbs/59_trial_run.ipynb #44f322ac
+# %% ../nbs/59_trial_run.ipynb #3f40997f
 class _Stopped(Exception): pass
 
 class TrialWatch(Callback):
     "Reports a training to its trial, and stops it"
     order = 60 # behind the `History`
     def __init__(self,
-        trial:optuna.Trial,
+        trial:optuna.Trial, # that is told, and says when to stop
         by:str, # from `choose_value`
         deadline:float|None=None, # by `time.monotonic`
     ): self.trial,self.by,self.deadline,self.ended,self.value = trial,by,deadline,'complete',math.nan

@@ -19,25 +19,25 @@ from .search_space import Parameter, space_of
 __all__ = ['ENDS', 'FEWEST', 'MOST_PANELS', 'how_ended', 'is_settled', 'trial_table', 'plot_trials', 'importances',
            'plot_importances']
 
-# %% ../nbs/58_trials.ipynb #8af74de1
+# %% ../nbs/58_trials.ipynb #31486f2e
 ENDS = 'complete', 'pruned', 'time', 'diverged', 'failed', 'killed'
 
 def how_ended(
-    trial:FrozenTrial,
+    trial:FrozenTrial, # of a study
 )->str: # one of `ENDS`; `running` where it has not
     "How a trial ended"
     if not trial.state.is_finished(): return 'running'
     return trial.user_attrs.get('ended', 'pruned' if trial.state==TrialState.PRUNED else 'complete') if trial.state!=TrialState.FAIL or 'why' in trial.user_attrs else 'killed'
 
 def is_settled(
-    trial:FrozenTrial,
+    trial:FrozenTrial, # of a study
 )->bool:
     "Whether nothing new would come of the same settings"
     return how_ended(trial) in ('complete', 'pruned', 'diverged', 'failed')
 
-# %% ../nbs/58_trials.ipynb #12d0077c
+# %% ../nbs/58_trials.ipynb #a960b28d
 def trial_table(
-    study:optuna.Study,
+    study:optuna.Study, # a search, ended or not
     params:Sequence[Parameter], # what was drawn
 )->pd.DataFrame: # a row for each trial by its number: how it ended, the value that it reached, its seconds, what was drawn
     "All trials that have ended"
@@ -90,11 +90,11 @@ def plot_trials(
     fig.legend(loc='outside upper right', ncols=4)
     return fig
 
-# %% ../nbs/58_trials.ipynb #a967a03a
+# %% ../nbs/58_trials.ipynb #e9f1e7d5
 FEWEST = 8 # complete trials
 
 def importances(
-    study:optuna.Study,
+    study:optuna.Study, # a search, ended or not
     params:Sequence[Parameter], # what was drawn
 )->pd.Series|None: # for each parameter a share, the largest first, together 1; none where the trials are too few or all alike
     "How much each parameter mattered"

@@ -32,12 +32,12 @@ from .trials import FEWEST, how_ended, importances, is_settled, plot_importances
 # %% auto #0
 __all__ = ['next_trial', 'Found', 'tune']
 
-# %% ../nbs/59_tune.ipynb #809b065a
+# %% ../nbs/59_tune.ipynb #c7acfdba
 _RANDOM,_DRAWS = 5, (30, 1000) # trials before TPE has something to go by; draws that may be old ones, of TPE and at random
 
 def next_trial(
-    study:optuna.Study,
-    params:Sequence[Parameter],
+    study:optuna.Study, # the search so far
+    params:Sequence[Parameter], # what is drawn
     seed:int=0, # not below 0
 )->dict|None: # a value for each parameter; none where all is tried
     "What is tried next"
@@ -76,7 +76,7 @@ def _check_asked(study, out, config, params, by, digest):
     for what,said in (('space', 'searches in other spaces'), ('by', f'compares by {before["by"]}'), ('table', 'was begun on another table, or its files, parts or labels have changed')):
         if before[what]!=asked[what]: raise UsageError(f'{out} {said}; give the same to go on, or choose another --out')
 
-# %% ../nbs/59_tune.ipynb #9f993abb
+# %% ../nbs/59_tune.ipynb #aee57ca7
 @dataclass(frozen=True)
 class Found:
     "What a search has found so far"
@@ -89,9 +89,13 @@ class Found:
     shares:pd.Series|None # how much each parameter mattered, see `importances`
 
     @property
-    def recipe(self)->Path: return self.out/'best.yaml' # for `train --recipe`
+    def recipe(self)->Path:
+        "The best settings, for `train --recipe`"
+        return self.out/'best.yaml'
     @property
-    def value(self)->float: return self.table.value[self.best]
+    def value(self)->float:
+        "What the best trial reached"
+        return self.table.value[self.best]
 
     def __str__(self):
         if self.own!=self.own: return f'best is trial {self.best}, {self.by} {self.value:.4f}; the recipe as it stands did not get to its end'

@@ -77,8 +77,8 @@ def test_all_that_is_drawn_and_weighed(few, alone, tmp_path):
 
 @pytest.mark.slow
 def test_stage_zero_and_a_searched_rate(few, alone, tmp_path):
-    "The first process solves the heads for all; all search the rate together"
-    fields = _merged(settings('plain', few), dict(model=dict(arch='tf_efficientnet_lite0', weights='package'), training=dict(stages=None, epochs=2, lr='auto')))
+    "The first process solves the heads for all; all search the rate together. The body stays frozen: on so few pictures a thawed one magnifies the last digit to the first"
+    fields = _merged(settings('plain', few), dict(model=dict(arch='tf_efficientnet_lite0', weights='package'), training=dict(stages=None, epochs=2, lr='auto', unfreeze='heads_only')))
     first,second = launched.start(2, [dict(settings=fields, out=str(tmp_path/'two'))], tmp_path/'jobs')
     assert (first[0]['error'] is None)==(second[0]['error'] is None) and any('stage zero' in o for o in first[0]['said']), (first, second)
     if first[0]['error']: # no rate is suggested, as in one process
@@ -89,7 +89,7 @@ def test_stage_zero_and_a_searched_rate(few, alone, tmp_path):
     assert run.config.training.lr==pytest.approx(open_run(tmp_path/'two').config.training.lr, rel=1e-2)
     found = differences(tmp_path/'one', tmp_path/'two')
     print(found)
-    assert found['loss']<1e-2, found
+    assert found['loss']<1e-3, found
 
 @pytest.mark.slow
 def test_cut_off_and_going_on(few, tmp_path):

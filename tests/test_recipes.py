@@ -135,3 +135,17 @@ def test_recipes_and_sweeps_are_valid():
     +[(o, 'folders', 'tree') for o in ('hierarchy-resnet34', 'direct-vgg16')]+[(o, 'list-column', 'finder') for o in ('multilabel-cnn', 'multilabel-resnet101', 'multilabel-vit-b16')])
 def test_recipes_with_their_own_body(request, tmp_path, recipe, format, data):
     trained(tmp_path/'run', request.getfixturevalue(data), format, recipe, '--size', '64', '--set', 'picture.load_size=72')
+
+def test_the_most_accurate_with_a_small_body(sample, tmp_path):
+    "All that `max-accuracy` sets goes together"
+    run = trained(tmp_path/'run', sample, 'table', 'max-accuracy', '--arch', 'convnext_atto', '--set', 'picture.load_size=null', '--size', '64')
+    assert run.config.training.ema and run.config.training.layer_decay and run.config.training.clip
+
+@pytest.mark.slow
+def test_the_most_accurate_takes_a_few_steps(sample, tmp_path):
+    "The network as it is, 288 px, two steps, on random weights"
+    table = pd.read_csv(sample, keep_default_na=False)
+    table = pd.concat([table[table.split=='train'].head(8), table[table.split=='valid'].head(4)])
+    table.to_csv(sample.parent/'twelve.csv', index=False)
+    run = trained(tmp_path/'run', sample.parent/'twelve.csv', 'table', 'max-accuracy', '--set', 'picture.load_size=null', '--size', '288', '--batch-size', '4')
+    print(json.loads(run.metrics.read_text())['targets']['category']['accuracy'], pd.read_csv(run.history).filter(like='loss').to_dict('list'))

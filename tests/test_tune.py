@@ -43,7 +43,7 @@ def _killed_in_its_second_trial(config, out):
 
 def test_a_killed_search_goes_on_as_if_nothing_had_been(config, tmp_path):
     whole = tune(config, ['rate'], tmp_path/'whole', trials=3, say=quiet).table
-    child = multiprocessing.get_context('fork').Process(target=_killed_in_its_second_trial, args=(config, tmp_path/'cut'))
+    child = multiprocessing.get_context('spawn').Process(target=_killed_in_its_second_trial, args=(config, tmp_path/'cut'))
     child.start()
     child.join()
     assert child.exitcode==-signal.SIGKILL

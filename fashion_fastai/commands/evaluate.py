@@ -58,7 +58,7 @@ def _print_slices(found, columns, thresholds):
         if column not in found.rows.frame: raise unknown_name('column', column, found.rows.frame.columns)
     for column in columns: print_slices(slice_scores(found.predictions, found.rows.frame[column], groups=found.rows.group, thresholds=thresholds))
 
-# %% ../../nbs/59_commands.evaluate.ipynb #d098ef48
+# %% ../../nbs/59_commands.evaluate.ipynb #1ece8ba5
 def evaluate_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run.')],
     split:Annotated[str, typer.Option(help='valid or test.')]='valid',
@@ -92,5 +92,6 @@ def evaluate_command(
     print_overall(metrics)
     if split=='valid': _calibrate(run, predictions, found.rows.group, min_precision, own)
     elif min_precision is not None: raise UsageError('--min-precision fits thresholds on the valid part; leave --split out')
+    if own and min_precision is not None: thresholds,_ = ensemble_thresholds(runs) # those that were just fitted
     if not consistent: _print_consistency(run, predictions, thresholds)
     _print_slices(found, slice or [], thresholds)

@@ -17,7 +17,7 @@ from ..errors import UsageError
 # %% auto #0
 __all__ = ['train_command', 'lr_find_command', 'sweep_command']
 
-# %% ../../nbs/59_commands.train.ipynb #a7055a8f
+# %% ../../nbs/59_commands.train.ipynb #4fe9ec72
 def _new_name(name)->Path: return Path('runs')/f'{datetime.now():%Y%m%d-%H%M%S}-{name}'
 
 @with_settings
@@ -26,7 +26,7 @@ def train_command(
     resume:Annotated[bool, typer.Option('--resume', help='Go on with the training in --out that was cut off; its settings need not be given again.')]=False,
     refit:Annotated[Optional[Path], typer.Option(help='A run whose settings are trained again on train and valid together, for delivery; it has no scores.')]=None,
     **settings,
-):
+)->None:
     "Train a network and keep everything in a run folder."
     if resume and not out: raise UsageError('--resume needs --out: the folder of the training that was cut off')
     if refit: return _refit(refit, out, resume, settings)
@@ -37,11 +37,13 @@ def train_command(
     else: config = config_from(settings | dict(recipe=recipe or DEFAULT_RECIPE))
     import json
     from fashion_fastai.experiment import train
+    from fashion_fastai.training.devices import is_first
     run = train(config, out or _new_name(Path(config.recipe).stem), say, resume)
+    if not is_first(): return
     if run.metrics.is_file(): print_scores_of(json.loads(run.metrics.read_text()))
     print(f'run: {run.path}')
 
-# %% ../../nbs/59_commands.train.ipynb #deef2f22
+# %% ../../nbs/59_commands.train.ipynb #9ddc5e93
 def _refit(path, out, resume, settings):
     "Train the settings of a run again on all that is not test"
     given = [o for o,value in settings.items() if value not in (None, [])]
@@ -49,7 +51,9 @@ def _refit(path, out, resume, settings):
     from fashion_fastai.run import open_run
     run = open_run(path)
     from fashion_fastai.experiment import refit
-    print(f'run: {refit(run, out or _new_name(f"{path.name}-refit"), say, resume).path}')
+    from fashion_fastai.training.devices import is_first
+    made = refit(run, out or _new_name(f'{path.name}-refit'), say, resume)
+    if is_first(): print(f'run: {made.path}')
 
 # %% ../../nbs/59_commands.train.ipynb #e5f9be39
 @with_settings
@@ -70,7 +74,7 @@ def lr_find_command(
     for rule,rate in found.suggestions.items(): print(f'{rule}: {rate:.2e}')
     found.lr # an error where nothing is suggested
 
-# %% ../../nbs/59_commands.train.ipynb #9b316a9f
+# %% ../../nbs/59_commands.train.ipynb #55c9ed2b
 @with_settings
 def sweep_command(
     file:Annotated[str, typer.Argument(help='ablation-structure, ablation-training, or a YAML file of your own.')],
@@ -85,5 +89,6 @@ def sweep_command(
     sweep = read_sweep(file)
     out = out or Path('sweeps')/Path(file).stem
     table = run_sweep(sweep, out, *nested, seeds=seeds, say=say)
-    print_frame(over_seeds(table) if seeds>1 else table, sweep.title)
+    shown = over_seeds(table) if seeds>1 else table
+    print_frame(shown if len(shown.columns)<=8 else shown.T, sweep.title) # many targets have many scores
     print(f'table and plot: {out}/sweep.csv, sweep.md, sweep.png')

@@ -29,7 +29,7 @@ def _train_line(recipe, given)->str:
         elif value: words += [o for each in (value if isinstance(value, list) else [value]) for o in ('--'+name.replace('_', '-'), str(each))]
     return shlex.join(words + [o for each in given.get('set_') or [] if each.startswith('data.') for o in ('--set', each)])
 
-# %% ../../nbs/59_commands.tune.ipynb #2620366c
+# %% ../../nbs/59_commands.tune.ipynb #ca252d8a
 def _need_optuna():
     try: import optuna # noqa: F401
     except ModuleNotFoundError: raise UsageError("tune needs Optuna: pip install 'fashion_fastai[tune]'") from None
@@ -50,7 +50,8 @@ def tune_command(
     from fashion_fastai.tune import tune
     found = tune(config, spaces, out or Path('tuned')/'-'.join(Path(o).stem for o in spaces), minutes, trials, by, say)
     done = found.table[found.table.ended=='complete'].sort_values('value', ascending=is_lower_better(found.by), kind='stable')
-    print_frame(done.drop(columns='ended').head(5).rename(columns=dict(value=found.by)), f'the best of {len(done)} complete trials, {len(found.table)} in all')
+    short = {o: o.split('.')[-1] for o in done} | dict(value=found.by)
+    print_frame(done.drop(columns='ended').head(5).rename(columns=short), f'the best of {len(done)} complete trials, {len(found.table)} in all')
     print(found)
     print(f'table, plots and recipe: {found.out}/trials.csv, trials.png, {"importance.png, " if found.shares is not None else ""}best.yaml')
     print(f'train it with: {_train_line(found.recipe, settings)}')

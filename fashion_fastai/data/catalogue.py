@@ -181,7 +181,7 @@ def _split_of(split, schema, codes, group, valid_share, seed)->np.ndarray:
     split[train] = make_split(strata(schema, {k: v[train] for k,v in codes.items()}), group[train], valid_share, seed)
     return split
 
-# %% ../../nbs/15_data.catalogue.ipynb #2c57a78a
+# %% ../../nbs/15_data.catalogue.ipynb #2201d98b
 def catalogue_of(
     frame:pd.DataFrame, # the table
     origin:str|Path, # where it came from, for the message of an error
@@ -202,6 +202,7 @@ def catalogue_of(
     allow_outside:bool=False, # file names may lead out of `images`, see `file_faults`
 )->Catalogue:
     "Check a table of pictures with labels"
+    if file_col=='file' and 'file' not in frame: raise UsageError(f'{origin}: no column file with the names of the pictures among {", ".join(map(str, list(frame)[:20]))}; say which it is, --file-col or file_col')
     for column in (file_col, split_col, group_col):
         if column: need_column(frame.columns, column, origin)
     frame,row = frame.assign(**{file_col: as_text(frame[file_col]).fillna('')}),np.arange(len(frame))+1

@@ -13,7 +13,7 @@ from ..schema import as_text
 # %% auto #0
 __all__ = ['CHANGE_COLS', 'cleaned_copy']
 
-# %% ../../nbs/18_data.fixes.ipynb #6ac8da7d
+# %% ../../nbs/18_data.fixes.ipynb #f57bb923
 CHANGE_COLS = 'row', 'file', 'column', 'before', 'after', 'kind', 'reason'
 
 def _dropped(findings)->list[dict]:
@@ -24,12 +24,16 @@ def _relabelled(findings, gone)->list[dict]:
     cells = findings[(findings.fix=='relabel') & (findings.row>0) & ~findings.row.isin(gone)].drop_duplicates(['row','target'])
     return [dict(row=o.row, file=o.file, column=o.target, before=o.given, after=o.suggested, kind=o.kind, reason=o.reason) for o in cells.itertuples()]
 
-def _renamed(target, cell, names)->str:
-    "A cell with the right spellings, each label once"
-    if target.kind=='one_of': return names.get(cell, cell)
-    return target.sep.join(dict.fromkeys(names.get(o, o) for o in cell.split(target.sep) if o))
+def _labels(target, cell)->list[str]: return [o.strip() for o in ([cell] if target.kind=='one_of' else cell.split(target.sep))]
 
-# %% ../../nbs/18_data.fixes.ipynb #c0a45e21
+def _renamed(target, cell, names)->str:
+    "A cell with the right spellings, each label once; one without a wrong spelling stays as it is"
+    labels = _labels(target, cell)
+    if not any(o in names for o in labels): return cell
+    between = f'{target.sep} ' if target.sep.strip() and f'{target.sep} ' in cell else target.sep
+    return between.join(dict.fromkeys(names.get(o, o) for o in labels if o))
+
+# %% ../../nbs/18_data.fixes.ipynb #e3df57df
 def cleaned_copy(
     catalogue:Catalogue, # all rows of the table
     findings:pd.DataFrame, # see `finding_table`; of two that would change the same cell the first one counts
@@ -50,7 +54,7 @@ def cleaned_copy(
         new = frame[target.name].map(lambda cell: _renamed(target, cell, names))
         for row in frame.index[(new!=frame[target.name]).to_numpy()]:
             before = frame.loc[row, target.name]
-            why = next(reasons[o] for o in ([before] if target.kind=='one_of' else before.split(target.sep)) if o in reasons)
+            why = next(reasons[o] for o in _labels(target, before) if o in reasons)
             changes.append(dict(row=row, file=frame.loc[row, catalogue.file_col], column=target.name, before=before, after=new[row], kind='spelling', reason=why))
         frame[target.name] = new
     listed = pd.DataFrame(changes, columns=list(CHANGE_COLS)).sort_values('row', kind='stable', ignore_index=True)

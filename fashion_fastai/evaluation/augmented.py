@@ -18,7 +18,7 @@ from ..schema import Schema
 # %% auto #0
 __all__ = ['AugmentedViews']
 
-# %% ../../nbs/40_evaluation.augmented.ipynb #21919c32
+# %% ../../nbs/40_evaluation.augmented.ipynb #d2eadc0a
 def _as_logits(target, probs, one_of)->torch.Tensor: # `probabilities` turns them into `probs` again
     probs = probs.clamp(1e-7, 1-1e-7)
     return probs.log() if target.kind=='one_of' and one_of=='softmax' else probs.logit()
@@ -41,7 +41,10 @@ class AugmentedViews(nn.Module):
         device = next(network.parameters()).device
         for name,o in (('mean', mean), ('std', std)): self.register_buffer(name, torch.tensor(o, device=device).view(1,3,1,1))
 
-    def probs(self, x)->list[torch.Tensor]:
+    def probs(self,
+        x:torch.Tensor, # normalised pictures `(b, 3, size, size)`
+    )->list[torch.Tensor]: # for each target `(b, n_labels)`
+        "Probabilities of pictures as they are"
         return [probabilities(o, logits.float(), self.one_of) for o,logits in zip(self.schema, self.network(x))]
 
     def forward(self,

@@ -35,7 +35,7 @@ def _code(label:str)->str:
     fence = '`'*(1+max(map(len, re.findall('`+', label)), default=0))
     return f'{fence} {label} {fence}' if '`' in label else f'`{label}`'
 
-# %% ../../nbs/48_evaluation.card.ipynb #0bdbe19d
+# %% ../../nbs/48_evaluation.card.ipynb #3e07e0bb
 _METRICS = dict(accuracy=('accuracy', {}), mean_class_accuracy=('recall', dict(average='macro')), macro_f1=('f1', dict(average='macro')),
     samples_f1=('f1', dict(average='samples')), exact_match=('exact_match', {}))
 
@@ -56,7 +56,7 @@ def card_data(
     "What a hub reads"
     config,results = facts.config,_results(facts, scores)
     origin = config.model.origin or ''
-    base = origin.removeprefix('hub ') if origin.startswith('hub ') else None
+    base = next(iter(re.findall(r'(?:^|begun from )hub (\S+)$', origin)), None) # a soup says what it began from
     return ModelCardData(library_name='fashion_fastai', pipeline_tag='image-classification', tags=['fashion', 'fastai', 'timm', 'image-classification', config.model.arch],
         base_model=base, metrics=sorted({o.metric_type for o in results}) or None, model_name=facts.run.path.resolve().name, eval_results=results or None)
 

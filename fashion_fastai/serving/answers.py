@@ -100,7 +100,7 @@ class PictureAnswer(Mapping):
         strange = [f'looks like no apparel (distance {self.apparel_distance:.2f})'] if self.looks_like_apparel is False else []
         return '; '.join([*[f'{k}: {v}' for k,v in self.targets.items()], *strange])
 
-# %% ../../nbs/50_serving.answers.ipynb #7ee79bcb
+# %% ../../nbs/50_serving.answers.ipynb #d21e5d53
 @dataclass(frozen=True, repr=False)
 class Answers(Sequence):
     "What a network says about many pictures, in their order"
@@ -114,7 +114,8 @@ class Answers(Sequence):
     def __repr__(self): return f'Answers for {len(self):,} pictures, {len(self.bad)} of them bad; targets {", ".join(self.predictions.schema.names)}'
 
     @property
-    def looks_like_apparel(self)->np.ndarray|None: # bool `(n,)`, False where a picture is bad; none without a screen
+    def looks_like_apparel(self)->np.ndarray|None:
+        "Bool `(n,)`, False where a picture is bad; none without a screen"
         return None if self.apparel_distance is None else self.apparel_distance<=self.limit
 
     def __getitem__(self, at):

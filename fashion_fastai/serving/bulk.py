@@ -153,9 +153,9 @@ def check_products(
     if group_col in (*schema.names, 'pictures', 'used', 'error'): raise UsageError(f'--group-col {group_col}: the answers have a column of this name; rename that of the table')
     return (aggregate or 'mean') if group_col else None
 
-# %% ../../nbs/53_serving.bulk.ipynb #4979d0f5
+# %% ../../nbs/53_serving.bulk.ipynb #748fc412
 def predict_bulk(
-    predictor:Predictor,
+    predictor:Predictor, # of a run, of several, or of an `.onnx` file
     sources:Sequence[str|Path]|str|Path, # pictures, folders, `.csv` or `.parquet` tables
     out:str|Path, # the file of answers; while they are made, there is a folder `OUT.parts`
     format:str|None=None, # one of `ANSWER_FORMATS`; what the name of the file ends in without it

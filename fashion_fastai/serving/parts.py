@@ -37,11 +37,11 @@ def batch_size(
     fit = PIXEL_BYTES//((cores+2)*3*size*size)
     return 2**int(np.clip(np.log2(max(fit, 1)), 4, 8))
 
-# %% ../../nbs/53_serving.parts.ipynb #371a4ca9
+# %% ../../nbs/53_serving.parts.ipynb #cd3be316
 _PART,_ABOUT = 4096,'about.json'
 
 def predictor_key(
-    predictor:Predictor,
+    predictor:Predictor, # of a run, of several, or of an `.onnx` file
 )->str: # a digest of weights, settings, calibration and apparel screen, those of every member of an ensemble
     "What a predictor's probabilities depend on"
     digest = hashlib.blake2b(digest_size=16)
@@ -56,17 +56,26 @@ def predictor_key(
 @dataclass(frozen=True)
 class Parts:
     "Rows and the probabilities of those that are done, in a folder"
-    folder:Path
-    rows:Rows
+    folder:Path # `OUT.parts`, see `open_parts`
+    rows:Rows # all that wait for answers
     answers:Answers # of no picture: what the probabilities become
     part:int # rows of a part, a multiple of `bs`, so that a batch never belongs to two parts
     bs:int # pictures in a batch
 
     def __len__(self): return -(-len(self.rows)//self.part)
-    def file(self, i)->Path: return self.folder/f'{i:06}.parquet'
-    def span(self, i)->tuple[int, int]: return i*self.part,min((i+1)*self.part, len(self.rows))
+    def file(self,
+        i:int, # which part, from 0
+    )->Path:
+        "Where the probabilities of a part are kept"
+        return self.folder/f'{i:06}.parquet'
 
-# %% ../../nbs/53_serving.parts.ipynb #685edaa6
+    def span(self,
+        i:int, # which part, from 0
+    )->tuple[int, int]: # first row, and the row behind the last
+        "Which rows a part holds"
+        return i*self.part,min((i+1)*self.part, len(self.rows))
+
+# %% ../../nbs/53_serving.parts.ipynb #6a8e540e
 def _lists(matrix): return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix, dtype=np.float32).ravel()), matrix.shape[1])
 def _numbers(column): return column.combine_chunks().to_numpy(zero_copy_only=False).copy() # those of a file cannot be written to
 def _matrix(column): return _numbers(pa.chunked_array([o.flatten() for o in column.chunks])).reshape(len(column), -1)
@@ -78,7 +87,7 @@ def _write_part(parts, i, answers):
     with whole_file(parts.file(i)) as file: pq.write_table(pa.table(columns), file)
 
 def read_part(
-    parts:Parts,
+    parts:Parts, # from `open_parts`
     i:int, # which part, from 0
 )->Answers: # with the names of its rows
     "The answers of a part"
@@ -111,9 +120,9 @@ def _sweep(out):
     for o in out.parent.iterdir():
         if passing.fullmatch(o.name): shutil.rmtree(o) if o.is_dir() else o.unlink()
 
-# %% ../../nbs/53_serving.parts.ipynb #b1739c9d
+# %% ../../nbs/53_serving.parts.ipynb #a5b77010
 def open_parts(
-    predictor:Predictor,
+    predictor:Predictor, # of a run, of several, or of an `.onnx` file
     sources:Sequence[str|Path], # pictures, folders and tables
     out:str|Path, # the file that will hold the answers
     columns:Columns=Columns(), # of the tables
@@ -136,7 +145,7 @@ def open_parts(
     return Parts(folder, read_rows(folder), _no_answers(predictor), about['part'], about['bs'])
 
 def remove_parts(
-    parts:Parts,
+    parts:Parts, # from `open_parts`
 ):
     "Remove the folder; it is never seen half removed"
     gone = parts.folder.with_name(f'.{parts.folder.name}-done')
@@ -144,7 +153,7 @@ def remove_parts(
     parts.folder.rename(gone)
     shutil.rmtree(gone)
 
-# %% ../../nbs/53_serving.parts.ipynb #b07ea176
+# %% ../../nbs/53_serving.parts.ipynb #5691e87e
 def _in_parts(stream, parts, left)->Iterator[int]:
     "Write each part when its rows are through; yields the pictures of each batch"
     for i in left:
@@ -156,8 +165,8 @@ def _in_parts(stream, parts, left)->Iterator[int]:
         _write_part(parts, i, join_answers(held))
 
 def fill_parts(
-    predictor:Predictor,
-    parts:Parts,
+    predictor:Predictor, # of a run, of several, or of an `.onnx` file
+    parts:Parts, # from `open_parts`
 ):
     "Predict the rows that are not done"
     left,before = [i for i in range(len(parts)) if not parts.file(i).is_file()],[i for i in range(len(parts)) if parts.file(i).is_file()]
@@ -178,10 +187,10 @@ def _mend(predictor, parts, i):
     if was.apparel_distance is not None: was.apparel_distance[at] = again.apparel_distance
     _write_part(parts, i, replace(was, bad={int(at[k]): v for k,v in again.bad.items()}))
 
-# %% ../../nbs/53_serving.parts.ipynb #28f90681
+# %% ../../nbs/53_serving.parts.ipynb #4d86579a
 @contextmanager
 def predicted(
-    predictor:Predictor,
+    predictor:Predictor, # of a run, of several, or of an `.onnx` file
     sources:Sequence[str|Path], # see `open_parts`
     out:str|Path, # likewise
     columns:Columns=Columns(), # likewise

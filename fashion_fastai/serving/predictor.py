@@ -100,9 +100,9 @@ def _from_onnx(cls, path, fitted, device)->Predictor:
         for outputs in network.compute(batches): yield [*map(untempered, outputs, temperatures), *outputs[len(temperatures):]]
     return cls(compute, network.schema, network.picture, {k: np.full_like(v, 0.5) for k,v in network.thresholds.items()}, path, network.limit, fitted=False)
 
-# %% ../../nbs/51_serving.predictor.ipynb #2551218f
+# %% ../../nbs/51_serving.predictor.ipynb #68f6fa12
 def read_ahead(
-    pictures:Pictures,
+    pictures:Pictures, # from `as_pictures`
     picture:PictureConfig, # how they are read
     bs:int, # pictures in a batch
 )->Iterator[tuple[int, np.ndarray, dict[int,str]]]: # see `stream_pictures`
@@ -122,7 +122,7 @@ def stream(
 @patch
 def answered(
     self:Predictor,
-    pictures:Pictures,
+    pictures:Pictures, # from `as_pictures`
     batches:Iterable[tuple[int, np.ndarray, dict[int,str]]], # of them, see `read_ahead`
 )->Iterator[Answers]: # as from `stream`
     "What the network says about pictures that are decoded elsewhere"

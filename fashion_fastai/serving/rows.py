@@ -125,7 +125,7 @@ def write_rows(
                 n += len(batch)
     return digest.hexdigest()
 
-# %% ../../nbs/52_serving.rows.ipynb #ddf457a0
+# %% ../../nbs/52_serving.rows.ipynb #5ad617cf
 class _Slices(Sequence):
     "A column of text at some positions, of which slices are made when they are asked for"
     def __init__(self, column, at): self.column,self.at = column,at
@@ -147,10 +147,16 @@ class Rows:
 
     def __len__(self): return len(self.table)
 
-    def names(self, start, stop)->list[str]: return self.table['name'].slice(start, stop-start).to_pylist()
+    def names(self,
+        start:int, # first row
+        stop:int, # the row behind the last
+    )->list[str]:
+        "The names of some rows"
+        return self.table['name'].slice(start, stop-start).to_pylist()
 
     @property
-    def group_codes(self)->tuple[np.ndarray, pa.Array]: # for each row the position of its group; the groups in the order of their first rows
+    def group_codes(self)->tuple[np.ndarray, pa.Array]:
+        "For each row the position of its group; the groups in the order of their first rows"
         column = self.table['group'].combine_chunks().dictionary_encode()
         return column.indices.to_numpy(), column.dictionary
 

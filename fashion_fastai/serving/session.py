@@ -21,23 +21,23 @@ from ..threads import ahead, n_cores
 # %% auto #0
 __all__ = ['METADATA_KEY', 'OnnxFacts', 'read_facts', 'OnnxNetwork', 'open_onnx', 'untempered']
 
-# %% ../../nbs/50_serving.session.ipynb #92f9d4f3
+# %% ../../nbs/50_serving.session.ipynb #ae95acd6
 METADATA_KEY = 'fashion_fastai'
 
 class OnnxFacts(BaseModel, extra='forbid'):
     "The metadata of an ONNX file"
-    version:Literal[1] = 1
-    input:str
-    outputs:dict[str,str]
-    distance:str|None = None
-    schema_:Schema = Field(alias='schema')
-    picture:PictureConfig
-    thresholds:dict[str, dict[str,float]]
-    temperatures:dict[str,float]
-    apparel_limit:float|None = None
-    arch:str = ''
-    precision:Literal['float32', 'int8'] = 'float32'
-    made_by:str = ''
+    version:Literal[1] = 1 # of this format
+    input:str # its name in the graph
+    outputs:dict[str,str] # for each target the name of its output, in the order of the schema
+    distance:str|None = None # name of the output of distances from apparel, where there is a screen
+    schema_:Schema = Field(alias='schema') # the targets; `schema` in the file
+    picture:PictureConfig # what pictures are brought to before they go in
+    thresholds:dict[str, dict[str,float]] # for each `any_of` target by label
+    temperatures:dict[str,float] # for each `one_of` target, worked into the graph
+    apparel_limit:float|None = None # the largest distance that still looks like apparel
+    arch:str = '' # the body
+    precision:Literal['float32', 'int8'] = 'float32' # of weights and activations
+    made_by:str = '' # library and version
 
     @model_validator(mode='after')
     def _fits_together(self):
@@ -51,7 +51,9 @@ class OnnxFacts(BaseModel, extra='forbid'):
         if (self.distance is None)!=(self.apparel_limit is None): raise ValueError('distance and apparel_limit go together')
         return self
 
-    def to_json(self)->str: return self.model_dump_json(by_alias=True, exclude_none=True)
+    def to_json(self)->str:
+        "The metadata as text"
+        return self.model_dump_json(by_alias=True, exclude_none=True)
 
 def read_facts(
     text:str, # as `OnnxFacts.to_json` writes it
@@ -77,31 +79,41 @@ def _session(path, device):
         if not type(e).__module__.startswith('onnxruntime'): raise
         raise UsageError(f'{path} cannot be read as an ONNX file: {" ".join(str(e).split())[:200]}') from None
 
-# %% ../../nbs/50_serving.session.ipynb #614a3265
+# %% ../../nbs/50_serving.session.ipynb #83279540
 @dataclass(frozen=True)
 class OnnxNetwork:
     "A network that ONNX Runtime computes"
     session:object # an `onnxruntime.InferenceSession`
-    facts:OnnxFacts
+    facts:OnnxFacts # the metadata of the file
 
     @property
-    def schema(self)->Schema: return self.facts.schema_
+    def schema(self)->Schema:
+        "The targets"
+        return self.facts.schema_
     @property
-    def picture(self)->PictureConfig: return self.facts.picture
+    def picture(self)->PictureConfig:
+        "What pictures are brought to"
+        return self.facts.picture
     @property
-    def limit(self)->float|None: return self.facts.apparel_limit
+    def limit(self)->float|None:
+        "The largest distance that still looks like apparel; none without a screen"
+        return self.facts.apparel_limit
     @property
-    def thresholds(self)->dict[str, np.ndarray]: return {k: np.array(list(v.values())) for k,v in self.facts.thresholds.items()}
+    def thresholds(self)->dict[str, np.ndarray]:
+        "For each `any_of` target `(n_labels,)`"
+        return {k: np.array(list(v.values())) for k,v in self.facts.thresholds.items()}
 
     def run(self,
         pixels:np.ndarray, # decoded pictures, uint8 `(b, size, size, 3)`
     )->list[np.ndarray]: # for each target probabilities `(b, n_labels)`; with a screen the distances `(b,)`
+        "What the network says about one batch"
         names = [*self.facts.outputs.values(), *([self.facts.distance] if self.facts.distance else [])]
         return self.session.run(names, {self.facts.input: pixels})
 
     def compute(self,
         batches:Iterable[np.ndarray], # decoded pictures, uint8 `(b, size, size, 3)`
     )->Iterator[list[np.ndarray]]: # as from `run`, for each batch or for parts of it
+        "What it says about many; on a CPU each core works on a part of its own"
         if self.session.get_providers()[0]!='CPUExecutionProvider': yield from map(self.run, batches)
         else: yield from ahead(self.run, (o[i:i+_PART] for o in batches for i in range(0, len(o), _PART)), n_cores())
 

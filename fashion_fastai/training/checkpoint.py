@@ -37,10 +37,10 @@ class SeededDraws(Callback):
     def after_fit(self):
         if isinstance(self.dls.train, FashionDL): self.dls.train.draws = None
 
-# %% ../../nbs/33_training.checkpoint.ipynb #38f41433
+# %% ../../nbs/33_training.checkpoint.ipynb #470ab12c
 class Place(NamedTuple):
     "A moment between two batches; counted from 0"
-    stage:int = 0
+    stage:int = 0 # of the plan
     epoch:int = 0 # of the stage
     batch:int = 0 # of the epoch; all of them: only the validation is left
 

@@ -29,8 +29,8 @@ def _vote(target, cosine, at, present, known)->torch.Tensor: # float32 `(q, n_la
     usual = present.sum(0)/known.sum(0).clamp(min=1) if known.any() or target.kind=='any_of' else torch.full((target.n_out,), 1/target.n_out)
     return torch.where(heard>0, said/heard.clamp(min=1e-12), usual)
 
-# %% ../../nbs/37_training.neighbours.ipynb #144c134f
-CELLS = 2**24 # similarities that are held at once, 64 MB
+# %% ../../nbs/37_training.neighbours.ipynb #038795fe
+CELLS = 2**24 # similarities, or votes of neighbours, that are held at once, 64 MB
 
 def neighbour_probs(
     schema:Schema, # the targets
@@ -44,7 +44,7 @@ def neighbour_probs(
     labels = {o.name: _label_shares(o, codes[o.name]) for o in schema}
     useful = {name: known.any(1).nonzero().squeeze(1) for name,(_,known) in labels.items()}
     found = {o.name: [torch.zeros(0, o.n_out)] for o in schema}
-    for block in asked.split(max(1, CELLS//max(1, len(there)))):
+    for block in asked.split(max(1, CELLS//max(len(there), k*max(o.n_out for o in schema)))):
         similar,same = block@there.T,{}
         for o in schema:
             rows = useful[o.name]

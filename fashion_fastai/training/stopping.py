@@ -14,10 +14,13 @@ from .devices import n_processes
 # %% auto #0
 __all__ = ['CutOff', 'disk_is_full', 'StopSignals']
 
-# %% ../../nbs/32_training.stopping.ipynb #a41e2d47
+# %% ../../nbs/32_training.stopping.ipynb #f6328d8f
 class CutOff(UsageError):
     "A training ended early; the message says why and how to go on"
-    def __init__(self, message:str, code:int=1):
+    def __init__(self,
+        message:str, # why, and how to go on
+        code:int=1, # with which the command ends; above 128 it is a signal
+    ):
         super().__init__(message)
         self.code = code
 

@@ -15,7 +15,7 @@ from .metrics import (_as_any_of, _checked, _label_table, _plain, _ranking_means
 # %% auto #0
 __all__ = ['MOST_CELLS', 'RowSample', 'Tally']
 
-# %% ../../nbs/32_training.tally.ipynb #82acbb71
+# %% ../../nbs/32_training.tally.ipynb #d22be94a
 class RowSample:
     "At most `most` of all rows that came by, each with the same chance"
     def __init__(self,
@@ -23,7 +23,11 @@ class RowSample:
         seed:int=0, # of the choice
     ): self.most,self.seed,self.seen,self.limit,self.parts = most,seed,0,1.,[]
 
-    def add(self, probs:np.ndarray, truth:np.ndarray):
+    def add(self,
+        probs:np.ndarray, # `(b, n_labels)`
+        truth:np.ndarray, # codes of the same rows
+    ):
+        "Take the rows of a batch in"
         keys = np.random.default_rng([self.seed, self.seen]).random(len(probs))
         self.seen += len(probs)
         if self.limit<1: probs,truth,keys = [o[keys<self.limit] for o in (probs, truth, keys)]
@@ -35,7 +39,8 @@ class RowSample:
         kept = np.sort(np.argpartition(keys, self.most)[:self.most])
         self.parts,self.limit = [(probs[kept], truth[kept], keys[kept])],float(keys[kept].max())
 
-    def rows(self)->tuple[np.ndarray, np.ndarray, np.ndarray]: # probabilities, codes and the drawn numbers of the rows that are kept
+    def rows(self)->tuple[np.ndarray, np.ndarray, np.ndarray]: # probabilities, codes and the drawn numbers
+        "The rows that are kept"
         if len(self.parts)>1: self.parts = [tuple(map(np.concatenate, zip(*self.parts)))]
         return self.parts[0]
 

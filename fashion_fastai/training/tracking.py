@@ -50,9 +50,9 @@ class Tracker(Callback):
         self.waiting += [(time.time(), {k: v for k,v in o.items() if v is not None and math.isfinite(v)}) for o in rows]
         if self.waiting and not self.muted: self._try(self._send)
 
-# %% ../../nbs/36_training.tracking.ipynb #2b122c54
+# %% ../../nbs/36_training.tracking.ipynb #bd790d58
 @patch
-def troubles(self:Tracker)->tuple[type[Exception], ...]:
+def troubles(self:Tracker)->tuple[type[Exception], ...]: # classes of errors
     "What may go wrong on the way to the tracker"
     return OSError,
 
@@ -158,7 +158,7 @@ class WandbTracker(Tracker):
     def write(self, when, row): self.tracked.log(row)
     def close(self, done): self.tracked.finish(exit_code=0 if done else 1)
 
-# %% ../../nbs/36_training.tracking.ipynb #cd884764
+# %% ../../nbs/36_training.tracking.ipynb #e43a31dc
 def _mlflow_name(name)->str: # with signs that MLflow allows, and no part that would be a path
     return re.sub(r'[^/\w.\- ]', '_', re.sub(r'(^|/)(?=\.*(/|$))', r'\1_', name))[:250]
 
@@ -172,7 +172,9 @@ class MLflowTracker(Tracker):
         return os.environ.get('MLFLOW_TRACKING_URI') or (self.folder/'mlflow').resolve().as_uri()
 
     @property
-    def where(self)->str: return 'to MLFLOW_TRACKING_URI' if os.environ.get('MLFLOW_TRACKING_URI') else f'mlflow ui --backend-store-uri {self.folder/"mlflow"}'
+    def where(self)->str:
+        "How to look at it; an address may hold a password and is not told"
+        return 'to MLFLOW_TRACKING_URI' if os.environ.get('MLFLOW_TRACKING_URI') else f'MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {self.folder/"mlflow"}'
 
     def troubles(self):
         from mlflow.exceptions import MlflowException
