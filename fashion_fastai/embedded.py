@@ -28,7 +28,7 @@ from .run import Run
 # %% auto #0
 __all__ = ['PART', 'Embedder', 'run_embedder', 'body_embedder', 'table_embeddings', 'write_embeddings', 'kept_facts']
 
-# %% ../nbs/57_embedded.ipynb #fd4157be
+# %% ../nbs/57_embedded.ipynb #50ae7f26
 @dataclass(frozen=True)
 class Embedder:
     "A body and the pictures that it was made for"
@@ -45,6 +45,7 @@ class Embedder:
         for name,o in self.body.state_dict().items(): digest.update(name.encode()+o.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+# %% ../nbs/57_embedded.ipynb #bb98f26e
 def run_embedder(
     run:Run, # a complete run
 )->Embedder:
@@ -62,7 +63,7 @@ def body_embedder(
     mean,std = (picture.mean,picture.std) if picture.mean else body_stats(body)
     return Embedder(body, picture.model_copy(update=dict(mean=mean, std=std)), f'{arch}, weights from {weights.origin}')
 
-# %% ../nbs/57_embedded.ipynb #30b22fe1
+# %% ../nbs/57_embedded.ipynb #6383384f
 PART = 8192 # pictures in a file
 
 def _features(embedder, paths, boxes, bs)->tuple[np.ndarray, dict[int,str]]: # float32 `(n, n_features)`; the reason for each bad position
@@ -88,6 +89,7 @@ def _part(embedder, key, paths, boxes, bs)->np.ndarray:
     with whole_file(file) as passing, passing.open('wb') as out: np.save(out, features)
     return features
 
+# %% ../nbs/57_embedded.ipynb #a652a18d
 def table_embeddings(
     embedder:Embedder, # who looks
     paths:Sequence[str|Path], # picture files

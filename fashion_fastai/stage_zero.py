@@ -39,7 +39,7 @@ def _pixels(learn, config, positions)->np.ndarray:
     pixels,_ = decode_pictures(some.paths, picture.load_size or picture.size, picture.fit, some.boxes if picture.crop=='box' else None)
     return middle(pixels, picture.size)
 
-# %% ../nbs/58_stage_zero.ipynb #1e92d10b
+# %% ../nbs/58_stage_zero.ipynb #24b907cc
 @dataclass(frozen=True)
 class StageZero:
     "Linear heads on a frozen body, what they say, and what nearest neighbours say"
@@ -59,6 +59,7 @@ class StageZero:
         reached = ['nothing is held out']*2 if self.scores is None else map(headlines, (self.scores, self.scores['knn']))
         return '\n'.join(a+b+self.part for a,b in zip(said, reached))
 
+# %% ../nbs/58_stage_zero.ipynb #a8905086
 def _neighbours(features, catalogue, train, rows)->Predictions:
     "What the nearest pictures of the train part say about `rows`"
     started,n = time.monotonic(),len(train)

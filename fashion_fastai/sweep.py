@@ -47,7 +47,7 @@ def read_sweep(
     if len(set(names))<len(names): raise UsageError(f'sweep {name}: two runs have the same name: {", ".join(names)}')
     return sweep
 
-# %% ../nbs/59_sweep.ipynb #f59519f1
+# %% ../nbs/59_sweep.ipynb #409a3073
 def sweep_configs(
     sweep:Sweep, # from `read_sweep`
     *settings:dict, # of all runs, on top of the sweep's and of each run's own
@@ -60,6 +60,7 @@ def sweep_configs(
     numbered = ((name, o, o.training.seed+i) for i in range(seeds) for name,o in configs.items()) # all runs once before any a second time
     return {f'{name}/seed{seed}': o.model_copy(update=dict(training=o.training.model_copy(update=dict(seed=seed)))) for name,o,seed in numbered}
 
+# %% ../nbs/59_sweep.ipynb #7240be60
 def _same(kept, config)->bool:
     "Whether the settings that a run kept are those of `config`, but for what a training finds out"
     kept,config = [o.model_copy(deep=True) for o in (kept, config)]
@@ -104,7 +105,7 @@ def run_sweep(
     with whole_file(out/'sweep.png') as file: figure.savefig(file, dpi=150, format='png')
     return table
 
-# %% ../nbs/59_sweep.ipynb #5ebdc2bd
+# %% ../nbs/59_sweep.ipynb #bbf02d41
 def _row(run)->dict:
     metrics,history = json.loads(run.metrics.read_text()),pd.read_csv(run.history) if run.history.is_file() else pd.DataFrame(dict(seconds=[]))
     wanted = lambda o: [*headline(o), 'average_precision'] if o.kind=='any_of' else headline(o) # thresholds play no part in the last
@@ -120,6 +121,7 @@ def sweep_table(
 
 def _cell(o)->str: return '' if o!=o else str(int(o)) if o==int(o) and abs(o)>1 else f'{o:.3f}'
 
+# %% ../nbs/59_sweep.ipynb #24472416
 def over_seeds(
     table:pd.DataFrame, # from `sweep_table`
 )->pd.DataFrame: # of text

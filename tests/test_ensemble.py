@@ -144,7 +144,8 @@ def trained(sample, tmp_path_factory):
     folder,frame = tmp_path_factory.mktemp('trained'),pd.read_csv(sample, keep_default_na=False)
     frame.loc[::7, 'category'],frame.loc[3::5, 'attributes'] = '','?'
     frame.to_csv(sample.parent/'holes.csv', index=False)
-    from fashion_fastai.experiment import catalogue_for, evaluate
+    from fashion_fastai.data.configured import catalogue_for
+    from fashion_fastai.scoring import evaluate
     from fashion_fastai.evaluation.calibration import fit_calibration
     made = []
     for i,size in enumerate((32, 48)):
@@ -181,7 +182,7 @@ def test_evaluate_together_is_what_predict_says(trained, tmp_path):
 
 def test_evaluate_with_more_views(trained):
     from fashion_fastai.ensemble import evaluate_together
-    from fashion_fastai.experiment import evaluate
+    from fashion_fastai.scoring import evaluate
     found = evaluate_together(trained, n=1)
     for run,said in zip(trained, found.members.values()):
         alone = run_calibration(run).apply(evaluate(run, n=1).predictions)

@@ -3,8 +3,8 @@ import json
 import pandas as pd, pytest, torch
 from fashion_fastai.cli import main
 from fashion_fastai.config import make_config
+from fashion_fastai.data.configured import catalogue_for
 from fashion_fastai.errors import UsageError
-from fashion_fastai.experiment import catalogue_for
 from fashion_fastai.models.network import create_network
 from fashion_fastai.models.storage import load_network, save_network
 from fashion_fastai.run import Run, open_run, start_run

@@ -55,7 +55,7 @@ def streamlit_command(
     flags = [o for name,value in settings.items() for o in (f'--{name}', str(value))]
     return [sys.executable, '-m', 'streamlit', 'run', str(package/'serving/app_page.py'), *flags, '--', str(run.resolve())]
 
-# %% ../../nbs/59_commands.app.ipynb #e77b0498
+# %% ../../nbs/59_commands.app.ipynb #963cb0dc
 @contextmanager
 def _ended_by_signal():
     "SIGTERM ends it as Ctrl-C does, so that the page never outlives the command"
@@ -74,6 +74,7 @@ def _wait_until_there(server:subprocess.Popen, url:str, seconds:float=60):
         except (URLError, OSError): time.sleep(0.1)
     raise SystemExit(f'fashion-fastai: the page did not start within {seconds:.0f} seconds')
 
+# %% ../../nbs/59_commands.app.ipynb #84198e72
 def serve(
     command:list[str], # from `streamlit_command`
     url:str, # where it will be

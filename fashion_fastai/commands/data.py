@@ -16,7 +16,7 @@ from ..errors import UsageError
 # %% auto #0
 __all__ = ['sample_command', 'convert_command', 'describe_command', 'split_command', 'audit_command', 'explore_command']
 
-# %% ../../nbs/59_commands.data.ipynb #d3b7e455
+# %% ../../nbs/59_commands.data.ipynb #9b32ce0e
 def sample_command(
     out:Annotated[Optional[Path], typer.Option(help="Folder to draw it into; the user's cache without it.")]=None,
     n:Annotated[int, typer.Option(help='Pictures.', min=50)]=1500,
@@ -42,12 +42,12 @@ def convert_command(
 def describe_command(**settings):
     "Check a table and say what is in it."
     config = config_from(settings)
-    from fashion_fastai.experiment import catalogue_for
+    from fashion_fastai.data.configured import catalogue_for
     catalogue = catalogue_for(config)
     print_frame(catalogue.describe(), repr(catalogue))
     print(', '.join(f'{split} {n:,}' for split,n in catalogue.split_sizes().items()))
 
-# %% ../../nbs/59_commands.data.ipynb #b29ab88a
+# %% ../../nbs/59_commands.data.ipynb #f8909e88
 def _fresh(out):
     "A `UsageError` where `out` exists"
     if out.exists(): raise UsageError(f'{out} exists already; choose another --out')
@@ -65,8 +65,8 @@ def split_command(
     if out.suffix not in ('.csv', '.parquet'): raise UsageError(f'--out {out}: a table must be a .csv or a .parquet file')
     _fresh(out)
     config = config_from(settings | dict(data=table))
+    from fashion_fastai.data.configured import catalogue_for
     from fashion_fastai.errors import whole_file
-    from fashion_fastai.experiment import catalogue_for
     from fashion_fastai.resplit import new_split
     catalogue = catalogue_for(config)
     split,group = new_split(catalogue, valid_share, test_share, seed)
@@ -75,7 +75,7 @@ def split_command(
     print(', '.join(f'{o} {int((split==o).sum()):,}' for o in ('train', 'valid', 'test') if (split==o).any()) + f' in {len(set(group)):,} groups: {out}')
     print(f'file names start from {catalogue.images}')
 
-# %% ../../nbs/59_commands.data.ipynb #1736913e
+# %% ../../nbs/59_commands.data.ipynb #ce2bc68b
 def _of_run(run, settings)->dict:
     "The settings of a table that is looked at with a run: its targets and its body, where the user gave no others"
     data = run.config.data
@@ -86,7 +86,7 @@ def _of_run(run, settings)->dict:
 
 def _trained_files(run)->set[str]:
     "The files that a run was trained on; none where its table is not here any more"
-    from fashion_fastai.experiment import catalogue_for
+    from fashion_fastai.data.configured import catalogue_for
     if run.config.data.path and not Path(run.config.data.path).exists():
         say(f'{run.config.data.path}, the table of {run.path}, is not here: all rows count as new to it')
         return set()
@@ -94,7 +94,7 @@ def _trained_files(run)->set[str]:
     at = catalogue.split!='test' if run.config.training.refit else catalogue.split=='train'
     return {str(Path(o).resolve()) for o in catalogue.take(at).paths}
 
-# %% ../../nbs/59_commands.data.ipynb #c47cf08b
+# %% ../../nbs/59_commands.data.ipynb #13f8d41b
 @with_table
 def audit_command(
     table:Annotated[str, typer.Argument(help='CSV or Parquet table, or what --format says.')],
@@ -111,8 +111,8 @@ def audit_command(
     run,against = run and open_run(run),against and open_run(against)
     config = config_from((_of_run(run, settings) if run else settings) | dict(data=table))
     from fashion_fastai.audit import audit, write_audit
+    from fashion_fastai.data.configured import catalogue_for
     from fashion_fastai.embedded import body_embedder
-    from fashion_fastai.experiment import catalogue_for
     catalogue = catalogue_for(config, on_bad='keep')
     found = audit(catalogue, body_embedder(config), run, run and _trained_files(run), against, n_next, say)
     print_frame(found.summary(), f'{len(catalogue):,} rows')
@@ -121,7 +121,7 @@ def audit_command(
     print(f'{out}: {", ".join(files)}')
     if fix: print(f'the cleaned copy trains with --data {out/"cleaned.csv"} --images {catalogue.images}')
 
-# %% ../../nbs/59_commands.data.ipynb #ea7f6499
+# %% ../../nbs/59_commands.data.ipynb #f8baa3cf
 @with_table
 def explore_command(
     table:Annotated[str, typer.Argument(help='CSV or Parquet table, or what --format says.')],
@@ -131,10 +131,10 @@ def explore_command(
     "Look at a table before training: examples of each class, how often labels occur, alone and together, sizes, brightness."
     _fresh(out)
     config = config_from(settings | dict(data=table))
+    from fashion_fastai.data.configured import catalogue_for
     from fashion_fastai.data.explore import write_explore_page
     from fashion_fastai.embedded import kept_facts
     from fashion_fastai.errors import whole_folder
-    from fashion_fastai.experiment import catalogue_for
     catalogue = catalogue_for(config, on_bad='keep')
     facts = kept_facts(catalogue.paths)
     with whole_folder(out) as folder: write_explore_page(folder/'explore.html', catalogue, facts, Path(table).name)

@@ -16,7 +16,7 @@ from ..errors import UsageError
 # %% auto #0
 __all__ = ['embed_command', 'similar_command']
 
-# %% ../../nbs/59_commands.embed.ipynb #bdb658e3
+# %% ../../nbs/59_commands.embed.ipynb #9355add4
 @with_table
 def embed_command(
     table:Annotated[str, typer.Argument(help='CSV or Parquet table, or what --format says.')],
@@ -29,8 +29,8 @@ def embed_command(
     from fashion_fastai.run import open_run
     run = run and open_run(run)
     config = config_from(settings | dict(data=table))
+    from fashion_fastai.data.configured import catalogue_for
     from fashion_fastai.embedded import body_embedder, run_embedder, table_embeddings, write_embeddings
-    from fashion_fastai.experiment import catalogue_for
     embedder = run_embedder(run) if run else body_embedder(config)
     catalogue = catalogue_for(config, on_bad='keep')
     say(f'features of {len(catalogue):,} pictures from {embedder.origin}')
@@ -38,7 +38,7 @@ def embed_command(
     write_embeddings(catalogue.frame, features, out)
     print(f'{features.shape[1]:,} features for {len(features):,} pictures: {out}')
 
-# %% ../../nbs/59_commands.embed.ipynb #1d5e2904
+# %% ../../nbs/59_commands.embed.ipynb #ba7bf0f4
 @with_table
 def similar_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run; its body compares.')],
@@ -52,9 +52,9 @@ def similar_command(
     if out and out.suffix not in ('.csv', '.png'): raise UsageError(f'--out {out}: it must end in .csv or .png')
     from fashion_fastai.run import open_run
     run = open_run(run)
+    from fashion_fastai.data.configured import catalogue_for
     from fashion_fastai.embedded import run_embedder
     from fashion_fastai.errors import whole_file
-    from fashion_fastai.experiment import catalogue_for
     from fashion_fastai.lookalikes import lookalikes, plot_lookalikes
     rows = catalogue_for(config_from(settings | dict(data=table)) if table else run.config, on_bad='keep')
     found = lookalikes(run_embedder(run), rows, pictures, k)

@@ -15,12 +15,12 @@ from ..errors import UsageError
 # %% auto #0
 __all__ = ['evaluate_command']
 
-# %% ../../nbs/59_commands.evaluate.ipynb #4eb62049
+# %% ../../nbs/59_commands.evaluate.ipynb #9e355e41
 def _evaluation(runs, split, data, images, tta):
     "Predictions with truth, and the rows that they are about"
     tta = dict(n=tta) if tta else {}
     if len(runs)==1:
-        from fashion_fastai.experiment import evaluate
+        from fashion_fastai.scoring import evaluate
         return evaluate(runs[0], split, data, images, **tta)
     from fashion_fastai.ensemble import evaluate_together
     return evaluate_together(runs, split, data, images, **tta)
@@ -34,6 +34,7 @@ def _together(found, split)->dict:
     gain = [dict(zip(table.index.names, k)) | {o: None if row[o]!=row[o] else row[o] for o in ('best', 'gain', 'low', 'high')} for k,row in table.iterrows()]
     return dict(members={k: scores(o, split)['targets'] for k,o in found.members.items()}, gain=gain)
 
+# %% ../../nbs/59_commands.evaluate.ipynb #a6086b80
 def _calibrate(run, predictions, groups, min_precision, own):
     "Print what fitted thresholds are worth on rows that they were not fitted on, and keep those for a wanted precision"
     from fashion_fastai.evaluation.calibration import cross_fitted, fit_calibration

@@ -14,10 +14,10 @@ from .printing import print_frame
 # %% auto #0
 __all__ = ['export_command']
 
-# %% ../../nbs/59_commands.export.ipynb #571b3e60
+# %% ../../nbs/59_commands.export.ipynb #3ab064dd
 def _valid_part(run, data, images):
     "The valid part of a run's table, or of another one"
-    from fashion_fastai.experiment import catalogue_for
+    from fashion_fastai.data.configured import catalogue_for
     config = run.config.model_copy(deep=True)
     if data: config.data.path,config.data.images,config.data.format = str(data),images and str(images),'table'
     catalogue = catalogue_for(config, schema=run.schema)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 # %% auto #0
 __all__ = ['print_frame', 'print_scores_of', 'print_overall', 'say']
 
-# %% ../../nbs/59_commands.printing.ipynb #93b5f61f
+# %% ../../nbs/59_commands.printing.ipynb #6924c4b5
 def print_frame(
     frame, # a `pd.DataFrame`; its index is the first column
     title:str='', # stands above it
@@ -30,6 +30,7 @@ def print_frame(
     for name,row in zip(frame.index, frame.itertuples(index=False)): table.add_row(' '.join(map(str, name)) if isinstance(name, tuple) else number(name), *map(number, row))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
+# %% ../../nbs/59_commands.printing.ipynb #3b6884f4
 def print_scores_of(
     metrics:Mapping, # as `metrics.json` holds them
 ):

@@ -17,7 +17,7 @@ from ..pages import last_parts, page_html
 # %% auto #0
 __all__ = ['MOST', 'cell_change', 'fix_counts', 'audit_html', 'write_audit_page']
 
-# %% ../../nbs/18_data.audit_page.ipynb #f761ae8c
+# %% ../../nbs/18_data.audit_page.ipynb #45a1a8bf
 _ABOUT = dict(
     leak=('A network is asked about pictures that it has learned, so scores are better than they should be.', 'Drop the copies from train; what judges stays.'),
     label_conflict=('The rows of one picture have different labels, so at least one is wrong.', 'Take the label of the majority, or look.'),
@@ -47,6 +47,7 @@ _ABOUT = dict(
 _FIXED = {'drop': 'dropped by --fix', 'relabel': 'changed by --fix', 'rename label': 'renamed by --fix'}
 _COPIES = 'leak', 'label_conflict', 'duplicate', 'near_duplicate'
 
+# %% ../../nbs/18_data.audit_page.ipynb #133ebfe2
 def _in_order(kinds)->list[str]: # of `KINDS`; kinds that it does not have come last
     return sorted(kinds, key=lambda o: (list(KINDS).index(o) if o in KINDS else len(KINDS)))
 
@@ -63,7 +64,7 @@ def cell_change(
     if suggested is None: return [(o, 'same') for o in old]
     return [(o, 'same') for o in old if o in new]+[(o, 'gone') for o in old if o not in new]+[(o, 'new') for o in new if o not in old]
 
-# %% ../../nbs/18_data.audit_page.ipynb #eccfc0a2
+# %% ../../nbs/18_data.audit_page.ipynb #ed03ce7e
 MOST = 25 # cards, groups or lines in a section
 _MOST_COPIES = 8 # pictures of a group; three of a group on average
 
@@ -87,6 +88,7 @@ def _sep(catalogue, target)->str|None:
     known = target in catalogue.schema.names and catalogue.schema[target].kind=='any_of'
     return catalogue.schema[target].sep if known else None
 
+# %% ../../nbs/18_data.audit_page.ipynb #822b75dd
 _SUGGESTING = 'wrong_label', 'missed_label', 'unknown_label' # an empty suggestion is an empty cell; elsewhere it is none
 
 def _change(catalogue, o)->list[tuple[str, str]]: # `o` is a finding
@@ -151,7 +153,7 @@ def fix_counts(
     cells = findings[(findings.fix=='relabel') & ~findings.row.isin(dropped)]
     return dict(rows=len(dropped), cells=len(cells.drop_duplicates(['row','target'])), labels=len(findings[findings.fix=='rename label'].drop_duplicates(['target','given'])))
 
-# %% ../../nbs/18_data.audit_page.ipynb #d3cf18d8
+# %% ../../nbs/18_data.audit_page.ipynb #41aa1dd9
 def audit_html(
     catalogue:Catalogue, # all rows of the table
     findings:pd.DataFrame, # see `finding_table`
@@ -172,6 +174,7 @@ def audit_html(
     return page_html('audit.html', title=last_parts(title) or 'Catalogue', n=len(catalogue), findings=findings, parts=catalogue.split_sizes(), csv=csv,
         n_rows=int(findings.row[findings.row>0].nunique()), fixed=fix_counts(findings), clean=clean, sections=sections)
 
+# %% ../../nbs/18_data.audit_page.ipynb #06a9a3f1
 def write_audit_page(
     path:str|Path, # of the file to write, for example `audit.html`
     catalogue:Catalogue, # see `audit_html`

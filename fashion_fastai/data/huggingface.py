@@ -22,7 +22,7 @@ from ..errors import UsageError, read_json, unknown_name, whole_file
 # %% auto #0
 __all__ = ['hub_files', 'hub_batches', 'hub_features', 'hub_columns', 'hub_cells', 'save_picture', 'read_hf']
 
-# %% ../../nbs/17_data.huggingface.ipynb #98d9b98e
+# %% ../../nbs/17_data.huggingface.ipynb #41ee1eb5
 _SHARD = re.compile(r'(.+?)-\d+-of-\d+.*')
 
 def _part_of(path, root)->str:
@@ -46,6 +46,7 @@ def _of_folder(folder, part)->list[tuple[Path, str]]:
     filename = lambda o: o.get('filename') if isinstance(o, dict) else None
     return [(o, part) for o in _listed(folder/'state.json', '_data_files', filename)]
 
+# %% ../../nbs/17_data.huggingface.ipynb #e1a19ecc
 def hub_files(
     path:str|Path, # a folder, or one Parquet or Arrow file
 )->list[tuple[Path, str]]: # files in order and the part of each, empty where there is none

@@ -21,7 +21,7 @@ from ..schema import Target
 __all__ = ['UNEVEN', 'LEAST_ROWS', 'MOST_DOWN', 'MOST_ACROSS', 'plot_label_shares', 'label_lift', 'lift_extremes', 'plot_lift',
            'plot_pictures']
 
-# %% ../../nbs/17_data.table_figures.ipynb #442ec447
+# %% ../../nbs/17_data.table_figures.ipynb #af2ed1a1
 UNEVEN = 30 # labels whose counts differ by more get a logarithmic scale
 _PARTS = dict(zip(SPLITS, ((BLUE,'o'), (ORANGE,'D'), (GREEN,'s'))))
 
@@ -31,6 +31,7 @@ def _known_rows(target, codes, split)->dict[str, np.ndarray]: # for each part in
     known = _known(target, codes)
     return {o: known[split==o].sum(0) for o in SPLITS if (split==o).any()}
 
+# %% ../../nbs/17_data.table_figures.ipynb #3db523af
 def _draw_counts(ax, places, counts, log):
     "A bar for each label, from 1 on where the scale is logarithmic"
     ax.barh(places, counts, color=BLUE, height=0.72)
@@ -59,7 +60,7 @@ def _draw_shares(ax, places, shares, log):
     ax.tick_params(axis='y', length=0)
     ax.set_title('share of the known rows of a part')
 
-# %% ../../nbs/17_data.table_figures.ipynb #c6e41533
+# %% ../../nbs/17_data.table_figures.ipynb #c984149d
 def _draw_ranks(ax, counts, n_shown):
     "All counts, the most common label first"
     counts = np.sort(counts)[::-1]
@@ -71,6 +72,7 @@ def _draw_ranks(ax, counts, n_shown):
     ax.yaxis.set_major_formatter(FuncFormatter(lambda o,_: f'{o:,.0f}'))
     ax.set_title(f'all {len(counts):,} labels by rank; the first and the last {half} are named below')
 
+# %% ../../nbs/17_data.table_figures.ipynb #6673ff88
 @style()
 def plot_label_shares(
     target:Target, # of either kind
@@ -119,7 +121,7 @@ def label_lift(
     pairs = pd.MultiIndex.from_product([first.vocab, second.vocab], names=['a','b'])
     return pd.DataFrame({k: v.ravel() for k,v in values.items()}, index=pairs).astype(float)
 
-# %% ../../nbs/17_data.table_figures.ipynb #8c293cc6
+# %% ../../nbs/17_data.table_figures.ipynb #cbeff126
 MOST_DOWN,MOST_ACROSS = 24, 24
 
 def _times(value)->str: return 'never' if not value else f'{value:.1f}' if value<9.95 else f'{value:.0f}'
@@ -134,6 +136,7 @@ def lift_extremes(
     named = lambda part: ', '.join(f'{_short(a)} & {_short(b)} {_times(v)}' for (a,b),v in part.items())
     return ' '.join(f'{what}: {named(o)}.' for what,o in (('Together, times chance', high), ('Apart', low)) if len(o))
 
+# %% ../../nbs/17_data.table_figures.ipynb #a961269c
 @style()
 def plot_lift(
     first:Target, # stands on the left
@@ -160,7 +163,7 @@ def plot_lift(
     if text := lift_extremes(lift): _below(fig, text)
     return fig
 
-# %% ../../nbs/17_data.table_figures.ipynb #b717bfab
+# %% ../../nbs/17_data.table_figures.ipynb #69e4d6d4
 def _draw_sizes(ax, facts):
     "A dot for each size, its area the number of pictures"
     sizes = facts.groupby(['width','height']).size()
@@ -181,6 +184,7 @@ def _draw_hill(ax, values, edges, title, middle=True):
     ax.grid(axis='y')
     ax.set(title=title, ylabel='pictures')
 
+# %% ../../nbs/17_data.table_figures.ipynb #7a8f3527
 @style()
 def plot_pictures(
     facts:pd.DataFrame, # of `picture_facts`, at least one picture that can be read

@@ -39,7 +39,7 @@ def _check_claims(path, about, schema):
     unpacked = max(sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups)), about.num_rows*width)
     if unpacked>room: raise ValueError(f'it claims {about.num_rows:,} rows of {unpacked:,} bytes, which is not plausible for {size:,} bytes')
 
-# %% ../../nbs/14_data.tables.ipynb #43e84187
+# %% ../../nbs/14_data.tables.ipynb #d681add2
 def _parquet_batches(path, columns, rows)->Iterator[pa.RecordBatch]:
     room = 100*os.path.getsize(path)+256e6
     with pq.ParquetFile(path) as file:
@@ -61,6 +61,7 @@ def _table_file(path)->Path:
     if path.suffix.lower() not in ('.csv', '.parquet') or not path.is_file(): raise UsageError(f'{path}: a table must be a .csv or a .parquet file')
     return path
 
+# %% ../../nbs/14_data.tables.ipynb #059a80bc
 _CSV = dict(dtype=str, keep_default_na=False, na_values=[''], index_col=False) # pandas would take surplus fields for the names of rows
 
 def _check_header(path):

@@ -220,7 +220,7 @@ def _said(target:Target, codes, probs)->str:
     if all(c<0 for c,*_ in pairs) and len(pairs)==np.size(codes): return 'not known'
     return ', '.join(f'{"?" if c<0 else ""}{_short(l)}\xa0{p:.2f}' for c,l,p in pairs) or 'none'
 
-# %% ../../nbs/44_evaluation.interpretation.ipynb #1e1a0ad1
+# %% ../../nbs/44_evaluation.interpretation.ipynb #d38e8470
 @patch
 def show_results(
     self:FashionInterpretation,
@@ -246,6 +246,7 @@ def show_results(
             ax.set_title('\n'.join([lines('truth', true), lines('answer', said), f'{loss}position {position}']), color='crimson' if wrong else '#222222')
     return fig
 
+# %% ../../nbs/44_evaluation.interpretation.ipynb #683a0d42
 @patch
 def plot_top_losses(
     self:FashionInterpretation,

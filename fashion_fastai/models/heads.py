@@ -122,7 +122,7 @@ class ConditionedHead(nn.Module):
         if self.detach: given = given.detach()
         return logits + self.heard(given.softmax(1))
 
-# %% ../../nbs/22_models.heads.ipynb #0ae6b361
+# %% ../../nbs/22_models.heads.ipynb #61acd8cd
 HEADS = dict(linear=linear_head, mlp=mlp_head, attention=AttentionHead)
 NECKS = dict(norm=norm_neck, mlp=mlp_neck)
 
@@ -134,6 +134,7 @@ def _by_name(kinds, kind, settings, what, skipped):
         if o not in known: raise unknown_name(f'setting of {what} {kind}', o, known)
     return kinds[kind]
 
+# %% ../../nbs/22_models.heads.ipynb #85539c2b
 def create_head(
     n_in:int, # features
     n_out:int, # labels

@@ -69,7 +69,7 @@ def probabilities(
     if one_of=='softmax': return logits.softmax(-1)
     return F.normalize(logits.sigmoid(), p=1, dim=-1)
 
-# %% ../../nbs/24_models.losses.ipynb #7b9242d8
+# %% ../../nbs/24_models.losses.ipynb #5c2c4a14
 KIND_WEIGHTS = dict(one_of=1., any_of=10.)
 
 class FashionLoss:
@@ -100,14 +100,16 @@ class FashionLoss:
         if self.reduction=='mean': return sum(w*o for w,o in zip(self.weights, means)) + self.offset
         return sum(w*o for w,(o,_) in zip(self.weights, rows))
 
-    def _count(self, name, counts):
-        "Fill in what a target's term wants to know of how often labels occur"
-        term = self.terms[name]
-        if not (term.balance or term.adjust): return
-        if name not in counts: raise UsageError(f'loss terms: {"balance" if term.balance else "adjust"} of {name} needs `counts`, how often each label occurs in training')
-        if term.balance and name in self.label_weights: raise UsageError(f'loss terms: balance of {name} and loss.class_weights both weigh its labels; choose one')
-        if term.balance: self.label_weights[name] = torch.as_tensor(effective_weights(counts[name], term.balance), dtype=torch.float32)
-        if term.adjust: self.shifts[name] = torch.as_tensor(logit_shift(counts[name], term.adjust), dtype=torch.float32)
+# %% ../../nbs/24_models.losses.ipynb #e0cb05d4
+@patch
+def _count(self:FashionLoss, name, counts):
+    "Fill in what a target's term wants to know of how often labels occur"
+    term = self.terms[name]
+    if not (term.balance or term.adjust): return
+    if name not in counts: raise UsageError(f'loss terms: {"balance" if term.balance else "adjust"} of {name} needs `counts`, how often each label occurs in training')
+    if term.balance and name in self.label_weights: raise UsageError(f'loss terms: balance of {name} and loss.class_weights both weigh its labels; choose one')
+    if term.balance: self.label_weights[name] = torch.as_tensor(effective_weights(counts[name], term.balance), dtype=torch.float32)
+    if term.adjust: self.shifts[name] = torch.as_tensor(logit_shift(counts[name], term.adjust), dtype=torch.float32)
 
 # %% ../../nbs/24_models.losses.ipynb #00bf2e06
 @patch

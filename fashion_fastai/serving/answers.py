@@ -25,7 +25,7 @@ from ..schema import Answer, as_text
 __all__ = ['PICTURE_SUFFIXES', 'ANSWER_FORMATS', 'Pictures', 'check_inside', 'find_pictures', 'PictureAnswer', 'Answers',
            'join_answers', 'answer_table', 'answer_format', 'write_answers']
 
-# %% ../../nbs/50_serving.answers.ipynb #d61016a9
+# %% ../../nbs/50_serving.answers.ipynb #15d8eea7
 PICTURE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.avif'}
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Pictures:
     def __add__(self, other): return Pictures(self.paths+other.paths, self.names+other.names, np.concatenate([self.boxes, other.boxes]))
     def __len__(self): return len(self.paths)
 
+# %% ../../nbs/50_serving.answers.ipynb #3040b017
 def check_inside(
     source:str|Path, # the table or folder, for the message
     names:list[str], # file names as they stand in it
@@ -47,6 +48,7 @@ def check_inside(
     out = [i for i,said in file_faults(names, images).items() if said==OUTSIDE]
     if out: raise UsageError(f'{source}: {ascii(names[out[0]])[1:-1][:200]} {OUTSIDE}' + (f' ({len(out)} such names)' if out[1:] else ''))
 
+# %% ../../nbs/50_serving.answers.ipynb #b2dd100f
 def _without_boxes(paths, names): return Pictures(paths, names, np.full((len(paths), 4), np.nan))
 
 def find_pictures(

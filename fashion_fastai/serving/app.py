@@ -46,7 +46,7 @@ def dropped(
     contents = [(o, o.getvalue()) for o in files[:limits.files]]
     return [Shot(o.file_id, o.name, content, refusal(content, limits)) for o,content in contents]
 
-# %% ../../nbs/59_serving.app.ipynb #2fe27ea6
+# %% ../../nbs/59_serving.app.ipynb #756256ec
 def _toggle(row:int):
     rows = st.session_state.setdefault('picked', [])
     rows.remove(row) if row in rows else rows.append(row)
@@ -64,6 +64,7 @@ def _known_shot(catalogue, row, picture)->Shot:
     try: return Shot(key, name, known_picture(catalogue, row, picture), row=row)
     except BadPicture as e: return Shot(key, name, b'', str(e), row)
 
+# %% ../../nbs/59_serving.app.ipynb #c20859ae
 def picked(
     catalogue, # a `Catalogue`
     picture, # the `PictureConfig` of the run
@@ -123,7 +124,7 @@ def where_it_looked(
     if uri:=seen.heat[choice]: st.html(figure_html(uri, f'warm where it speaks for {schema[choice[0]].vocab[choice[1]]}', kind='heat'))
     else: st.html(f'<p class="ff-note">Nothing in the picture speaks for {escape(schema[choice[0]].vocab[choice[1]])}.</p>')
 
-# %% ../../nbs/59_serving.app.ipynb #092e45a1
+# %% ../../nbs/59_serving.app.ipynb #28aa759c
 def nearest_html(
     known, # a `KnownGarments`
     seen:Seen, # of a picture that could be read
@@ -138,6 +139,7 @@ def nearest_html(
     found = known.nearest(seen.features, 6, group)
     return row_html('Nearest known garments', [figure(*o) for o in found]) if found else ''
 
+# %% ../../nbs/59_serving.app.ipynb #d0cc29db
 def show(
     shot:Shot, # the picture
     seen:Seen, # what was found out about it

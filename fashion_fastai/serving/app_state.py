@@ -22,7 +22,7 @@ from .predictor import Predictor
 # %% auto #0
 __all__ = ['in_background', 'now', 'Shared', 'shared', 'Shot', 'Seen', 'small_copy', 'look_at', 'remembered']
 
-# %% ../../nbs/59_serving.app_state.ipynb #e4d9c2eb
+# %% ../../nbs/59_serving.app_state.ipynb #7ed3ebc1
 def in_background(
     work:Callable, # without arguments
 )->Future:
@@ -42,6 +42,7 @@ def now(
     "What is there by now; None where nothing is, or where it failed"
     return found.result() if found.done() and not found.exception() else None
 
+# %% ../../nbs/59_serving.app_state.ipynb #54d7b289
 @dataclass(frozen=True)
 class Shared:
     "What all visitors share"

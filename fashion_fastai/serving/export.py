@@ -178,7 +178,7 @@ def _compared(ways, sizes, facts, pixels, truth, path)->Exported:
     scores = pd.DataFrame({name: _scores(facts, o, truth) | {'pictures/s': round(rates[name]), 'MB': sizes[name]/1e6} for name,o in said.items()}).T
     return Exported(path, facts, len(pixels), differences[list(said)[-1]], scores.rename_axis('computed by'))
 
-# %% ../../nbs/52_serving.export.ipynb #349c314b
+# %% ../../nbs/52_serving.export.ipynb #4ec596d4
 N_CHECKED,N_CALIBRATION = 2000, 128 # pictures that are compared at most; pictures that the ranges of 8 bits are learned from
 
 def _answering(run, calibration, screen)->AnsweringNetwork:
@@ -187,6 +187,7 @@ def _answering(run, calibration, screen)->AnsweringNetwork:
     network = folded(load_network(run), run.config.picture.size)
     return AnsweringNetwork(network, run.schema, run.config.loss.one_of, calibration.temperatures, layer).eval()
 
+# %% ../../nbs/52_serving.export.ipynb #17320836
 def export_onnx(
     run:Run, # a complete run
     path:str|Path, # the `.onnx` file to write

@@ -37,7 +37,7 @@ def batch_size(
     fit = PIXEL_BYTES//((cores+2)*3*size*size)
     return 2**int(np.clip(np.log2(max(fit, 1)), 4, 8))
 
-# %% ../../nbs/53_serving.parts.ipynb #cd3be316
+# %% ../../nbs/53_serving.parts.ipynb #c53a6d15
 _PART,_ABOUT = 4096,'about.json'
 
 def predictor_key(
@@ -53,6 +53,7 @@ def predictor_key(
     digest.update(repr(sorted((k, v.tolist()) for k,v in predictor.thresholds.items())).encode())
     return digest.hexdigest()
 
+# %% ../../nbs/53_serving.parts.ipynb #0faaf463
 @dataclass(frozen=True)
 class Parts:
     "Rows and the probabilities of those that are done, in a folder"

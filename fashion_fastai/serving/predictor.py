@@ -100,7 +100,7 @@ def _from_onnx(cls, path, fitted, device)->Predictor:
         for outputs in network.compute(batches): yield [*map(untempered, outputs, temperatures), *outputs[len(temperatures):]]
     return cls(compute, network.schema, network.picture, {k: np.full_like(v, 0.5) for k,v in network.thresholds.items()}, path, network.limit, fitted=False)
 
-# %% ../../nbs/51_serving.predictor.ipynb #68f6fa12
+# %% ../../nbs/51_serving.predictor.ipynb #a2788c04
 def read_ahead(
     pictures:Pictures, # from `as_pictures`
     picture:PictureConfig, # how they are read
@@ -119,6 +119,7 @@ def stream(
     found = as_pictures(pictures)
     yield from self.answered(found, read_ahead(found, self.picture, bs))
 
+# %% ../../nbs/51_serving.predictor.ipynb #c7dedf6e
 @patch
 def answered(
     self:Predictor,
@@ -139,6 +140,7 @@ def answered(
         waiting.popleft()
         parts = []
 
+# %% ../../nbs/51_serving.predictor.ipynb #df5cced7
 @patch
 def _answers(self:Predictor, names, outputs, bad)->Answers:
     "Answers from the arrays of one batch"

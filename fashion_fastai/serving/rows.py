@@ -30,7 +30,7 @@ def is_table(
     "Whether it is named like a table"
     return Path(source).suffix.lower() in ('.csv', '.parquet') and not Path(source).is_dir()
 
-# %% ../../nbs/52_serving.rows.ipynb #23f84606
+# %% ../../nbs/52_serving.rows.ipynb #e01e3998
 @dataclass(frozen=True)
 class Columns:
     "Which columns and rows of a table are meant"
@@ -41,6 +41,7 @@ class Columns:
     boxes:bool = False # whether boxes matter; they are read where the table has them
     allow_outside:bool = False # names and links may lead out of that folder, see `file_faults`
 
+# %% ../../nbs/52_serving.rows.ipynb #23b227b7
 def _check_columns(source, columns)->list[str]:
     "The columns to read; a `UsageError` for one that the table does not have"
     known = table_columns(source)
@@ -125,7 +126,7 @@ def write_rows(
                 n += len(batch)
     return digest.hexdigest()
 
-# %% ../../nbs/52_serving.rows.ipynb #5ad617cf
+# %% ../../nbs/52_serving.rows.ipynb #f99516d9
 class _Slices(Sequence):
     "A column of text at some positions, of which slices are made when they are asked for"
     def __init__(self, column, at): self.column,self.at = column,at
@@ -139,6 +140,7 @@ class _BoxSlices:
     def __len__(self): return len(self.at)
     def __getitem__(self, i): return np.asarray(self.boxes[self.at[i]])
 
+# %% ../../nbs/52_serving.rows.ipynb #39340ca4
 @dataclass(frozen=True)
 class Rows:
     "Rows that wait for answers, in a file"

@@ -154,7 +154,7 @@ def _fit_state(self:Checkpoints)->dict:
     return dict(hypers=[dict(o) for o in learn.opt.hypers], pct_train=learn.pct_train, train_iter=learn.train_iter,
         smooth_loss=dict(count=smooth.count, val=smooth.val), trackers=trackers, scaler=scaler.state_dict() if scaler else {})
 
-# %% ../../nbs/33_training.checkpoint.ipynb #6594c3cc
+# %% ../../nbs/33_training.checkpoint.ipynb #a6ce004c
 @patch
 def set_network(self:Checkpoints, learn)->Place: # where the training goes on
     "Give the network its weights, and the history its rows, before anything begins"
@@ -167,6 +167,7 @@ def set_network(self:Checkpoints, learn)->Place: # where the training goes on
     if learn.history.file and learn.history.rows: write_rows(learn.history.file, learn.history.rows)
     return at
 
+# %% ../../nbs/33_training.checkpoint.ipynb #bd86d564
 @patch
 def _take_up(self:Checkpoints):
     "Go on in the epoch that has just begun"

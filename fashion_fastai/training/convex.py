@@ -16,7 +16,7 @@ from ..schema import Target
 # %% auto #0
 __all__ = ['PENALTIES', 'LinearSolution', 'solve_head', 'choose_head', 'linear_start', 'set_linear']
 
-# %% ../../nbs/37_training.convex.ipynb #5c7d8718
+# %% ../../nbs/37_training.convex.ipynb #ff6bb25b
 @dataclass(frozen=True)
 class LinearSolution:
     "A solved linear head"
@@ -25,6 +25,7 @@ class LinearSolution:
     penalty:float # that was used
     loss:float # on the rows that it was solved on, without the penalty
 
+# %% ../../nbs/37_training.convex.ipynb #27069c77
 def _objective(target, x, truth, weight, bias, settings)->torch.Tensor:
     loss = mean_loss(*row_losses(target, x@weight.T+bias, truth, **settings))
     return loss*target.n_out if target.kind=='any_of' else loss

@@ -23,9 +23,10 @@ from .tally import Tally
 # %% auto #0
 __all__ = ['WAITING_CELLS', 'History', 'score_metrics']
 
-# %% ../../nbs/32_training.history.ipynb #93694997
+# %% ../../nbs/32_training.history.ipynb #3554ae91
 WAITING_CELLS = 2**20 # logits and truths that wait to be counted, 4 MB
 
+# %% ../../nbs/32_training.history.ipynb #7363abe6
 class _Gathered:
     "Logits and truths that wait, the counts of those that did, and the losses of one pass over a split"
     def __init__(self, schema):

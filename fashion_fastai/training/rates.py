@@ -70,7 +70,7 @@ def plot(
     ax.spines[['top', 'right']].set_visible(False)
     return ax
 
-# %% ../../nbs/36_training.rates.ipynb #fa74eaad
+# %% ../../nbs/36_training.rates.ipynb #5e7b550f
 class RatePicker:
     "A slider over the plot of a `RateSearch`; `lr` is the rate that was picked"
     def __init__(self,
@@ -100,6 +100,7 @@ class RatePicker:
         display(self.box)
         self._draw()
 
+# %% ../../nbs/36_training.rates.ipynb #922ba778
 @patch
 def pick(self:RateSearch)->RatePicker:
     "A slider to pick a rate from the plot; needs ipywidgets"

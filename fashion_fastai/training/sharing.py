@@ -85,7 +85,7 @@ def same_draws():
     torch.set_rng_state(torch_cpu)
     if cuda: torch.cuda.set_rng_state(torch_cuda)
 
-# %% ../../nbs/32_training.sharing.ipynb #b1c0da26
+# %% ../../nbs/32_training.sharing.ipynb #8c56781f
 class _Exchanged(torch.autograd.Function):
     "The same tensor of every process, stacked"
     @staticmethod
@@ -100,6 +100,7 @@ class _Exchanged(torch.autograd.Function):
         dist.all_reduce(summed)
         return summed[rank()]
 
+# %% ../../nbs/32_training.sharing.ipynb #eec5f139
 def _norm_of_all(shares, rows, x, running_mean, running_var, weight=None, bias=None, training=True, momentum=0.1, eps=1e-5):
     "`F.batch_norm` with mean and variance of the rows of all processes, of which each has a share"
     places,shape = [0, *range(2, x.ndim)],[1, -1]+[1]*(x.ndim-2)
@@ -116,6 +117,7 @@ def _norm_of_all(shares, rows, x, running_mean, running_var, weight=None, bias=N
     shift = (0 if bias is None else bias)-mean*scale
     return torch.addcmul(shift.view(shape), x, scale.view(shape)).to(x.dtype)
 
+# %% ../../nbs/32_training.sharing.ipynb #9ee03d28
 class SharedNorms(TorchFunctionMode):
     "While this is entered, batch norms that learn take the statistics of all processes"
     def __init__(self,

@@ -158,10 +158,11 @@ class WandbTracker(Tracker):
     def write(self, when, row): self.tracked.log(row)
     def close(self, done): self.tracked.finish(exit_code=0 if done else 1)
 
-# %% ../../nbs/36_training.tracking.ipynb #e43a31dc
+# %% ../../nbs/36_training.tracking.ipynb #e16d7234
 def _mlflow_name(name)->str: # with signs that MLflow allows, and no part that would be a path
     return re.sub(r'[^/\w.\- ]', '_', re.sub(r'(^|/)(?=\.*(/|$))', r'\1_', name))[:250]
 
+# %% ../../nbs/36_training.tracking.ipynb #9282d36e
 class MLflowTracker(Tracker):
     "Metrics and parameters of an MLflow run"
     name,package = 'mlflow','mlflow'
@@ -187,22 +188,24 @@ class MLflowTracker(Tracker):
         if self.called is None: self._create()
         else: self.client.update_run(self.called, status='RUNNING')
 
-    def _create(self):
-        from mlflow.entities import Param
-        experiment = os.environ.get('MLFLOW_EXPERIMENT_NAME') or 'fashion_fastai'
-        found = self.client.get_experiment_by_name(experiment)
-        number = self.client.create_experiment(experiment) if found is None else found.experiment_id
-        self.called = self.client.create_run(number, run_name=self.folder.resolve().parent.name).info.run_id
-        _remember(self, self.called)
-        params = [Param(_mlflow_name(k), str(v)) for k,v in self.settings.items()]
-        for i in range(0, len(params), 100): self.client.log_batch(self.called, params=params[i:i+100]) # it takes no more at once
-
     def write(self, when, row):
         from mlflow.entities import Metric
         metrics = [Metric(_mlflow_name(k), float(v), int(1000*when), row['epoch']) for k,v in row.items() if k!='epoch']
         for i in range(0, len(metrics), 1000): self.client.log_batch(self.called, metrics=metrics[i:i+1000])
 
     def close(self, done): self.client.set_terminated(self.called, 'FINISHED' if done else 'KILLED')
+
+# %% ../../nbs/36_training.tracking.ipynb #4efdc9bd
+@patch
+def _create(self:MLflowTracker):
+    from mlflow.entities import Param
+    experiment = os.environ.get('MLFLOW_EXPERIMENT_NAME') or 'fashion_fastai'
+    found = self.client.get_experiment_by_name(experiment)
+    number = self.client.create_experiment(experiment) if found is None else found.experiment_id
+    self.called = self.client.create_run(number, run_name=self.folder.resolve().parent.name).info.run_id
+    _remember(self, self.called)
+    params = [Param(_mlflow_name(k), str(v)) for k,v in self.settings.items()]
+    for i in range(0, len(params), 100): self.client.log_batch(self.called, params=params[i:i+100]) # it takes no more at once
 
 # %% ../../nbs/36_training.tracking.ipynb #51929747
 _TRACKERS = {o.name: o for o in (TensorBoardTracker, WandbTracker, MLflowTracker)}
