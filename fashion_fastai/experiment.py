@@ -76,14 +76,15 @@ def _optimizer(training)->Callable:
     if training.optimizer=='sgd': return partial(SGD, mom=training.momentum, decouple_wd=False)
     return FusedAdamW if training.optimizer=='adamw' else partial(Adam, mom=0.9, sqr_mom=0.999, eps=1e-8, decouple_wd=False)
 
-# %% ../nbs/59_experiment.ipynb #080a9454
+# %% ../nbs/59_experiment.ipynb #5f6d1ff6
 def _callbacks(config)->list[Callback]:
     "What takes part in training because the settings ask for it"
     picture,training = config.picture,config.training
-    wanted = {MixBatches(picture.augment.mixup, picture.augment.cutmix): picture.augment.mixup or picture.augment.cutmix,
-        UncertaintyWeights(): config.loss.task_weights=='uncertainty', GradientClip(training.clip): training.clip,
-        Pieces(training.piece): training.piece, GrowPictures(picture.grow_from, training.grow_batches): picture.grow_from, EMA(training.ema): training.ema, EpochMean(training.average_epochs): training.average_epochs}
-    return [o for o,asked in wanted.items() if asked]
+    if training.piece and n_processes()>1: raise UsageError('training.piece is for one process; several processes share each batch already: start more of them')
+    mix = picture.augment.mixup,picture.augment.cutmix
+    wanted = [(any(mix), MixBatches(*mix)), (config.loss.task_weights=='uncertainty', UncertaintyWeights()), (training.clip, GradientClip(training.clip)), (training.piece, Pieces(training.piece)),
+        (picture.grow_from, GrowPictures(picture.grow_from, training.grow_batches)), (training.ema, EMA(training.ema)), (training.average_epochs, EpochMean(training.average_epochs))]
+    return [o for asked,o in wanted if asked]
 
 def _cache(config, n)->str:
     "Where `n` decoded pictures are kept; several processes share a file instead of keeping each its own in memory"

@@ -19,7 +19,7 @@ from .memory import keep_memory
 from .run import Run
 
 # %% auto #0
-__all__ = ['Evaluation', 'scored_rows', 'evaluate']
+__all__ = ['Evaluation', 'scored_rows', 'answered_rows', 'evaluate']
 
 # %% ../nbs/58_scoring.ipynb #0d4512fb
 @dataclass(frozen=True)
@@ -48,7 +48,14 @@ def scored_rows(
     if not len(positions): raise UsageError(f'{data or config.data.path or "the sample"}: no row is in the {split} part')
     return catalogue,config,positions
 
-# %% ../nbs/58_scoring.ipynb #8cd971e8
+# %% ../nbs/58_scoring.ipynb #ca7a757b
+def answered_rows(
+    rows:Catalogue, # that were asked about
+    predictions:Predictions, # of those whose pictures could be read
+)->Catalogue: # in the order of the predictions
+    "The rows that there are predictions of"
+    return rows if len(rows)==len(predictions) else rows.take(np.isin(rows.files, predictions.files))
+
 def evaluate(
     run:Run, # a complete run
     split:str='valid', # `train`, `valid` or `test`
@@ -59,5 +66,5 @@ def evaluate(
     "What a run says about a split of its table, or about another table; from disk where it was said before"
     keep_memory()
     catalogue,config,positions = scored_rows(run, split, data, images)
-    predictions,rows = run_predictions(run, catalogue, config, positions, **tta),catalogue.take(positions)
-    return Evaluation(predictions, rows if len(rows)==len(predictions) else rows.take(np.isin(rows.files, predictions.files)), catalogue)
+    predictions = run_predictions(run, catalogue, config, positions, **tta)
+    return Evaluation(predictions, answered_rows(catalogue.take(positions), predictions), catalogue)

@@ -74,10 +74,10 @@ def lr_find_command(
     for rule,rate in found.suggestions.items(): print(f'{rule}: {rate:.2e}')
     found.lr # an error where nothing is suggested
 
-# %% ../../nbs/59_commands.train.ipynb #55c9ed2b
+# %% ../../nbs/59_commands.train.ipynb #4c9aff05
 @with_settings
 def sweep_command(
-    file:Annotated[str, typer.Argument(help='ablation-structure, ablation-training, or a YAML file of your own.')],
+    file:Annotated[str, typer.Argument(help='systems, tricks, ablation-structure, ablation-training, or a YAML file of your own.')],
     out:Annotated[Optional[Path], typer.Option(help='Folder of the runs, the table and the plot; sweeps/NAME without it.')]=None,
     seeds:Annotated[int, typer.Option(min=1, help='Make each run so many times with seeds that follow each other; the table gives mean and standard deviation.')]=1,
     **settings,

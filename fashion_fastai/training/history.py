@@ -21,7 +21,7 @@ from .metrics import headline
 from .tally import Tally
 
 # %% auto #0
-__all__ = ['WAITING_CELLS', 'History', 'score_metrics']
+__all__ = ['WAITING_CELLS', 'only_looks', 'History', 'score_metrics']
 
 # %% ../../nbs/32_training.history.ipynb #3554ae91
 WAITING_CELLS = 2**20 # logits and truths that wait to be counted, 4 MB
@@ -59,7 +59,14 @@ class _Gathered:
         for o in self.tallies: row.update({f'{o.target.name}/{k}':v for k,v in o.scores().items()})
         return row
 
-# %% ../../nbs/32_training.history.ipynb #c96fb74e
+# %% ../../nbs/32_training.history.ipynb #8f36287f
+def only_looks(
+    learn, # a fastai learner that runs its callbacks
+)->bool:
+    "Whether it predicts or searches a rate, and what a training leaves behind must stay as it is"
+    return hasattr(learn, 'lr_finder') or hasattr(learn, 'gather_preds')
+
+# %% ../../nbs/32_training.history.ipynb #ff6eb3e8
 class History(Callback):
     "Scores every target once an epoch, in training and in validation, and keeps the rows"
     order = 40 # before the `Recorder`, which shows some of these scores
@@ -68,7 +75,7 @@ class History(Callback):
         flipped:dict[str, np.ndarray]|None=None, # for some targets, which training rows have wrong labels on purpose, `(n_train,)`
     ): self.file,self.flipped,self.rows,self.latest,self.gathered,self.within = file,flipped or {},[],{},None,False
 
-    def before_fit(self): self.mock = hasattr(self.learn, 'lr_finder') or hasattr(self.learn, 'gather_preds')
+    def before_fit(self): self.mock = only_looks(self.learn)
     def before_epoch(self): self.started,self.latest,self.rate,self.within = time.monotonic(),{},0.,True
     def before_train(self): self._open()
     def before_validate(self): self._open()
