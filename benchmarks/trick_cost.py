@@ -1,12 +1,13 @@
-"""What each run of the sweep `tricks` costs against its first one: seconds of a few batches of every epoch, all runs in turn, medians of the ratios.
+"""What each run of the sweep `tricks` costs against its first one: seconds of as many pictures of every epoch, all runs in turn, medians of the ratios.
 
-    python benchmarks/trick_cost.py [TABLE] [--rounds 5] [--batches 4] [--write]
+    python benchmarks/trick_cost.py [TABLE] [--rounds 5] [--pictures 256] [--write]
 """
 import statistics, time
 from bench import arguments, markdown, report
 
-def worker(config, batches):
+def worker(config, pictures):
     "A function that trains a few batches of each epoch, and gives the seconds"
+    batches = pictures//config.training.batch_size
     from fastai.callback.core import Callback, CancelEpochException
     from fashion_fastai.experiment import prepare
     class Few(Callback):
@@ -22,10 +23,10 @@ def worker(config, batches):
     return work
 
 if __name__=='__main__':
-    args = arguments(__doc__, rounds=5, batches=4)
+    args = arguments(__doc__, rounds=5, pictures=256)
     from fashion_fastai.sweep import read_sweep, sweep_configs
     given = dict(data=dict(path=args.table, one_of=['category'], any_of=['attributes']), training=dict(precision='float32'))
-    workers = {name: worker(config, args.batches) for name,config in sweep_configs(read_sweep('tricks'), given).items()}
+    workers = {name: worker(config, args.pictures) for name,config in sweep_configs(read_sweep('tricks'), given).items()}
     seen = {name: [] for name in workers}
     for number in range(args.rounds+1):
         for name,work in workers.items():

@@ -74,7 +74,7 @@ def choose_head(
         best,lowest = solution,loss
     return solve_head(target, x, truth, best.penalty, best, **settings)
 
-# %% ../../nbs/37_training.convex.ipynb #3228a434
+# %% ../../nbs/37_training.convex.ipynb #7e49a0b3
 def linear_start(
     loss:FashionLoss, # its targets, label weights and way with `one_of` targets
     features:np.ndarray, # of the training rows, `(n, n_features)`
@@ -95,7 +95,8 @@ def set_linear(
     head:nn.Module, # from `create_head`
     solution:LinearSolution, # of the same target, on the features that the head gets
 )->bool: # False where the head is not linear
-    "Put a solution into a linear head"
+    "Put a solution into a linear head, or into the linear part of an attention or conditioned head, whose other part adds nothing at first"
+    while hasattr(head, 'pooled'): head = head.pooled
     layers = [o for o in head.modules() if not isinstance(o, (nn.Sequential, nn.Dropout))]
     if len(layers)!=1 or not isinstance(layers[0], nn.Linear): return False
     with torch.no_grad():
