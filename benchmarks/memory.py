@@ -1,8 +1,9 @@
-"""Peak memory of a short training against the number of pictures, kept in memory and mapped from disk; and whether it grows from epoch to epoch.
+"""Whether memory grows from epoch to epoch, with different allocators; and peak memory of a short training against the number of pictures, kept in memory and mapped from disk.
 
-    python benchmarks/memory.py [TABLE] [--write]
+    python benchmarks/memory.py [TABLE] [--most 16000] [--write]      # --most 0 leaves the second part out
 """
-import multiprocessing, tempfile
+import ctypes.util, itertools, multiprocessing, os, tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from bench import arguments, markdown, report
 
@@ -53,10 +54,11 @@ def learner_of_labels(n, n_labels=1000):
     dls.n_inp = 1
     return FashionLearner(dls, Linear(), FashionLoss(Schema(targets=[any_of('label', [f'{i:04}' for i in range(n_labels)])])), cbs=History(), lr=1e-3),0
 
-def growth(make, arg, pipe):
-    "Memory of its own after each of five epochs"
-    from fashion_fastai.memory import keep_memory
-    keep_memory()
+def growth(make, arg, ours, pipe):
+    "Memory of its own after each of five epochs; `ours` is false for the allocator as it comes"
+    import fashion_fastai.memory as memory
+    if not ours: memory.platform.libc_ver = lambda: ('', '') # there is nothing to set
+    memory.keep_memory()
     from fastai.callback.core import Callback
     from fashion_fastai.config import Stage
     from fashion_fastai.training import schedule
@@ -71,26 +73,35 @@ def growth(make, arg, pipe):
         learn.fit_progressive([Stage(thawed=thawed, epochs=5, lr=1e-3)], checkpoints=Checkpoints(folder), seed=0)
     pipe.send((seen, megabytes('VmHWM')))
 
-def in_process(work, *args):
+@contextmanager
+def preloaded(library):
+    "Processes that begin here load a library first"
+    if library: os.environ['LD_PRELOAD'] = library
+    yield
+    os.environ.pop('LD_PRELOAD', None)
+
+def in_process(work, *args, library=None):
     "What `work` sends from a process of its own"
     spawn = multiprocessing.get_context('spawn')
     ours,theirs = spawn.Pipe()
     worker = spawn.Process(target=work, args=(*args, theirs))
-    worker.start()
+    with preloaded(library): worker.start()
     found = ours.recv()
     worker.join()
     return found
 
 if __name__=='__main__':
     args = arguments(__doc__, most=16_000, rows=200_000)
+    learners = (('pictures of the table', learner_of_pictures, args.table), (f'{args.rows:,} rows with 1,000 labels', learner_of_labels, args.rows))
+    allocators = [('glibc', False, None), ('glibc with our settings', True, None), *[('tcmalloc', True, o) for o in [ctypes.util.find_library('tcmalloc_minimal')] if o]]
     rows = []
-    for name,make,arg in (('pictures of the table', learner_of_pictures, args.table), (f'{args.rows:,} rows with 1,000 labels', learner_of_labels, args.rows)):
-        seen,peak = in_process(growth, make, arg)
-        rows.append([name, *[f'{o:,.0f}' for o in seen], f'{seen[-1]/seen[0]-1:+.2%}', f'{peak:,.0f}'])
-    report('memory-growth', markdown(['MB of its own after epoch', '1', '2', '3', '4', '5', 'growth', 'peak resident (MB)'], rows), args.write)
+    for (name,make,arg),(allocator,ours,library) in itertools.product(learners, allocators):
+        seen,peak = in_process(growth, make, arg, ours, library=library)
+        rows.append([name, allocator, *[f'{o:,.0f}' for o in seen], f'{seen[-1]/seen[0]-1:+.2%}', f'{peak:,.0f}'])
+    report('memory-growth', markdown(['MB of its own after epoch', 'allocator', '1', '2', '3', '4', '5', 'growth', 'peak resident (MB)'], rows), args.write)
     rows = []
-    for n in (args.most//16, args.most//4, args.most):
+    for n in (args.most//16, args.most//4, args.most)*bool(args.most):
         for cache in ('ram', 'disk'):
             pixels,peak,own = in_process(measure, args.table, n, cache)
             rows.append([f'{n:,}', cache, f'{pixels:.2f}', f'{peak:.2f}', f'{own:.2f}'])
-    report('memory', markdown(['pictures', '--cache', 'decoded pictures (GB)', 'peak resident (GB)', 'of its own, not mapped from files (GB)'], rows), args.write)
+    if rows: report('memory', markdown(['pictures', '--cache', 'decoded pictures (GB)', 'peak resident (GB)', 'of its own, not mapped from files (GB)'], rows), args.write)

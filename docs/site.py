@@ -28,7 +28,7 @@ FLOORS = { # page of the floor: number of its first notebook, title, what it hol
 TUTORIALS = 'first_model', 'shop_table', 'learning_rate', 'dirty_catalogue', 'run_to_app', 'several_targets', 'reproduce_system' # their order; others follow by name
 HOW_TO = { # the order of the pages that say how something is done; others follow at the end
     'Know and prepare a table': ('explore', 'audit', 'missing-labels', 'taxonomy', 'custom-format'),
-    'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices', 'resume', 'trackers'),
+    'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices', 'memory', 'resume', 'trackers'),
     'Judge': ('evaluate', 'thresholds', 'ensembles'),
     'Answer': ('app', 'bulk', 'cluster', 'onnx'),
 }

@@ -245,7 +245,7 @@ def read_recipe(
     validated(TrainConfig, recipe.settings, f'recipe {name}')
     return recipe
 
-# %% ../nbs/03_config.ipynb #79eaf5cf
+# %% ../nbs/03_config.ipynb #04d82196
 def _merged(base:dict, over:dict)->dict:
     "`base` with the values of `over` in it, sections merged; what names its `kind` stands for itself"
     merges = lambda k,v: isinstance(v, dict) and isinstance(base.get(k), dict) and 'kind' not in v
@@ -261,6 +261,7 @@ def setting(
     for key in reversed(path.split('.')): value = {key: value}
     return value
 
+# %% ../nbs/03_config.ipynb #1b2813fd
 def make_config(
     recipe:str='two-head', # one of `packaged_names('recipe')`, or a file
     *settings:dict, # nested as in `TrainConfig`; later ones win

@@ -43,20 +43,25 @@ def unknown_name(
     else: hint = 'known are ' + ', '.join(names[:shown]) + (f' and {len(names)-shown} more' if len(names)>shown else '')
     return UsageError(f'unknown {kind} {name!r}; {hint}')
 
-# %% ../nbs/00_errors.ipynb #3c17a2e9
+# %% ../nbs/00_errors.ipynb #5d1c82e8
 def _fields_at(model:type[BaseModel], loc:tuple)->list[str]:
     "The names that are allowed at `loc` inside `model`"
-    for key in loc:
-        field = model.model_fields.get(key)
-        inner = [o for o in (field.annotation, *getattr(field.annotation, '__args__', ())) if isinstance(o, type) and issubclass(o, BaseModel)] if field else []
-        if inner: model = inner[0]
+    for key in loc: model = (_models_in(model.model_fields.get(key)) or [model])[0]
     return list(model.model_fields)
 
-# %% ../nbs/00_errors.ipynb #ee15ca2c
+def _models_in(field)->list[type[BaseModel]]: # that its value may be
+    return [o for o in (field.annotation, *getattr(field.annotation, '__args__', ())) if isinstance(o, type) and issubclass(o, BaseModel)] if field else []
+
+def _sections_with(model, key)->list[str]: # `training.lr` for a user who left out the section
+    return [f'{name}.{key}' for name,field in model.model_fields.items() for o in _models_in(field) if key in o.model_fields]
+
+# %% ../nbs/00_errors.ipynb #cbd11546
 def _quoted(value)->str: # as Python writes it, cut to what a person reads
     try: text = repr(value)
     except (ValueError, RecursionError): return f'a {type(value).__name__} too large to print'
     return text if len(text)<=200 else f'{text[:200]}...'
+
+_KIND = r'constrained-\w+|\w+\[.*\]' # what pydantic calls the kinds of a value that may be of several
 
 def validated(
     model:type[BaseModel], # what the fields are checked against
@@ -67,11 +72,15 @@ def validated(
     try: return model.model_validate(fields)
     except RecursionError: raise UsageError(f'{origin}: it is nested too deeply') from None
     except ValidationError as e:
-        first = e.errors()[0]
+        first,*others = e.errors()
         *path,key = loc = first['loc'] or ('it',)
-        if first['type']=='extra_forbidden': raise UsageError(f"{origin}: {unknown_name('key', key, _fields_at(model, path))}") from None
+        known = _fields_at(model, path)
+        if first['type']=='extra_forbidden': raise UsageError(f"{origin}: {unknown_name('key', key, known+_sections_with(model, key) if not path else known)}") from None
         given = '' if first['type'] in ('missing', 'value_error') else f", not {_quoted(first['input'])}"
-        raise UsageError(f"{origin}: {'.'.join(map(str, loc))}: {first['msg'].removeprefix('Value error, ')}{given}") from None
+        said = first['msg'].removeprefix('Value error, ')
+        if path and re.fullmatch(_KIND, str(key)): # one of several kinds that the value might have been
+            loc,said = path,', or '.join([said, *[o['msg'].removeprefix('Input should be ') for o in others if list(o['loc'][:-1])==path]])
+        raise UsageError(f"{origin}: {'.'.join(map(str, loc))}: {said}{given}") from None
 
 # %% ../nbs/00_errors.ipynb #09252b5a
 def read_text(

@@ -24,11 +24,12 @@ from fastcore.basics import noop
 # %% auto #0
 __all__ = ['prepare', 'search_rate', 'ready_to_fit', 'train', 'fit_planned', 'refit']
 
-# %% ../nbs/59_experiment.ipynb #031a7333
+# %% ../nbs/59_experiment.ipynb #33ddb9f5
 from .config import Stage, TrainConfig
 from .data.balance import effective_counts, flip_labels, label_matrix, label_weights, row_weights
 from .data.cache import free_bytes, where_pixels
 from .data.configured import catalogue_for
+from .data.label_faults import label_hints
 from .data.limits import limited
 from .errors import UsageError
 from .evaluation.calibration import Calibration, read_calibration
@@ -159,7 +160,7 @@ def _stage_zero(learn, config, say)->StageZero|None:
     for o in str(stage).splitlines(): say(o)
     return stage
 
-# %% ../nbs/59_experiment.ipynb #f1380a72
+# %% ../nbs/59_experiment.ipynb #660aa58b
 def _given_calibration(run)->Path: return run.checkpoint/'calibration.json' # until the end: it is not one of this network
 
 def _digest(learn, config)->str: return table_digest(learn.dls.catalogue, config.picture.crop=='box')
@@ -172,6 +173,7 @@ def ready_to_fit(
     learn,config = in_turns(prepare, config)
     catalogue,training = learn.dls.catalogue,config.training
     say(f'{catalogue}; ' + ', '.join(f'{n:,} {split}' for split,n in catalogue.split_sizes().items()))
+    for o in label_hints(catalogue): say(o)
     say(f'{config.model.arch}, weights from {config.model.origin}, {count_parameters(learn.model):,} parameters; {where_pixels(learn.dls.pixels)}')
     stage = from_first(lambda: _stage_zero(learn, config, say))
     if training.epochs==0: together(lambda: set_all_heads(learn, stage))

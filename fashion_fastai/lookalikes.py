@@ -19,12 +19,12 @@ from .errors import UsageError
 # %% auto #0
 __all__ = ['lookalikes', 'plot_lookalikes']
 
-# %% ../nbs/57_lookalikes.ipynb #9a81f1bd
+# %% ../nbs/57_lookalikes.ipynb #03fac677
 def _check(pictures):
     "A `UsageError` names a picture that cannot be read"
     for o in pictures:
         try: read_picture(o, 64)
-        except BadPicture as e: raise UsageError(f'{o}: it {e}') from None
+        except BadPicture as e: raise UsageError(f'{o}: {e}') from None
 
 def _others(rows, pictures)->np.ndarray: # bool `(n,)`
     "Which rows show none of `pictures`: a picture is not its own look-alike"

@@ -118,7 +118,7 @@ def test_table_of_answers_survives_every_format(run, shop, tmp_path):
 
 def test_mistakes(run, tmp_path, shop):
     predictor = Predictor.load(run.path)
-    with pytest.raises(BadPicture, match='no such file'): predictor('nowhere.jpg')
+    with pytest.raises(BadPicture, match='^nowhere.jpg: no such file'): predictor('nowhere.jpg')
     with pytest.raises(BadPicture, match='3.png: is not a picture'): predictor(shop)[3]['category']
     with pytest.raises(UsageError, match='no such file or folder'): predictor(tmp_path/'none.csv')
     with pytest.raises(UsageError, match='no such run folder'): Predictor.load(tmp_path/'none')

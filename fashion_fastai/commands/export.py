@@ -14,12 +14,13 @@ from .printing import print_frame
 # %% auto #0
 __all__ = ['export_command']
 
-# %% ../../nbs/59_commands.export.ipynb #3ab064dd
+# %% ../../nbs/59_commands.export.ipynb #f23ac878
 def _valid_part(run, data, images):
     "The valid part of a run's table, or of another one"
-    from fashion_fastai.data.configured import catalogue_for
+    from fashion_fastai.data.configured import catalogue_for, check_own_table
     config = run.config.model_copy(deep=True)
     if data: config.data.path,config.data.images,config.data.format = str(data),images and str(images),'table'
+    else: check_own_table(run)
     catalogue = catalogue_for(config, schema=run.schema)
     return catalogue.take(catalogue.where('valid'))
 

@@ -16,7 +16,7 @@ from ..memory import keep_memory
 # %% auto #0
 __all__ = ['ENGINES', 'predict_command']
 
-# %% ../../nbs/59_commands.predict.ipynb #5307b8d3
+# %% ../../nbs/59_commands.predict.ipynb #8abbc6c3
 ENGINES = 'local', 'ray'
 
 def _format(path, out, format, target)->str:
@@ -28,6 +28,15 @@ def _format(path, out, format, target)->str:
     if format not in SUBMISSIONS: return answer_format(out, format, [*ANSWER_FORMATS, *SUBMISSIONS])
     if schema: submission_targets(format, schema, target)
     return format
+
+def _file_column(run, pictures)->str:
+    "The column of the files where none is named: `file`, or that of the run's own table where the tables have only that"
+    from fashion_fastai.data.tables import table_columns
+    from fashion_fastai.run import open_run
+    from fashion_fastai.serving.rows import is_table
+    tables = [table_columns(o) for o in pictures if is_table(o) and Path(o).exists()]
+    own = open_run(run).config.data.file_col if tables and run.suffix.lower()!='.onnx' else 'file'
+    return own if all(own in o and 'file' not in o for o in tables) else 'file'
 
 def _change(predictor, consistent):
     "What is done with probabilities before they become answers"
@@ -74,13 +83,13 @@ def _predict(runs, pictures, out, format, columns, aggregate, target, prefix, co
     if format in SUBMISSIONS: return _submit(predictor, pictures, out, format, columns, batch_size, change, target, prefix)
     return predict_bulk(predictor, pictures, out, format, columns, aggregate, batch_size, change)
 
-# %% ../../nbs/59_commands.predict.ipynb #2728fe8c
+# %% ../../nbs/59_commands.predict.ipynb #e8af8122
 def predict_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run, or an .onnx file.')],
     pictures:Annotated[list[str], typer.Argument(help='Pictures, a folder, or a CSV or Parquet table with a column of files. With --engine ray, Parquet tables or patterns such as s3://shop/*.jpg.')],
     out:Annotated[str, typer.Option(help='Where to write the answers; with --engine ray, a folder or address for Parquet files.')],
     format:Annotated[Optional[str], typer.Option(help='csv, parquet, jsonl, category-csv, attribute-csv or six-txt; what the name ends in without it.')]=None,
-    file_col:Annotated[str, typer.Option(help='Column of the files, in a table.')]='file',
+    file_col:Annotated[Optional[str], typer.Option(help="Column of the files, in a table; file without it, or that of the run's own table.")]=None,
     images:Annotated[Optional[str], typer.Option(help="Folder of a table's pictures; the table's own without it.")]=None,
     split:Annotated[Optional[str], typer.Option(help='Only this part of a table: train, valid or test.')]=None,
     group_col:Annotated[Optional[str], typer.Option(help='Column of a table that is equal for pictures of one product: one answer for each.')]=None,
@@ -100,7 +109,7 @@ def predict_command(
     "Write what a run says about pictures."
     if engine not in ENGINES: raise UsageError(f'--engine {engine}: it must be {" or ".join(ENGINES)}')
     from fashion_fastai.serving.rows import Columns
-    columns = Columns(file_col, images, split, group_col, allow_outside=allow_outside)
+    columns = Columns(file_col or (_file_column(run, pictures) if engine=='local' else 'file'), images, split, group_col, allow_outside=allow_outside)
     if engine=='local': made = _predict([run, *(with_ or [])], pictures, out, format, columns, aggregate, target, prefix, consistent, plain, batch_size)
     else:
         given = dict(format=format, split=split, group_col=group_col, aggregate=aggregate, target=target, prefix=prefix, consistent=consistent, with_=with_)

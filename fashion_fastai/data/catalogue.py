@@ -80,7 +80,7 @@ def take(
     return replace(self, frame=self.frame.iloc[positions] if np.asarray(positions).dtype!=bool else self.frame[positions],
         codes={k:v[positions] for k,v in self.codes.items()}, **{o: getattr(self, o)[positions] for o in ('split','group','row')})
 
-# %% ../../nbs/15_data.catalogue.ipynb #a8f808c3
+# %% ../../nbs/15_data.catalogue.ipynb #ea82aeed
 class CatalogueWarning(UserWarning): "Something about a catalogue that a user should know and that stops nothing"
 
 def _warn(message): warnings.warn(message, CatalogueWarning, stacklevel=3)
@@ -99,7 +99,7 @@ def bad_rows(
     if on_bad=='keep': return np.arange(len(files))
     if bad:
         shorter = lambda o: o if len(o)<=200 and o.isprintable() else ascii(o[:200]) # a name must not write on the terminal
-        reasons = [f'row {row[i]}: {shorter(files[i])}: {reason}' for i,reason in list(bad.items())[:shown]]
+        reasons = [f'row {row[i]}: {shorter(files[i])}: {reason}' if files[i] else f'row {row[i]} {reason}' for i,reason in list(bad.items())[:shown]]
         more = [f'and {len(bad)-shown} more'] if len(bad)>shown else []
         said = reasons[0] if len(bad)==1 else '\n  '.join([f'{len(bad)} of {len(files)} pictures cannot be used:', *reasons, *more])
         if on_bad=='stop': raise UsageError(f'{said}; mend the table or leave such rows out with --on-bad skip')
@@ -181,7 +181,7 @@ def _split_of(split, schema, codes, group, valid_share, seed)->np.ndarray:
     split[train] = make_split(strata(schema, {k: v[train] for k,v in codes.items()}), group[train], valid_share, seed)
     return split
 
-# %% ../../nbs/15_data.catalogue.ipynb #2201d98b
+# %% ../../nbs/15_data.catalogue.ipynb #9098d1c1
 def catalogue_of(
     frame:pd.DataFrame, # the table
     origin:str|Path, # where it came from, for the message of an error
@@ -202,7 +202,7 @@ def catalogue_of(
     allow_outside:bool=False, # file names may lead out of `images`, see `file_faults`
 )->Catalogue:
     "Check a table of pictures with labels"
-    if file_col=='file' and 'file' not in frame: raise UsageError(f'{origin}: no column file with the names of the pictures among {", ".join(map(str, list(frame)[:20]))}; say which it is, --file-col or file_col')
+    if file_col=='file' and 'file' not in frame: raise UsageError(f'{origin}: no column file with the names of the pictures among {", ".join(map(str, list(frame)[:20]))}; name it with --file-col, in Python file_col')
     for column in (file_col, split_col, group_col):
         if column: need_column(frame.columns, column, origin)
     frame,row = frame.assign(**{file_col: as_text(frame[file_col]).fillna('')}),np.arange(len(frame))+1
@@ -210,6 +210,9 @@ def catalogue_of(
     schema = schema or _schema_of(frame, origin, one_of, any_of, sep, empty)
     schema = _with_taxonomy(schema, frame, taxonomy, origin)
     codes = _codes_of(frame, schema, origin)
+    lost = [i for i,o in bad.items() if o=='no such file']
+    if len(bad)==len(frame)>1 and on_bad!='keep' and 2*len(lost)>len(bad):
+        raise UsageError(f'{origin}: none of its {len(frame):,} pictures is in the folder {images}, the first is {frame[file_col].iloc[lost[0]]}; --images names the folder that file names start from')
     good = bad_rows(bad, frame[file_col].tolist(), row, on_bad)
     group = (as_text(frame[group_col]).fillna('') if group_col else frame[file_col]).to_numpy(dtype=object)
     split_col = split_col or ('split' if 'split' in frame else None)

@@ -16,8 +16,8 @@ from .splits import SPLITS
 from ..schema import Target
 
 # %% auto #0
-__all__ = ['counts_by_part', 'rare_labels', 'missing_labels', 'plain_label', 'spelling_faults', 'label_pairs', 'pair_faults',
-           'split_shifts', 'label_findings']
+__all__ = ['counts_by_part', 'rare_labels', 'missing_labels', 'plain_label', 'spelling_faults', 'label_hints', 'label_pairs',
+           'pair_faults', 'split_shifts', 'label_findings']
 
 # %% ../../nbs/16_data.label_faults.ipynb #cceecb6d
 def _known(target, codes)->np.ndarray: # bool `(n, n_labels)`
@@ -83,7 +83,7 @@ def _typo(a, b)->bool:
     needed = 1-(1 if size<10 else 2)/max(len(a), len(b))-1e-9
     return match.real_quick_ratio()>=needed and match.quick_ratio()>=needed and match.ratio()>=needed
 
-# %% ../../nbs/16_data.label_faults.ipynb #e892996a
+# %% ../../nbs/16_data.label_faults.ipynb #129b6c4f
 def spelling_faults(
     target:Target, # its vocabulary is searched
     counts:np.ndarray, # how often each label occurs, `(n_labels,)`
@@ -101,10 +101,24 @@ def spelling_faults(
             other = plain[form]
             found.append(_about(target, label, 'spelling', 0.95, words.format(other, count[other])+', written differently.', suggested=other, fix='rename label'))
             continue
-        meant = [o for o in plain if rows<=max_typo and rows<=max_share*count[plain[o]] and _typo(form, o)]
+        meant = [o for o in plain if rows<=max_share*count[plain[o]] and _typo(form, o)] if rows<=max_typo else []
         if meant: found.append(_about(target, label, 'spelling', 0.6, words.format(plain[meant[0]], count[plain[meant[0]]])+' with a typing error.', suggested=plain[meant[0]]))
         plain[form] = label
     return found
+
+# %% ../../nbs/16_data.label_faults.ipynb #2fe455b0
+def label_hints(
+    catalogue:Catalogue, # its vocabularies are searched
+    shown:int=3, # so many pairs are named
+)->list[str]: # a line for each target that has any
+    "What to know of labels that are written in several ways"
+    hints = []
+    for target in catalogue.schema:
+        pairs = [f'{o["given"]} and {o["suggested"]}' for o in spelling_faults(target, label_matrix(target, catalogue.codes[target.name]).sum(0), max_typo=-1)]
+        more = f' and {len(pairs)-shown} more' if len(pairs)>shown else ''
+        if pairs: hints.append(f'{target.name}: {", ".join(pairs[:shown])}{more} count as different labels; data audit --fix joins such spellings')
+    commas = {o.name: next((label for label in o.vocab if label.endswith(',')), '') for o in catalogue.schema if o.kind=='any_of' and o.sep==' '}
+    return hints + [f'{name}: {label} ends in a comma; --sep , takes cells apart at commas' for name,label in commas.items() if label]
 
 # %% ../../nbs/16_data.label_faults.ipynb #16270eed
 def label_pairs(

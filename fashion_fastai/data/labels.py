@@ -144,7 +144,7 @@ class Listing:
         "An error that names file and line"
         return UsageError(f'{self.path}: line {self.first+row}: {message}')
 
-# %% ../../nbs/16_data.labels.ipynb #25169497
+# %% ../../nbs/16_data.labels.ipynb #a8c72648
 def read_count(
     path:str|Path, # names the file in the error
     line:str, # its first line
@@ -158,7 +158,8 @@ def check_count(
     count:int, # as the first line says
     n:int, # as there are
 ):
-    "A `UsageError` where a label file is cut off or has lines too many"
+    "A `UsageError` where a label file is cut off, has lines too many, or none"
+    if not n: raise UsageError(f'{path}: nothing follows the header')
     if count!=n: raise UsageError(f'{path}: line 1: the count is {count}, but {n} lines follow the header')
 
 def counted_listing(

@@ -66,7 +66,7 @@ def to_rgb(
     if image.mode[0] in 'IF': return _eight_bits(image)
     return _in_bands(image, _over_white) if image.has_transparency_data else image.convert('RGB')
 
-# %% ../../nbs/10_data.pictures.ipynb #817c03f7
+# %% ../../nbs/10_data.pictures.ipynb #eb75764a
 MAX_MEGABYTES = 256
 
 def _opened(source):
@@ -79,7 +79,7 @@ def _opened(source):
     except FileNotFoundError: raise BadPicture('no such file') from None
     except (OSError, ValueError) as e: raise BadPicture(f'cannot be opened ({getattr(e, "strerror", None) or e})') from None
     about = os.fstat(handle)
-    wrong = 'is a folder, not a picture' if stat.S_ISDIR(about.st_mode) else 'is a pipe or a device, not a picture' if not stat.S_ISREG(about.st_mode) else \
+    wrong = 'has no file name' if os.fspath(source).endswith('/') else 'is a folder, not a picture' if stat.S_ISDIR(about.st_mode) else 'is a pipe or a device, not a picture' if not stat.S_ISREG(about.st_mode) else \
         f'has {about.st_size/1e6:.0f} MB; at most {MAX_MEGABYTES} are read' if about.st_size>MAX_MEGABYTES*1e6 else ''
     if not wrong: return open(handle, 'rb')
     os.close(handle)

@@ -13,10 +13,13 @@ import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc, pyarrow.
 from ..errors import UsageError, unknown_name
 
 # %% auto #0
-__all__ = ['MAX_COLUMNS', 'OUTSIDE', 'read_table', 'table_columns', 'table_frames', 'need_column', 'joined_paths', 'file_faults']
+__all__ = ['MAX_COLUMNS', 'SHEETS', 'OUTSIDE', 'read_table', 'table_columns', 'table_frames', 'need_column', 'joined_paths',
+           'file_faults']
 
-# %% ../../nbs/14_data.tables.ipynb #df682e10
+# %% ../../nbs/14_data.tables.ipynb #16666ff4
 MAX_COLUMNS = 10_000
+SHEETS = '.xlsx', '.xls', '.ods' # of spreadsheet programs
+_AS_CSV = 'save it as "CSV UTF-8" in the spreadsheet program'
 _NO_TABLE = OSError, ValueError, OverflowError, MemoryError, pa.ArrowException # what pandas and Arrow raise on what is none
 
 def _text_bytes(column)->int: # of an Arrow array, once every cell of text stands for itself
@@ -39,7 +42,7 @@ def _check_claims(path, about, schema):
     unpacked = max(sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups)), about.num_rows*width)
     if unpacked>room: raise ValueError(f'it claims {about.num_rows:,} rows of {unpacked:,} bytes, which is not plausible for {size:,} bytes')
 
-# %% ../../nbs/14_data.tables.ipynb #d681add2
+# %% ../../nbs/14_data.tables.ipynb #a942cf37
 def _parquet_batches(path, columns, rows)->Iterator[pa.RecordBatch]:
     room = 100*os.path.getsize(path)+256e6
     with pq.ParquetFile(path) as file:
@@ -52,30 +55,38 @@ def _parquet_batches(path, columns, rows)->Iterator[pa.RecordBatch]:
         for batch in file.iter_batches(rows, columns=columns):
             room -= sum(map(_text_bytes, batch.columns))
             if room<0: raise ValueError(f'its {os.path.getsize(path):,} bytes unpack to more than a hundred times as much')
+            batch.validate(full=True) # a text that is not UTF-8 is found here, not where it is used
             yield pa.record_batch([_plain(o) for o in batch.columns], names=batch.schema.names)
 
 def _table_file(path)->Path:
     "The file of a table; a `UsageError` where it is missing or none"
     path = Path(path)
     if not os.path.exists(path): raise UsageError(f'{path}: no such file')
+    if path.suffix.lower() in SHEETS: raise UsageError(f'{path}: a table must be a .csv or a .parquet file; {_AS_CSV}')
     if path.suffix.lower() not in ('.csv', '.parquet') or not path.is_file(): raise UsageError(f'{path}: a table must be a .csv or a .parquet file')
     return path
 
-# %% ../../nbs/14_data.tables.ipynb #059a80bc
+# %% ../../nbs/14_data.tables.ipynb #03e1a079
 _CSV = dict(dtype=str, keep_default_na=False, na_values=[''], index_col=False) # pandas would take surplus fields for the names of rows
 
-def _check_header(path):
-    "A `ValueError` where a CSV file begins with a line that is no header"
+def _layout(path)->dict: # arguments of `pd.read_csv`
+    "How a CSV file is to be read, by its header; a `ValueError` where it begins with a line that is none"
     with open(path, 'rb') as file: first = file.readline(1<<20)
-    if first.count(b',')>=MAX_COLUMNS or len(first)==1<<20: raise ValueError(f'its first line holds {first.count(b",")+1:,} fields or more; at most {MAX_COLUMNS:,} columns are read')
+    names = re.sub(rb'"[^"]*"', b'', first) # what is quoted separates nothing
+    sep = max(b',', b';', b'\t', key=names.count) # the comma where there is none
+    if names.count(sep)>=MAX_COLUMNS or len(first)==1<<20: raise ValueError(f'its first line holds {names.count(sep)+1:,} fields or more; at most {MAX_COLUMNS:,} columns are read')
+    layout = _CSV | dict(sep=sep.decode())
     with warnings.catch_warnings():
         warnings.simplefilter('error', pd.errors.ParserWarning)
-        try: pd.read_csv(path, nrows=1, **_CSV)
+        try: pd.read_csv(path, nrows=1, **layout)
         except pd.errors.ParserWarning: raise ValueError('its first row holds more fields than its header') from None
+    return layout
 
-def _said(path, e)->UsageError: return UsageError(f'{path} cannot be read as a table: {" ".join(str(e).split())[:300]}')
+def _said(path, e)->UsageError:
+    why = f'its text is not UTF-8; {_AS_CSV}' if isinstance(e, UnicodeDecodeError) else ' '.join(str(e).split())[:300]
+    return UsageError(f'{path} cannot be read as a table: {why}')
 
-# %% ../../nbs/14_data.tables.ipynb #90ded656
+# %% ../../nbs/14_data.tables.ipynb #7b4b90d8
 def read_table(
     path:str|Path, # a `.csv` or `.parquet` file
 )->pd.DataFrame: # the table as it stands, CSV cells as text
@@ -87,14 +98,13 @@ def read_table(
             frame = pa.Table.from_batches(batches).to_pandas() if batches else pd.DataFrame()
             frame = frame.drop(columns=[o for o in frame if re.fullmatch(r'__index_level_\d+__', o)])
         else:
-            _check_header(path)
-            frame = pd.read_csv(path, **_CSV)
+            frame = pd.read_csv(path, **_layout(path))
     except pd.errors.EmptyDataError: frame = pd.DataFrame()
     except _NO_TABLE as e: raise _said(path, e) from None
     if not len(frame): raise UsageError(f'{path}: the table is empty')
     return frame
 
-# %% ../../nbs/14_data.tables.ipynb #ae5d7118
+# %% ../../nbs/14_data.tables.ipynb #56d26366
 def table_columns(
     path:str|Path, # a `.csv` or `.parquet` file
 )->list[str]:
@@ -102,8 +112,7 @@ def table_columns(
     path = _table_file(path)
     try:
         if path.suffix.lower()=='.parquet': return pq.read_schema(path).names
-        _check_header(path)
-        return list(pd.read_csv(path, nrows=0))
+        return list(pd.read_csv(path, **(_layout(path) | dict(nrows=0))))
     except pd.errors.EmptyDataError: raise UsageError(f'{path}: the table is empty') from None
     except _NO_TABLE as e: raise _said(path, e) from None
 
@@ -118,8 +127,7 @@ def table_frames(
         if path.suffix.lower()=='.parquet':
             for o in _parquet_batches(path, columns, rows): yield o.to_pandas()
         else:
-            _check_header(path)
-            yield from pd.read_csv(path, usecols=columns, chunksize=rows, **_CSV)
+            yield from pd.read_csv(path, usecols=columns, chunksize=rows, **_layout(path))
     except pd.errors.EmptyDataError: return
     except _NO_TABLE as e: raise _said(path, e) from None
 

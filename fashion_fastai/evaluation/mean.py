@@ -18,7 +18,7 @@ from ..schema import Schema
 # %% auto #0
 __all__ = ['first_difference', 'check_different', 'check_same_targets', 'mean_probs', 'mean_predictions', 'common_rows']
 
-# %% ../../nbs/40_evaluation.mean.ipynb #dde3bc1d
+# %% ../../nbs/40_evaluation.mean.ipynb #4b616c00
 def first_difference(
     schema:Schema, # what is held against the other
     other:Schema, # that it is held against
@@ -37,6 +37,7 @@ def _lost(a, b)->str: # a label that only one of two targets has
         if lost:=[o for o in has.vocab if o not in lacks.vocab]: return f'; {said} {lost[0]!r}'
     return ''
 
+# %% ../../nbs/40_evaluation.mean.ipynb #3b2886d4
 def check_different(
     paths:Sequence[str|Path], # of what shall answer together
 ):

@@ -156,7 +156,7 @@ def _all(self:Predictor, pictures, bs)->Answers:
     nothing = [np.zeros((0, o.n_out), dtype=np.float32) for o in self.schema]+[np.zeros(0, dtype=np.float32)]
     return join_answers(parts or [self._answers([], nothing, {})])
 
-# %% ../../nbs/51_serving.predictor.ipynb #7ecfb966
+# %% ../../nbs/51_serving.predictor.ipynb #5482ddbf
 @patch
 def __call__(
     self:Predictor,
@@ -166,7 +166,7 @@ def __call__(
     "What the network says; a single picture that cannot be read raises `BadPicture`, among several it keeps its place"
     if not is_one_picture(pictures): return self._all(pictures, bs)
     answer = next(self.stream([pictures]))[0]
-    if answer.error: raise BadPicture(answer.error)
+    if answer.error: raise BadPicture(f'{pictures}: {answer.error}' if isinstance(pictures, (str, Path)) else answer.error)
     return answer
 
 @patch

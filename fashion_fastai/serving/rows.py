@@ -41,11 +41,13 @@ class Columns:
     boxes:bool = False # whether boxes matter; they are read where the table has them
     allow_outside:bool = False # names and links may lead out of that folder, see `file_faults`
 
-# %% ../../nbs/52_serving.rows.ipynb #23b227b7
+# %% ../../nbs/52_serving.rows.ipynb #e5387fb9
 def _check_columns(source, columns)->list[str]:
     "The columns to read; a `UsageError` for one that the table does not have"
     known = table_columns(source)
     if columns.split and 'split' not in known: raise UsageError(f'{source}: no column split to choose {columns.split} by')
+    if columns.file=='file' and 'file' not in known:
+        raise UsageError(f'{source}: no column file with the names of the pictures among {", ".join(map(str, known[:20]))}; name it with --file-col, in Python file')
     for o in (columns.file, columns.group):
         if o and o not in known: raise UsageError(f"{source}: {unknown_name('column', o, known)}")
     return list(dict.fromkeys([columns.file, *([columns.group] if columns.group else []), *(BOX if columns.boxes and set(BOX)<=set(known) else [])]))

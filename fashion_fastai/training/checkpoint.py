@@ -63,7 +63,7 @@ def newest_checkpoint(
             say(f'warning: {e}')
     if trouble: raise trouble
 
-# %% ../../nbs/33_training.checkpoint.ipynb #fb0caddc
+# %% ../../nbs/33_training.checkpoint.ipynb #f0b9cec3
 class Checkpoints(Callback):
     "Keeps what a training needs to go on"
     order = 95 # behind all that have something to keep
@@ -83,25 +83,30 @@ class Checkpoints(Callback):
         if self.begin is not None: self._take_up()
         self._stop_if_failed()
 
-    def after_batch(self):
-        if not math.isfinite(self.loss.item()): self._fail(self._diverged())
-        asked = most(self.signals.asked or 0)
-        if self.training and (asked or time.monotonic()-self.said>self.seconds): self._keep(self.epoch, self.iter+1)
-        elif asked: self._keep(self.epoch, len(self.dls.train)) # the validation is made again
-        if asked: self._fail(CutOff('', 128+asked))
-        self._stop_if_failed()
-
     def after_train(self):
         if isinstance(self.dls.train, FashionDL): self.dls.train.first_batch = 0
-
-    def after_epoch(self):
-        self._keep(self.epoch+1, 0)
-        self._stop_if_failed()
 
     def after_fit(self):
         self.learn.first_epoch = 0
         self._written()
         self.failure = ended_by(self.failure)
+
+# %% ../../nbs/33_training.checkpoint.ipynb #28396ac6
+@patch
+def after_batch(self:Checkpoints):
+    "Write one when it is time to, or when the training is asked to stop"
+    if not math.isfinite(self.loss.item()): self._fail(self._diverged())
+    asked = most(self.signals.asked or 0)
+    if self.training and (asked or time.monotonic()-self.said>self.seconds): self._keep(self.epoch, self.iter+1)
+    elif asked: self._keep(self.epoch, len(self.dls.train)) # the validation is made again
+    if asked: self._fail(CutOff('', 128+asked))
+    self._stop_if_failed()
+
+@patch
+def after_epoch(self:Checkpoints):
+    "Write one"
+    self._keep(self.epoch+1, 0)
+    self._stop_if_failed()
 
 # %% ../../nbs/33_training.checkpoint.ipynb #c25979c4
 @patch

@@ -111,7 +111,7 @@ def from_first(
     _handed((made, None))
     return made
 
-# %% ../../nbs/31_training.devices.ipynb #754355d5
+# %% ../../nbs/31_training.devices.ipynb #2d6fa96a
 def most(
     number:int, # of this process
 )->int: # the largest of all processes
@@ -130,6 +130,7 @@ def ended_by(
     teller = next(i for i,o in enumerate(codes) if o is not None)
     return mine if teller==rank() else EndedElsewhere(codes[teller])
 
+# %% ../../nbs/31_training.devices.ipynb #b515d162
 def together(
     work:Callable[[], Any], # is called in every process
 )->Any: # what it gave here

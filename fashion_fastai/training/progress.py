@@ -16,7 +16,7 @@ from .devices import is_first
 # %% auto #0
 __all__ = ['PlainProgress']
 
-# %% ../../nbs/33_training.progress.ipynb #c27b76b1
+# %% ../../nbs/33_training.progress.ipynb #77fb803b
 class PlainProgress(Callback):
     "Progress without carriage returns where nobody watches, with a bar on a terminal"
     order = ProgressCallback.order
@@ -30,7 +30,8 @@ class PlainProgress(Callback):
         self.started,self.begun = time.monotonic(),None
         if not self.silent and on_terminal(): self._open_bar()
 
-    def before_epoch(self): self.epoch_started = self.said = time.monotonic()
+    def before_epoch(self): self.epoch_started,self.trained = time.monotonic(),False; self.said = self.epoch_started
+    def before_train(self): self.trained = True
 
     def after_batch(self):
         if self.silent: return
@@ -57,7 +58,7 @@ def _open_bar(self:PlainProgress):
     self.bar.add_task('finding a rate' if self.mock else 'training', total=n_batches)
     self.bar.start()
 
-# %% ../../nbs/33_training.progress.ipynb #4795850c
+# %% ../../nbs/33_training.progress.ipynb #664000c1
 @patch
 def _say(self:PlainProgress, line):
     if self.bar: self.bar.console.print(line, highlight=False)
@@ -84,7 +85,9 @@ def _say_within(self:PlainProgress):
 def _say_epoch(self:PlainProgress):
     "What an epoch brought, and how long the rest will take"
     names,values,left = self.recorder.metric_names[1:-1],self.recorder.log[1:],self.n_epoch-self.epoch-1
+    if not self.trained: names = names[len(self.recorder._train_mets):] # `validate` has no losses of a training
     scores = ', '.join(f'{name.replace("_loss", " loss")} {value:.4f}' for name,value in zip(names, values) if isinstance(value, float) and value==value) # nothing held out or an epoch cancelled: nothing to say of it
+    if not self.trained: return scores and self._say(scores)
     now = time.monotonic()
     done = self.epoch+1-(self.begun or (0, 0))[0]
     rest = f', {clock((now-self.started)*left/done)} left in this stage' if left else ''
