@@ -245,7 +245,7 @@ def read_recipe(
     validated(TrainConfig, recipe.settings, f'recipe {name}')
     return recipe
 
-# %% ../nbs/03_config.ipynb #04d82196
+# %% ../nbs/03_config.ipynb #fe705e02
 def _merged(base:dict, over:dict)->dict:
     "`base` with the values of `over` in it, sections merged; what names its `kind` stands for itself"
     merges = lambda k,v: isinstance(v, dict) and isinstance(base.get(k), dict) and 'kind' not in v
@@ -258,6 +258,8 @@ def setting(
     path,equals,value = text.partition('=')
     if not (path and equals): raise UsageError(f'--set {text}: write it as key=value, for example --set loss.smoothing=0.1')
     value = parse_yaml(value, f'--set {text}')
+    for key in value if isinstance(value, dict) else ():
+        if ':' in str(key) and value[key] is None: raise UsageError(f'--set {text}: YAML wants a blank behind the colon, {{{str(key).replace(":", ": ", 1)}}}')
     for key in reversed(path.split('.')): value = {key: value}
     return value
 

@@ -34,7 +34,7 @@ def _together(found, split)->dict:
     gain = [dict(zip(table.index.names, k)) | {o: None if row[o]!=row[o] else row[o] for o in ('best', 'gain', 'low', 'high')} for k,row in table.iterrows()]
     return dict(members={k: scores(o, split)['targets'] for k,o in found.members.items()}, gain=gain)
 
-# %% ../../nbs/59_commands.evaluate.ipynb #a6086b80
+# %% ../../nbs/59_commands.evaluate.ipynb #643c4fa0
 def _calibrate(run, predictions, groups, min_precision, own):
     "Print what fitted thresholds are worth on rows that they were not fitted on, and keep those for a wanted precision"
     from fashion_fastai.evaluation.calibration import cross_fitted, fit_calibration
@@ -51,15 +51,18 @@ def _print_consistency(run, predictions, thresholds):
     pairs = run_pairs(run)
     if pairs: print_frame(consistency_effect(predictions, pairs, thresholds=thresholds), 'attributes that training never showed with the answered category, kept and left out')
 
-def _print_slices(found, columns, thresholds):
-    "Print the scores of each value of some columns"
+def _check_slices(found, columns):
+    "A `UsageError` before anything is printed or written"
     from fashion_fastai.errors import unknown_name
-    from fashion_fastai.evaluation.slices import print_slices, slice_scores
     for column in columns:
         if column not in found.rows.frame: raise unknown_name('column', column, found.rows.frame.columns)
+
+def _print_slices(found, columns, thresholds):
+    "Print the scores of each value of some columns"
+    from fashion_fastai.evaluation.slices import print_slices, slice_scores
     for column in columns: print_slices(slice_scores(found.predictions, found.rows.frame[column], groups=found.rows.group, thresholds=thresholds))
 
-# %% ../../nbs/59_commands.evaluate.ipynb #1ece8ba5
+# %% ../../nbs/59_commands.evaluate.ipynb #fe62bfd0
 def evaluate_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run.')],
     split:Annotated[str, typer.Option(help='valid or test.')]='valid',
@@ -78,6 +81,7 @@ def evaluate_command(
     run,*others = runs = [open_run(o) for o in (run, *(with_ or []))]
     if others and min_precision is not None: raise UsageError('--min-precision keeps thresholds in the folder of a run, and the mean of several has none; leave --with out')
     found = _evaluation(runs, split, data, images, tta)
+    _check_slices(found, slice or [])
     from fashion_fastai.evaluation.intervals import print_scores, score_with_baselines
     from fashion_fastai.evaluation.ensembles import ensemble_thresholds
     from fashion_fastai.evaluation.kept import run_pairs

@@ -83,7 +83,7 @@ def _predict(runs, pictures, out, format, columns, aggregate, target, prefix, co
     if format in SUBMISSIONS: return _submit(predictor, pictures, out, format, columns, batch_size, change, target, prefix)
     return predict_bulk(predictor, pictures, out, format, columns, aggregate, batch_size, change)
 
-# %% ../../nbs/59_commands.predict.ipynb #e8af8122
+# %% ../../nbs/59_commands.predict.ipynb #7525240a
 def predict_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run, or an .onnx file.')],
     pictures:Annotated[list[str], typer.Argument(help='Pictures, a folder, or a CSV or Parquet table with a column of files. With --engine ray, Parquet tables or patterns such as s3://shop/*.jpg.')],
@@ -117,5 +117,6 @@ def predict_command(
             if value: raise UsageError(f'--{o.rstrip("_").replace("_", "-")} does not go with --engine ray, which writes an answer for each picture as Parquet')
         from fashion_fastai.serving.cluster import Workers, predict_on_cluster
         made = predict_on_cluster(run, pictures, out, columns, Workers(workers, worker_cpus, worker_gpus), batch_size, fitted=not plain)
-    if made.bad: say(f'{made.bad:,} of {made.rows:,} {"products have no picture that can be read" if group_col else "pictures cannot be read"}; the column error says why')
+    hint = '; --images names the folder that the names of a table start from' if made.bad==made.rows and not images else ''
+    if made.bad: say(f'{made.bad:,} of {made.rows:,} {"products have no picture that can be read" if group_col else "pictures cannot be read"}; the column error says why{hint}')
     print(f'answers for {made.rows-made.bad:,} {"products" if group_col else "pictures"}: {made.out}')

@@ -60,7 +60,7 @@ def hub_files(
     if not found: raise UsageError(f'{path}: no dataset_dict.json, state.json or .parquet file in it that names data; give a folder that save_to_disk wrote, or Parquet files')
     return found
 
-# %% ../../nbs/17_data.huggingface.ipynb #a947ab87
+# %% ../../nbs/17_data.huggingface.ipynb #7eb71836
 def hub_batches(
     path:str|Path, # a Parquet file, or an Arrow file as a stream or with random access
     rows:int=256, # of a batch, where the file leaves the choice
@@ -72,9 +72,16 @@ def hub_batches(
         for batch in _parquet_batches(path, rows) if path.suffix=='.parquet' else _arrow_batches(path):
             if batch.num_rows>_most_rows(path): raise ValueError(f'{batch.num_rows:,} rows are not plausible')
             if len(set(batch.schema.names))<batch.num_columns: raise ValueError(f'two columns have the same name, {pd.Index(batch.schema.names)[pd.Index(batch.schema.names).duplicated()][0]!r}')
+            _check_names(batch.schema)
             batch.validate(full=True) # what Arrow reads it trusts, and would look anywhere in memory
             yield batch
     except (pa.ArrowException, OSError, ValueError, OverflowError) as e: raise UsageError(f'{path} cannot be read: {" ".join(str(e).split())[:300]}') from None
+
+def _check_names(fields):
+    "A `UnicodeDecodeError`, which is a `ValueError`, where a name is no text"
+    for o in fields:
+        o.name
+        _check_names(o.type.field(i) for i in range(o.type.num_fields))
 
 def _most_rows(path)->int: return 10*path.stat().st_size # a row takes a few bits at least
 

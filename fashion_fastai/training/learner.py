@@ -51,7 +51,7 @@ def schema_of(
         found.append(kind(name, [str(o) for o in tfm.vocab]))
     return Schema(targets=found)
 
-# %% ../../nbs/34_training.learner.ipynb #e36d9940
+# %% ../../nbs/34_training.learner.ipynb #6a24497c
 class FashionLearner(Learner):
     "A fastai `Learner` for several targets"
     first_epoch = 0 # of the next fit; the epochs before it are left out, since they were trained before
@@ -60,6 +60,14 @@ class FashionLearner(Learner):
     def schema(self)->Schema:
         "The targets, in the order of the heads"
         return self.loss_func.schema
+
+    @delegates(Learner.lr_find)
+    def lr_find(self, *args, **kwargs):
+        "As in fastai; the weights that it goes back to are kept in a temporary folder"
+        kept = self.model_dir
+        with tempfile.TemporaryDirectory() as self.model_dir:
+            try: return super().lr_find(*args, **kwargs)
+            finally: self.model_dir = kept
 
     def _do_fit(self):
         for epoch in range(self.first_epoch, self.n_epoch):
@@ -88,7 +96,7 @@ def _normalised(dls, body):
     if any(isinstance(o, Normalize) for o in dls.train.after_batch.fs): return
     for dl in dls: dl.after_batch.add(Normalize.from_stats(*body_stats(body), cuda=dls.device.type!='cpu'))
 
-# %% ../../nbs/34_training.learner.ipynb #264b665c
+# %% ../../nbs/34_training.learner.ipynb #ac8445e7
 @delegates(Learner.__init__, but=['model', 'loss_func', 'splitter', 'train_bn'])
 def fashion_learner(
     data:Catalogue|DataLoaders, # what to learn from
@@ -117,7 +125,6 @@ def fashion_learner(
     named = [o for o in metrics or [] if isinstance(o, str)]
     shown = score_metrics(schema, named, history) if named or metrics is None else []
     kwargs.setdefault('opt_func', FusedAdamW)
-    kwargs.setdefault('model_dir', tempfile.gettempdir()) # where `lr_find` keeps the weights while it plays with them
     learn = FashionLearner(dls, network, FashionLoss(schema, **(loss or {})), train_bn=False,
         splitter=partial(head_groups, n_body=body_groups), metrics=shown+[o for o in metrics or [] if not isinstance(o, str)], **kwargs)
     learn.add_cbs([history, BnFreeze(), ChannelsLast()])
