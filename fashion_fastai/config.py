@@ -87,7 +87,7 @@ class PictureConfig(_Section):
         if (self.mean is None)!=(self.std is None): raise ValueError('mean and std go together: give both or neither')
         return self
 
-# %% ../nbs/03_config.ipynb #fbdaa9c7
+# %% ../nbs/03_config.ipynb #072ff608
 _NOT_ARGS = ('model_name', 'checkpoint_path', 'cache_dir', 'scriptable', 'exportable', 'no_jit', 'features_only', 'feature_cfg', 'model_cfg', 'kwargs_filter', 'num_classes', 'in_chans',
     'arch', 'schema', 'size', 'weights', 'heads', 'neck', 'derive', 'seed', 'self')
 _MAX_UNITS,_MAX_NUMBER = 16_384,4096
@@ -113,6 +113,8 @@ def _check_layers(settings, least=0):
     for name,most in (('width', _MAX_UNITS), ('n_heads', 256)):
         if name in settings and not (type(o:=settings[name]) is int and 1<=o<=most): raise ValueError(f'{name} must be a whole number from 1 to {most:,}')
     if not isinstance(settings.get('detach', True), bool): raise ValueError('detach must be true or false')
+    for name in ('kind', 'given', 'pool'):
+        if not isinstance(settings.get(name, ''), str): raise ValueError(f'{name} must be a name')
 
 # %% ../nbs/03_config.ipynb #a4fe0f5a
 class ModelConfig(_Section):

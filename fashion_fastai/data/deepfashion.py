@@ -33,13 +33,13 @@ def read_names(
     if not names: raise UsageError(f'{path}: lists no name')
     return names, numbers
 
-# %% ../../nbs/17_data.deepfashion.ipynb #b37bf536
+# %% ../../nbs/17_data.deepfashion.ipynb #c05d1bd9
 def block_values(
     lines:list[bytes], # each a name and `n` times -1, 0 or 1
     n:int, # values of every line
 )->np.ndarray|None: # int8 `(n_lines, n)`; None where a line is not so
     "The values of a block of `list_attr_img.txt`"
-    text = np.frombuffer(b'\n'+b''.join(lines)+b'\n', dtype=np.uint8)
+    text = np.frombuffer(b'\n'+b''.join(lines)+b'\n\n', dtype=np.uint8) # two, so that something stands behind a last minus
     blank = text<=32
     starts = np.flatnonzero(blank[:-1] & ~blank[1:])+1
     ends = np.cumsum([len(o) for o in lines])+1
