@@ -181,7 +181,7 @@ def _split_of(split, schema, codes, group, valid_share, seed)->np.ndarray:
     split[train] = make_split(strata(schema, {k: v[train] for k,v in codes.items()}), group[train], valid_share, seed)
     return split
 
-# %% ../../nbs/15_data.catalogue.ipynb #9098d1c1
+# %% ../../nbs/15_data.catalogue.ipynb #6b9173c3
 def catalogue_of(
     frame:pd.DataFrame, # the table
     origin:str|Path, # where it came from, for the message of an error
@@ -212,7 +212,7 @@ def catalogue_of(
     codes = _codes_of(frame, schema, origin)
     lost = [i for i,o in bad.items() if o=='no such file']
     if len(bad)==len(frame)>1 and on_bad!='keep' and 2*len(lost)>len(bad):
-        raise UsageError(f'{origin}: none of its {len(frame):,} pictures is in the folder {images}, the first is {frame[file_col].iloc[lost[0]]}; --images names the folder that file names start from')
+        raise UsageError(f'{origin}: none of its {len(frame):,} pictures can be used, and {len(lost):,} are not in the folder {images}, such as {frame[file_col].iloc[lost[0]]}; --images names the folder that file names start from')
     good = bad_rows(bad, frame[file_col].tolist(), row, on_bad)
     group = (as_text(frame[group_col]).fillna('') if group_col else frame[file_col]).to_numpy(dtype=object)
     split_col = split_col or ('split' if 'split' in frame else None)

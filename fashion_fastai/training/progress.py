@@ -16,7 +16,7 @@ from .devices import is_first
 # %% auto #0
 __all__ = ['PlainProgress']
 
-# %% ../../nbs/33_training.progress.ipynb #77fb803b
+# %% ../../nbs/33_training.progress.ipynb #a9601f6c
 class PlainProgress(Callback):
     "Progress without carriage returns where nobody watches, with a bar on a terminal"
     order = ProgressCallback.order
@@ -30,7 +30,9 @@ class PlainProgress(Callback):
         self.started,self.begun = time.monotonic(),None
         if not self.silent and on_terminal(): self._open_bar()
 
-    def before_epoch(self): self.epoch_started,self.trained = time.monotonic(),False; self.said = self.epoch_started
+    def before_epoch(self):
+        self.epoch_started = self.said = time.monotonic()
+        self.trained = False
     def before_train(self): self.trained = True
 
     def after_batch(self):
