@@ -86,6 +86,7 @@ def in_process(work, *args, library=None):
     ours,theirs = spawn.Pipe()
     worker = spawn.Process(target=work, args=(*args, theirs))
     with preloaded(library): worker.start()
+    theirs.close() # else nobody would hear of a worker that died
     found = ours.recv()
     worker.join()
     return found

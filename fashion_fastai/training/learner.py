@@ -51,7 +51,7 @@ def schema_of(
         found.append(kind(name, [str(o) for o in tfm.vocab]))
     return Schema(targets=found)
 
-# %% ../../nbs/34_training.learner.ipynb #6a24497c
+# %% ../../nbs/34_training.learner.ipynb #694e03c8
 class FashionLearner(Learner):
     "A fastai `Learner` for several targets"
     first_epoch = 0 # of the next fit; the epochs before it are left out, since they were trained before
@@ -78,6 +78,12 @@ class FashionLearner(Learner):
         "As in fastai; batches that the loader leaves out are counted"
         self.n_iter = len(self.dl)
         for o in enumerate(self.dl, self.dl.first_batch if isinstance(self.dl, FashionDL) else 0): self.one_batch(*o)
+
+    def one_batch(self, i, b):
+        "As in fastai; a loss that the `Recorder` keeps is a number, since a tensor for each batch would lie between the blocks of the next ones and make holes in memory"
+        super().one_batch(i, b)
+        losses = self.recorder.losses if self.training and self.loss.device.type=='cpu' else None # for a GPU's we need not wait: the large blocks lie there too
+        if losses: losses[-1] = float(losses[-1])
 
     def _do_epoch_validate(self, ds_idx=1, dl=None):
         "As in fastai, without the bookkeeping that only gradients need"
