@@ -30,16 +30,16 @@ def markdown(header, rows):
     "A table"
     return '\n'.join('| '+' | '.join(map(str, o))+' |' for o in [header, ['---']*len(header), *rows])
 
-def report(name, text, write):
-    "Print a result; with `write`, put it between its marks in docs/results.md"
+def report(name, text, write, page=RESULTS):
+    "Print a result; with `write`, put it between its marks in a page"
     text = f'{text}\n\n*{machine()}*'
     print(text, flush=True)
     if not write: return
     begin,end = f'<!-- {name} -->',f'<!-- /{name} -->'
-    page = RESULTS.read_text(encoding='utf-8')
-    if begin not in page: raise SystemExit(f'{RESULTS} has no place {begin}')
-    before,rest = page.split(begin)
-    RESULTS.write_text(f'{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}', encoding='utf-8')
+    written = page.read_text(encoding='utf-8')
+    if begin not in written: raise SystemExit(f'{page} has no place {begin}')
+    before,rest = written.split(begin)
+    page.write_text(f'{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}', encoding='utf-8')
 
 def _contender(prepare, name, args, pipe):
     work = prepare(name, args)

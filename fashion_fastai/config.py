@@ -214,11 +214,11 @@ class TrainConfig(_Section):
     training:TrainingConfig = TrainingConfig() # how it is made low
     versions:dict[str, str] = {} # of the libraries that were used; a run fills it in
 
-# %% ../nbs/03_config.ipynb #6dedaeba
+# %% ../nbs/03_config.ipynb #57462227
 class Recipe(_Section):
     "A named set of settings"
-    title:str # in one line
-    source:str # where it was published
+    title:str = '' # in one line
+    source:str = '' # where it was published
     figures:str = '' # what its source reports
     settings:dict[str, Any] = {} # as in `TrainConfig`
 

@@ -27,7 +27,7 @@ class UsageError(Exception):
         text = text if len(text)<=3000 else f'{text[:3000]}...'
         return re.sub(r'[^\S \n]|[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]', lambda o: ascii(o[0])[1:-1], text)
 
-# %% ../nbs/00_errors.ipynb #09c7e046
+# %% ../nbs/00_errors.ipynb #67d79a4f
 def unknown_name(
     kind:str, # what the name should have been, for example `'recipe'`
     name:str, # the name that was given
@@ -40,7 +40,8 @@ def unknown_name(
     near = difflib.get_close_matches(name, names[:20_000], n=shown, cutoff=0.6) # a vocabulary of a million would take a minute
     near += [o for o in names if o not in near and name and name.lower() in o.lower()]
     if near: hint = 'did you mean ' + ', '.join(near[:shown]) + '?'
-    else: hint = 'known are ' + ', '.join(names[:shown]) + (f' and {len(names)-shown} more' if len(names)>shown else '')
+    elif len(names)<2*shown: hint = 'known are ' + ', '.join(names)
+    else: hint = f'known are {", ".join(names[:shown])} and {len(names)-shown} more'
     return UsageError(f'unknown {kind} {name!r}; {hint}')
 
 # %% ../nbs/00_errors.ipynb #5d1c82e8

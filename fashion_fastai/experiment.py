@@ -253,14 +253,14 @@ def train(
         from_first(lambda: _finish(learn, Run(out)))
     return Run(out)
 
-# %% ../nbs/59_experiment.ipynb #564e351d
+# %% ../nbs/59_experiment.ipynb #dc4adf3a
 def _found(run, config, resume, calibration, say)->tuple|None: # settings, state to go on with, given calibration; none where the run is complete
     "What there is to do in the folder of a run"
     state = None
     if resume and run.checkpoint.is_dir():
         config,state = asked_settings(run, config),newest_checkpoint(run.checkpoint, say)
         if state is None and _given_calibration(run).is_file(): calibration = read_calibration(_given_calibration(run), run.schema)
-    elif resume and run.path.exists(): return say(f'{open_run(run.path).path} is complete; there is nothing to go on with')
+    elif resume and run.path.exists(): return say(f'{open_run(run.path).path} is complete; there is nothing to go on with, and settings that are given now change nothing: train again into another --out')
     else: check_new(run.path)
     if config is None: raise UsageError(f'{run.path}: no such run; there is nothing to go on with')
     return config,state,calibration

@@ -79,7 +79,7 @@ def _slice_frame(target, found, sizes, known, min_rows)->pd.DataFrame:
     counted = dict(rows=np.tile(list(sizes.values()), len(headline(target))), known=np.tile(known, len(headline(target))))
     return pd.DataFrame(counted | {k: v.T.ravel() for k,v in zip(columns, found)}, index=index)
 
-# %% ../../nbs/43_evaluation.slices.ipynb #c1a118a3
+# %% ../../nbs/43_evaluation.slices.ipynb #b7046303
 def slice_scores(
     predictions:Predictions, # with truth
     values:Sequence, # of a column of the table, `(n,)`; a series gives its name
@@ -103,10 +103,10 @@ def slice_scores(
         frames.append(_slice_frame(target, found, sizes, np.array([known[o].sum() for o in parts.values()]), min_rows))
     if not frames: raise UsageError('no slice can be scored: the predictions have no truth')
     table = pd.concat(frames)
-    table.attrs.update(level=level, column=str(getattr(values, 'name', None) or 'slice'))
+    table.attrs.update(level=level, min_rows=min_rows, column=str(getattr(values, 'name', None) or 'slice'))
     return table
 
-# %% ../../nbs/43_evaluation.slices.ipynb #419e5a28
+# %% ../../nbs/43_evaluation.slices.ipynb #83c46072
 def _differs(table)->pd.Series: return (table.difference_low>0) | (table.difference_high<0)
 
 def print_slices(
@@ -123,6 +123,7 @@ def print_slices(
         cells = [[str(k), f'{o.known:,.0f}', score_text(o.value), interval_text(o.low, o.high), score_text(o.difference, '+.3f')+('*' if star else ' '),
             interval_text(o.difference_low, o.difference_high, '+.3f')] for (k,o),star in zip(rows.iterrows(), _differs(rows))]
         print_rows(columns, cells, title=f'{target}: {name}')
+    if (least:=table.attrs.get('min_rows', 0))>table.known.min(): print(f'no score where fewer than {least} pictures have a known label')
 
 # %% ../../nbs/43_evaluation.slices.ipynb #c5862366
 @style()
