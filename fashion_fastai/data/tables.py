@@ -13,8 +13,8 @@ import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc, pyarrow.
 from ..errors import UsageError, unknown_name
 
 # %% auto #0
-__all__ = ['MAX_COLUMNS', 'SHEETS', 'OUTSIDE', 'read_table', 'table_columns', 'table_frames', 'need_column', 'joined_paths',
-           'file_faults']
+__all__ = ['MAX_COLUMNS', 'SHEETS', 'OUTSIDE', 'read_table', 'table_columns', 'table_frames', 'need_column', 'need_file_column',
+           'joined_paths', 'file_faults']
 
 # %% ../../nbs/14_data.tables.ipynb #16666ff4
 MAX_COLUMNS = 10_000
@@ -131,7 +131,7 @@ def table_frames(
     except pd.errors.EmptyDataError: return
     except _NO_TABLE as e: raise _said(path, e) from None
 
-# %% ../../nbs/14_data.tables.ipynb #e4fa6f65
+# %% ../../nbs/14_data.tables.ipynb #52f91934
 def need_column(
     columns:Iterable[str], # names of the columns that there are
     column:str, # one that is needed
@@ -139,6 +139,16 @@ def need_column(
 ):
     "A `UsageError` offers the near names where the table has no such column"
     if column not in columns: raise UsageError(f'{origin}: {unknown_name("column", column, columns)}')
+
+def need_file_column(
+    columns:Iterable[str], # names of the columns that there are
+    column:str, # that of the file names; `file` is what it is called when nobody says
+    origin:str|Path, # the table, for the message
+):
+    "As `need_column`, but who did not name a column is told how to"
+    if column=='file' and column not in columns:
+        raise UsageError(f'{origin}: no column file with the names of the pictures among {", ".join(map(str, list(columns)[:20]))}; name it with --file-col (file_col in Python)')
+    need_column(columns, column, origin)
 
 # %% ../../nbs/14_data.tables.ipynb #de767dd0
 def joined_paths(
