@@ -10,24 +10,28 @@ import ctypes, platform
 from functools import cache
 
 # %% auto #0
-__all__ = ['keep_memory']
+__all__ = ['keep_memory', 'stock_small_blocks']
 
-# %% ../nbs/02_memory.ipynb #5e2efcba
+# %% ../nbs/02_memory.ipynb #5bdb598e
 _M_MXFAST,_M_TRIM_THRESHOLD,_M_TOP_PAD,_M_MMAP_MAX = 1,-1,-2,-4 # malloc.h
+
+def _glibc(): # none where the C library is another one
+    return ctypes.CDLL(None) if platform.libc_ver()[0]=='glibc' else None
+
+def keep_memory()->bool: # whether it was done; there is nothing to do where the C library is not glibc
+    "Tell glibc to keep the memory that it has; best called before the first tensor is made"
+    libc,settings = _glibc(),{_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31-1, _M_TOP_PAD: 256*2**20, _M_MXFAST: 0}
+    return libc is not None and all([libc.mallopt(k, v) for k,v in settings.items()])
+
+# %% ../nbs/02_memory.ipynb #694b8f6e
 _CRUMBS,_STOCK = range(24, 137, 16),10_000 # bytes that fill the blocks that cutting leaves over; free blocks of each
 
-def _stock_small(libc):
-    "Free small blocks for glibc to hand out, each between two that stay in use"
+@cache # a stock is made once
+def stock_small_blocks()->bool: # as for `keep_memory`
+    "Free small blocks for glibc to hand out in place of crumbs, each between two that stay in use"
+    if (libc := _glibc()) is None: return False
     libc.malloc.restype,libc.malloc.argtypes,libc.free.argtypes = ctypes.c_void_p,[ctypes.c_size_t],[ctypes.c_void_p]
     for size in _CRUMBS:
         blocks = [libc.malloc(size) for _ in range(2*_STOCK)]
         for o in blocks[::2]: libc.free(o)
-
-@cache # a stock is made once
-def keep_memory()->bool: # whether it was done; there is nothing to do where the C library is not glibc
-    "Tell glibc to keep the memory that it has, without holes; best called before the first tensor is made"
-    if platform.libc_ver()[0]!='glibc': return False
-    libc,settings = ctypes.CDLL(None),{_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31-1, _M_TOP_PAD: 256*2**20, _M_MXFAST: 0}
-    done = all([libc.mallopt(k, v) for k,v in settings.items()])
-    _stock_small(libc)
-    return done
+    return True

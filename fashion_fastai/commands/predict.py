@@ -16,7 +16,7 @@ from ..memory import keep_memory
 # %% auto #0
 __all__ = ['ENGINES', 'predict_command']
 
-# %% ../../nbs/59_commands.predict.ipynb #8abbc6c3
+# %% ../../nbs/59_commands.predict.ipynb #b3ce49e6
 ENGINES = 'local', 'ray'
 
 def _format(path, out, format, target)->str:
@@ -38,6 +38,7 @@ def _file_column(run, pictures)->str:
     own = open_run(run).config.data.file_col if tables and run.suffix.lower()!='.onnx' else 'file'
     return own if all(own in o and 'file' not in o for o in tables) else 'file'
 
+# %% ../../nbs/59_commands.predict.ipynb #adb860e0
 def _change(predictor, consistent):
     "What is done with probabilities before they become answers"
     if not consistent: return lambda o: o
@@ -57,7 +58,7 @@ def _load(paths, fitted):
     if predictor.thresholds: say(f'thresholds of the mean: {predictor.thresholds_from}')
     return predictor
 
-# %% ../../nbs/59_commands.predict.ipynb #f2185624
+# %% ../../nbs/59_commands.predict.ipynb #e8a0a2a2
 def _submit(predictor, pictures, out, format, columns, bs, change, target, prefix):
     "Write a submission, or nothing"
     from fashion_fastai.serving.bulk import Bulk, all_answers
@@ -83,7 +84,14 @@ def _predict(runs, pictures, out, format, columns, aggregate, target, prefix, co
     if format in SUBMISSIONS: return _submit(predictor, pictures, out, format, columns, batch_size, change, target, prefix)
     return predict_bulk(predictor, pictures, out, format, columns, aggregate, batch_size, change)
 
-# %% ../../nbs/59_commands.predict.ipynb #7525240a
+def _on_cluster(run, pictures, out, columns, workers, batch_size, plain, given):
+    "Predict on the machines of a cluster; `given` are options that do not go with it"
+    for o,value in given.items():
+        if value: raise UsageError(f'--{o.rstrip("_").replace("_", "-")} does not go with --engine ray, which writes an answer for each picture as Parquet')
+    from fashion_fastai.serving.cluster import Workers, predict_on_cluster
+    return predict_on_cluster(run, pictures, out, columns, Workers(*workers), batch_size, fitted=not plain)
+
+# %% ../../nbs/59_commands.predict.ipynb #a39a3f17
 def predict_command(
     run:Annotated[Path, typer.Argument(help='Folder of a run, or an .onnx file.')],
     pictures:Annotated[list[str], typer.Argument(help='Pictures, a folder, or a CSV or Parquet table with a column of files. With --engine ray, Parquet tables or patterns such as s3://shop/*.jpg.')],
@@ -113,10 +121,7 @@ def predict_command(
     if engine=='local': made = _predict([run, *(with_ or [])], pictures, out, format, columns, aggregate, target, prefix, consistent, plain, batch_size)
     else:
         given = dict(format=format, split=split, group_col=group_col, aggregate=aggregate, target=target, prefix=prefix, consistent=consistent, with_=with_)
-        for o,value in given.items():
-            if value: raise UsageError(f'--{o.rstrip("_").replace("_", "-")} does not go with --engine ray, which writes an answer for each picture as Parquet')
-        from fashion_fastai.serving.cluster import Workers, predict_on_cluster
-        made = predict_on_cluster(run, pictures, out, columns, Workers(workers, worker_cpus, worker_gpus), batch_size, fitted=not plain)
+        made = _on_cluster(run, pictures, out, columns, (workers, worker_cpus, worker_gpus), batch_size, plain, given)
     hint = '; --images names the folder that the names of a table start from' if made.bad==made.rows and not images else ''
     if made.bad: say(f'{made.bad:,} of {made.rows:,} {"products have no picture that can be read" if group_col else "pictures cannot be read"}; the column error says why{hint}')
     print(f'answers for {made.rows-made.bad:,} {"products" if group_col else "pictures"}: {made.out}')
