@@ -74,30 +74,31 @@ def growth(make, arg, ours, pipe):
     pipe.send((seen, megabytes('VmHWM')))
 
 @contextmanager
-def preloaded(library):
-    "Processes that begin here load a library first"
-    if library: os.environ['LD_PRELOAD'] = library
+def environment(**names):
+    "Processes that begin here have these variables"
+    os.environ.update(names)
     yield
-    os.environ.pop('LD_PRELOAD', None)
+    for o in names: os.environ.pop(o)
 
-def in_process(work, *args, library=None):
-    "What `work` sends from a process of its own"
+def in_process(work, *args, **names):
+    "What `work` sends from a process of its own, which has the variables `names`"
     spawn = multiprocessing.get_context('spawn')
     ours,theirs = spawn.Pipe()
     worker = spawn.Process(target=work, args=(*args, theirs))
-    with preloaded(library): worker.start()
+    with environment(**names): worker.start()
     theirs.close() # else nobody would hear of a worker that died
     found = ours.recv()
     worker.join()
     return found
 
 if __name__=='__main__':
-    args = arguments(__doc__, most=16_000, rows=200_000)
+    args = arguments(__doc__, most=16_000, rows=50_000)
     learners = (('pictures of the table', learner_of_pictures, args.table), (f'{args.rows:,} rows with 1,000 labels', learner_of_labels, args.rows))
-    allocators = [('glibc', False, None), ('glibc with our settings', True, None), *[('tcmalloc', True, o) for o in [ctypes.util.find_library('tcmalloc_minimal')] if o]]
+    allocators = [('glibc', False, {}), ('glibc with our settings', True, {}), ('the same, threads put nothing aside', True, dict(GLIBC_TUNABLES='glibc.malloc.tcache_count=0'))]
+    if tcmalloc:=ctypes.util.find_library('tcmalloc_minimal'): allocators.append(('tcmalloc', True, dict(LD_PRELOAD=tcmalloc)))
     rows = []
-    for (name,make,arg),(allocator,ours,library) in itertools.product(learners, allocators):
-        seen,peak = in_process(growth, make, arg, ours, library=library)
+    for (name,make,arg),(allocator,ours,names) in itertools.product(learners, allocators):
+        seen,peak = in_process(growth, make, arg, ours, **names)
         rows.append([name, allocator, *[f'{o:,.0f}' for o in seen], f'{seen[-1]/seen[0]-1:+.2%}', f'{peak:,.0f}'])
     report('memory-growth', markdown(['MB of its own after epoch', 'allocator', '1', '2', '3', '4', '5', 'growth', 'peak resident (MB)'], rows), args.write)
     rows = []
