@@ -1,12 +1,11 @@
 "Memory is level over the epochs of a training"
-import sys
+import platform
 from pathlib import Path
 import pytest
 from fashion_fastai.data.sample import sample_catalogue_path
-from fashion_fastai.memory import keep_memory
 
 @pytest.mark.slow
-@pytest.mark.skipif(not keep_memory(), reason='the C library is not glibc')
+@pytest.mark.skipif(platform.libc_ver()[0]!='glibc', reason='the C library is not glibc')
 @pytest.mark.parametrize('what', ['pictures', 'labels'])
 def test_five_epochs(what, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]/'benchmarks'))

@@ -51,15 +51,10 @@ def schema_of(
         found.append(kind(name, [str(o) for o in tfm.vocab]))
     return Schema(targets=found)
 
-# %% ../../nbs/34_training.learner.ipynb #66d31701
+# %% ../../nbs/34_training.learner.ipynb #6ce14f81
 class FashionLearner(Learner):
     "A fastai `Learner` for several targets"
     first_epoch = 0 # of the next fit; the epochs before it are left out, since they were trained before
-
-    @property
-    def schema(self)->Schema:
-        "The targets, in the order of the heads"
-        return self.loss_func.schema
 
     @delegates(Learner.lr_find)
     def lr_find(self, *args, **kwargs):
@@ -96,6 +91,12 @@ class FashionLearner(Learner):
         found = list(super().get_preds(*args, with_input=with_input, **kwargs))
         for i in (with_input, with_input+1): found[i] = (found[i],) if isinstance(found[i], torch.Tensor) else found[i]
         return tuple(found)
+
+# %% ../../nbs/34_training.learner.ipynb #8bd2e7d6
+@patch(as_prop=True)
+def schema(self:FashionLearner)->Schema:
+    "The targets, in the order of the heads"
+    return self.loss_func.schema
 
 # %% ../../nbs/34_training.learner.ipynb #b4a75dcc
 def _normalised(dls, body):
