@@ -91,7 +91,7 @@ class Audit:
 # %% ../nbs/57_audit.ipynb #c03ef7df
 def _queue(rows, features, probs, n)->pd.DataFrame:
     "Which rows without labels to label next"
-    unknown = np.flatnonzero(np.any([(rows.codes[o.name]<0).reshape(len(rows), -1).all(1) for o in rows.schema], axis=0))
+    unknown = np.flatnonzero(np.any([~target.known_rows(rows.codes[target.name]) for target in rows.schema], axis=0))
     counts = {o.name: counts_by_part(o, rows.codes[o.name], rows.split).rows.to_numpy() for o in rows.schema}
     found = label_queue(rows.schema, features[unknown], {k: v[unknown] for k,v in probs.items()}, counts, n)
     at,files = unknown[found.position],rows.files

@@ -26,7 +26,7 @@ __all__ = ['prepare', 'search_rate', 'ready_to_fit', 'train', 'fit_planned', 're
 
 # %% ../nbs/59_experiment.ipynb #33ddb9f5
 from .config import Stage, TrainConfig
-from .data.balance import effective_counts, flip_labels, label_matrix, label_weights, row_weights
+from .data.balance import effective_counts, flip_labels, label_weights, row_weights
 from .data.cache import free_bytes, where_pixels
 from .data.configured import catalogue_for
 from .data.label_faults import label_hints
@@ -69,7 +69,7 @@ def _loss(config, catalogue)->dict:
     "Settings of the `FashionLoss`"
     loss = config.loss
     train = catalogue.take(catalogue.where('train'))
-    counts = effective_counts(catalogue, config.training.sampler) or {o.name: label_matrix(o, train.codes[o.name]).sum(0) for o in train.schema}
+    counts = effective_counts(catalogue, config.training.sampler) or {o.name: o.label_counts(train.codes[o.name]) for o in train.schema}
     return dict(weights=loss.weights, smoothing=loss.smoothing, one_of=loss.one_of, label_weights=label_weights(catalogue, loss.class_weights), terms=loss.terms, counts=counts)
 
 def _optimizer(training)->Callable:

@@ -16,7 +16,7 @@ from .schema import Target
 
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'MOST_BARS', 'MOST_LABELS', 'MOST_PRINTED', 'style', 'Page', 'words', 'named',
-           'label_counts', 'label_correlation', 'plot_label_correlation']
+           'label_correlation', 'plot_label_correlation']
 
 # %% ../nbs/02_figures.ipynb #e34d6cf2
 BLUE,ORANGE,GREEN,GREY = '#0072B2', '#D55E00', '#009E73', '#9A9A9A'
@@ -110,14 +110,6 @@ def _bar_page(target, shown, places, n_panels)->tuple[Figure, np.ndarray]:
         for ax in axes: ax.axhline(len(places)//2, color=GREY, linestyle=':', linewidth=1)
     return fig,axes
 
-# %% ../nbs/02_figures.ipynb #9d920bb9
-def label_counts(
-    target:Target, # of either kind
-    codes:np.ndarray, # codes as from `Target.encode`, -1 is unknown
-)->np.ndarray: # int `(n_labels,)`
-    "How often each label occurs"
-    return np.bincount(codes[codes>=0], minlength=target.n_out) if target.kind=='one_of' else (codes==1).sum(0)
-
 # %% ../nbs/02_figures.ipynb #73da1b5a
 def _cells(ax, values, said, names_down, names_across, **kwargs):
     "A table as colours, with what is `said` in each cell; the darker half of the colours bears white text"
@@ -167,7 +159,7 @@ def plot_label_correlation(
     "Which labels come together (orange) and which exclude each other (purple); of many labels the most common"
     codes,n = np.asarray(codes), target.n_out
     _need(target, 'any_of', 'codes', codes, (len(codes), n))
-    shown = np.arange(n) if n<=MOST_LABELS else np.sort(np.argsort(-label_counts(target, codes), kind='stable')[:MOST_LABELS])
+    shown = np.arange(n) if n<=MOST_LABELS else np.sort(np.argsort(-target.label_counts(codes), kind='stable')[:MOST_LABELS])
     names,values = [_short(target.vocab[i], 22) for i in shown], label_correlation(codes[:,shown])
     fig = Page(2.6+max(0.155, 0.26-0.003*len(shown))*len(shown))
     np.fill_diagonal(cells:=values.copy(), np.nan) # always 1

@@ -191,6 +191,57 @@ def answer(
     chosen = [codes] if self.kind=='one_of' else np.flatnonzero(codes)
     return Answer(tuple(self.vocab[i] for i in chosen), tuple(float(probs[i]) for i in chosen), dict(zip(self.vocab, probs.tolist())))
 
+# %% ../nbs/00_target.ipynb #0b95a7a3
+@patch
+def one_hot(
+    self:Target,
+    codes:np.ndarray, # as from `Target.encode`
+)->np.ndarray: # bool `(n, n_labels)`; unknown is False
+    "Return which labels each row has"
+    return codes==1 if self.kind=='any_of' else codes[:,None]==np.arange(self.n_out)
+
+@patch
+def known(
+    self:Target,
+    codes:np.ndarray, # as from `Target.encode`
+)->np.ndarray: # bool `(n, n_labels)`; read-only for `one_of`, where all labels of a row are known or none
+    "Return which labels of each row are known"
+    return codes>=0 if self.kind=='any_of' else np.broadcast_to(codes[:,None]>=0, (len(codes), self.n_out))
+
+@patch
+def label_codes(
+    self:Target,
+    codes:np.ndarray, # as from `Target.encode`
+)->np.ndarray: # int8 `(n, n_labels)`, 0 or 1; unknown is -1
+    "Return a code for each label: the codes of an `any_of` target with the same labels"
+    return codes if self.kind=='any_of' else np.where(self.known(codes), self.one_hot(codes), -1).astype(np.int8)
+
+# %% ../nbs/00_target.ipynb #6a2a2141
+@patch
+def label_counts(
+    self:Target,
+    codes:np.ndarray, # as from `Target.encode`
+)->np.ndarray: # int64 `(n_labels,)`
+    "Return in how many rows each label occurs"
+    if self.kind=='any_of': return (codes==1).sum(0)
+    return np.bincount(codes[codes>=0], minlength=self.n_out)
+
+@patch
+def known_counts(
+    self:Target,
+    codes:np.ndarray, # as from `Target.encode`
+)->np.ndarray: # int64 `(n_labels,)`
+    "Return in how many rows each label is known"
+    return (codes>=0).sum(0) if self.kind=='any_of' else np.full(self.n_out, (codes>=0).sum())
+
+@patch
+def known_rows(
+    self:Target,
+    codes:np.ndarray, # as from `Target.encode`
+)->np.ndarray: # bool `(n,)`
+    "Return in which rows at least one label is known"
+    return (codes>=0).any(1) if self.kind=='any_of' else codes>=0
+
 # %% ../nbs/00_target.ipynb #1b061ee9
 def target_from_column(
     column:pd.Series, # labels as they stand in the table; its name becomes the target's

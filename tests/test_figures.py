@@ -8,7 +8,7 @@ from fashion_fastai.data.catalogue import Catalogue
 from fashion_fastai.evaluation.figures import class_table, largest_confusions, plot_class_scores, plot_confusion, plot_counts, plot_curves
 from fashion_fastai.evaluation.predictions import Predictions
 from fashion_fastai.evaluation.run_figures import file_names, run_figures, save_figures
-from fashion_fastai.figures import label_correlation, label_counts, plot_label_correlation
+from fashion_fastai.figures import label_correlation, plot_label_correlation
 from fashion_fastai.run import start_run, write_json, write_rows
 from fashion_fastai.schema import Schema, any_of, one_of
 from fashion_fastai.training.metrics import target_scores
@@ -215,7 +215,7 @@ def test_the_catalogue_counts_its_train_part(run, codes):
     split = np.array(['train']*50+['valid']*30, dtype=object)
     catalogue = Catalogue(pd.DataFrame(index=range(80)), SCHEMA, Path('.'), 'file', codes, split, split, np.arange(80))
     figures = dict(run_figures(run, catalogue, {'category': np.full(4, 12.5)}))
-    train = label_counts(CATEGORY, codes['category'][:50])
+    train = CATEGORY.label_counts(codes['category'][:50])
     assert texts(figures['counts-category'].axes[0])==[f'{o}' for o in sorted(train, reverse=True)]
     assert texts(figures['counts-category'].axes[1])==['12.5']*4 and len(figures['counts-attributes'].axes)==1
     assert all('(train)' in title(figures[o]) for o in ('counts-category', 'counts-attributes', 'correlation-attributes'))

@@ -10,18 +10,9 @@ from dataclasses import replace
 import numpy as np
 from .catalogue import Catalogue
 from ..errors import UsageError, unknown_name
-from ..schema import Target
 
 # %% auto #0
-__all__ = ['CLASS_WEIGHTS', 'label_matrix', 'class_weights', 'label_weights', 'row_weights', 'effective_counts', 'flip_labels']
-
-# %% ../../nbs/16_data.balance.ipynb #845cbe9c
-def label_matrix(
-    target:Target, # says the kind
-    codes:np.ndarray, # see `Target.encode`
-)->np.ndarray: # bool `(n, n_labels)`
-    "Which picture has which label"
-    return codes==1 if target.kind=='any_of' else codes[:,None]==np.arange(target.n_out)
+__all__ = ['CLASS_WEIGHTS', 'class_weights', 'label_weights', 'row_weights', 'effective_counts', 'flip_labels']
 
 # %% ../../nbs/16_data.balance.ipynb #25f72ba7
 CLASS_WEIGHTS = 'none', 'balanced', 'inverse'
@@ -45,7 +36,7 @@ def label_weights(
     "The weights of the labels of all targets"
     if formula=='none': return {}
     train = catalogue.where('train')
-    return {o.name: class_weights(label_matrix(o, catalogue.codes[o.name][train]).sum(0), formula) for o in catalogue.schema}
+    return {o.name: class_weights(o.label_counts(catalogue.codes[o.name][train]), formula) for o in catalogue.schema}
 
 # %% ../../nbs/16_data.balance.ipynb #f72b3595
 def row_weights(
@@ -54,7 +45,7 @@ def row_weights(
     "The weight of each row for a balanced sampler, over all targets"
     weights = np.zeros(len(catalogue))
     for target in catalogue.schema:
-        matrix = label_matrix(target, catalogue.codes[target.name])
+        matrix = target.one_hot(catalogue.codes[target.name])
         weights += matrix @ class_weights(matrix.sum(0))
     if not (weights>0).any(): raise UsageError('a balanced sampler needs labels, but none is known')
     return np.where(weights>0, weights, weights[weights>0].min())
@@ -67,7 +58,7 @@ def effective_counts(
 )->dict[str, np.ndarray]|None: # for each target `(n_labels,)`; none where nothing is balanced
     "How often each label counts in training, when rare ones count more"
     train = catalogue.take(catalogue.where('train'))
-    matrices,weights = {o.name: label_matrix(o, train.codes[o.name]) for o in train.schema},label_weights(catalogue, formula)
+    matrices,weights = {o.name: o.one_hot(train.codes[o.name]) for o in train.schema},label_weights(catalogue, formula)
     if sampler=='balanced':
         rows = row_weights(train)
         return {k: (rows/rows.mean()) @ v for k,v in matrices.items()}

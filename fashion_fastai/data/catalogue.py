@@ -168,7 +168,7 @@ def _check_labels(catalogue, path):
     train = catalogue.where('train')
     for target in catalogue.schema:
         codes = catalogue.codes[target.name]
-        counts = [np.bincount(o[o>=0], minlength=target.n_out) if target.kind=='one_of' else (o==1).sum(0) for o in (codes[train], codes)]
+        counts = [target.label_counts(o) for o in (codes[train], codes)]
         if not (codes[train]>=0).any(): raise UsageError(f'{path}: no row of the train part has a known {target.name}')
         only = [o for o,seen,known in zip(target.vocab, *counts) if known and not seen]
         if only: _warn(f'{target.name}: {", ".join(only)} {"occurs" if len(only)==1 else "occur"} only outside train and cannot be learned')
@@ -242,7 +242,7 @@ def describe(self:Catalogue)->pd.DataFrame: # one row for each target
     "What each target asks, how much of it is known and how uneven it is"
     def facts(target):
         codes = self.codes[target.name]
-        counts = np.bincount(codes[codes>=0], minlength=target.n_out) if target.kind=='one_of' else (codes==1).sum(0)
+        counts = target.label_counts(codes)
         top,low = counts.argmax(),counts.argmin()
         return dict(target=target.name, kind=target.kind, labels=target.n_out, known=(codes>=0).mean(),
             most=f'{target.vocab[top]} {counts[top]:,}', fewest=f'{target.vocab[low]} {counts[low]:,}')

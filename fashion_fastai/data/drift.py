@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from scipy.stats import chi2_contingency, ks_2samp, rankdata
-from .balance import label_matrix
 from .similar import kept_features, unit_rows
 from ..errors import UsageError
 from ..schema import Schema
@@ -52,8 +51,8 @@ def reference_sample(
     sizes = np.zeros((0,2), np.int32) if sizes is None else np.asarray(sizes, dtype=np.int32)[order]
     counts,known = {},{}
     for o in schema or []:
-        counts[o.name] = label_matrix(o, codes[o.name]).sum(0)
-        known[o.name] = np.broadcast_to((codes[o.name]>=0).sum(0), o.n_out).astype(np.int64)
+        counts[o.name] = o.label_counts(codes[o.name])
+        known[o.name] = o.known_counts(codes[o.name])
     return ReferenceSample(features[order].astype(np.float16), sizes, counts, known)
 
 # %% ../../nbs/18_data.drift.ipynb #0d04bf11

@@ -8,9 +8,8 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.explore.html.md"""
 from __future__ import annotations
 from pathlib import Path
 import numpy as np, pandas as pd
-from .balance import label_matrix
 from .catalogue import Catalogue
-from .label_faults import _known, counts_by_part
+from .label_faults import counts_by_part
 from .picture_faults import THUMB
 from .table_figures import label_lift, lift_extremes, plot_label_shares, plot_lift, plot_pictures
 from .thumbnails import thumbnails
@@ -56,7 +55,7 @@ def _some_labels(counts, most)->tuple[np.ndarray, int]: # labels that occur, the
     return np.concatenate([order[:most-most//2], order[-(most//2):]]), most-most//2
 
 def _examples(catalogue, facts, target, budget)->dict: # which rows show each label; `thumbnails` come later
-    has = label_matrix(target, catalogue.codes[target.name])
+    has = target.one_hot(catalogue.codes[target.name])
     counts = has.sum(0)
     shown,gap = _some_labels(counts, max(4, budget//2))
     k = next((o for o in (8,4,3) if budget//max(1, len(shown))>=o-1), 2) # so many fill a line, alone or in two, three or five columns
@@ -72,7 +71,7 @@ def _pictured(catalogue, positions, small, said=None)->list[dict]: # what the te
 # %% ../../nbs/18_data.explore.ipynb #26f7c71b
 def _target_row(catalogue, target)->dict:
     codes = catalogue.codes[target.name]
-    counts,known = label_matrix(target, codes).sum(0),_known(target, codes)
+    counts,known = target.label_counts(codes),target.known(codes)
     seen,full = counts[counts>0],known.all(1)
     most,least = (int(counts.argmax()),int(np.where(counts>0, counts, counts.max()+1).argmin())) if len(seen) else (0, 0)
     name = lambda i: dict(label=target.vocab[i], rows=int(counts[i]))
@@ -84,7 +83,7 @@ def _target_row(catalogue, target)->dict:
 def _missing_rows(catalogue)->list[dict]: # targets of which something is unknown, and how much in each part
     rows = []
     for target in catalogue.schema:
-        known = _known(target, catalogue.codes[target.name])
+        known = target.known(catalogue.codes[target.name])
         if not known.size or known.all(): continue
         rows.append(dict(target=target, share=1-known.mean(), rows=int((~known).any(1).sum()), parts={o: 1-known[catalogue.split==o].mean() for o in catalogue.split_sizes()}))
     return rows
@@ -180,7 +179,7 @@ def explore_html(
 )->str: # a whole page
     "What a table holds, as HTML"
     facts,drawn = facts.reset_index(drop=True),list(catalogue.schema)[:MOST_DRAWN]
-    known = [o for o in drawn if label_matrix(o, catalogue.codes[o.name]).any()]
+    known = [o for o in drawn if o.label_counts(catalogue.codes[o.name]).any()]
     sheets = [_examples(catalogue, facts, o, MOST_EXAMPLES//len(known)) for o in known]
     pictures,paths = _picture_section(catalogue, facts),catalogue.paths
     shown = [*(i for o in sheets for label in o['labels'] for i in label['positions']), *(i for o in pictures['strips'] for i in o['positions'])]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib, re, unicodedata
 import numpy as np, pandas as pd
 from scipy.stats import chi2_contingency, false_discovery_control, hypergeom
-from .balance import label_matrix
 from .catalogue import Catalogue
 from .findings import finding_table
 from .splits import SPLITS
@@ -20,18 +19,14 @@ __all__ = ['counts_by_part', 'rare_labels', 'missing_labels', 'plain_label', 'sp
            'pair_faults', 'split_shifts', 'label_findings']
 
 # %% ../../nbs/16_data.label_faults.ipynb #cceecb6d
-def _known(target, codes)->np.ndarray: # bool `(n, n_labels)`
-    return codes>=0 if target.kind=='any_of' else np.repeat((codes>=0)[:,None], target.n_out, axis=1)
-
 def counts_by_part(
     target:Target, # the labels are its vocabulary
     codes:np.ndarray, # see `Target.encode`
     split:np.ndarray, # of each row, `(n,)`
 )->pd.DataFrame: # a row for each label; columns `rows`, and for each part that has rows its name
     "How often each label occurs, in all and in each part"
-    has = label_matrix(target, codes)
-    parts = {o: has[split==o].sum(0) for o in SPLITS if (split==o).any()}
-    return pd.DataFrame(dict(rows=has.sum(0), **parts), index=list(target.vocab))
+    parts = {o: target.label_counts(codes[split==o]) for o in SPLITS if (split==o).any()}
+    return pd.DataFrame(dict(rows=target.label_counts(codes), **parts), index=list(target.vocab))
 
 # %% ../../nbs/16_data.label_faults.ipynb #3a29baee
 def _about(target, label, kind, score, reason, **kwargs): return dict(kind=kind, target=target.name, given=label, score=float(score), reason=reason, **kwargs)
@@ -63,7 +58,7 @@ def missing_labels(
     max_missing:float=0.05, # a larger share of missing labels is a finding
 )->list[dict]: # for `finding_table`; kind `missing_labels`
     "How much of a target is unknown"
-    share = 1-_known(target, codes).mean() if len(codes) else 0.
+    share = 1-target.known(codes).mean() if len(codes) else 0.
     if share<=max_missing: return []
     return [_about(target, '', 'missing_labels', share, f'{share:.0%} of the labels of {target.name} are missing; they neither train nor judge it.')]
 
@@ -114,7 +109,7 @@ def label_hints(
     "What to know of labels that are written in several ways"
     hints = []
     for target in catalogue.schema:
-        pairs = [f'{o["given"]} and {o["suggested"]}' for o in spelling_faults(target, label_matrix(target, catalogue.codes[target.name]).sum(0), max_typo=-1)]
+        pairs = [f'{o["given"]} and {o["suggested"]}' for o in spelling_faults(target, target.label_counts(catalogue.codes[target.name]), max_typo=-1)]
         more = f' and {len(pairs)-shown} more' if len(pairs)>shown else ''
         if pairs: hints.append(f'{target.name}: {", ".join(pairs[:shown])}{more} count as different labels; data audit --fix joins such spellings')
     commas = {o.name: next((label for label in o.vocab if label.endswith(',')), '') for o in catalogue.schema if o.kind=='any_of' and o.sep==' '}
@@ -126,8 +121,8 @@ def label_pairs(
 )->pd.DataFrame: # a row for each pair: `a`, `b` (target, label), `n` known rows, `n_a`, `n_b`, `together`, `expected`, and corrected p values of `few` and `many`
     "How often each pair of labels occurs together, and whether that is chance"
     targets = list(catalogue.schema)
-    has = np.concatenate([label_matrix(o, catalogue.codes[o.name]) for o in targets], axis=1).astype(np.float32)
-    known = np.concatenate([_known(o, catalogue.codes[o.name]) for o in targets], axis=1).astype(np.float32)
+    has = np.concatenate([o.one_hot(catalogue.codes[o.name]) for o in targets], axis=1).astype(np.float32)
+    known = np.concatenate([o.known(catalogue.codes[o.name]) for o in targets], axis=1).astype(np.float32)
     names = [(o.name, label) for o in targets for label in o.vocab]
     exclusive = np.array([i if o.kind=='one_of' else -1-j for i,o in enumerate(targets) for j in range(o.n_out)]) # labels of equal number never meet
     a,b = np.triu_indices(len(names), 1)
@@ -174,7 +169,7 @@ def pair_faults(
 
 def _rows_with(catalogue, *labels)->np.ndarray:
     "Positions of the rows that have all `labels`"
-    has = [label_matrix(t:=catalogue.schema[name], catalogue.codes[name])[:,t.vocab.index(label)] for name,label in labels]
+    has = [(t:=catalogue.schema[name]).one_hot(catalogue.codes[name])[:,t.vocab.index(label)] for name,label in labels]
     return np.flatnonzero(np.all(has, axis=0))
 
 # %% ../../nbs/16_data.label_faults.ipynb #e1d77130
@@ -190,9 +185,9 @@ def _g_test(counts)->tuple[float, float]: # p value, Cramér's V
 
 def _part_tables(target, codes, split, part)->list[tuple[str, np.ndarray]]:
     "The label that is asked for, empty for all at once, and its counts `(n_labels, 2)` in train and in `part`"
-    train,other = [label_matrix(target, codes)[split==o].sum(0) for o in ('train', part)]
+    train,other = [target.label_counts(codes[split==o]) for o in ('train', part)]
     if target.kind=='one_of': return [('', np.stack([train, other], axis=1))]
-    known = [_known(target, codes)[split==o].sum(0) for o in ('train', part)]
+    known = [target.known_counts(codes[split==o]) for o in ('train', part)]
     return [(label, np.array([[train[i], other[i]], [known[0][i]-train[i], known[1][i]-other[i]]])) for i,label in enumerate(target.vocab)]
 
 # %% ../../nbs/16_data.label_faults.ipynb #5f736d3f
@@ -223,5 +218,5 @@ def label_findings(
     for target in catalogue.schema:
         codes = catalogue.codes[target.name]
         found += rare_labels(target, codes, catalogue.split) + missing_labels(target, codes)
-        found += spelling_faults(target, label_matrix(target, codes).sum(0))
+        found += spelling_faults(target, target.label_counts(codes))
     return finding_table(found)

@@ -10,8 +10,7 @@ import numpy as np, pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
-from .balance import label_matrix
-from .label_faults import _known, counts_by_part
+from .label_faults import counts_by_part
 from .splits import SPLITS
 from ..figures import BLUE, GREEN, GREY, ORANGE, Page, style
 from ..figures import _bar_page, _below, _cells, _ends, _number, _short, _title
@@ -28,8 +27,7 @@ _PARTS = dict(zip(SPLITS, ((BLUE,'o'), (ORANGE,'D'), (GREEN,'s'))))
 def _share_text(value, _=None)->str: return f'{100*value:.3g} %'
 
 def _known_rows(target, codes, split)->dict[str, np.ndarray]: # for each part in how many rows each label is known
-    known = _known(target, codes)
-    return {o: known[split==o].sum(0) for o in SPLITS if (split==o).any()}
+    return {o: target.known_counts(codes[split==o]) for o in SPLITS if (split==o).any()}
 
 # %% ../../nbs/17_data.table_figures.ipynb #3db523af
 def _draw_counts(ax, places, counts, log):
@@ -111,8 +109,8 @@ def label_lift(
     codes:dict[str, np.ndarray], # for each target, see `Target.encode`
 )->pd.DataFrame: # a row for each pair of labels `a`, `b`: `rows` with the first, `share` of them with the second, `expected` rows with both, `lift`; NaN where there are few
     "How much more often than by chance the labels of two targets come together, over rows in which both are known"
-    has = [label_matrix(o, codes[o.name]).astype(np.float32) for o in (first, second)]
-    known = [_known(o, codes[o.name]).astype(np.float32) for o in (first, second)]
+    has = [o.one_hot(codes[o.name]).astype(np.float32) for o in (first, second)]
+    known = [o.known(codes[o.name]).astype(np.float32) for o in (first, second)]
     both,n_a,n_b,n = has[0].T@has[1],has[0].T@known[1],known[0].T@has[1],known[0].T@known[1]
     expected = n_a*n_b/np.maximum(n, 1)
     judged = np.maximum(both, expected)>=LEAST_ROWS

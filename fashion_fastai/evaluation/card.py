@@ -17,7 +17,7 @@ from ..errors import whole_file
 from .facts import RunFacts, compared_scores, costs, read_facts, sliced_scores, trained_on
 from .intervals import interval_text, score_text
 from .limits import limits
-from ..figures import label_counts, words
+from ..figures import words
 from ..run import Run
 from ..schema import Target
 
@@ -64,7 +64,7 @@ def card_data(
 MOST_NAMED = 60 # labels of a target that are listed
 
 def _labels(facts, target:Target)->dict: # the most common labels with their counts
-    counts = label_counts(target, facts.train_codes[target.name]) if facts.train_codes else None
+    counts = target.label_counts(facts.train_codes[target.name]) if facts.train_codes else None
     order = np.arange(target.n_out) if counts is None else np.argsort(-counts, kind='stable')
     said = [_code(target.vocab[i]) + ('' if counts is None else f' {counts[i]:,}') for i in order[:MOST_NAMED]]
     more = [f'and {target.n_out-MOST_NAMED:,} more in `schema.json`'] if target.n_out>MOST_NAMED else []

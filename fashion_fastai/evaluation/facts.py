@@ -185,7 +185,7 @@ def frozen_baselines(
 def _probe(facts)->tuple[dict, str]: # baselines for `score_with_baselines`; why there is none
     probe,truth = facts.probe.get('targets'),facts.predictions.truth
     if not probe: return {}, ''
-    known = {o: int((c>=0).any(1).sum() if c.ndim==2 else (c>=0).sum()) for o,c in truth.items()}
+    known = {name: int(facts.schema[name].known_rows(codes).sum()) for name,codes in truth.items()}
     if all(probe[o]['known']==n for o,n in known.items() if o in probe): return frozen_baselines(facts.probe), ''
     return {}, 'The linear probe was scored on other pictures and is left out.'
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 import numpy as np, pandas as pd
 from scipy.sparse import csr_array, hstack
-from ..data.balance import label_matrix
 from ..errors import UsageError
 from .predictions import Predictions
 from ..schema import Schema, Target
@@ -24,7 +23,7 @@ def _ratio(part, whole)->np.ndarray: # NaN where `whole` is 0
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole>0)
 
 def _marks(target, codes)->csr_array: # 1 for each label that `codes` have, `(n, n_labels)`
-    if target.kind=='any_of': return csr_array(label_matrix(target, codes).astype(float))
+    if target.kind=='any_of': return csr_array(target.one_hot(codes).astype(float))
     rows = np.flatnonzero(codes>=0)
     return csr_array((np.ones(len(rows)), (rows, codes[rows])), shape=(len(codes), target.n_out))
 
@@ -128,18 +127,16 @@ def majority(
     "Probabilities that say of every picture how frequent each label is in training"
     def rates(target):
         codes,nothing = truth_train[target.name],1/target.n_out if target.kind=='one_of' else 0
-        known = np.broadcast_to((codes>=0).sum(0), target.n_out)
-        return np.nan_to_num(_ratio(label_matrix(target, codes).sum(0), known), nan=nothing)
+        return np.nan_to_num(_ratio(target.label_counts(codes), target.known_counts(codes)), nan=nothing)
     return {o.name: np.broadcast_to(rates(o), (n, o.n_out)) for o in schema}
 
 # %% ../../nbs/43_evaluation.intervals.ipynb #fbdb4b03
-def _known(codes)->int: return int((codes>=0).any(1).sum() if codes.ndim==2 else (codes>=0).sum())
-
-def _check_same(name, targets, truth):
+def _check_same(name, targets, predictions):
     "Scores of other pictures are no baseline"
-    for o in truth:
-        if o in targets and targets[o]['known']!=_known(truth[o]):
-            raise UsageError(f'{name}: its scores of {o} are of {targets[o]["known"]:,} pictures, these of {_known(truth[o]):,}; compare scores of the same pictures')
+    for o in predictions.truth:
+        n_known = int(predictions.schema[o].known_rows(predictions.truth[o]).sum())
+        if o in targets and targets[o]['known']!=n_known:
+            raise UsageError(f'{name}: its scores of {o} are of {targets[o]["known"]:,} pictures, these of {n_known:,}; compare scores of the same pictures')
 
 def score_with_baselines(
     predictions:Predictions, # with truth
@@ -151,7 +148,7 @@ def score_with_baselines(
     "The headline scores, their intervals and what they should be compared with"
     table,truth = bootstrap(predictions, thresholds=thresholds, **kwargs),predictions.truth
     columns = {name: metrics['targets'] for name,metrics in (others or {}).items()}
-    for name,targets in columns.items(): _check_same(name, targets, truth)
+    for name,targets in columns.items(): _check_same(name, targets, predictions)
     if truth_train is not None:
         probs = majority(predictions.schema, truth_train, len(predictions))
         scores = {o.name: quick_scores(o, probs[o.name], truth[o.name], ranking=False) for o in predictions.schema if o.name in truth}

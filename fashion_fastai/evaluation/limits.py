@@ -10,7 +10,7 @@ import math
 import numpy as np, pandas as pd
 from .confidence import judged
 from .facts import RunFacts
-from ..figures import label_counts, named, words
+from ..figures import named, words
 from ..training.metrics import headline
 
 # %% auto #0
@@ -26,7 +26,7 @@ def _f1(facts, target)->pd.Series: # of each label; NaN where it is undefined or
 def _label_limits(facts, target)->list[str]: # labels that training did not show, or rarely; labels that were not measured
     said,f1 = [],_f1(facts, target)
     if facts.train_codes is not None:
-        counts = pd.Series(label_counts(target, facts.train_codes[target.name]), index=list(target.vocab))
+        counts = pd.Series(target.label_counts(facts.train_codes[target.name]), index=list(target.vocab))
         never,rare = counts.index[counts==0],counts[(counts>0) & (counts<RARE)].sort_values(kind='stable').index
         if len(never): said.append(f'{target.name}: {named(never)} never occur{"s"*(len(never)==1)} in training and cannot be learned.')
         if len(rare):
@@ -35,7 +35,7 @@ def _label_limits(facts, target)->list[str]: # labels that training did not show
             have = 'has' if len(rare)==1 else 'have'
             said.append(f'{target.name}: {len(rare):,} of {target.n_out:,} labels {have} fewer than {RARE} pictures in training ({named(rare)}){f1s}.')
     if target not in facts.scored: return said
-    unseen = [o for o,n in zip(target.vocab, label_counts(target, facts.predictions.truth[target.name])) if not n]
+    unseen = [o for o,n in zip(target.vocab, target.label_counts(facts.predictions.truth[target.name])) if not n]
     if unseen: said.append(f'{target.name}: nothing was measured for {named(unseen)}, which no picture of the valid part has.')
     return said
 

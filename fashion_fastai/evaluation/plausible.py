@@ -45,8 +45,8 @@ def pair_counts(
         if target.kind!=kind: raise UsageError(f'pairs are counted of a one_of and an any_of target; {target.name} is {target.kind} and stands where {kind} is needed')
     first,second = codes[category.name],codes[attributes.name]
     rows = [second[first==i] for i in range(category.n_out)]
-    known,together = (np.stack([f(o).sum(0) for o in rows]) for f in (lambda o: o>=0, lambda o: o==1))
-    return PairCounts(category, attributes, np.bincount(first[first>=0], minlength=category.n_out), known, together)
+    known,together = (np.stack([count(o) for o in rows]) for count in (attributes.known_counts, attributes.label_counts))
+    return PairCounts(category, attributes, category.label_counts(first), known, together)
 
 # %% ../../nbs/41_evaluation.plausible.ipynb #29ec5b79
 def all_pair_counts(

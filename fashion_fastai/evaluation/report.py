@@ -21,7 +21,7 @@ from .limits import limits
 from .plausible import all_pair_counts, consistency_effect, unlikely
 from .reliability import plot_reliability
 from .saliency import overlay, saliency
-from ..figures import MOST_BARS, label_counts, plot_label_correlation, words
+from ..figures import MOST_BARS, plot_label_correlation, words
 from ..models.body import body_stats
 from ..models.network import FashionNetwork
 from ..pages import SIDE, embedded_figure, embedded_picture, last_parts, page_html
@@ -123,7 +123,7 @@ def _ends(table)->list[int]: # positions of the rows that are shown
 
 def _label_rows(facts, target)->dict:
     table,counts = class_table(target, facts.metrics['targets'][target.name]),None
-    if facts.train_codes: counts = pd.Series(label_counts(target, facts.train_codes[target.name]), index=list(target.vocab))
+    if facts.train_codes: counts = pd.Series(target.label_counts(facts.train_codes[target.name]), index=list(target.vocab))
     shown = _ends(table)
     def row(i):
         values,label = table.iloc[i],table.index[i]

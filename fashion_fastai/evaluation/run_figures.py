@@ -15,7 +15,7 @@ from ..data.catalogue import Catalogue
 from ..errors import whole_file
 from .figures import plot_class_scores, plot_confusion, plot_counts, plot_curves
 from .predictions import Predictions, read_predictions
-from ..figures import label_counts, plot_label_correlation
+from ..figures import plot_label_correlation
 from ..run import Run
 from ..schema import Schema, Target
 from ..training.metrics import confusion_matrix
@@ -47,7 +47,7 @@ def _predictions(run:Run)->Predictions:
 
 def _label_figures(target:Target, codes, part, after)->Iterator[tuple[str, Figure]]: # of the truth alone
     if codes is None or not (codes>=0).any(): return
-    yield 'counts', plot_counts(target, label_counts(target, codes), after, part)
+    yield 'counts', plot_counts(target, target.label_counts(codes), after, part)
     if target.kind=='any_of' and target.n_out>1: yield 'correlation', plot_label_correlation(target, codes, part)
 
 def _answer_figures(target:Target, scores, probs, truth)->Iterator[tuple[str, Figure]]: # of what the network said

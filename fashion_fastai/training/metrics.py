@@ -112,10 +112,6 @@ def top_recall(
     return {k: float(_ratio(sum(hits[:k]), (truth==1).sum())) for k in ks}
 
 # %% ../../nbs/30_training.metrics.ipynb #8d79b9a1
-def _as_any_of(target:Target, truth)->np.ndarray: # codes of either kind to `(n, n_labels)`
-    if target.kind=='any_of': return truth
-    return np.where(truth[:,None]<0, -1, truth[:,None]==np.arange(target.n_out)).astype(np.int8)
-
 def _label_table(target:Target, counts, probs, truth, ranking)->pd.DataFrame: # a row for each label, NaN is undefined
     support = counts[:,1].sum(-1)
     table = dict(precision=precision_of(counts), recall=recall_of(counts), f1=np.where(support>0, f1_of(counts), np.nan))
@@ -148,7 +144,7 @@ def one_of_scores(
 )->dict: # scores, `undefined` counts and `classes`; ready for JSON
     "The scores of a target with exactly one label"
     probs, truth = _checked(target, probs, truth)
-    matrix, codes = confusion_matrix(target, probs, truth), _as_any_of(target, truth)
+    matrix, codes = confusion_matrix(target, probs, truth), target.label_codes(truth)
     counts = _one_vs_rest(matrix)
     table = _label_table(target, counts, probs, codes, ranking)
     scores = dict(accuracy=_ratio(matrix.trace(), matrix.sum()), mean_class_accuracy=table.recall, macro_f1=table.f1,

@@ -8,7 +8,6 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.neighbours.html.m
 from __future__ import annotations
 import numpy as np, torch
 import torch.nn.functional as F
-from ..data.balance import label_matrix
 from ..schema import Schema
 
 # %% auto #0
@@ -19,8 +18,7 @@ K,TEMPERATURE = 20,0.07
 
 def _label_shares(target, codes)->tuple[torch.Tensor, torch.Tensor]: # what is present, what is known, float32 `(n, n_labels)`
     codes = np.asarray(codes)
-    known = codes>=0 if codes.ndim==2 else np.broadcast_to(codes[:,None]>=0, (len(codes), target.n_out))
-    return [torch.from_numpy(np.array(o, dtype=np.float32)) for o in (label_matrix(target, codes), known)]
+    return [torch.from_numpy(np.array(o, dtype=np.float32)) for o in (target.one_hot(codes), target.known(codes))]
 
 def _vote(target, cosine, at, present, known)->torch.Tensor: # float32 `(q, n_labels)`
     "The weighted share of neighbours that have each label; that of all rows where no neighbour knows"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from fastcore.basics import patch
 from ..schema import Target
-from .metrics import (_as_any_of, _checked, _label_table, _plain, _ranking_means, _ratio, _two_by_two, _weighted,
+from .metrics import (_checked, _label_table, _plain, _ranking_means, _ratio, _two_by_two, _weighted,
     f1_of, precision_of, recall_of, top_recall)
 
 # %% auto #0
@@ -74,7 +74,7 @@ def add(
     "Count some rows"
     probs,truth = _checked(self.target, probs, truth)
     if not len(probs): return
-    answer,codes = self.target.decide(probs, 0.5),_as_any_of(self.target, truth)
+    answer,codes = self.target.decide(probs, 0.5),self.target.label_codes(truth)
     true = (codes==1).sum()
     if true: self.hits = {k: self.hits[k]+round(v*true) for k,v in top_recall(probs, codes).items()}
     if self.target.kind=='one_of':
@@ -102,7 +102,7 @@ def scores(self:Tally)->dict[str, float|None]: # name and value
     "The `quick_scores` of all rows that were counted"
     target,sums,total = self.target,self.sums,self.counts.sum(0)
     probs,truth,_ = self.sample.rows() if self.sample.parts else (np.zeros((0, target.n_out)), _no_rows(target), None)
-    table = _label_table(target, self.counts, probs, _as_any_of(target, truth), ranking=True)
+    table = _label_table(target, self.counts, probs, target.label_codes(truth), ranking=True)
     common = dict(macro_f1=table.f1.mean(), weighted_f1=_weighted(table.f1, table.support))
     right,ranked = _ratio(sums['right'], sums['known']),{k: v.mean() for k,v in _ranking_means(table).items()}
     if target.kind=='one_of':
