@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent/'tests'))
 
 def found_in(table):
     "The audit of a table with columns category and attributes"
+    from fashion_fastai.memory import keep_memory
+    keep_memory() # as the command does
     from fashion_fastai.audit import audit
     from fashion_fastai.config import make_config
     from fashion_fastai.data.catalogue import read_catalogue

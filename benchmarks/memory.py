@@ -55,10 +55,9 @@ def learner_of_labels(n, n_labels=1000):
     return FashionLearner(dls, Linear(), FashionLoss(Schema(targets=[any_of('label', [f'{i:04}' for i in range(n_labels)])])), cbs=History(), lr=1e-3),0
 
 def growth(make, arg, ours, pipe):
-    "Memory of its own after each of five epochs; `ours` is false for the allocator as it comes"
-    import fashion_fastai.memory as memory
-    if not ours: memory.platform.libc_ver = lambda: ('', '') # there is nothing to set
-    memory.keep_memory()
+    "Measure the memory of its own after each of five epochs; `ours` is false for the allocator as it comes"
+    from fashion_fastai.memory import keep_memory
+    if ours: keep_memory()
     from fastai.callback.core import Callback
     from fashion_fastai.config import Stage
     from fashion_fastai.training import schedule
@@ -94,8 +93,8 @@ def in_process(work, *args, **names):
 if __name__=='__main__':
     args = arguments(__doc__, most=16_000, rows=50_000)
     learners = (('pictures of the table', learner_of_pictures, args.table), (f'{args.rows:,} rows with 1,000 labels', learner_of_labels, args.rows))
-    allocators = [('glibc', False, {}), ('glibc with our settings', True, {}), ('the same, threads put nothing aside', True, dict(GLIBC_TUNABLES='glibc.malloc.tcache_count=0'))]
-    if tcmalloc:=ctypes.util.find_library('tcmalloc_minimal'): allocators.append(('tcmalloc', True, dict(LD_PRELOAD=tcmalloc)))
+    allocators = [('glibc', False, {}), ('glibc with our settings', True, {})]
+    if tcmalloc:=ctypes.util.find_library('tcmalloc_minimal'): allocators.append(('tcmalloc', False, dict(LD_PRELOAD=tcmalloc)))
     rows = []
     for (name,make,arg),(allocator,ours,names) in itertools.product(learners, allocators):
         seen,peak = in_process(growth, make, arg, ours, **names)

@@ -19,6 +19,8 @@ def _watch(history, seen, clock, done):
         done.wait(0.1)
 
 def ours(table, pipe):
+    from fashion_fastai.memory import keep_memory
+    keep_memory() # as the command does
     import json, pandas as pd
     from fashion_fastai.config import make_config
     from fashion_fastai import experiment

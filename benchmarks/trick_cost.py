@@ -24,6 +24,8 @@ def worker(config, pictures):
 
 if __name__=='__main__':
     args = arguments(__doc__, rounds=5, pictures=256)
+    from fashion_fastai.memory import keep_memory
+    keep_memory() # as the command does
     from fashion_fastai.sweep import read_sweep, sweep_configs
     given = dict(data=dict(path=args.table, one_of=['category'], any_of=['attributes']), training=dict(precision='float32'))
     workers = {name: worker(config, args.pictures) for name,config in sweep_configs(read_sweep('tricks'), given).items()}

@@ -11,6 +11,7 @@ from .data.catalogue import Catalogue, read_catalogue
 from .data.formats import catalogue_from
 from .evaluation.interpretation import FashionInterpretation
 from .experiment import train
+from .memory import keep_memory
 from .run import open_run
 from .schema import Schema, any_of, one_of
 from .serving.predictor import Predictor
@@ -21,8 +22,8 @@ import fashion_fastai.training.rates, fashion_fastai.training.schedule # methods
 # %% auto #0
 __all__ = ['AugmentConfig', 'Stage', 'TrainConfig', 'make_config', 'Catalogue', 'read_catalogue', 'catalogue_from',
            'FashionInterpretation', 'train', 'open_run', 'Schema', 'any_of', 'one_of', 'Predictor', 'FashionLearner',
-           'fashion_learner', 'MixBatches']
+           'fashion_learner', 'MixBatches', 'keep_memory']
 
 # %% ../nbs/60_all.ipynb #8131cf85
 _all_ = ['AugmentConfig', 'Stage', 'TrainConfig', 'make_config', 'Catalogue', 'read_catalogue', 'catalogue_from', 'FashionInterpretation', 'train', 'open_run', 'Schema', 'any_of', 'one_of', 'Predictor',
-    'FashionLearner', 'fashion_learner', 'MixBatches']
+    'FashionLearner', 'fashion_learner', 'MixBatches', 'keep_memory']

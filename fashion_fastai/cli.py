@@ -20,6 +20,7 @@ from .commands.soup import soup_command
 from .commands.train import lr_find_command, sweep_command, train_command
 from .commands.tune import tune_command
 from .errors import UsageError
+from .memory import keep_memory
 
 # %% auto #0
 __all__ = ['app', 'data_app', 'main', 'run_script']
@@ -62,6 +63,7 @@ def main(
 # %% ../nbs/60_cli.ipynb #58d1a9df
 def run_script():
     "End the process with the exit code of `main`"
+    keep_memory()
     gc.set_threshold(10_000)
     code = main()
     gc.freeze() # what is there now is not looked through at the end

@@ -18,7 +18,6 @@ from .evaluation.ensembles import check_members, member_names
 from .evaluation.kept import run_calibration, run_predictions
 from .evaluation.mean import common_rows, mean_predictions
 from .evaluation.predictions import Predictions
-from .memory import keep_memory
 from .run import Run
 from .scoring import Evaluation, answered_rows, scored_rows
 
@@ -61,7 +60,6 @@ def evaluate_together(
     **tta, # for `AugmentedViews`: `n`, `beta`, `use_max`
 )->Together:
     "What several runs and their mean say about a split of a table; from disk where it was said before"
-    keep_memory()
     check_members(runs)
     catalogue,config,positions = scored_rows(runs[0], split, data, images)
     rows = catalogue.take(positions)

@@ -36,7 +36,6 @@ from .evaluation.calibration import Calibration, read_calibration
 from .evaluation.kept import run_calibration
 from .evaluation.predictions import Predictions, predict_catalogue
 from .lock import locked
-from .memory import keep_memory
 from .models.body import body_stats
 from .models.network import count_parameters
 from .models.storage import load_network, save_network
@@ -105,7 +104,6 @@ def prepare(
     config:TrainConfig, # the settings
 )->tuple[FashionLearner, TrainConfig]: # only its heads learn yet; the settings with all that was found out filled in
     "Data, network and learner for `config`"
-    keep_memory()
     config = config.model_copy(deep=True)
     model,picture,training = config.model,config.picture,config.training
     check_trackers(training.log)

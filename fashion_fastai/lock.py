@@ -6,80 +6,59 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/lock.html.md"""
 
 # %% ../nbs/04_lock.ipynb #54f6ee90
 from __future__ import annotations
-import json, os, socket
+import os, socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
-import psutil
+from filelock import FileLock, Timeout
 from .errors import UsageError
 
 # %% auto #0
 __all__ = ['lock_file', 'locked']
 
-# %% ../nbs/04_lock.ipynb #0e946af3
-def _started(pid:int)->float|None: # when the process began, seconds since 1970; None where it is gone
-    try: return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess: return None
-
-def _holder(text:str)->dict: # `pid`, `started` and `host`; empty where it is not what a lock says
-    try: fields = json.loads(text)
-    except ValueError: return {}
-    kinds = dict(pid=int, started=float, host=str)
-    return fields if isinstance(fields, dict) and all(isinstance(fields.get(k), v) for k,v in kinds.items()) else {}
-
-def _is_stale(holder:dict)->bool:
-    "Whether the process that holds a lock is known to be gone"
-    if holder.get('host')!=socket.gethostname(): return False
-    began = _started(holder['pid'])
-    return began is None or abs(began-holder['started'])>2 # the clock may have been set a little
-
 # %% ../nbs/04_lock.ipynb #11508df8
-def _link(text:str, lock:Path)->bool: # False where another one was there first
-    "Make `lock` with `text` in it, whole or not at all"
-    passing = lock.with_name(f'{lock.name}.{uuid4().hex}')
-    passing.write_text(text, encoding='utf-8')
-    try: os.link(passing, lock)
-    except FileExistsError: return False
-    finally: passing.unlink()
-    return True
-
-def _refusal(what, lock:Path, holder:dict)->UsageError:
-    if not holder: return UsageError(f'{what} may be in use: {lock} is there and does not say by whom; remove it if nothing runs')
-    by = f'process {holder["pid"]}'
-    if holder['host']==socket.gethostname(): return UsageError(f'{what} is in use by {by}; wait for it, or choose another --out')
-    return UsageError(f'{what} is in use by {by} on the machine {holder["host"]}; wait for it, or remove {lock} if it runs no more')
-
-def _take(what, lock:Path, text:str):
-    while not _link(text, lock):
-        try: found = lock.read_text(encoding='utf-8')
-        except FileNotFoundError: continue # given back meanwhile
-        if not (holder:=_holder(found)) or not _is_stale(holder): raise _refusal(what, lock, holder)
-        aside = lock.with_name(f'{lock.name}.{uuid4().hex}')
-        try: lock.rename(aside)
-        except FileNotFoundError: continue
-        if aside.read_text(encoding='utf-8')!=found: _link(aside.read_text(encoding='utf-8'), lock) # another one took it over first
-        aside.unlink()
-
-# %% ../nbs/04_lock.ipynb #791b99bd
 def lock_file(
     path:str|Path, # the folder that is locked
 )->Path: # beside it, since the folder may not exist yet
-    "The file that locks `path`"
+    "Return the file that locks `path`"
     path = Path(path).absolute()
     return path.parent/f'.{path.name}.lock'
+
+def _holder(lock:Path)->str:
+    "Return who holds `lock`, in words"
+    try: pid,host,*_ = lock.read_text(encoding='utf-8').splitlines()
+    except (FileNotFoundError, ValueError): return 'another process' # given back meanwhile, or not yet written
+    return f'process {pid}' if host==socket.gethostname() else f'process {pid} on the machine {host}'
+
+def _name_holder(lock:Path):
+    "Write into `lock` that this process holds it, in the format of filelock's own soft locks"
+    own = f'{os.getpid()}\n'
+    if not lock.read_text(encoding='utf-8').startswith(own): lock.write_text(f'{own}{socket.gethostname()}\n', encoding='utf-8')
+
+# %% ../nbs/04_lock.ipynb #791b99bd
+def _acquire(path, lock:Path)->FileLock:
+    "Return the acquired `lock`; raise a `UsageError` where another process holds it or no file can be locked there"
+    held = FileLock(lock)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire(blocking=False)
+    except Timeout: raise UsageError(f'{path} is in use by {_holder(lock)}; wait for it, or choose another --out') from None
+    except OSError as e: raise UsageError(f'{path} cannot be locked: {e.filename or lock}: {e.strerror}; choose another --out') from None
+    return held
 
 @contextmanager
 def locked(
     path:str|Path, # a folder that only this process may write to; need not exist
 )->Iterator[None]:
-    "Hold the lock of `path`; a `UsageError` names the process that holds it already"
+    "Hold the lock of `path`; raise a `UsageError` that names its holder if another process has it"
     lock = lock_file(path)
-    made = [o for o in (lock.parent, *lock.parent.parents) if not o.exists()]
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    _take(path, lock, json.dumps(dict(pid=os.getpid(), started=_started(os.getpid()), host=socket.gethostname())))
-    try: yield
+    made = [folder for folder in lock.parents if not folder.exists()]
+    held = _acquire(path, lock)
+    try:
+        _name_holder(lock)
+        yield
     finally:
         lock.unlink(missing_ok=True)
+        held.release()
         for folder in made: # nothing is left of a training that never began
             if folder.is_dir() and not any(folder.iterdir()): folder.rmdir()

@@ -7,33 +7,16 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/memory.html.md"""
 # %% ../nbs/02_memory.ipynb #85dfe32f
 from __future__ import annotations
 import ctypes, platform
-from functools import cache
-from .threads import n_cores
 
 # %% auto #0
-__all__ = ['keep_memory', 'stock_small_blocks']
+__all__ = ['keep_memory']
 
 # %% ../nbs/02_memory.ipynb #54b12845
-_M_MXFAST,_M_TRIM_THRESHOLD,_M_TOP_PAD,_M_MMAP_MAX,_M_ARENA_MAX = 1,-1,-2,-4,-8 # malloc.h
+_M_TRIM_THRESHOLD,_M_TOP_PAD,_M_MMAP_MAX = -1,-2,-4 # malloc.h
 
-def _glibc(): # none where the C library is another one
-    return ctypes.CDLL(None) if platform.libc_ver()[0]=='glibc' else None
-
-def keep_memory()->bool: # whether it was done; there is nothing to do where the C library is not glibc
-    "Tell glibc to keep the memory that it has; best called before the first tensor is made"
-    libc = _glibc()
-    settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31-1, _M_TOP_PAD: 256*2**20, _M_MXFAST: 0, _M_ARENA_MAX: max(2, n_cores())}
-    return libc is not None and all([libc.mallopt(k, v) for k,v in settings.items()])
-
-# %% ../nbs/02_memory.ipynb #f738d1e5
-_CRUMBS,_STOCK = range(24, 137, 16),20_000 # bytes that fill the blocks that cutting leaves over; free blocks of each
-
-@cache # a stock is made once
-def stock_small_blocks()->bool: # as for `keep_memory`
-    "Free small blocks for glibc to hand out in place of crumbs, each between two that stay in use"
-    if (libc := _glibc()) is None: return False
-    libc.malloc.restype,libc.malloc.argtypes,libc.free.argtypes = ctypes.c_void_p,[ctypes.c_size_t],[ctypes.c_void_p]
-    for size in _CRUMBS:
-        blocks = [libc.malloc(size) for _ in range(2*_STOCK)]
-        for o in blocks[::2]: libc.free(o)
-    return True
+def keep_memory()->bool: # False where the C library is not glibc: nothing is changed there
+    "Let glibc keep the memory that it has, in this whole process; best called before the first tensor is made"
+    if platform.libc_ver()[0]!='glibc': return False
+    settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31-1, _M_TOP_PAD: 256*2**20}
+    libc = ctypes.CDLL(None)
+    return all([libc.mallopt(name, value) for name,value in settings.items()])

@@ -15,7 +15,6 @@ from .data.configured import catalogue_for, check_own_table
 from .errors import UsageError
 from .evaluation.kept import run_predictions
 from .evaluation.predictions import Predictions
-from .memory import keep_memory
 from .run import Run
 
 # %% auto #0
@@ -65,7 +64,6 @@ def evaluate(
     **tta, # for `AugmentedViews`: `n`, `beta`, `use_max`
 )->Evaluation:
     "What a run says about a split of its table, or about another table; from disk where it was said before"
-    keep_memory()
     catalogue,config,positions = scored_rows(run, split, data, images)
     predictions = run_predictions(run, catalogue, config, positions, **tta)
     return Evaluation(predictions, answered_rows(catalogue.take(positions), predictions), catalogue)

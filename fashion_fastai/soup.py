@@ -21,7 +21,6 @@ from .evaluation.ensembles import check_members, member_names
 from .evaluation.kept import run_predictions
 from .evaluation.predictions import Predictions, predict_catalogue
 from .lock import locked
-from .memory import keep_memory
 from .models.embeddings import run_pixels
 from .models.network import FashionNetwork
 from .models.storage import load_network, save_network
@@ -193,7 +192,6 @@ def make_soup(
     say:Callable[[str], None]=print, # is told what is going on
 )->Run: # complete
     "A greedy soup of several runs as a run of its own"
-    keep_memory()
     out = Path(out)
     check_soup(runs)
     check_new(out)

@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 from fashion_fastai.cli import main
 from fashion_fastai.data.sample import draw_sample
+from fashion_fastai.memory import keep_memory
+
+keep_memory() # as the command line has it; this process is for tests alone
 
 SMALL = ['--arch', 'resnet10t', '--weights', 'none', '--size', '32', '--epochs', '1', '--batch-size', '16']
 

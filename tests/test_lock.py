@@ -1,7 +1,7 @@
 "Two trainings never write into one folder"
-import json, multiprocessing, os, signal, socket, subprocess, sys, time
-from pathlib import Path
+import multiprocessing, os, signal, subprocess, sys, time
 import pytest
+from filelock import FileLock
 from fashion_fastai.errors import UsageError
 from fashion_fastai.lock import lock_file, locked
 
@@ -15,18 +15,39 @@ def hold(out, begin, held):
     except UsageError: held.put(None)
 
 def test_only_one_of_many_gets_it(tmp_path):
-    "Also when all of them find a stale lock at once"
+    "Also when all of them find at once what a killed process left"
     context = multiprocessing.get_context('fork')
     for number in range(5):
         out = tmp_path/f'run-{number}'
-        if number%2: lock_file(out).write_text(json.dumps(dict(pid=os.getpid(), started=1., host=socket.gethostname())))
+        if number%2: lock_file(out).write_text('4711\ngarment-gpu\n')
         begin,held = context.Barrier(8),context.Queue()
         workers = [context.Process(target=hold, args=(out, begin, held)) for _ in range(8)]
-        for o in workers: o.start()
+        for worker in workers: worker.start()
         got = [held.get(timeout=20) for _ in workers]
-        for o in workers: o.join()
-        assert sum(o is not None for o in got)==1, got
+        for worker in workers: worker.join()
+        assert sum(pid is not None for pid in got)==1, got
         assert list(tmp_path.iterdir())==[]
+
+def count_up(out, counter, n):
+    "Add 1 to the number in a file `n` times, each time under the lock"
+    done = 0
+    while done<n:
+        try:
+            with locked(out):
+                number = int(counter.read_text())
+                time.sleep(0.001)
+                counter.write_text(str(number+1))
+                done += 1
+        except UsageError: time.sleep(0.001)
+
+def test_no_two_hold_it_while_it_changes_hands(tmp_path):
+    "Nobody gets hold of a file that its holder is about to remove"
+    context,counter = multiprocessing.get_context('fork'),tmp_path/'counter'
+    counter.write_text('0')
+    workers = [context.Process(target=count_up, args=(tmp_path/'run', counter, 25)) for _ in range(4)]
+    for worker in workers: worker.start()
+    for worker in workers: worker.join(60)
+    assert counter.read_text()=='100'
 
 HOLD = '''
 import sys, time
@@ -36,7 +57,7 @@ with locked(sys.argv[1]):
     time.sleep(600)
 '''
 
-def test_a_second_training_is_refused_and_a_killed_one_is_taken_over(tmp_path):
+def test_a_second_training_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
     out = tmp_path/'runs/first'
     first = subprocess.Popen([sys.executable, '-c', HOLD, str(out)], stdout=subprocess.PIPE, text=True)
     try:
@@ -47,13 +68,19 @@ def test_a_second_training_is_refused_and_a_killed_one_is_taken_over(tmp_path):
     finally:
         first.send_signal(signal.SIGKILL)
         first.wait()
-    assert lock_file(out).is_file()
     with pytest.raises(UsageError, match='no such run'): train(None, out, resume=True)
     assert not lock_file(out).exists()
 
-def test_the_lock_of_another_machine_is_named(tmp_path):
-    lock_file(tmp_path/'run').write_text(json.dumps(dict(pid=7, started=1., host='garment-gpu')))
-    with pytest.raises(UsageError, match='is in use by process 7 on the machine garment-gpu; wait for it, or remove .*run.lock if it runs no more'):
+def test_the_holder_on_another_machine_is_named(tmp_path):
+    with FileLock(lock_file(tmp_path/'run')):
+        lock_file(tmp_path/'run').write_text('7\ngarment-gpu\n')
+        with pytest.raises(UsageError, match='is in use by process 7 on the machine garment-gpu; wait for it, or choose another --out'):
+            with locked(tmp_path/'run'): pass
+
+@pytest.mark.skipif(os.geteuid()==0, reason='root may write everywhere')
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match=f'{tmp_path/"run"} cannot be locked: .*: Permission denied; choose another --out'):
         with locked(tmp_path/'run'): pass
 
 def test_a_mistake_leaves_nothing_behind(tmp_path):

@@ -11,7 +11,6 @@ from typing import Annotated, Optional
 import typer
 from .printing import say
 from ..errors import UsageError
-from ..memory import keep_memory
 
 # %% auto #0
 __all__ = ['ENGINES', 'predict_command']
@@ -77,7 +76,6 @@ def _predict(runs, pictures, out, format, columns, aggregate, target, prefix, co
     format = _format(runs[0], out, format, target)
     if columns.group and format in SUBMISSIONS: raise UsageError(f'--group-col: {format} has a line for each picture, not for each product')
     for o in pictures: check_source(o, columns)
-    keep_memory()
     predictor = _load(runs, fitted=not plain)
     check_products(columns.group, aggregate, predictor.schema)
     change = _change(predictor, consistent)

@@ -90,7 +90,7 @@ class Worker:
         images:str, # the folder that they start from
         fitted:bool=True, # see `Predictor.load`
     ):
-        keep_memory()
+        keep_memory() # the process is one that Ray started for this worker
         self.predictor,self.file_col,self.images = unpacked(files, fitted),file_col,images
         self.pool = ThreadPoolExecutor(FETCHERS)
 

@@ -13,7 +13,7 @@ from importlib.metadata import requires
 __all__ = ['slim_requirements']
 
 # %% ../../nbs/50_serving.slim.ipynb #9e94c2f3
-_SLIM = 'fastcore', 'numpy', 'pandas', 'pillow', 'platformdirs', 'psutil', 'pyarrow', 'pydantic', 'pyyaml', 'rich', 'typer'
+_SLIM = 'fastcore', 'filelock', 'numpy', 'pandas', 'pillow', 'platformdirs', 'psutil', 'pyarrow', 'pydantic', 'pyyaml', 'rich', 'typer'
 
 def slim_requirements()->list[str]: # as pip takes them, in the ranges that the library states
     "The packages that prediction from an ONNX file needs, besides the library"

@@ -23,7 +23,6 @@ from fastcore.meta import delegates
 from ..data.catalogue import Catalogue
 from ..data.loaders import FashionDL
 from ..errors import UsageError
-from ..memory import keep_memory, stock_small_blocks
 from ..models.body import body_stats
 from ..models.losses import FashionLoss
 from ..models.network import create_network, head_groups
@@ -65,7 +64,6 @@ class FashionLearner(Learner):
             finally: self.model_dir = kept
 
     def _do_fit(self):
-        stock_small_blocks()
         for epoch in range(self.first_epoch, self.n_epoch):
             self.epoch = epoch
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
@@ -124,7 +122,6 @@ def fashion_learner(
     **kwargs,
 )->FashionLearner:
     "A learner with one network for all targets of `data`; only its heads learn until more is thawed"
-    keep_memory()
     dls = data.dataloaders(size, bs) if isinstance(data, Catalogue) else data
     schema,size = schema_of(dls, names),getattr(dls, 'size', None) or dls.one_batch()[0].shape[-1]
     network = create_network(schema, arch, size, weights, heads, neck, derive, seed, **(args or {}))
