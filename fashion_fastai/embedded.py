@@ -14,19 +14,19 @@ import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq, torch
 from torch import nn
 from .config import PictureConfig, TrainConfig
 from .console import track
-from .data.cache import files_key
+from .data.cache import CACHE_SHARD, files_key
 from .data.picture_faults import picture_facts
 from .data.pictures import stream_pictures
-from .errors import UsageError, cache_folder, whole_file
+from .errors import UsageError, cached, whole_file
 from .models.body import body_stats, create_body
-from .models.embeddings import run_pixels
+from .models.embeddings import cached_array, run_pixels
 from .models.folding import folded
 from .models.storage import load_network
 from .models.weights import find_arch, find_weights
 from .run import Run
 
 # %% auto #0
-__all__ = ['PART', 'Embedder', 'run_embedder', 'body_embedder', 'table_embeddings', 'write_embeddings', 'kept_facts']
+__all__ = ['Embedder', 'run_embedder', 'body_embedder', 'table_embeddings', 'write_embeddings', 'kept_facts']
 
 # %% ../nbs/57_embedded.ipynb #50ae7f26
 @dataclass(frozen=True)
@@ -64,8 +64,6 @@ def body_embedder(
     return Embedder(body, picture.model_copy(update=dict(mean=mean, std=std)), f'{arch}, weights from {weights.origin}')
 
 # %% ../nbs/57_embedded.ipynb #6383384f
-PART = 8192 # pictures in a file
-
 def _features(embedder, paths, boxes, bs)->tuple[np.ndarray, dict[int,str]]: # float32 `(n, n_features)`; the reason for each bad position
     "Features of files; those of a bad picture are NaN"
     picture,bad = embedder.picture,{}
@@ -80,14 +78,10 @@ def _features(embedder, paths, boxes, bs)->tuple[np.ndarray, dict[int,str]]: # f
     features[list(bad)] = np.nan
     return features,bad
 
-def _part(embedder, key, paths, boxes, bs)->np.ndarray:
-    "The features of a part of a table, from disk where they were computed before"
-    picture = embedder.picture
-    file = cache_folder()/'embeddings'/f'{files_key(paths, boxes, key, picture.model_dump_json())}.npy'
-    if file.is_file(): return np.load(file, allow_pickle=False)
-    features,_ = _features(embedder, paths, boxes, bs)
-    with whole_file(file) as passing, passing.open('wb') as out: np.save(out, features)
-    return features
+def _shard(embedder, key, paths, boxes, bs)->np.ndarray:
+    "Return the features of some rows of a table, from disk where they were computed before"
+    name = f'embeddings/{files_key(paths, boxes, key, embedder.picture.model_dump_json())}.npy'
+    return cached_array(name, lambda: _features(embedder, paths, boxes, bs)[0])
 
 # %% ../nbs/57_embedded.ipynb #a652a18d
 def table_embeddings(
@@ -98,9 +92,11 @@ def table_embeddings(
 )->np.ndarray: # float32 `(n, n_features)`; NaN where a picture cannot be read
     "The features of picture files, from disk where they were computed before"
     boxes = boxes if embedder.picture.crop=='box' else None
-    key,parts = embedder.key,[np.zeros((0, embedder.body.head_hidden_size), np.float32)]
-    for start in range(0, len(paths), PART): parts.append(_part(embedder, key, paths[start:start+PART], None if boxes is None else boxes[start:start+PART], bs))
-    return np.concatenate(parts)
+    key,shards = embedder.key,[np.zeros((0, embedder.body.head_hidden_size), np.float32)]
+    for start in range(0, len(paths), CACHE_SHARD):
+        rows = slice(start, start+CACHE_SHARD)
+        shards.append(_shard(embedder, key, paths[rows], None if boxes is None else boxes[rows], bs))
+    return np.concatenate(shards)
 
 # %% ../nbs/57_embedded.ipynb #b25112bb
 def write_embeddings(
@@ -118,9 +114,6 @@ def write_embeddings(
 def kept_facts(
     paths:Sequence[str|Path], # picture files
 )->pd.DataFrame: # see `picture_facts`
-    "The facts about pictures, from disk where they were gathered before"
-    file = cache_folder()/'facts'/f'{files_key(paths, None, "facts 1")}.parquet'
-    if file.is_file(): return pd.read_parquet(file)
-    facts = picture_facts(paths)
-    with whole_file(file) as passing: facts.to_parquet(passing, index=False)
-    return facts
+    "Return the facts about pictures, from disk where they were gathered before"
+    def make(file): picture_facts(paths).to_parquet(file, index=False)
+    return cached(f'facts/{files_key(paths, None, "facts 1")}.parquet', make, pd.read_parquet)

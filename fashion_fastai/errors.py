@@ -7,7 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/errors.html.md"""
 # %% ../nbs/00_errors.ipynb #a54d4781
 from __future__ import annotations
 import difflib, json, os, re, shutil, tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 # %% auto #0
 __all__ = ['UsageError', 'unknown_name', 'validated', 'read_text', 'parse_json', 'read_json', 'whole_file', 'whole_folder',
-           'cache_folder']
+           'cache_folder', 'cached', 'files_below']
 
 # %% ../nbs/00_errors.ipynb #ac33603d
 class UsageError(Exception):
@@ -146,5 +146,36 @@ def whole_folder(
 
 # %% ../nbs/00_errors.ipynb #0fa8442a
 def cache_folder()->Path:
-    "Where things lie that can be made anew"
+    "Return the folder of what can be computed again"
     return Path(os.environ.get('FASHION_CACHE') or user_cache_path('fashion_fastai'))
+
+# %% ../nbs/00_errors.ipynb #8f7b2fb1
+_DAMAGED = OSError, ValueError, EOFError, UsageError # what NumPy, Arrow, JSON and our own readers raise on a damaged file
+
+def cached(
+    name:str, # of the file in `cache_folder`, such as `embeddings/DIGEST.npy`; the digest is of everything that the value depends on
+    make:Callable[[Path], Any], # computes the value and writes it to the path that it is given
+    read:Callable[[Path], Any], # reads it from there
+    folder:bool=False, # the value is a folder of files; `make` finds it empty
+)->Any: # from `read`
+    "Read a value from the cache; where it is missing or damaged, make it first"
+    path = cache_folder()/name
+    try:
+        if path.exists(): return read(path)
+    except _DAMAGED:
+        if folder: shutil.rmtree(path)
+    with (whole_folder if folder else whole_file)(path) as passing: make(passing)
+    return read(path)
+
+# %% ../nbs/00_errors.ipynb #5f5eb1ee
+def files_below(
+    path:str|Path, # a folder
+)->Iterator[str]: # relative to it, with `/` between the parts; links to folders are not followed
+    "Yield the files in a folder and below it, in order, however deep it is"
+    waiting = ['']
+    while waiting:
+        above = waiting.pop()
+        with os.scandir(os.path.join(path, above)) as found: entries = sorted(found, key=lambda entry: entry.name)
+        yield from (above+entry.name for entry in entries if not entry.is_dir())
+        folders = [entry for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
+        waiting += [f'{above}{folder.name}/' for folder in folders if len(above)+len(folder.name)<4000] # longer than any system allows

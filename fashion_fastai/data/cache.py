@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 import numpy as np, psutil
 from .pictures import decode_pictures
-from ..errors import UsageError, cache_folder, unknown_name, whole_folder
+from ..errors import UsageError, cache_folder, cached, unknown_name
 
 # %% auto #0
-__all__ = ['CACHES', 'free_bytes', 'choose_cache', 'files_key', 'kept_pictures', 'where_pixels']
+__all__ = ['CACHES', 'CACHE_SHARD', 'free_bytes', 'choose_cache', 'files_key', 'kept_pictures', 'where_pixels']
 
 # %% ../../nbs/11_data.cache.ipynb #7de5b9c6
 CACHES = 'auto', 'ram', 'disk', 'none'
+CACHE_SHARD = 8192 # rows of a table in one file of the cache, so that a long computation that was interrupted resumes
 
 def free_bytes(
     place:str, # `ram` or `disk`, the disk being that of the cache folder
@@ -56,16 +57,16 @@ def files_key(
     return digest.hexdigest()
 
 def _on_disk(files, size, fit, boxes)->tuple[np.ndarray, dict[int,str]]:
-    "Pixels in a file that is mapped into memory, and the bad positions"
-    folder = cache_folder()/'pictures'/files_key(files, boxes, size, fit)
-    if not folder.exists():
-        with whole_folder(folder) as passing:
-            pixels = np.lib.format.open_memmap(passing/'pixels.npy', 'w+', np.uint8, (len(files), size, size, 3))
-            _,bad = decode_pictures(files, size, fit, boxes, out=pixels)
-            pixels.flush()
-            (passing/'bad.json').write_text(json.dumps(bad), encoding='utf-8')
-    bad = json.loads((folder/'bad.json').read_text(encoding='utf-8'))
-    return np.load(folder/'pixels.npy', mmap_mode='r', allow_pickle=False), {int(i): o for i,o in bad.items()}
+    "Return pixels in a file that is mapped into memory, and the bad positions"
+    def make(folder):
+        pixels = np.lib.format.open_memmap(folder/'pixels.npy', 'w+', np.uint8, (len(files), size, size, 3))
+        _,bad = decode_pictures(files, size, fit, boxes, out=pixels)
+        pixels.flush()
+        (folder/'bad.json').write_text(json.dumps(bad), encoding='utf-8')
+    def read(folder):
+        bad = {int(position): reason for position,reason in json.loads((folder/'bad.json').read_text(encoding='utf-8')).items()}
+        return np.load(folder/'pixels.npy', mmap_mode='r', allow_pickle=False),bad
+    return cached(f'pictures/{files_key(files, boxes, size, fit)}', make, read, folder=True)
 
 # %% ../../nbs/11_data.cache.ipynb #77d5fca0
 def kept_pictures(

@@ -15,21 +15,12 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from .cache import kept_pictures
 from .splits import SPLITS, make_split, read_split, strata
-from .tables import file_faults, joined_paths, need_column, need_file_column, read_table
+from .tables import BOX, file_faults, joined_paths, need_column, need_file_column, read_boxes, read_table
 from ..errors import UsageError, unknown_name, validated
 from ..schema import Schema, as_text, find_taxonomy, read_schema, target_from_column
 
 # %% auto #0
-__all__ = ['BOX', 'ON_BAD', 'read_boxes', 'Catalogue', 'CatalogueWarning', 'bad_rows', 'catalogue_of', 'read_catalogue']
-
-# %% ../../nbs/15_data.catalogue.ipynb #6a7cdc6b
-BOX = 'x1', 'y1', 'x2', 'y2' # columns of a bounding box: left, top, right and bottom in pixels
-
-def read_boxes(
-    frame:pd.DataFrame, # a table with the columns of `BOX`
-)->np.ndarray: # float `(n, 4)`, NaN where a cell is empty or no number
-    "The bounding boxes of a table"
-    return frame[list(BOX)].apply(pd.to_numeric, errors='coerce').to_numpy(dtype=float)
+__all__ = ['ON_BAD', 'Catalogue', 'CatalogueWarning', 'bad_rows', 'catalogue_of', 'read_catalogue']
 
 # %% ../../nbs/15_data.catalogue.ipynb #93d087a6
 @dataclass(frozen=True)

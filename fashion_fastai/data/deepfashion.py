@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 import numpy as np, pandas as pd
-from .labels import (BOX_COLS, Labels, Listing, check_count, check_once, counted_listing, find_images, is_picture,
+from .labels import (Labels, Listing, check_count, check_once, counted_listing, images_folder,
     positions_in, read_count, text_lines, with_split)
+from .pictures import is_image
+from .tables import BOX
 from ..errors import UsageError
 from ..schema import UNKNOWN
 
@@ -149,8 +151,8 @@ def read_deepfashion(
     if (anno/'list_bbox.txt').is_file():
         boxes = counted_listing(anno/'list_bbox.txt')
         boxes.need_fields(5, 'image_name x_1 y_1 x_2 y_2')
-        frame[list(BOX_COLS)] = boxes.integers(1)[beside([o[0] for o in boxes.rows], boxes.path)]
-    where = find_images(files, [root, root/'Img', path], images)
+        frame[list(BOX)] = boxes.integers(1)[beside([o[0] for o in boxes.rows], boxes.path)]
+    where = images_folder(files, [root, root/'Img', path], images)
     return Labels(frame, where, ('category',), ('attributes',), dict(category=categories, attributes=attributes), group_col='item')
 
 # %% ../../nbs/17_data.deepfashion.ipynb #6880eb62
@@ -166,7 +168,7 @@ def bare_listing(
     return Listing(Path(path), rows[header:], first=1+header)
 
 def _numbers(fields)->bool: return all(o.removeprefix('-').isdecimal() for o in fields)
-def _picture(fields)->bool: return len(fields)==1 and is_picture(fields[0])
+def _picture(fields)->bool: return len(fields)==1 and is_image(fields[0])
 
 # %% ../../nbs/17_data.deepfashion.ipynb #30baedba
 def _beside(images, end, fields=None)->Listing|None:
@@ -209,8 +211,8 @@ def _part(images, labelled, group, vocab)->pd.DataFrame:
     codes = np.full((len(frame), len(GROUPS)), -1) if values is None else six_codes(values, group)
     for i,name in enumerate(GROUPS): frame[name] = np.array([*vocab[name], ''], dtype=object)[codes[:,i]]
     frame['split'] = PARTS[images.path.stem]
-    boxes = _beside(images, '_bbox.txt', BOX_COLS)
-    if boxes is not None: frame[list(BOX_COLS)] = boxes.integers()
+    boxes = _beside(images, '_bbox.txt', BOX)
+    if boxes is not None: frame[list(BOX)] = boxes.integers()
     for end in ('_landmards.txt', '_landmarks.txt'):
         points = _beside(images, end, [f'{axis}{i}' for i in range(1,9) for axis in 'xy'])
         if points is not None: frame['landmarks'] = [' '.join(map(str, o)) for o in points.integers()]
@@ -237,7 +239,7 @@ def read_deepfashion_six(
         if len(listing): frames.append(_part(listing, part!='test', group, vocab))
     if not frames: raise UsageError(f'{lists/"train.txt"}: lists no picture')
     frame = pd.concat(frames, ignore_index=True)
-    frame = frame.astype({o: 'Int64' for o in BOX_COLS if o in frame}) # a part without boxes must not turn 7 into 7.0
+    frame = frame.astype({o: 'Int64' for o in BOX if o in frame}) # a part without boxes must not turn 7 into 7.0
     check_once(frame.file, lambda row,said: UsageError(f'{lists}: the file lists of the parts: {said}'))
-    where = find_images(frame.file.tolist(), [path, path/'Img', path.parent], images)
+    where = images_folder(frame.file.tolist(), [path, path/'Img', path.parent], images)
     return Labels(with_split(frame.drop(columns='split'), frame.split.tolist()), where, GROUPS, vocab=vocab)

@@ -13,11 +13,12 @@ import numpy as np, pandas as pd
 from .catalogue import Catalogue, CatalogueWarning, catalogue_of, read_table
 from .deepfashion import read_deepfashion, read_deepfashion_six
 from .huggingface import read_hf
-from .labels import (Labels, Listing, check_once, csv_frame, files_below, find_images, is_picture, line_error, positions_in,
+from .labels import (Labels, Listing, check_once, csv_frame, images_folder, line_error, positions_in,
     spaced, text_lines, with_split)
+from .pictures import find_images, is_image
 from .splits import SPLITS, read_split
 from .tables import need_column
-from ..errors import UsageError, unknown_name
+from ..errors import UsageError, files_below, unknown_name
 from ..schema import UNKNOWN, as_text
 
 # %% auto #0
@@ -55,7 +56,7 @@ def _only_csv(path)->Path:
 
 def _file_column(frame, path)->str:
     for o in frame.columns:
-        if frame[o].map(is_picture).mean()>0.5: return o
+        if frame[o].map(is_image).mean()>0.5: return o
     raise UsageError(f'{path}: no column holds names of picture files; say which with --file-col. It has {", ".join(frame.columns)}')
 
 # %% ../../nbs/18_data.formats.ipynb #7d6ef262
@@ -77,7 +78,7 @@ def read_list_column(
     error = line_error(path, frame)
     for row in np.flatnonzero(frame.file==''): raise error(row, f'{file_col} is empty; it must be the name of a picture file')
     check_once(frame.file, error)
-    where = find_images(frame.file.tolist(), [path.parent, *(path.parent/o for o in ('images', 'Images', 'img', path.stem))], images)
+    where = images_folder(frame.file.tolist(), [path.parent, *(path.parent/o for o in ('images', 'Images', 'img', path.stem))], images)
     return Labels(frame.reset_index(drop=True), where, any_of=(label_col,))
 
 # %% ../../nbs/18_data.formats.ipynb #9061c5c9
@@ -149,14 +150,14 @@ def read_two_csv(
     if '' in pairs and len(pairs)>1: raise UsageError(f'{next(o for o in pairs[""] if o)}: its name says neither train nor test, as others do; name the files with options')
     frame = pd.concat([_join_two(*pairs[o], o) for o in ('', *SPLITS) if o in pairs], ignore_index=True)
     check_once(frame.file, lambda row,said: UsageError(f'{path}: the lists of the parts: {said}'))
-    where = find_images(frame.file.tolist(), [path, path.parent, path/'images'], images)
+    where = images_folder(frame.file.tolist(), [path, path.parent, path/'images'], images)
     return Labels(with_split(frame.drop(columns='split'), frame.split.tolist()), where, ('category',), ('attributes',))
 
 # %% ../../nbs/18_data.formats.ipynb #36ee21a6
 def _picture_files(path)->list[tuple[str, ...]]:
     "The parts of the name of every picture below `path`, in order"
     hidden = lambda o: o.startswith(('.', '__MACOSX'))
-    found = [tuple(o.split('/')) for o in files_below(path) if is_picture(o)]
+    found = [tuple(o.split('/')) for o in find_images(path)]
     return [o for o in found if not any(map(hidden, o))]
 
 # %% ../../nbs/18_data.formats.ipynb #04ac51b6

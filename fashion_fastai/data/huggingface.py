@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.ipc, pyarrow.parquet as pq
 from PIL import Image
-from platformdirs import user_cache_path
 from ..console import track
-from .labels import Labels, files_below, spaced, with_split
+from .labels import Labels, spaced, with_split
 from .pictures import KINDS, MAX_MEGABYTES
 from .splits import SPLITS, read_split
 from .tables import OUTSIDE, file_faults
-from ..errors import UsageError, read_json, unknown_name, whole_file
+from ..errors import UsageError, cache_folder, files_below, read_json, unknown_name, whole_file
 
 # %% auto #0
 __all__ = ['hub_files', 'hub_batches', 'hub_features', 'hub_columns', 'hub_cells', 'save_picture', 'read_hf']
@@ -212,7 +211,7 @@ def read_hf(
 )->Labels: # ClassLabel names are declared vocabularies; `split` where there are parts
     "A Hugging Face dataset on disk: `save_to_disk` or Parquet, pictures as bytes"
     files = hub_files(path)
-    pictures = Path(pictures) if pictures else user_cache_path('fashion_fastai')/'pictures'
+    pictures = Path(pictures) if pictures else cache_folder()/'pictures'
     first = next(hub_batches(files[0][0]), None)
     if first is None: raise UsageError(f'{files[0][0]}: holds no rows')
     picture,ones,anys,vocab = _targets(first.schema, path, one_of, any_of)

@@ -7,7 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.labels.html.md"""
 # %% ../../nbs/16_data.labels.ipynb #0fc0e407
 from __future__ import annotations
 import csv, os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -16,17 +16,14 @@ from ..errors import UsageError, validated, whole_file
 from ..schema import Schema, Target, target_from_column
 
 # %% auto #0
-__all__ = ['BOX_COLS', 'PICTURE_SUFFIXES', 'Labels', 'spaced', 'relative_files', 'is_picture', 'files_below', 'find_images',
-           'text_lines', 'Listing', 'read_count', 'check_count', 'counted_listing', 'csv_frame', 'line_error',
-           'check_once', 'positions_in', 'with_split']
+__all__ = ['Labels', 'spaced', 'relative_files', 'images_folder', 'text_lines', 'Listing', 'read_count', 'check_count',
+           'counted_listing', 'csv_frame', 'line_error', 'check_once', 'positions_in', 'with_split']
 
 # %% ../../nbs/16_data.labels.ipynb #eaa1e2a1
-BOX_COLS = 'x1', 'y1', 'x2', 'y2' # the garment's bounding box, in pixels of the stored picture
-
 @dataclass(frozen=True)
 class Labels:
     "What a format says about its pictures"
-    frame:pd.DataFrame # a column `file`, one for each target; where the format has them `split`, the columns `BOX_COLS`, and others
+    frame:pd.DataFrame # a column `file`, one for each target; where the format has them `split`, the columns `BOX`, and others
     images:Path # the folder that the file names start from
     one_of:tuple[str, ...] = () # columns that hold exactly one label; an empty cell is unknown
     any_of:tuple[str, ...] = () # columns that hold any number of labels between blanks; an empty cell is none
@@ -88,31 +85,12 @@ def write(
     return beside
 
 # %% ../../nbs/16_data.labels.ipynb #c524b8df
-PICTURE_SUFFIXES = '.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff'
-
-def is_picture(
-    name:str, # a file name
-)->bool:
-    "Whether `name` ends as pictures do"
-    return str(name).lower().endswith(PICTURE_SUFFIXES)
-
-def files_below(
-    path:str|Path, # a folder
-)->Iterator[str]: # relative to it, with `/` between the parts; links to folders are not followed
-    "The files in a folder and below it, in order, however deep it is"
-    waiting = ['']
-    while waiting:
-        above = waiting.pop()
-        with os.scandir(os.path.join(path, above)) as found: entries = sorted(found, key=lambda o: o.name)
-        yield from (above+o.name for o in entries if not o.is_dir())
-        waiting += [f'{above}{o.name}/' for o in reversed(entries) if o.is_dir(follow_symlinks=False) and len(above)+len(o.name)<4000] # longer than any system allows
-
-def find_images(
+def images_folder(
     files:Sequence[str], # file names
     folders:Sequence[str|Path], # folders that they may start from; the first that fits is taken
     images:str|Path|None=None, # the folder where it is known
 )->Path:
-    "The folder that `files` start from; a `UsageError` where the first twenty are in none"
+    "Return the folder that `files` start from; raise a `UsageError` where the first twenty are in none"
     folders = [Path(o) for o in ([images] if images else folders)]
     for folder in folders:
         if any(o and os.path.isfile(os.path.join(folder, o)) for o in files[:20]): return folder

@@ -14,12 +14,13 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # with what Pillow itself loads, all of `KINDS`
 from ..console import track
-from ..errors import unknown_name
+from ..errors import files_below, unknown_name
 from ..threads import ahead, n_cores
 
 # %% auto #0
-__all__ = ['MAX_MEGAPIXELS', 'KINDS', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'BadPicture', 'to_rgb', 'read_picture',
-           'fit_picture', 'cut_box', 'middle', 'read_square', 'stream_pictures', 'decode_pictures']
+__all__ = ['MAX_MEGAPIXELS', 'KINDS', 'IMAGE_SUFFIXES', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'BadPicture',
+           'is_image', 'find_images', 'to_rgb', 'read_picture', 'fit_picture', 'cut_box', 'middle', 'read_square',
+           'stream_pictures', 'decode_pictures']
 
 # %% ../../nbs/10_data.pictures.ipynb #c8251371
 class BadPicture(Exception):
@@ -29,6 +30,21 @@ MAX_MEGAPIXELS = 50
 
 # %% ../../nbs/10_data.pictures.ipynb #e6efc4da
 KINDS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'AVIF'
+
+# %% ../../nbs/10_data.pictures.ipynb #da9f8e8a
+IMAGE_SUFFIXES = '.avif', '.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'
+
+def is_image(
+    name:str, # a file name
+)->bool:
+    "Return whether `name` ends as images do"
+    return os.path.splitext(str(name))[1].lower() in IMAGE_SUFFIXES
+
+def find_images(
+    folder:str|Path, # the folder
+)->list[str]: # relative to it, with `/` between the parts, see `files_below`
+    "Return the image files in a folder and below it, in order"
+    return [name for name in files_below(folder) if is_image(name)]
 
 # %% ../../nbs/10_data.pictures.ipynb #cc5c927f
 _BAND = 4_000_000 # pixels that are converted at once

@@ -13,8 +13,8 @@ import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc, pyarrow.
 from ..errors import UsageError, unknown_name
 
 # %% auto #0
-__all__ = ['MAX_COLUMNS', 'SHEETS', 'OUTSIDE', 'read_table', 'table_columns', 'table_frames', 'need_column', 'need_file_column',
-           'joined_paths', 'file_faults']
+__all__ = ['MAX_COLUMNS', 'SHEETS', 'OUTSIDE', 'BOX', 'read_table', 'table_columns', 'table_frames', 'need_column',
+           'need_file_column', 'joined_paths', 'file_faults', 'box_columns', 'read_boxes']
 
 # %% ../../nbs/14_data.tables.ipynb #16666ff4
 MAX_COLUMNS = 10_000
@@ -201,3 +201,19 @@ def _odd(path, mode, images)->str: # what is wrong with something that is no pla
     if not stat.S_ISLNK(mode): return 'is a pipe or a device, not a picture'
     if images is not True and _link_out(path, os.path.realpath(images)): return OUTSIDE
     return '' if os.path.isfile(path) else 'no such file'
+
+# %% ../../nbs/14_data.tables.ipynb #6c5f19ca
+BOX = 'x1', 'y1', 'x2', 'y2' # columns of a bounding box: left, top, right and bottom in pixels of the stored image
+
+def box_columns(
+    columns:Iterable[str], # of a table
+)->tuple[str, ...]: # `BOX`; empty where one of them is missing
+    "Return the columns of the boxes of a table"
+    return BOX if set(BOX)<=set(columns) else ()
+
+def read_boxes(
+    frame:pd.DataFrame, # a table
+)->np.ndarray: # float64 `(n, 4)`, NaN where a cell is empty or no number, and everywhere where `box_columns` are missing
+    "Return the bounding boxes of a table"
+    if not box_columns(frame): return np.full((len(frame), 4), np.nan)
+    return frame[list(BOX)].apply(pd.to_numeric, errors='coerce').to_numpy(dtype=float)

@@ -16,7 +16,8 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from ..config import TrainConfig
-from ..data.catalogue import BOX, Catalogue
+from ..data.catalogue import Catalogue
+from ..data.tables import BOX
 from ..errors import UsageError, parse_json, read_text, unknown_name
 from .calibration import Calibration, cross_fitted, read_calibration
 from .intervals import score_with_baselines

@@ -7,11 +7,12 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.kept.html.md"""
 # %% ../../nbs/49_evaluation.kept.ipynb #a7bf447c
 from __future__ import annotations
 import hashlib
+from functools import cache
 import numpy as np
 from ..config import TrainConfig
-from ..data.cache import files_key
+from ..data.cache import CACHE_SHARD, files_key
 from ..data.catalogue import Catalogue
-from ..errors import UsageError, cache_folder, read_json
+from ..errors import UsageError, cached, read_json
 from .calibration import Calibration, read_calibration
 from .plausible import PairCounts
 from .predictions import Predictions, predict_catalogue, read_predictions
@@ -20,11 +21,9 @@ from ..run import Run
 from ..schema import Schema
 
 # %% auto #0
-__all__ = ['PART', 'run_predictions', 'no_calibration', 'run_calibration', 'run_pairs']
+__all__ = ['run_predictions', 'no_calibration', 'run_calibration', 'run_pairs']
 
 # %% ../../nbs/49_evaluation.kept.ipynb #dc6f2b82
-PART = 8192 # pictures
-
 def _joined(parts, rows)->Predictions:
     "One table of predictions for `rows`, with their truth"
     files = [f for o in parts for f in o.files]
@@ -44,14 +43,13 @@ def run_predictions(
     boxes = rows.boxes if picture.crop=='box' else None
     weights = hashlib.blake2b(run.model.read_bytes(), digest_size=16).hexdigest()
     key = files_key(rows.paths, boxes, weights, picture.model_dump_json(), config.loss.one_of, config.training.seed, sorted(tta.items()))
-    folder,network,parts = cache_folder()/'predictions'/key,None,[]
-    for number,start in enumerate(range(0, len(positions), PART)):
-        file = folder/f'{number:05}.parquet'
-        if not file.is_file():
-            network = network or load_network(run)
-            predict_catalogue(network, catalogue, config, positions[start:start+PART], **tta).write(file)
-        parts.append(read_predictions(file))
-    return _joined(parts, rows)
+    @cache
+    def network(): return load_network(run)
+    def shard(number)->Predictions:
+        own = positions[number*CACHE_SHARD:(number+1)*CACHE_SHARD]
+        def make(file): predict_catalogue(network(), catalogue, config, own, **tta).write(file)
+        return cached(f'predictions/{key}/{number:05}.parquet', make, read_predictions)
+    return _joined([shard(number) for number in range(-(-len(positions)//CACHE_SHARD))], rows)
 
 # %% ../../nbs/49_evaluation.kept.ipynb #c0973a01
 def no_calibration(

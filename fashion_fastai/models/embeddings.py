@@ -8,16 +8,16 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/models.embeddings.html.md"
 from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from functools import partial
 import numpy as np, torch
 from torch import nn
 from ..console import track
-from ..errors import cache_folder, whole_file
+from ..errors import cached
 from .folding import folded
 from ..threads import ahead
 
 # %% auto #0
-__all__ = ['CPU_BATCH', 'run_pixels', 'embed', 'embedding_key', 'cached_embeddings']
+__all__ = ['CPU_BATCH', 'run_pixels', 'embed', 'embedding_key', 'cached_array', 'cached_embeddings']
 
 # %% ../../nbs/26_models.embeddings.ipynb #ace0cd13
 CPU_BATCH = 16 # pictures at once on a core: their feature maps stay in its cache
@@ -71,16 +71,19 @@ def embedding_key(
     for name,o in body.state_dict().items(): digest.update(name.encode()+o.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
+def cached_array(
+    name:str, # see `cached`; ends in `.npy`
+    compute:Callable[[], np.ndarray], # any shape and dtype
+)->np.ndarray:
+    "Return an array from the cache; compute it where it is missing"
+    def make(path): np.save(path, compute(), allow_pickle=False)
+    return cached(name, make, partial(np.load, allow_pickle=False))
+
 def cached_embeddings(
     body:nn.Module, # from `create_body`
     pixels:np.ndarray, # uint8 `(n, size, size, 3)`
     mean:Sequence[float], # see `embed`
-    std:Sequence[float], # likewise
-    folder:str|Path|None=None, # where they are kept; `embeddings` in `cache_folder` without it
+    std:Sequence[float], # same as above
 )->np.ndarray: # float32 `(n, n_features)`
-    "The features of `pixels`, from disk where they were computed before"
-    file = Path(folder or cache_folder()/'embeddings')/f'{embedding_key(body, pixels, mean, std)}.npy'
-    if file.is_file(): return np.load(file, allow_pickle=False)
-    features = embed(body, pixels, mean, std)
-    with whole_file(file) as passing, passing.open('wb') as out: np.save(out, features)
-    return features
+    "Return the features of `pixels`, from disk where they were computed before"
+    return cached_array(f'embeddings/{embedding_key(body, pixels, mean, std)}.npy', partial(embed, body, pixels, mean, std))

@@ -12,22 +12,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from ..data.catalogue import BOX, read_boxes
-from ..data.labels import files_below
-from ..data.pictures import BadPicture
+from ..data.pictures import IMAGE_SUFFIXES, BadPicture, find_images
 from ..data.splits import read_split
-from ..data.tables import OUTSIDE, file_faults, read_table
+from ..data.tables import OUTSIDE, file_faults, read_boxes, read_table
 from ..errors import UsageError, unknown_name, whole_file
 from ..evaluation.table import Predictions
 from ..schema import Answer, as_text
 
 # %% auto #0
-__all__ = ['PICTURE_SUFFIXES', 'ANSWER_FORMATS', 'Pictures', 'check_inside', 'find_pictures', 'PictureAnswer', 'Answers',
-           'join_answers', 'answer_table', 'answer_format', 'write_answers']
+__all__ = ['ANSWER_FORMATS', 'Pictures', 'check_inside', 'find_pictures', 'PictureAnswer', 'Answers', 'join_answers',
+           'answer_table', 'answer_format', 'write_answers']
 
 # %% ../../nbs/50_serving.answers.ipynb #15d8eea7
-PICTURE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.avif'}
-
 @dataclass(frozen=True)
 class Pictures:
     "Pictures that wait for answers"
@@ -62,8 +58,8 @@ def find_pictures(
     source = Path(source)
     if not os.path.exists(source): raise UsageError(f'{source}: no such file or folder')
     if source.is_dir():
-        names = sorted(o for o in files_below(source) if os.path.splitext(o)[1].lower() in PICTURE_SUFFIXES and os.path.isfile(source/o))
-        if not names: raise UsageError(f'{source}: no pictures in this folder; known are {", ".join(sorted(PICTURE_SUFFIXES))}')
+        names = sorted(name for name in find_images(source) if os.path.isfile(source/name))
+        if not names: raise UsageError(f'{source}: no pictures in this folder; known are {", ".join(IMAGE_SUFFIXES)}')
         if not allow_outside: check_inside(source, names, source)
         return _without_boxes([source/o for o in names], names)
     if source.suffix.lower() not in ('.csv', '.parquet'): return _without_boxes([source], [str(source)])
@@ -76,7 +72,7 @@ def find_pictures(
     names = as_text(frame[file_col]).fillna('').tolist()
     if not allow_outside: check_inside(source, names, images or source.parent)
     paths = [Path(images or source.parent)/o for o in names]
-    return Pictures(paths, names, read_boxes(frame)) if set(BOX)<=set(frame) else _without_boxes(paths, names)
+    return Pictures(paths, names, read_boxes(frame))
 
 # %% ../../nbs/50_serving.answers.ipynb #fee97435
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np, streamlit as st
 from PIL import Image, ImageDraw
 from starlette.formparsers import MultiPartParser
-from ..data.pictures import BadPicture, read_picture
+from ..data.pictures import IMAGE_SUFFIXES, BadPicture, read_picture
 from ..errors import UsageError
 from ..run import Run, open_run
-from .answers import PICTURE_SUFFIXES, Answers, PictureAnswer, join_answers
+from .answers import Answers, PictureAnswer, join_answers
 from .app_state import Seen, Shared, Shot, now, remembered, shared
 from .app_view import Limits, answers_html, apparel_html, card_body, picture_uri, figure_html, notice_html
 from .app_view import questions, refusal, row_html, strict_thresholds, strictness_words, tally, too_many
@@ -38,7 +38,7 @@ def dropped(
     limits:Limits, # of the page
 )->list[Shot]:
     "The pictures that somebody dropped"
-    types = sorted(o.removeprefix('.') for o in PICTURE_SUFFIXES)
+    types = [suffix.removeprefix('.') for suffix in IMAGE_SUFFIXES]
     files = st.file_uploader('Pictures of garments', types, accept_multiple_files=True, key='dropped', max_upload_size=limits.megabytes, label_visibility='collapsed')
     st.html(f'<p class="ff-note">JPEG, PNG, WebP and others, {escape(str(limits))}. They stay in the memory of this computer: nothing is written to disk, '
         'nothing is sent anywhere.</p>')

@@ -16,11 +16,11 @@ from ..schema import Schema
 from .answers import Answers, answer_format, join_answers
 from .parts import Parts, predicted, read_part
 from .predictor import Predictor
-from .products import AGGREGATES, Tally, have_a_say, product_answers, product_table
+from .products import AGGREGATES, ProductSums, have_a_say, product_answers, product_table
 from .rows import Columns
 
 # %% auto #0
-__all__ = ['Change', 'TALLY_BYTES', 'picture_frames', 'all_answers', 'product_frames', 'write_frames', 'Bulk', 'check_products',
+__all__ = ['Change', 'SUMS_BYTES', 'picture_frames', 'all_answers', 'product_frames', 'write_frames', 'Bulk', 'check_products',
            'predict_bulk']
 
 # %% ../../nbs/53_serving.bulk.ipynb #3b8e98ec
@@ -43,7 +43,7 @@ def all_answers(
     return join_answers([parts.answers, *[read_part(parts, i) for i in range(len(parts))]])
 
 # %% ../../nbs/53_serving.bulk.ipynb #9bc0ce95
-TALLY_BYTES,_SHOWN = 256*2**20,4096
+SUMS_BYTES,_SHOWN = 256*2**20,4096
 
 @dataclass(frozen=True)
 class _Pictures:
@@ -74,17 +74,17 @@ def _known(parts)->_Pictures:
 # %% ../../nbs/53_serving.bulk.ipynb #2a841c97
 def _rows(answers, at)->Predictions: return replace(answers.predictions, files=[], probs={k: v[at] for k,v in answers.predictions.probs.items()})
 
-def _tally(parts, known, how, first, n, change)->Tally:
-    "What the pictures of some products say"
-    tally = Tally(parts.answers.predictions.schema, how, first, n)
+def _product_sums(parts, known, how, first, n, change)->ProductSums:
+    "Add up the probabilities of some products"
+    sums = ProductSums(parts.answers.predictions.schema, how, first, n)
     for i in range(len(parts)):
         start,stop = parts.span(i)
         codes = known.codes[start:stop]
         at = np.flatnonzero(known.say[start:stop] & (codes>=first) & (codes<first+n))
         if not len(at): continue
         found = _rows(read_part(parts, i), at)
-        tally.add(codes[at], change(found) if how=='vote' else found, parts.answers.thresholds) # a vote is an answer already
-    return tally
+        sums.add(codes[at], change(found) if how=='vote' else found, parts.answers.thresholds) # a vote is an answer already
+    return sums
 
 def product_frames(
     parts:Parts, # all of them done, of rows with groups
@@ -94,14 +94,14 @@ def product_frames(
 )->Iterator[pd.DataFrame]: # see `product_table`
     "The answers for all products, in the order of their first pictures, a few thousand at a time"
     known,labels = _known(parts),sum(o.n_out for o in parts.answers.predictions.schema)
-    at_once = max(1, TALLY_BYTES//(8*labels*(2 if how=='vote' else 1)))
+    at_once = max(1, SUMS_BYTES//(8*labels*(2 if how=='vote' else 1)))
     pictures,used = [np.bincount(o, minlength=len(known.products)) for o in (known.codes, known.codes[known.say])]
     for first in range(0, len(known.products), at_once):
         n = min(at_once, len(known.products)-first)
-        tally = _tally(parts, known, how, first, n, change)
+        sums = _product_sums(parts, known, how, first, n, change)
         bad = {k-first: v for k,v in known.bad.items() if first<=k<first+n}
         nearest = None if known.nearest is None else known.nearest[first:first+n]
-        answers = product_answers(tally, known.products[first:first+n].to_pylist(), parts.answers, bad, nearest, change)
+        answers = product_answers(sums, known.products[first:first+n].to_pylist(), parts.answers, bad, nearest, change)
         for i in range(0, n, _SHOWN): yield product_table(answers[i:i+_SHOWN], column, *(o[first+i:first+min(i+_SHOWN, n)] for o in (pictures, used)))
 
 # %% ../../nbs/53_serving.bulk.ipynb #45fe0de5

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-import numpy as np, pyarrow as pa, pyarrow.dataset as pads
+import pyarrow as pa, pyarrow.dataset as pads
 from fsspec.core import url_to_fs
 from ..console import on_terminal
-from ..data.catalogue import BOX, read_boxes
 from ..data.pictures import BadPicture
-from ..data.tables import need_file_column
+from ..data.tables import box_columns, need_file_column, read_boxes
 from ..errors import UsageError
 from ..memory import keep_memory
 from ..run import open_run
@@ -100,9 +99,8 @@ class Worker:
         "The answers for some rows"
         frame = batch.to_pandas()
         names = as_text(frame[self.file_col]).fillna('').tolist()
-        boxes = read_boxes(frame) if set(BOX)<=set(frame) else np.full((len(frame), 4), np.nan)
         coming = [Fetched(self.pool.submit(_fetch, address(o, self.images))) for o in names]
-        answers = join_answers(list(self.predictor.stream(Pictures(coming, names, boxes), bs=64)))
+        answers = join_answers(list(self.predictor.stream(Pictures(coming, names, read_boxes(frame)), bs=64)))
         return pa.Table.from_pandas(answers.frame(), preserve_index=False)
 
 # %% ../../nbs/54_serving.cluster.ipynb #e6deafae
@@ -140,7 +138,7 @@ def look_at(
     known = _first_schema(store, found[0])
     need_file_column(known, columns.file, source)
     images = str(columns.images or _address(store, found[0]).rsplit('/', 1)[0])
-    return Source(store, found, list(dict.fromkeys([columns.file, *(BOX if set(BOX)<=set(known) else [])])), images if '://' in images else os.path.abspath(images))
+    return Source(store, found, list(dict.fromkeys([columns.file, *box_columns(known)])), images if '://' in images else os.path.abspath(images))
 
 # %% ../../nbs/54_serving.cluster.ipynb #6327576b
 def _rows(source, file_col):

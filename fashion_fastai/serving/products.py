@@ -16,7 +16,7 @@ from ..schema import Schema
 from .answers import Answers
 
 # %% auto #0
-__all__ = ['AGGREGATES', 'have_a_say', 'Tally', 'product_answers', 'product_table']
+__all__ = ['AGGREGATES', 'have_a_say', 'ProductSums', 'product_answers', 'product_table']
 
 # %% ../../nbs/53_serving.products.ipynb #c28ac2a7
 AGGREGATES = 'mean', 'max', 'vote'
@@ -44,8 +44,8 @@ def _votes(target, probs)->np.ndarray:
     return np.eye(target.n_out)[probs.argmax(1)] if target.kind=='one_of' else probs
 
 # %% ../../nbs/53_serving.products.ipynb #7f5ca58e
-class Tally:
-    "What the pictures of some products say together"
+class ProductSums:
+    "Sums over the images of some products, from which their probabilities follow"
     def __init__(self,
         schema:Schema, # the targets
         how:str, # one of `AGGREGATES`
@@ -79,7 +79,7 @@ class Tally:
 # %% ../../nbs/53_serving.products.ipynb #e49fd478
 @patch
 def probs(
-    self:Tally,
+    self:ProductSums,
 )->dict[str, np.ndarray]: # for each target `(n, n_labels)`, NaN for a product whose pictures have no say
     "The probabilities of the products"
     per = np.where(self.count, self.count, np.nan)[:,None]
@@ -90,7 +90,7 @@ def probs(
 
 # %% ../../nbs/53_serving.products.ipynb #b072300a
 def product_answers(
-    tally:Tally, # of products
+    sums:ProductSums, # of the products
     names:list[str], # of these products
     answers:Answers, # of no picture: what the probabilities become
     bad:dict[int,str], # why a product has no answer, for each such position
@@ -98,8 +98,8 @@ def product_answers(
     change:Callable[[Predictions], Predictions]=lambda o: o, # what is done with probabilities, see `consistent`
 )->Answers:
     "The answers for products"
-    thresholds = {k: np.full_like(v, 0.5) for k,v in answers.thresholds.items()} if tally.how=='vote' else answers.thresholds
-    return replace(answers, predictions=change(Predictions(tally.schema, names, tally.probs())), bad=bad, apparel_distance=distance, thresholds=thresholds)
+    thresholds = {k: np.full_like(v, 0.5) for k,v in answers.thresholds.items()} if sums.how=='vote' else answers.thresholds
+    return replace(answers, predictions=change(Predictions(sums.schema, names, sums.probs())), bad=bad, apparel_distance=distance, thresholds=thresholds)
 
 # %% ../../nbs/53_serving.products.ipynb #e813d7fb
 def product_table(

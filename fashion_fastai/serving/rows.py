@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa
-from ..data.catalogue import BOX, read_boxes
 from ..data.splits import read_split
-from ..data.tables import SHEETS, need_column, need_file_column, table_columns, table_frames
+from ..data.tables import SHEETS, box_columns, need_column, need_file_column, read_boxes, table_columns, table_frames
 from ..errors import UsageError
 from ..schema import as_text
 from .answers import Pictures, check_inside, find_pictures
@@ -48,7 +47,7 @@ def _check_columns(source, columns)->list[str]:
     if columns.split and 'split' not in known: raise UsageError(f'{source}: no column split to choose {columns.split} by')
     need_file_column(known, columns.file, source)
     if columns.group: need_column(known, columns.group, source)
-    return list(dict.fromkeys([columns.file, *([columns.group] if columns.group else []), *(BOX if columns.boxes and set(BOX)<=set(known) else [])]))
+    return list(dict.fromkeys([columns.file, *([columns.group] if columns.group else []), *(box_columns(known) if columns.boxes else [])]))
 
 def check_source(
     source:str|Path, # a picture, a folder or a table
@@ -80,8 +79,8 @@ def _batch(names, paths, groups=None)->pa.RecordBatch:
     if groups is not None: fields['group'] = pa.array(groups, pa.string())
     return pa.record_batch(fields)
 
-def _table_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray|None]]:
-    "The rows of a table, and their boxes where it has some"
+def _table_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    "Yield the rows of a table, and their boxes"
     read,chosen,root,start = _check_columns(source, columns),_chosen(source, columns.split),os.path.join(columns.images or source.parent, ''),0
     for frame in table_frames(source, read, AT_ONCE):
         groups = _groups_of(frame, source, columns, start) if columns.group else None
@@ -89,16 +88,15 @@ def _table_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray|None
         names = as_text(frame[columns.file]).fillna('').to_numpy(dtype=object)[keep].tolist()
         if not columns.allow_outside: check_inside(source, names, root)
         start += len(frame)
-        yield _batch(names, [os.path.join(root, o) for o in names], groups and np.array(groups, dtype=object)[keep].tolist()), \
-            read_boxes(frame)[keep] if set(BOX)<=set(frame) else None
+        yield _batch(names, [os.path.join(root, o) for o in names], groups and np.array(groups, dtype=object)[keep].tolist()), read_boxes(frame)[keep]
     if not start: raise UsageError(f'{source}: the table is empty')
 
-def _rows_of(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray|None]]:
+def _rows_of(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
     check_source(source, columns)
     if is_table(source): yield from _table_rows(Path(source), columns)
     else:
         found = find_pictures(source, allow_outside=columns.allow_outside)
-        yield _batch(found.names, [str(o) for o in found.paths]), None
+        yield _batch(found.names, [str(o) for o in found.paths]), found.boxes
 
 # %% ../../nbs/52_serving.rows.ipynb #fd025965
 _ROWS,_BOXES = 'rows.arrow','boxes.f64'
@@ -119,9 +117,7 @@ def write_rows(
         for source in sources:
             for batch,boxes in _rows_of(source, columns):
                 file.write(batch)
-                if columns.boxes:
-                    boxes = np.full((len(batch), 4), np.nan) if boxes is None else boxes
-                    boxes.astype(np.float64).tofile(box_file)
+                if columns.boxes: boxes.astype(np.float64).tofile(box_file)
                 _digest_of(digest, batch, boxes if columns.boxes else None)
                 n += len(batch)
     return digest.hexdigest()
