@@ -17,7 +17,7 @@ from .evaluation.plausible import PairCounts, all_pair_counts, masked
 from .evaluation.predictions import Predictions
 from .evaluation.report import write_report
 from .evaluation.run_figures import save_figures
-from .evaluation.taxonomy import consistent, taxonomy_scores
+from .evaluation.taxonomy import enforce_taxonomy, taxonomy_scores
 from .models.network import FashionNetwork
 from .remembered import remember
 from .run import Run, write_json
@@ -60,7 +60,7 @@ def consistent_predictions(
     pairs:list[PairCounts], # of the run, see `run_pairs`
 )->Predictions:
     "Predictions that fit the taxonomy, without attributes that training never showed with the answered category"
-    return masked(consistent(predictions), pairs)
+    return masked(enforce_taxonomy(predictions), pairs)
 
 # %% ../nbs/58_outcome.ipynb #97679e10
 def finish_run(

@@ -361,7 +361,7 @@ def run_cases(folder, run, wanted):
     shutil.copytree(run, home)
     (home/'pairs.json').write_text('[{"category": "category", "attributes": "attributes", "seen": {"dress": 1e400}}]')
     Image.fromarray(noise(20,20,3)).save(home/'good.jpg')
-    yield Case(name, 'run folders', ['predict', home, home/'good.jpg', '--consistent', '--out', home/'answers.csv'], 2, 'pairs.json')
+    yield Case(name, 'run folders', ['predict', home, home/'good.jpg', '--enforce-taxonomy', '--out', home/'answers.csv'], 2, 'pairs.json')
 
 def submission_cases(folder, run, wanted):
     home = folder/'submissions'

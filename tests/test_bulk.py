@@ -106,7 +106,7 @@ def cut_off(predict, monkeypatch):
 def test_other_peoples_parts_are_refused(cut_off, predict, shop, tmp_path, capsys):
     out = tmp_path/'answers.csv'
     cut_off(out)
-    for args,said in ((['--split', 'test'], 'of other pictures'), (['--batch-size', 8], 'begun with batches of 16, not 8'), (['--plain'], 'by another run, or with another calibration')):
+    for args,said in ((['--split', 'test'], 'of other pictures'), (['--batch-size', 8], 'begun with batches of 16, not 8'), (['--no-calibration'], 'by another run, or with another calibration')):
         assert predict(out, *args)==2 and not out.exists()
         assert said in capsys.readouterr().err
     pd.read_parquet(shop).head(299).to_parquet(shop)

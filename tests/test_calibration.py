@@ -1,5 +1,5 @@
 "What the scores and thresholds of a run promise, on random predictions with missing labels"
-import json
+import json, shutil
 from dataclasses import replace
 import numpy as np, pandas as pd, pytest
 from sklearn import metrics as sk
@@ -83,7 +83,7 @@ def test_a_run_is_calibrated_and_answers_by_it(sample, tmp_path, monkeypatch, ca
     run = open_run(out)
     calibration,predictions = read_calibration(run.calibration, run.schema),read_predictions(run.predictions('valid'))
     assert set(calibration.temperatures)=={'category'} and len(cross_fitted(predictions))
-    for flags,expected in (([], calibration.apply(predictions).answers(calibration.thresholds)), (['--plain'], predictions.answers())):
+    for flags,expected in (([], calibration.apply(predictions).answers(calibration.thresholds)), (['--no-calibration'], predictions.answers())):
         answers = tmp_path/f'answers{len(flags)}.csv'
         assert main(['predict', str(out), str(sample), '--split', 'valid', '--out', str(answers), *flags])==0
         assert pd.read_csv(answers, keep_default_na=False).attributes.tolist()==expected.attributes.tolist()
@@ -94,8 +94,61 @@ def test_a_run_is_calibrated_and_answers_by_it(sample, tmp_path, monkeypatch, ca
     for part in ('majority', 'linear probe', 'fitted', 'consistent'): assert part in said, part
     assert json.loads((tmp_path/'scores.json').read_text())['fitted']['attributes']['samples_f1'] is not None
     assert main(['evaluate', str(out), '--slice', 'colour'])==2
-    assert main(['evaluate', str(out), '--min-precision', '0.9'])==0
+
+def contents(folder):
+    "Return what a folder holds: each file with its bytes and time of change, each folder with its time of change"
+    paths = [folder, *sorted(folder.rglob('*'))]
+    return {path: (path.stat().st_mtime_ns, path.stat().st_mode, path.read_bytes() if path.is_file() else None) for path in paths}
+
+@pytest.fixture(scope='module')
+def probe(sample, tmp_path_factory):
+    "Return the folder of a run whose heads were solved on a frozen body"
+    folder = tmp_path_factory.mktemp('probe')
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv('FASHION_CACHE', str(folder/'cache'))
+        assert main(['train', '--data', str(sample), '--size', '48', '--epochs', '0', '--out', str(folder/'run')])==0
+    return folder/'run'
+
+@pytest.mark.parametrize('flags', [[], ['--tta', '1', '--slice', 'category'], ['--enforce-taxonomy'], ['--split', 'train'], ['--ensemble-with']], ids=' '.join)
+def test_evaluate_leaves_the_run_as_it_was(probe, tmp_path, monkeypatch, flags, capsys):
+    monkeypatch.setenv('FASHION_CACHE', str(tmp_path/'cache'))
+    run,other = tmp_path/'run',tmp_path/'other'
+    for path in (run, other): shutil.copytree(probe, path)
+    folders = [run, *(path for path in run.rglob('*') if path.is_dir())]
+    for path in folders: path.chmod(0o555) # a user other than root cannot write here at all
+    before = contents(run)
+    code = main(['evaluate', str(run), *flags, *([str(other)] if flags==['--ensemble-with'] else []), '--out', str(tmp_path/'scores.json')])
+    after = contents(run)
+    for path in folders: path.chmod(0o755)
+    assert code==0 and after==before
+    assert any((tmp_path/'cache').rglob('*.parquet'))
+
+def test_calibrate_changes_one_file(probe, tmp_path, capsys):
+    out = tmp_path/'run'
+    shutil.copytree(probe, out)
+    run,before = open_run(out),contents(out)
+    assert main(['calibrate', str(out), '--min-precision', '0.9'])==0
+    said = ' '.join(capsys.readouterr().out.split())
+    assert 'scored on the half that they were not fitted on' in said and str(run.calibration) in said
+    after = contents(out)
+    assert {path for path in after if after[path][2]!=before[path][2]}=={run.calibration} and after.keys()==before.keys()
+    calibration,predictions = read_calibration(run.calibration, run.schema),read_predictions(run.predictions('valid'))
     assert json.loads(run.calibration.read_text())['targets']['attributes']['min_precision']==0.9
+    assert calibration.thresholds['attributes'].tolist()==fit_calibration(predictions, 0.9).thresholds['attributes'].tolist()
+    assert main(['calibrate', str(out)])==0
+    assert run.calibration.read_bytes()==before[run.calibration][2] # as the training had fitted it
+
+def test_what_calibrate_refuses(probe, tmp_path, capsys):
+    out = tmp_path/'run'
+    shutil.copytree(probe, out)
+    before = contents(out)
+    for flags,says in ((['--min-precision', '0'], 'must lie above 0'), (['--min-precision', '1.5'], 'be at most 1'), (['--f1', '--min-precision', '0.9'], 'exclude each other')):
+        assert main(['calibrate', str(out), *flags])==2
+        assert says in capsys.readouterr().err and contents(out)==before
+    assert main(['evaluate', str(out), '--min-precision', '0.9'])==2
+    assert f'fashion-fastai calibrate {out} --min-precision 0.9' in capsys.readouterr().err and contents(out)==before
+    (out/'predictions'/'valid.parquet').unlink()
+    assert main(['calibrate', str(out)])==2 and 'valid.parquet: there are no predictions' in capsys.readouterr().err
 
 def test_a_refit_learns_from_valid_and_is_not_scored(sample, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('FASHION_CACHE', str(tmp_path/'cache'))
@@ -106,6 +159,7 @@ def test_a_refit_learns_from_valid_and_is_not_scored(sample, tmp_path, monkeypat
     assert not (second/'metrics.json').exists() and (second/'calibration.json').exists() and (second/'report.html').exists()
     assert not any(o.startswith('valid/') for o in pd.read_csv(second/'history.csv').columns)
     assert main(['evaluate', str(second)])==2 and 'refitted' in capsys.readouterr().err
+    assert main(['calibrate', str(second)])==2 and 'calibrate the run that it was made from' in capsys.readouterr().err
     assert main(['predict', str(second), str(sample), '--out', str(tmp_path/'answers.csv')])==0
     assert main(['train', '--refit', str(second), '--out', str(tmp_path/'third')])==2
     assert main(['train', '--refit', str(first), '--epochs', '3', '--out', str(tmp_path/'third')])==2

@@ -74,14 +74,14 @@ def test_members_with_other_questions(runs, tmp_path):
     for i,(said,schema) in enumerate(cases.items()):
         other = make_run(tmp_path/str(i), schema=schema)
         with pytest.raises(UsageError, match=said): Ensemble.load([runs[0].path, other.path])
-        assert main(['predict', str(runs[0].path), 'none.jpg', '--with', str(other.path), '--out', str(tmp_path/'no.csv')])==2
-        assert main(['evaluate', str(runs[0].path), '--with', str(other.path)])==2
+        assert main(['predict', str(runs[0].path), 'none.jpg', '--ensemble-with', str(other.path), '--out', str(tmp_path/'no.csv')])==2
+        assert main(['evaluate', str(runs[0].path), '--ensemble-with', str(other.path)])==2
     assert not (tmp_path/'no.csv').exists()
     with pytest.raises(UsageError, match='is named twice'): Ensemble.load([runs[0].path, runs[1].path, runs[0].path])
 
 # predict
 
-def predict(runs, shop, out, *args): return main(['predict', str(runs[0].path), str(shop/'table.csv'), *[x for o in runs[1:] for x in ('--with', str(o.path))], '--batch-size', '16', '--out', str(out), *args])
+def predict(runs, shop, out, *args): return main(['predict', str(runs[0].path), str(shop/'table.csv'), *[x for o in runs[1:] for x in ('--ensemble-with', str(o.path))], '--batch-size', '16', '--out', str(out), *args])
 
 class Cut(Exception): pass
 
@@ -116,16 +116,16 @@ def test_predict_goes_on_and_knows_its_members(runs, shop, tmp_path, monkeypatch
     assert sorted(o.name for o in tmp_path.iterdir())==['a.csv', 'whole.csv']
 
 def test_predict_products_and_submissions(runs, shop, tmp_path):
-    assert predict(runs, shop, tmp_path/'p.csv', '--group-col', 'product_id', '--consistent')==0
+    assert predict(runs, shop, tmp_path/'p.csv', '--group-col', 'product_id', '--enforce-taxonomy')==0
     assert len(pd.read_csv(tmp_path/'p.csv'))==20
     frame = pd.read_csv(shop/'table.csv')
     frame[frame.file!='33.png'].to_csv(shop/'good.csv', index=False)
-    assert main(['predict', str(runs[0].path), str(shop/'good.csv'), '--with', str(runs[1].path), '--format', 'category-csv', '--out', str(tmp_path/'s.csv')])==0
+    assert main(['predict', str(runs[0].path), str(shop/'good.csv'), '--ensemble-with', str(runs[1].path), '--format', 'category-csv', '--out', str(tmp_path/'s.csv')])==0
     assert len((tmp_path/'s.csv').read_text().splitlines())>=39
 
 def test_a_cluster_takes_one_run(runs, shop, tmp_path, capfd):
     assert predict(runs, shop, tmp_path/'out', '--engine', 'ray')==2
-    assert '--with does not go with --engine ray' in capfd.readouterr().err
+    assert '--ensemble-with does not go with --engine ray' in capfd.readouterr().err
 
 def test_a_picture_that_one_member_cannot_read_has_no_answer(runs, shop, tmp_path):
     frame = pd.read_csv(shop/'table.csv').head(4)
@@ -160,7 +160,7 @@ def trained(sample, tmp_path_factory):
 
 def test_evaluate_prints_the_gain(trained, tmp_path, capfd):
     a,b = trained
-    assert main(['evaluate', str(a.path), '--with', str(b.path), '--out', str(tmp_path/'scores.json')])==0
+    assert main(['evaluate', str(a.path), '--ensemble-with', str(b.path), '--out', str(tmp_path/'scores.json')])==0
     said = capfd.readouterr().out
     assert 'mean of 2 runs, and what it gains over the best of them' in said and 'net32' in said and 'net48' in said
     assert 'fitted on the' in said and 'that all members share' in said
@@ -169,8 +169,8 @@ def test_evaluate_prints_the_gain(trained, tmp_path, capfd):
     for o in written['gain']:
         values = [m[o['target']][o['score']] for m in written['members'].values()]
         assert o['gain']==pytest.approx(written['targets'][o['target']][o['score']]-max(values)) and (o['low']<=o['high'])
-    assert main(['evaluate', str(a.path), '--with', str(b.path), '--min-precision', '0.9'])==2
-    assert '--min-precision keeps thresholds in the folder of a run' in capfd.readouterr().err
+    assert main(['evaluate', str(a.path), '--ensemble-with', str(b.path), '--min-precision', '0.9'])==2
+    assert f'fashion-fastai calibrate {a.path} --min-precision 0.9' in capfd.readouterr().err
 
 def test_evaluate_together_is_what_predict_says(trained, tmp_path):
     from fashion_fastai.ensemble import evaluate_together

@@ -82,7 +82,7 @@ def test_main_and_sub(tree, tmp_path, recipe):
     assert (run.path/'figures/confusion-sub.png').is_file()
     if recipe=='direct-vgg16': assert metrics['targets']['main']['accuracy']>=metrics['targets']['sub']['accuracy']
     out = tmp_path/'answers.csv'
-    assert main(['predict', str(run.path), str(tree), '--consistent', '--out', str(out)])==0
+    assert main(['predict', str(run.path), str(tree), '--enforce-taxonomy', '--out', str(out)])==0
     answers = pd.read_csv(out)
     assert (answers['sub'].map(run.schema.taxonomy.belongs)==answers['main']).all()
 

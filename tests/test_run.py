@@ -32,7 +32,7 @@ def test_another_seed_gives_others(sample, run, tmp_path, metrics_of_run):
     assert metrics_of_run(tmp_path/'other')!=metrics_of_run(run)
 
 def test_predicting_a_folder_agrees_with_the_runs_own_predictions(sample, run, tmp_path):
-    assert main(['predict', str(run), str(sample.parent/'images'), '--out', str(tmp_path/'answers.csv'), '--plain'])==0
+    assert main(['predict', str(run), str(sample.parent/'images'), '--out', str(tmp_path/'answers.csv'), '--no-calibration'])==0
     answers = pd.read_csv(tmp_path/'answers.csv', keep_default_na=False).set_index('file')
     own = read_predictions(run/'predictions/valid.parquet').answers()
     theirs = answers.loc[[Path(o).name for o in own.file]]

@@ -17,7 +17,7 @@ __all__ = ['evaluate_command']
 
 # %% ../../nbs/59_commands.evaluate.ipynb #9e355e41
 def _evaluation(runs, split, data, images, tta):
-    "Predictions with truth, and the rows that they are about"
+    "Return predictions with truth, and the rows that they are for"
     tta = dict(n=tta) if tta else {}
     if len(runs)==1:
         from fashion_fastai.scoring import evaluate
@@ -25,34 +25,36 @@ def _evaluation(runs, split, data, images, tta):
     from fashion_fastai.ensemble import evaluate_together
     return evaluate_together(runs, split, data, images, **tta)
 
-def _together(found, split)->dict:
-    "Print what the mean of several runs gains over the best of them; the scores of each for the file"
+def _gain_of_mean(found, split)->dict:
+    "Print what the mean of several runs gains over the best of them; return that and the scores of each for the file"
     from fashion_fastai.evaluation.ensembles import gain_table, print_gain
     from fashion_fastai.outcome import scores
     table = gain_table(found.members, found.rows.group)
     print_gain(table, f'mean of {len(found.members)} runs, and what it gains over the best of them')
-    gain = [dict(zip(table.index.names, k)) | {o: None if row[o]!=row[o] else row[o] for o in ('best', 'gain', 'low', 'high')} for k,row in table.iterrows()]
-    return dict(members={k: scores(o, split)['targets'] for k,o in found.members.items()}, gain=gain)
+    columns = 'best', 'gain', 'low', 'high'
+    gain = [dict(zip(table.index.names, key)) | {name: None if row[name]!=row[name] else row[name] for name in columns}
+        for key,row in table.iterrows()]
+    return dict(members={name: scores(member, split)['targets'] for name,member in found.members.items()}, gain=gain)
 
 # %% ../../nbs/59_commands.evaluate.ipynb #643c4fa0
-def _calibrate(run, predictions, groups, min_precision, own):
-    "Print what fitted thresholds are worth on rows that they were not fitted on, and keep those for a wanted precision"
-    from fashion_fastai.evaluation.calibration import cross_fitted, fit_calibration
-    what = f'a precision of at least {min_precision:g}' if min_precision else 'F1'
-    print_frame(cross_fitted(predictions, groups, min_precision or None), f'thresholds fitted for {what}, scored on the half that they were not fitted on')
-    if min_precision is None or not own: return
-    fit_calibration(predictions, min_precision or None).write(run.calibration)
-    print(f'answers of this run are given by thresholds fitted for {what} from now on: {run.calibration}')
+def _print_thresholds(runs, predictions, groups):
+    "Print what fitted thresholds are worth on rows that they were not fitted on"
+    from fashion_fastai.evaluation.calibration import cross_fitted
+    from fashion_fastai.evaluation.kept import run_calibration
+    wanted = run_calibration(runs[0]).min_precision if len(runs)==1 else None
+    criterion = f'a precision of at least {wanted:g}' if wanted else 'F1'
+    title = f'thresholds fitted for {criterion}, scored on the half that they were not fitted on'
+    print_frame(cross_fitted(predictions, groups, wanted), title)
 
 def _print_consistency(run, predictions, thresholds):
     "Print what leaving out pairs that training never showed does to the scores"
     from fashion_fastai.evaluation.kept import run_pairs
     from fashion_fastai.evaluation.plausible import consistency_effect
-    pairs = run_pairs(run)
-    if pairs: print_frame(consistency_effect(predictions, pairs, thresholds=thresholds), 'attributes that training never showed with the answered category, kept and left out')
+    title = 'attributes that training never showed with the answered category, kept and left out'
+    if pairs := run_pairs(run): print_frame(consistency_effect(predictions, pairs, thresholds=thresholds), title)
 
 def _check_slices(found, columns):
-    "A `UsageError` before anything is printed or written"
+    "Raise a `UsageError` for an unknown column before anything is printed or written"
     from fashion_fastai.errors import unknown_name
     for column in columns:
         if column not in found.rows.frame: raise unknown_name('column', column, found.rows.frame.columns)
@@ -60,7 +62,35 @@ def _check_slices(found, columns):
 def _print_slices(found, columns, thresholds):
     "Print the scores of each value of some columns"
     from fashion_fastai.evaluation.slices import print_slices, slice_scores
-    for column in columns: print_slices(slice_scores(found.predictions, found.rows.frame[column], groups=found.rows.group, thresholds=thresholds))
+    for column in columns:
+        values,groups = found.rows.frame[column],found.rows.group
+        print_slices(slice_scores(found.predictions, values, groups=groups, thresholds=thresholds))
+
+# %% ../../nbs/59_commands.evaluate.ipynb #c1af95fb
+def _print_scores(run, found, predictions, split, own)->dict:
+    "Print the scores with intervals and baselines; return them as `metrics.json` holds them"
+    from fashion_fastai.evaluation.intervals import print_scores, score_with_baselines
+    from fashion_fastai.outcome import baselines, scores
+    metrics = scores(predictions, split)
+    table = score_with_baselines(predictions, *baselines(run, found.catalogue, own), groups=found.rows.group)
+    print_scores(table, f'{len(predictions):,} pictures of the {split} part, attributes at a threshold of 0.5')
+    print_overall(metrics)
+    return metrics
+
+def _report(runs, found, split, own, enforce_taxonomy, columns)->dict:
+    "Print all that an evaluation shows; return what `--out` writes"
+    from fashion_fastai.evaluation.ensembles import ensemble_thresholds
+    from fashion_fastai.evaluation.kept import run_pairs
+    from fashion_fastai.outcome import consistent_predictions, scores
+    run,(thresholds,origin) = runs[0],ensemble_thresholds(runs)
+    predictions = consistent_predictions(found.predictions, run_pairs(run)) if enforce_taxonomy else found.predictions
+    gain = _gain_of_mean(found, split) if len(runs)>1 else {}
+    if gain and thresholds: print(f'thresholds of the mean: {origin}')
+    metrics = _print_scores(run, found, predictions, split, own)
+    if split=='valid': _print_thresholds(runs, predictions, found.rows.group)
+    if not enforce_taxonomy: _print_consistency(run, predictions, thresholds)
+    _print_slices(found, columns, thresholds)
+    return metrics | dict(fitted=scores(predictions, split, thresholds)['targets']) | gain
 
 # %% ../../nbs/59_commands.evaluate.ipynb #fe62bfd0
 def evaluate_command(
@@ -68,35 +98,20 @@ def evaluate_command(
     split:Annotated[str, typer.Option(help='valid or test.')]='valid',
     data:Annotated[Optional[Path], typer.Option(help="Another table than the run's own.")]=None,
     images:Annotated[Optional[Path], typer.Option(help="Folder of its pictures; the table's own without it.")]=None,
-    consistent:Annotated[bool, typer.Option(help='Score the answers that fit the taxonomy, and the pairs of labels that training showed.')]=False,
-    tta:Annotated[int, typer.Option(help='Look at so many changed copies of each picture too.', min=0)]=0,
-    min_precision:Annotated[Optional[float], typer.Option(help='Fit thresholds that keep this precision for every label, and answer by them from now on; 0 fits them for F1 again.', min=0, max=1)]=None,
+    enforce_taxonomy:Annotated[bool, typer.Option('--enforce-taxonomy', help='Score answers that fit the taxonomy, and only pairs of labels that training showed.')]=False,
+    tta:Annotated[int, typer.Option(help='Score so many augmented copies of each picture too.', min=0)]=0,
     slice:Annotated[Optional[list[str]], typer.Option(help='Scores for each value of this column too; repeat it.')]=None,
     out:Annotated[Optional[Path], typer.Option(help='Write all scores to this JSON file.')]=None,
-    with_:Annotated[Optional[list[Path]], typer.Option('--with', help='Folder of another run with the same targets: the mean of their probabilities is scored, and what it gains; repeat it.')]=None,
+    ensemble_with:Annotated[Optional[list[Path]], typer.Option(help='Folder of another run with the same targets: the mean of their probabilities is scored, and what it gains; repeat it.')]=None,
+    min_precision:Annotated[Optional[float], typer.Option(hidden=True, help='Belongs to calibrate.')]=None,
 ):
-    "Score a run on a part of its table, or on another table: intervals, baselines, thresholds, slices."
+    "Score a run on a part of its table, or on another table: intervals, baselines, thresholds, slices. The run is not changed."
+    if min_precision is not None:
+        raise UsageError(f'evaluate does not change a run; thresholds are fitted by: fashion-fastai calibrate {run} --min-precision {min_precision:g}')
     if split not in ('train', 'valid', 'test'): raise UsageError(f'--split {split}: it must be valid, test or train')
     from fashion_fastai.run import open_run, write_json
-    run,*others = runs = [open_run(o) for o in (run, *(with_ or []))]
-    if others and min_precision is not None: raise UsageError('--min-precision keeps thresholds in the folder of a run, and the mean of several has none; leave --with out')
+    runs = [open_run(path) for path in (run, *(ensemble_with or []))]
     found = _evaluation(runs, split, data, images, tta)
     _check_slices(found, slice or [])
-    from fashion_fastai.evaluation.intervals import print_scores, score_with_baselines
-    from fashion_fastai.evaluation.ensembles import ensemble_thresholds
-    from fashion_fastai.evaluation.kept import run_pairs
-    from fashion_fastai.outcome import baselines, consistent_predictions, scores
-    own,(thresholds,origin) = data is None and split=='valid',ensemble_thresholds(runs)
-    predictions = consistent_predictions(found.predictions, run_pairs(run)) if consistent else found.predictions
-    metrics = scores(predictions, split)
-    more = _together(found, split) if others else {}
-    if others and thresholds: print(f'thresholds of the mean: {origin}')
-    if out: write_json(out, metrics | dict(fitted=scores(predictions, split, thresholds)['targets']) | more)
-    table = score_with_baselines(predictions, *baselines(run, found.catalogue, own), groups=found.rows.group)
-    print_scores(table, f'{len(predictions):,} pictures of the {split} part, attributes at a threshold of 0.5')
-    print_overall(metrics)
-    if split=='valid': _calibrate(run, predictions, found.rows.group, min_precision, own)
-    elif min_precision is not None: raise UsageError('--min-precision fits thresholds on the valid part; leave --split out')
-    if own and min_precision is not None: thresholds,_ = ensemble_thresholds(runs) # those that were just fitted
-    if not consistent: _print_consistency(run, predictions, thresholds)
-    _print_slices(found, slice or [], thresholds)
+    scored = _report(runs, found, split, data is None and split=='valid', enforce_taxonomy, slice or [])
+    if out: write_json(out, scored)

@@ -38,13 +38,13 @@ def export_command(
     int8:Annotated[bool, typer.Option('--int8', help='In 8 bits: less than half as large, and faster on a CPU that has instructions for it; what it costs is told.')]=False,
     data:Annotated[Optional[Path], typer.Option(help="A table to check the file on, where the run's own is not at hand; its valid part is taken.")]=None,
     images:Annotated[Optional[Path], typer.Option(help="Folder of its pictures; the table's own without it.")]=None,
-    plain:Annotated[bool, typer.Option('--plain', help="Leave out the temperatures and thresholds that were fitted on the run's valid part.")]=False,
+    no_calibration:Annotated[bool, typer.Option('--no-calibration', help="Leave out the temperatures and thresholds that were fitted on the run's valid split.")]=False,
 ):
     "Write a run as one ONNX file that answers without torch; it is checked on the valid part first."
     from fashion_fastai.run import open_run
     run = open_run(run)
     from fashion_fastai.serving.export import export_onnx
-    made = export_onnx(run, onnx, _valid_part(run, data, images), int8, fitted=not plain)
+    made = export_onnx(run, onnx, _valid_part(run, data, images), int8, fitted=not no_calibration)
     print_frame(made.differences.astype(object).map(lambda o: f'{o:.2g}'), f'{made.facts.precision} against torch on {made.rows:,} pictures of the valid part')
     print_frame(made.scores, 'scores with the thresholds of the file, and speed')
     if int8: _print_cost(made.scores)

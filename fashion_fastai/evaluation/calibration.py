@@ -21,7 +21,8 @@ from ..schema import Schema, Target
 from ..training.metrics import quick_scores
 
 # %% auto #0
-__all__ = ['SHRINKAGE', 'fit_thresholds', 'Calibration', 'fit_calibration', 'read_calibration', 'cross_fitted']
+__all__ = ['SHRINKAGE', 'fit_thresholds', 'Calibration', 'fit_calibration', 'calibration_changes', 'read_calibration',
+           'cross_fitted']
 
 # %% ../../nbs/42_evaluation.calibration.ipynb #5a354899
 def _cuts(positive, negative)->tuple[np.ndarray, np.ndarray, np.ndarray]: # sorted probabilities of pictures with and without the label
@@ -111,7 +112,15 @@ def apply(
     changed = {k: rescaled(predictions.probs[k], t) for k,t in self.temperatures.items() if k in predictions.probs}
     return replace(predictions, probs=predictions.probs | changed)
 
+@patch(as_prop=True)
+def min_precision(self:Calibration)->float|None:
+    "The precision that the thresholds keep for every label; none if they were fitted for F1, or by hand"
+    wanted = [self.facts.get(name, {}).get('min_precision') for name in self.thresholds]
+    return wanted[0] if wanted and _within(wanted[0], sys.float_info.min, 1) else None
+
 # %% ../../nbs/42_evaluation.calibration.ipynb #c57fa06b
+def _within(number, low, high)->bool: return type(number) in (int, float) and low<=number<=high
+
 def _plain(value): return None if value is None or not math.isfinite(value) else float(value)
 
 def _change(before, after)->dict: return dict(before=_plain(before), after=_plain(after))
@@ -153,6 +162,27 @@ def fit_calibration(
             facts[name] = _threshold_facts(target, probs, truth, thresholds[name], min_precision)
     return Calibration(predictions.schema, temperatures, thresholds, facts)
 
+# %% ../../nbs/42_evaluation.calibration.ipynb #71738f02
+def _settings(calibration:Calibration)->dict[tuple[str, str], float]:
+    "Return what describes a calibration, by target and setting"
+    found = {(name, 'temperature'): temperature for name,temperature in calibration.temperatures.items()}
+    for name,thresholds in calibration.thresholds.items():
+        found[name, 'median threshold'] = float(np.median(thresholds))
+        found[name, 'labels never answered'] = int((thresholds>=1).sum())
+    return found
+
+def calibration_changes(
+    before:Calibration, # of a run
+    after:Calibration, # of the same run
+)->pd.DataFrame: # a row for each target and setting, columns `before` and `after`
+    "Return what differs between two calibrations, for people"
+    was,now = _settings(before),_settings(after)
+    rows = {key: (was[key], now[key]) for key in now}
+    for name,thresholds in after.thresholds.items():
+        rows[name, 'thresholds that changed'] = (None, int((thresholds!=before.thresholds[name]).sum()))
+    index = pd.MultiIndex.from_tuples(list(rows), names=['target', 'setting'])
+    return pd.DataFrame(list(rows.values()), index, ['before', 'after'], dtype=float)
+
 # %% ../../nbs/42_evaluation.calibration.ipynb #4661adb3
 @patch
 def write(
@@ -168,8 +198,6 @@ def write(
 def _finite(text)->float:
     if not math.isfinite(number:=float(text)): raise ValueError(f'{text} is no finite number')
     return number
-
-def _within(number, low, high)->bool: return type(number) in (int, float) and low<=number<=high
 
 def _read_temperature(target:Target, fields:dict)->float: # a complaint is a ValueError
     given = fields.get('temperature')

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np, pandas as pd
 from .calibration import fit_calibration
 from .intervals import group_counts, interval_text, percentile_interval, print_rows, resamples, score_counts, score_text, scores_of_counts
-from .kept import run_calibration
+from .kept import held_out_predictions, run_calibration
 from .mean import check_different, check_same_targets, first_difference, mean_predictions
-from .predictions import Predictions, read_predictions
+from .predictions import Predictions
 from ..run import Run
 from ..training.metrics import headline
 
@@ -41,9 +41,6 @@ def member_names(
     return names
 
 # %% ../../nbs/49_evaluation.ensembles.ipynb #ab57b66f
-def _kept(run)->Predictions|None: # what a run said of rows that it never learned from
-    return None if run.config.training.refit or not run.predictions('valid').is_file() else read_predictions(run.predictions('valid'))
-
 def _same_rows(a, b)->bool:
     if first_difference(a.schema, b.schema) or a.files!=b.files or a.truth.keys()!=b.truth.keys(): return False
     return all(np.array_equal(a.truth[k], b.truth[k]) for k in a.truth)
@@ -52,7 +49,7 @@ def held_out(
     runs:Sequence[Run], # complete runs with the same targets
 )->list[Predictions]|None: # of each run, at its temperatures, with the truth; none where the rows are not the same
     "What several runs said of the valid part that they share"
-    kept = [_kept(o) for o in runs]
+    kept = [held_out_predictions(run) for run in runs]
     if any(o is None or not len(o) or not _same_rows(o, kept[0]) for o in kept): return None
     return [run_calibration(run).apply(o) for run,o in zip(runs, kept)]
 

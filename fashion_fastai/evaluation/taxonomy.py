@@ -13,7 +13,7 @@ from ..schema import Schema
 from ..training.metrics import quick_scores
 
 # %% auto #0
-__all__ = ['belongs', 'contradictions', 'consistent', 'taxonomy_scores']
+__all__ = ['belongs', 'contradictions', 'enforce_taxonomy', 'taxonomy_scores']
 
 # %% ../../nbs/41_evaluation.taxonomy.ipynb #20f72942
 def belongs(
@@ -33,7 +33,7 @@ def contradictions(
     return belongs(schema)[sub]!=main
 
 # %% ../../nbs/41_evaluation.taxonomy.ipynb #df2d5216
-def consistent(
+def enforce_taxonomy(
     predictions:Predictions, # of a schema with a taxonomy; others come back as they are
 )->Predictions:
     "Predictions whose answers never contradict the taxonomy"
@@ -50,7 +50,7 @@ def taxonomy_scores(
     predictions:Predictions, # with truth, of a schema with a taxonomy
 )->dict: # for `metrics.json`
     "How often the two targets contradict each other, and their accuracy as a pair"
-    schema,tree,mended = predictions.schema,predictions.schema.taxonomy,consistent(predictions)
+    schema,tree,mended = predictions.schema,predictions.schema.taxonomy,enforce_taxonomy(predictions)
     accuracy = lambda name: quick_scores(schema[name], mended.probs[name], predictions.truth[name], ranking=False)['accuracy']
     return dict(main=tree.main, sub=tree.sub, contradictions=float(contradictions(schema, predictions.probs).mean()),
         consistent_accuracy={o: accuracy(o) for o in (tree.main, tree.sub)})
