@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc, sys, warnings
 import typer
 from .commands.app import app_command
+from .commands.calibrate import calibrate_command
 from .commands.data import audit_command, convert_command, describe_command, explore_command, sample_command, split_command
 from .commands.embed import embed_command, similar_command
 from .commands.evaluate import evaluate_command
@@ -29,8 +30,9 @@ __all__ = ['app', 'data_app', 'main', 'run_script']
 app = typer.Typer(name='fashion-fastai', help='Train, evaluate and serve one network that says what a garment is and what it is like.',
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 data_app = typer.Typer(help='Know and prepare a table of pictures.', no_args_is_help=True)
-_COMMANDS = {'train': train_command, 'lr-find': lr_find_command, 'evaluate': evaluate_command, 'predict': predict_command, 'sweep': sweep_command, 'tune': tune_command, 'soup': soup_command,
-    'recipes': recipes_command, 'embed': embed_command, 'similar': similar_command,
+_COMMANDS = {'train': train_command, 'lr-find': lr_find_command, 'evaluate': evaluate_command, 'calibrate': calibrate_command,
+    'predict': predict_command, 'sweep': sweep_command, 'tune': tune_command, 'soup': soup_command, 'recipes': recipes_command,
+    'embed': embed_command, 'similar': similar_command,
     'export': export_command, 'app': app_command}
 _DATA_COMMANDS = {'sample': sample_command, 'convert': convert_command, 'describe': describe_command, 'split': split_command, 'audit': audit_command,
     'explore': explore_command}

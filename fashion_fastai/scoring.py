@@ -13,12 +13,13 @@ from .config import TrainConfig
 from .data.catalogue import Catalogue, read_table
 from .data.configured import catalogue_for, check_own_table
 from .errors import UsageError
-from .evaluation.kept import run_predictions
+from .evaluation.calibration import Calibration, fit_calibration
+from .evaluation.kept import held_out_predictions, run_predictions
 from .evaluation.predictions import Predictions
 from .run import Run
 
 # %% auto #0
-__all__ = ['Evaluation', 'scored_rows', 'answered_rows', 'evaluate']
+__all__ = ['Evaluation', 'scored_rows', 'answered_rows', 'evaluate', 'calibrate']
 
 # %% ../nbs/58_scoring.ipynb #cdf4cdf2
 @dataclass(frozen=True)
@@ -63,7 +64,22 @@ def evaluate(
     images:str|Path|None=None, # likewise
     **tta, # for `AugmentedViews`: `n`, `beta`, `use_max`
 )->Evaluation:
-    "What a run says about a split of its table, or about another table; from disk where it was said before"
+    "Return the predictions of a run for a split of its table, or for another table, from the cache if possible; the run is only read"
     catalogue,config,positions = scored_rows(run, split, data, images)
     predictions = run_predictions(run, catalogue, config, positions, **tta)
     return Evaluation(predictions, answered_rows(catalogue.take(positions), predictions), catalogue)
+
+# %% ../nbs/58_scoring.ipynb #b1dec107
+def calibrate(
+    run:Run, # a complete run that held out a valid split
+    min_precision:float|None=None, # precision to keep for every label of `any_of` targets, above 0, at most 1; default: thresholds with the best F1
+)->Calibration: # that the run answers by from now on
+    "Fit temperatures and thresholds and write them to `calibration.json`; raise a `UsageError` if nothing was held out"
+    if run.config.training.refit:
+        raise UsageError(f'{run.path} was refitted on train and valid, so no rows are left to fit on; calibrate the run that it was made from')
+    predictions = held_out_predictions(run)
+    if predictions is None or not len(predictions):
+        raise UsageError(f'{run.predictions("valid")}: there are no predictions of a valid split to fit on')
+    calibration = fit_calibration(predictions, min_precision)
+    calibration.write(run.calibration)
+    return calibration

@@ -38,15 +38,15 @@ def _file_column(run, pictures)->str:
     return own if all(own in o and 'file' not in o for o in tables) else 'file'
 
 # %% ../../nbs/59_commands.predict.ipynb #adb860e0
-def _change(predictor, consistent):
-    "What is done with probabilities before they become answers"
-    if not consistent: return lambda o: o
-    if predictor.run is None: raise UsageError('--consistent needs the folder of a run: an .onnx file does not know which pairs of labels training showed')
+def _change(predictor, enforced):
+    "Return what is done with probabilities before they become answers"
+    if not enforced: return lambda predictions: predictions
+    if predictor.run is None: raise UsageError('--enforce-taxonomy needs the folder of a run: an .onnx file does not know which pairs of labels training showed')
     from fashion_fastai.evaluation.kept import run_pairs
     from fashion_fastai.evaluation.plausible import masked
-    from fashion_fastai.evaluation.taxonomy import consistent
+    from fashion_fastai.evaluation.taxonomy import enforce_taxonomy
     pairs = run_pairs(predictor.run)
-    return lambda o: masked(consistent(o), pairs)
+    return lambda predictions: masked(enforce_taxonomy(predictions), pairs)
 
 def _load(paths, fitted):
     "The predictor of a run, or of several that answer as one"
@@ -68,7 +68,7 @@ def _submit(predictor, pictures, out, format, columns, bs, change, target, prefi
         write_submission(format, change(answers.predictions), out, target=target, prefix=prefix, bad=answers.bad, thresholds=predictor.thresholds)
     return Bulk(out, len(answers), len(answers.bad))
 
-def _predict(runs, pictures, out, format, columns, aggregate, target, prefix, consistent, plain, batch_size):
+def _predict(runs, pictures, out, format, columns, aggregate, target, prefix, enforced, calibrated, batch_size):
     "Predict on this machine"
     from fashion_fastai.serving.bulk import check_products, predict_bulk
     from fashion_fastai.serving.rows import check_source
@@ -76,18 +76,18 @@ def _predict(runs, pictures, out, format, columns, aggregate, target, prefix, co
     format = _format(runs[0], out, format, target)
     if columns.group and format in SUBMISSIONS: raise UsageError(f'--group-col: {format} has a line for each picture, not for each product')
     for o in pictures: check_source(o, columns)
-    predictor = _load(runs, fitted=not plain)
+    predictor = _load(runs, fitted=calibrated)
     check_products(columns.group, aggregate, predictor.schema)
-    change = _change(predictor, consistent)
+    change = _change(predictor, enforced)
     if format in SUBMISSIONS: return _submit(predictor, pictures, out, format, columns, batch_size, change, target, prefix)
     return predict_bulk(predictor, pictures, out, format, columns, aggregate, batch_size, change)
 
-def _on_cluster(run, pictures, out, columns, workers, batch_size, plain, given):
+def _on_cluster(run, pictures, out, columns, workers, batch_size, calibrated, given):
     "Predict on the machines of a cluster; `given` are options that do not go with it"
     for o,value in given.items():
-        if value: raise UsageError(f'--{o.rstrip("_").replace("_", "-")} does not go with --engine ray, which writes an answer for each picture as Parquet')
+        if value: raise UsageError(f'--{o.replace("_", "-")} does not go with --engine ray, which writes an answer for each picture as Parquet')
     from fashion_fastai.serving.cluster import Workers, predict_on_cluster
-    return predict_on_cluster(run, pictures, out, columns, Workers(*workers), batch_size, fitted=not plain)
+    return predict_on_cluster(run, pictures, out, columns, Workers(*workers), batch_size, fitted=calibrated)
 
 # %% ../../nbs/59_commands.predict.ipynb #a39a3f17
 def predict_command(
@@ -103,23 +103,25 @@ def predict_command(
     allow_outside:Annotated[bool, typer.Option('--allow-outside', help='File names of a table may lead out of the folder of the pictures.')]=False,
     target:Annotated[Optional[str], typer.Option(help='Which target a category-csv or attribute-csv is about; the first of its kind without it.')]=None,
     prefix:Annotated[str, typer.Option(help='What stands before the file names in a submission, for example deep_fashion/test/.')]='',
-    consistent:Annotated[bool, typer.Option(help='Answers that fit the taxonomy, and the pairs of labels that training showed.')]=False,
-    plain:Annotated[bool, typer.Option(help="Answer at a threshold of 0.5, not at those that were fitted on the run's valid part.")]=False,
+    enforce_taxonomy:Annotated[bool, typer.Option('--enforce-taxonomy', help='Answers that fit the taxonomy, and the pairs of labels that training showed.')]=False,
+    no_calibration:Annotated[bool, typer.Option('--no-calibration', help="Answer at a threshold of 0.5 and a temperature of 1, not by what was fitted on the run's valid split.")]=False,
     batch_size:Annotated[Optional[int], typer.Option(help='Pictures in a batch; as many as memory is well spent on, without it.', min=1)]=None,
     engine:Annotated[str, typer.Option(help='local, or ray: on the machines of a Ray cluster.')]='local',
     workers:Annotated[Optional[int], typer.Option(help='At most so many workers of a cluster; all of it without it.', min=1)]=None,
     worker_cpus:Annotated[float, typer.Option(help='Cores that a worker takes.')]=1,
     worker_gpus:Annotated[float, typer.Option(help='GPUs that a worker takes.')]=0,
-    with_:Annotated[Optional[list[Path]], typer.Option('--with', help='Another run with the same targets, or its .onnx file: answers come from the mean of their probabilities; repeat it.')]=None,
+    ensemble_with:Annotated[Optional[list[Path]], typer.Option(help='Another run with the same targets, or its .onnx file: answers come from the mean of their probabilities; repeat it.')]=None,
 ):
     "Write what a run says about pictures."
     if engine not in ENGINES: raise UsageError(f'--engine {engine}: it must be {" or ".join(ENGINES)}')
     from fashion_fastai.serving.rows import Columns
     columns = Columns(file_col or (_file_column(run, pictures) if engine=='local' else 'file'), images, split, group_col, allow_outside=allow_outside)
-    if engine=='local': made = _predict([run, *(with_ or [])], pictures, out, format, columns, aggregate, target, prefix, consistent, plain, batch_size)
+    if engine=='local': made = _predict([run, *(ensemble_with or [])], pictures, out, format, columns, aggregate, target, prefix, enforce_taxonomy,
+        not no_calibration, batch_size)
     else:
-        given = dict(format=format, split=split, group_col=group_col, aggregate=aggregate, target=target, prefix=prefix, consistent=consistent, with_=with_)
-        made = _on_cluster(run, pictures, out, columns, (workers, worker_cpus, worker_gpus), batch_size, plain, given)
+        given = dict(format=format, split=split, group_col=group_col, aggregate=aggregate, target=target, prefix=prefix,
+            enforce_taxonomy=enforce_taxonomy, ensemble_with=ensemble_with)
+        made = _on_cluster(run, pictures, out, columns, (workers, worker_cpus, worker_gpus), batch_size, not no_calibration, given)
     hint = '; --images names the folder that the names of a table start from' if made.bad==made.rows and not images else ''
     if made.bad: say(f'{made.bad:,} of {made.rows:,} {"products have no picture that can be read" if group_col else "pictures cannot be read"}; the column error says why{hint}')
     print(f'answers for {made.rows-made.bad:,} {"products" if group_col else "pictures"}: {made.out}')

@@ -14,6 +14,7 @@ from ..data.cache import CACHE_SHARD, files_key
 from ..data.catalogue import Catalogue
 from ..errors import UsageError, cached, read_json
 from .calibration import Calibration, read_calibration
+from .mean import first_difference
 from .plausible import PairCounts
 from .predictions import Predictions, predict_catalogue, read_predictions
 from ..models.storage import load_network
@@ -21,7 +22,7 @@ from ..run import Run
 from ..schema import Schema
 
 # %% auto #0
-__all__ = ['run_predictions', 'no_calibration', 'run_calibration', 'run_pairs']
+__all__ = ['run_predictions', 'no_calibration', 'run_calibration', 'held_out_predictions', 'run_pairs']
 
 # %% ../../nbs/49_evaluation.kept.ipynb #dc6f2b82
 def _joined(parts, rows)->Predictions:
@@ -64,6 +65,16 @@ def run_calibration(
 )->Calibration: # `no_calibration` where the run has none
     "The temperatures and thresholds that the answers of a run go by"
     return read_calibration(run.calibration, run.schema) if run.calibration.is_file() else no_calibration(run.schema)
+
+def held_out_predictions(
+    run:Run, # a complete run
+)->Predictions|None: # with truth; none if nothing was held out, or the file has gone
+    "Return the predictions of the valid split that the training wrote into the run"
+    path = run.predictions('valid')
+    if run.config.training.refit or not path.is_file(): return None
+    predictions = read_predictions(path)
+    if difference := first_difference(predictions.schema, run.schema): raise UsageError(f'{path} belongs to another run: {difference}')
+    return predictions
 
 def run_pairs(
     run:Run, # a complete run

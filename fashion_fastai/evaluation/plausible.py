@@ -169,7 +169,7 @@ def masked(
     counts:PairCounts|Sequence[PairCounts], # of the train part, see `all_pair_counts`
     min_examples:int=1, # training pictures of the category that must have the attribute
 )->Predictions: # the `one_of` targets are as they were
-    "Predictions without pairs that training did not show; after `consistent`, where both are wanted"
+    "Predictions without pairs that training did not show; after `enforce_taxonomy`, where both are wanted"
     counts = [counts] if isinstance(counts, PairCounts) else list(counts)
     for o in counts: _check_vocab(predictions.schema, o)
     return replace(predictions, probs=mask_probs(predictions.probs, counts, min_examples))

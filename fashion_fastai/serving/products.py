@@ -95,7 +95,7 @@ def product_answers(
     answers:Answers, # of no picture: what the probabilities become
     bad:dict[int,str], # why a product has no answer, for each such position
     distance:np.ndarray|None, # the smallest apparel distance of its pictures, `(n,)`; none without a screen
-    change:Callable[[Predictions], Predictions]=lambda o: o, # what is done with probabilities, see `consistent`
+    change:Callable[[Predictions], Predictions]=lambda o: o, # what is done with probabilities, see `enforce_taxonomy`
 )->Answers:
     "The answers for products"
     thresholds = {k: np.full_like(v, 0.5) for k,v in answers.thresholds.items()} if sums.how=='vote' else answers.thresholds
