@@ -13,14 +13,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent/'tests'))
 
 def found_in(table):
     "The audit of a table with columns category and attributes"
-    from fashion_fastai.memory import keep_memory
-    keep_memory() # as the command does
-    from fashion_fastai.audit import audit
+    from fashion_fastai.core.allocator import tune_allocator
+    tune_allocator() # as the command does
+    from fashion_fastai.audit.audit import audit
     from fashion_fastai.config import make_config
     from fashion_fastai.data.catalogue import read_catalogue
-    from fashion_fastai.embedded import body_embedder
+    from fashion_fastai.embeddings.embedder import body_embedder
     catalogue = read_catalogue(table, one_of=['category'], any_of=['attributes'], on_bad='keep')
-    return audit(catalogue, body_embedder(make_config('two-head')), say=lambda o: None)
+    return audit(catalogue, body_embedder(make_config('two-head')), echo=lambda o: None)
 
 # Planted faults
 
@@ -34,9 +34,9 @@ def _groups(edges):
     rows = pd.Series(np.unique(edges))
     return [o.tolist() for _,o in rows.groupby(part[rows])]
 
-def judged(findings, truth, n):
+def judged(issues, truth, n):
     "Recall and precision of each kind of fault; flipped labels by the first tenth of the ranking, as a person would go through it"
-    of,truth_rows = lambda *kinds: findings[findings.kind.isin(kinds)], lambda *kinds: set(truth[truth.kind.isin(kinds)].row)
+    of,truth_rows = lambda *kinds: issues[issues.kind.isin(kinds)], lambda *kinds: set(truth[truth.kind.isin(kinds)].row)
     copies = truth[truth.kind.isin(['exact duplicate','near duplicate','same path'])]
     wanted = _pairs(_groups(copies[['row','other']].to_numpy()))
     got = _pairs(o.tolist() for _,o in of('leak','duplicate','near_duplicate').drop_duplicates(['row','group']).groupby('group').row)
@@ -55,20 +55,20 @@ def judged(findings, truth, n):
 def planted(args):
     from plant_faults import plant
     if not args.table:
-        from fashion_fastai.data.sample import sample_catalogue_path
+        from fashion_fastai.data.synthetic.dataset import sample_catalogue_path
         args.table = str(sample_catalogue_path())
     seen = []
     for seed in range(args.seeds):
         with tempfile.TemporaryDirectory() as folder:
             table,truth = plant(args.table, Path(folder)/'planted', seed=seed)
-            seen.append(judged(found_in(table).findings, truth, len(pd.read_csv(table))))
+            seen.append(judged(found_in(table).issues, truth, len(pd.read_csv(table))))
     rows = [[o, f'{np.nanmean([s[o] for s in seen]):.3f}', f'{min(s[o] for s in seen):.3f} to {max(s[o] for s in seen):.3f}'] for o in seen[0]]
     report('audit_planted', markdown([f'{args.seeds} draws of faults', 'mean', 'from to'], rows), args.write)
 
 # Seconds and memory
 
 def repeated(table, n, folder):
-    "`table` repeated to `n` rows; each picture further on is moved, brightened and noisy, so that it is a new file"
+    "`table` repeated to `n` rows; each image further on is moved, brightened and noisy, so that it is a new file"
     frame,images,rng,parts = pd.read_csv(table, dtype=str, keep_default_na=False),Path(table).parent,np.random.default_rng(0),[]
     for k in range(-(-n//len(frame))):
         part = frame.copy()
@@ -107,9 +107,9 @@ def scale(args):
     with tempfile.TemporaryDirectory() as folder:
         for n,table in ((len(pd.read_csv(args.table)), Path(args.table)), (args.rows, repeated(args.table, args.rows, Path(folder)))):
             seen = cost(table)
-            rows.append([f'{n:,}', f'{seen["seconds"]:.0f}', f'{seen["peak"]:.2f}', f'{seen["findings"]:,}'])
+            rows.append([f'{n:,}', f'{seen["seconds"]:.0f}', f'{seen["peak"]:.2f}', f'{seen["issues"]:,}'])
             print(rows[-1], flush=True)
-    report('audit_scale', markdown(['pictures', 'seconds', 'peak memory in GB', 'findings'], rows), args.write)
+    report('audit_scale', markdown(['images', 'seconds', 'peak memory in GB', 'issues'], rows), args.write)
 
 if __name__=='__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -14,7 +14,7 @@ def arguments(doc, **numbers):
     for name,value in numbers.items(): parser.add_argument(f'--{name}', type=type(value), default=value)
     args = parser.parse_args()
     if not args.table:
-        from fashion_fastai.data.sample import sample_catalogue_path
+        from fashion_fastai.data.synthetic.dataset import sample_catalogue_path
         args.table = str(sample_catalogue_path())
     return args
 
@@ -65,4 +65,4 @@ def rates(seen, of, what):
     "A table of medians and of ratios to the contenders in `of`; a ratio is the median over the rounds"
     ratio = lambda name,other: statistics.median(a/b for a,b in zip(seen[name], seen[other]))
     rows = [[name, f'{statistics.median(o):.0f}', *[f'{ratio(name, other):.2f}' for other in of]] for name,o in seen.items()]
-    return markdown([what, 'pictures/s (median)', *[f'times {o}' for o in of]], rows)
+    return markdown([what, 'images/s (median)', *[f'times {o}' for o in of]], rows)

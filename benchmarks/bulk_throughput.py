@@ -1,4 +1,4 @@
-"""Bulk prediction of a table that is repeated to 20,000 rows, from picture files to a written file of answers.
+"""Bulk prediction of a table that is repeated to 20,000 rows, from image files to a written file of answers.
 
 Rates: `fashion-fastai predict` (torch; ONNX Runtime with floats and in 8 bits) against its own ceiling (the same folded network over pixels that are decoded already;
 nothing is read or written), the network as it was trained over ready batches of 64, and get_preds of plain fastai. They take turns.
@@ -15,7 +15,7 @@ from bench import alternate, arguments, markdown, rates, report
 BULK = 'bulk', 'bulk, ONNX float', 'bulk, ONNX int8'
 
 def repeated(table, n, start=0):
-    "A Parquet table of `n` rows of the pictures of `table`, over and over"
+    "A Parquet table of `n` rows of the images of `table`, over and over"
     files = pd.read_csv(table, dtype=str).file
     path = Path(tempfile.mkdtemp(prefix='bulk-'))/'rows.parquet'
     pd.DataFrame(dict(file=files.to_numpy()[np.arange(start, start+n)%len(files)])).to_parquet(path)
@@ -24,13 +24,13 @@ def repeated(table, n, start=0):
 def model_of(name, args): return dict(zip(BULK, (args.run, args.onnx, args.int8)))[name]
 
 def bulk(name, args):
-    from fashion_fastai.serving.bulk import predict_bulk
+    from fashion_fastai.serving.batch import predict_to_file
     from fashion_fastai.serving.predictor import Predictor
-    from fashion_fastai.serving.rows import Columns
+    from fashion_fastai.serving.inputs import Columns
     predictor,table = Predictor.load(model_of(name, args)),repeated(args.table, args.turn)
     columns = Columns(images=Path(args.table).parent)
     def work():
-        predict_bulk(predictor, table, table.with_name('answers.parquet'), columns=columns)
+        predict_to_file(predictor, table, table.with_name('answers.parquet'), columns=columns)
         return args.turn
     return work
 
@@ -38,12 +38,12 @@ def ceiling(name, args):
     import torch
     from fashion_fastai.serving.predictor import Predictor
     predictor,size = Predictor.load(args.run),0
-    size = predictor.picture.size
+    size = predictor.image.size
     pixels = np.random.default_rng(0).integers(0, 255, (256,size,size,3), dtype=np.uint8)
     if name=='ceiling':
         def work(): return sum(len(o[0]) for o in predictor.compute(pixels for _ in range(8)))
         return work
-    from fashion_fastai.models.storage import load_network
+    from fashion_fastai.models.network import load_network
     network = load_network(predictor.run).to(memory_format=torch.channels_last)
     x = torch.rand(64, 3, size, size).to(memory_format=torch.channels_last)
     def work():
@@ -63,16 +63,16 @@ def fastai(name, args):
     return work
 
 def reading(name, args):
-    from fashion_fastai.config import PictureConfig
-    from fashion_fastai.data.pictures import stream_pictures
-    frame,picture = pd.read_parquet(repeated(args.table, 2048)),PictureConfig()
+    from fashion_fastai.config import ImageConfig
+    from fashion_fastai.data.images import stream_images
+    frame,image = pd.read_parquet(repeated(args.table, 2048)),ImageConfig()
     paths = [Path(args.table).parent/o for o in frame.file]
-    return lambda: sum(len(o[1]) for o in stream_pictures(paths, picture.size, picture.fit))
+    return lambda: sum(len(o[1]) for o in stream_images(paths, image.size, image.fit))
 
 def prepare(name, args):
     if 'fastai' not in name:
-        from fashion_fastai.memory import keep_memory
-        keep_memory() # as the command does
+        from fashion_fastai.core.allocator import tune_allocator
+        tune_allocator() # as the command does
     work = (bulk if name in BULK else fastai if 'fastai' in name else reading if name=='reading' else ceiling)(name, args)
     def timed():
         started = time.perf_counter()
@@ -104,15 +104,15 @@ def agreement(answers, expected):
 def measured(args, names):
     "A table of all rows for each way, and of few rows for memory"
     from fashion_fastai.serving.predictor import Predictor
-    from fashion_fastai.serving.answers import find_pictures
+    from fashion_fastai.serving.inputs import find_image_files
     first = len(pd.read_csv(args.table))
-    expected = Predictor.load(args.run)(find_pictures(args.table)).frame()
+    expected = Predictor.load(args.run)(find_image_files(args.table)).frame()
     lines = []
     for name in names:
         few,many = all_rows(name, args, 1000),all_rows(name, args, args.rows)
         same = agreement(many['answers'], pd.concat([expected]*(args.rows//first+1), ignore_index=True).head(args.rows))
         lines.append([name, f'{many["seconds"]:.0f}', f'{args.rows/many["seconds"]:.0f}', f'{few["memory"]:.0f}', f'{many["memory"]:.0f}', same])
-    return markdown(['command', 'seconds', 'pictures/s, start included', 'MB at most, 1,000 rows', f'MB at most, {args.rows:,} rows', 'the same answers as `Predictor` with torch in memory'], lines)
+    return markdown(['command', 'seconds', 'images/s, start included', 'MB at most, 1,000 rows', f'MB at most, {args.rows:,} rows', 'the same answers as `Predictor` with torch in memory'], lines)
 
 if __name__=='__main__':
     args = arguments(__doc__, rounds=5, rows=20000, turn=4096, run='', onnx='', int8='', part='all')

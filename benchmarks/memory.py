@@ -1,4 +1,4 @@
-"""Whether memory grows from epoch to epoch, with different allocators; and peak memory of a short training against the number of pictures, kept in memory and mapped from disk.
+"""Whether memory grows from epoch to epoch, with different allocators; and peak memory of a short training against the number of images, kept in memory and mapped from disk.
 
     python benchmarks/memory.py [TABLE] [--most 16000] [--write]      # --most 0 leaves the second part out
 """
@@ -12,8 +12,8 @@ def megabytes(name):
     return next(int(o.split()[1]) for o in Path('/proc/self/status').read_text().splitlines() if o.startswith(name))/1e3
 
 def measure(table, n, cache, pipe):
-    from fashion_fastai.memory import keep_memory
-    keep_memory()
+    from fashion_fastai.core.allocator import tune_allocator
+    tune_allocator()
     import numpy as np
     from fastai.callback.core import Callback, CancelFitException
     from fashion_fastai.data.catalogue import read_catalogue
@@ -29,7 +29,7 @@ def measure(table, n, cache, pipe):
     pipe.send((dls.pixels.nbytes/1e9, megabytes('VmHWM')/1e3, megabytes('RssAnon')/1e3))
 
 def learner_of_pictures(table):
-    "The default network, all of it thawed, on a table"
+    "The default network, all of it unfrozen, on a table"
     from fashion_fastai.data.catalogue import read_catalogue
     from fashion_fastai.training.learner import fashion_learner
     return fashion_learner(read_catalogue(table).dataloaders(128)),3
@@ -39,7 +39,8 @@ def learner_of_labels(n, n_labels=1000):
     import torch
     from fastai.data.all import DataLoader, DataLoaders
     from fashion_fastai.models.losses import FashionLoss
-    from fashion_fastai.schema import Schema, any_of
+    from fashion_fastai.schema import Schema
+    from fashion_fastai.target import any_of
     from fashion_fastai.training.history import History
     from fashion_fastai.training.learner import FashionLearner
     class Random(torch.utils.data.Dataset):
@@ -56,8 +57,8 @@ def learner_of_labels(n, n_labels=1000):
 
 def growth(make, arg, ours, pipe):
     "Measure the memory of its own after each of five epochs; `ours` is false for the allocator as it comes"
-    from fashion_fastai.memory import keep_memory
-    if ours: keep_memory()
+    from fashion_fastai.core.allocator import tune_allocator
+    if ours: tune_allocator()
     from fastai.callback.core import Callback
     from fashion_fastai.config import Stage
     from fashion_fastai.training import schedule
@@ -66,10 +67,10 @@ def growth(make, arg, ours, pipe):
     class Watch(Callback):
         order = 100
         def after_epoch(self): seen.append(megabytes('RssAnon'))
-    learn,thawed = make(arg)
+    learn,unfrozen = make(arg)
     learn.add_cb(Watch())
     with tempfile.TemporaryDirectory() as folder, learn.no_bar(), learn.no_logging():
-        learn.fit_progressive([Stage(thawed=thawed, epochs=5, lr=1e-3)], checkpoints=Checkpoints(folder), seed=0)
+        learn.fit_progressive([Stage(unfrozen=unfrozen, epochs=5, lr=1e-3)], checkpoints=Checkpoints(folder), seed=0)
     pipe.send((seen, megabytes('VmHWM')))
 
 @contextmanager
@@ -92,7 +93,7 @@ def in_process(work, *args, **names):
 
 if __name__=='__main__':
     args = arguments(__doc__, most=16_000, rows=50_000)
-    learners = (('pictures of the table', learner_of_pictures, args.table), (f'{args.rows:,} rows with 1,000 labels', learner_of_labels, args.rows))
+    learners = (('images of the table', learner_of_pictures, args.table), (f'{args.rows:,} rows with 1,000 labels', learner_of_labels, args.rows))
     allocators = [('glibc', False, {}), ('glibc with our settings', True, {})]
     if tcmalloc:=ctypes.util.find_library('tcmalloc_minimal'): allocators.append(('tcmalloc', False, dict(LD_PRELOAD=tcmalloc)))
     rows = []
@@ -105,4 +106,4 @@ if __name__=='__main__':
         for cache in ('ram', 'disk'):
             pixels,peak,own = in_process(measure, args.table, n, cache)
             rows.append([f'{n:,}', cache, f'{pixels:.2f}', f'{peak:.2f}', f'{own:.2f}'])
-    if rows: report('memory', markdown(['pictures', '--cache', 'decoded pictures (GB)', 'peak resident (GB)', 'of its own, not mapped from files (GB)'], rows), args.write)
+    if rows: report('memory', markdown(['images', '--cache', 'decoded images (GB)', 'peak resident (GB)', 'of its own, not mapped from files (GB)'], rows), args.write)

@@ -9,9 +9,9 @@ from bench import RESULTS, arguments, markdown, report
 PAGE = RESULTS.parent/'how-to/memory.md'
 PIECES = '[pieces](training-tricks.md)'
 CASES = [ # what, options, whether another allocator is loaded first
-    ('as it comes: 64 pictures of 128 px in a batch', [], False),
+    ('as it comes: 64 images of 128 px in a batch', [], False),
     ('another allocator, see below', [], True),
-    ('smaller pictures', ['--size', '96'], False),
+    ('smaller images', ['--size', '96'], False),
     ('smaller batches', ['--batch-size', '32'], False),
     (f'the same batch in {PIECES}: same gradients, a third more time', ['--set', 'training.piece=16'], False),
     (f'{PIECES} and another allocator', ['--set', 'training.piece=16'], True)]

@@ -1,4 +1,4 @@
-"""Predicted pictures a second, from picture files to probabilities: ours, fastai's get_preds plain and as an expert sets it, and the ceiling (the forward
+"""Predicted images a second, from image files to probabilities: ours, fastai's get_preds plain and as an expert sets it, and the ceiling (the forward
 pass of the same network, as it was trained, over ready batches: nothing is read).
 
     python benchmarks/predict_throughput.py [TABLE] [--write]
@@ -7,20 +7,20 @@ import time
 from bench import alternate, arguments, rates, report
 
 def ours(table, n, from_files):
-    from fashion_fastai.memory import keep_memory
-    keep_memory()
+    from fashion_fastai.core.allocator import tune_allocator
+    tune_allocator()
     import torch
     from fashion_fastai.config import make_config
     from fashion_fastai.data.catalogue import read_catalogue
-    from fashion_fastai.evaluation.predictions import predict_files
+    from fashion_fastai.evaluation.inference import predict_files
     from fashion_fastai.models.body import body_stats
-    from fashion_fastai.models.folding import folded
+    from fashion_fastai.models.fusion import fuse_conv_bn
     from fashion_fastai.models.network import create_network
     catalogue = read_catalogue(table)
     paths = (catalogue.paths*(1+n//len(catalogue)))[:n]
     network = create_network(catalogue.schema).eval().to(memory_format=torch.channels_last)
-    config = make_config('two-head', dict(picture=dict(zip(('mean', 'std'), body_stats(network.body)))))
-    fast = folded(network, 128)
+    config = make_config('two-head', dict(image=dict(zip(('mean', 'std'), body_stats(network.body)))))
+    fast = fuse_conv_bn(network, 128)
     if from_files: return lambda: predict_files(fast, catalogue.schema, paths, config)
     x = torch.rand(64, 3, 128, 128).to(memory_format=torch.channels_last)
     def forward():

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: the largest costs by torch's profiler, over some steps of an epoch of the default recipe, everything thawed.
+"""Where the time of a training step goes: the largest costs by torch's profiler, over some steps of an epoch of the default recipe, everything unfrozen.
 
     python benchmarks/profile_epoch.py [TABLE] [--write]
 """
@@ -13,8 +13,8 @@ def kind_of(name):
 
 if __name__=='__main__':
     args = arguments(__doc__, batches=12)
-    from fashion_fastai.memory import keep_memory
-    keep_memory()
+    from fashion_fastai.core.allocator import tune_allocator
+    tune_allocator()
     from fastai.callback.core import Callback, CancelFitException
     from torch.profiler import ProfilerActivity, profile, record_function
     from fashion_fastai.data.catalogue import read_catalogue
@@ -44,4 +44,4 @@ if __name__=='__main__':
         spent[kind] = spent.get(kind, 0)+o.self_cpu_time_total
     total = sum(spent.values())
     rows = [[kind, f'{us/args.batches/1e3:.0f}', f'{us/total:.0%}'] for kind,us in sorted(spent.items(), key=lambda o: -o[1])]
-    report('profile', markdown(['part of a step (64 pictures, 128 px)', 'ms', 'share'], rows), args.write)
+    report('profile', markdown(['part of a step (64 images, 128 px)', 'ms', 'share'], rows), args.write)

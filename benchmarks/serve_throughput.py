@@ -1,4 +1,4 @@
-"""Answered pictures a second of one run: torch, ONNX Runtime in float32 and in 8 bits. Once from files, as the predictor serves them (reading alone beside it: more than
+"""Answered images a second of one run: torch, ONNX Runtime in float32 and in 8 bits. Once from files, as the predictor serves them (reading alone beside it: more than
 that is not to be had), and once from decoded pixels, where only the network counts.
 
     python benchmarks/serve_throughput.py [TABLE] [--run RUN] [--write]
@@ -11,27 +11,27 @@ from bench import alternate, arguments, rates, report
 
 WAYS = {'torch': 'run', 'ONNX float32': 'float32.onnx', 'ONNX int8': 'int8.onnx'}
 
-def pictures(args):
+def images(args):
     "Files of the table, repeated until there are enough"
     from fashion_fastai.run import open_run
-    from fashion_fastai.serving.answers import find_pictures
-    paths,n = list(map(str, find_pictures(args.table).paths)),64*args.batches
-    return (paths*(1+n//len(paths)))[:n], open_run(args.runs['run']).config.picture
+    from fashion_fastai.serving.inputs import find_image_files
+    paths,n = list(map(str, find_image_files(args.table).paths)),64*args.batches
+    return (paths*(1+n//len(paths)))[:n], open_run(args.runs['run']).config.image
 
 def prepare(name, args):
     if name!='torch': os.environ['OMP_NUM_THREADS'] = '1' # ONNX Runtime and the decoder have threads of their own
     else:
-        from fashion_fastai.memory import keep_memory
-        keep_memory()
-    from fashion_fastai.data.pictures import decode_pictures, stream_pictures
+        from fashion_fastai.core.allocator import tune_allocator
+        tune_allocator()
+    from fashion_fastai.data.images import decode_images, stream_images
     from fashion_fastai.serving.predictor import Predictor
-    paths,picture = pictures(args)
-    if name=='reading': work = lambda: [None for _ in stream_pictures(paths, picture.size, picture.fit, 64, picture.load_size)]
+    paths,image = images(args)
+    if name=='reading': work = lambda: [None for _ in stream_images(paths, image.size, image.fit, 64, image.load_size)]
     else:
         predictor = Predictor.load(args.runs[WAYS[name]])
         if args.files: work = lambda: predictor(paths)
         else:
-            pixels,_ = decode_pictures(paths, picture.size, picture.fit)
+            pixels,_ = decode_images(paths, image.size, image.fit)
             work = lambda: [None for _ in predictor.compute(pixels[i:i+64] for i in range(0, len(pixels), 64))]
     def timed():
         started = time.perf_counter()
@@ -40,9 +40,9 @@ def prepare(name, args):
     return timed
 
 def agreement(args):
-    "For each file the share of pictures with the answer of torch, for each target"
+    "For each file the share of images with the answer of torch, for each target"
     from fashion_fastai.serving.predictor import Predictor
-    paths = list(dict.fromkeys(pictures(args)[0]))
+    paths = list(dict.fromkeys(images(args)[0]))
     frames = {name: Predictor.load(args.runs[file])(paths).frame() for name,file in WAYS.items()}
     targets = Predictor.load(args.runs['float32.onnx']).schema.names
     same = lambda frame: ', '.join(f"{(frame[o]==frames['torch'][o]).mean():.1%} {o}" for o in targets)
@@ -61,5 +61,5 @@ if __name__=='__main__':
         for args.files in (True, False):
             seen = alternate((*WAYS, *(['reading'] if args.files else [])), prepare, args, args.rounds)
             texts.append(rates(seen, ('torch', 'ONNX float32'), f"answers from {'files' if args.files else 'decoded pixels'}, batches of 64"))
-        texts.append(f'The same answers as torch on {len(set(pictures(args)[0])):,} pictures: {agreement(args)}.')
+        texts.append(f'The same answers as torch on {len(set(images(args)[0])):,} images: {agreement(args)}.')
     report('serve_throughput', '\n\n'.join(texts), args.write)

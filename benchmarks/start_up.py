@@ -1,4 +1,4 @@
-"""Seconds until something is seen: the help, the recipes, a first answer for one picture (from a new process each time; median).
+"""Seconds until something is seen: the help, the recipes, a first answer for one image (from a new process each time; median).
 
     python benchmarks/start_up.py [TABLE] [--write]
 """
@@ -19,10 +19,10 @@ if __name__=='__main__':
     args = arguments(__doc__, rounds=5)
     tool = str(Path(sys.executable).parent/'fashion-fastai')
     with tempfile.TemporaryDirectory() as folder:
-        run,picture = f'{folder}/run',next(Path(args.table).parent.rglob('*.jpg'))
+        run,image = f'{folder}/run',next(Path(args.table).parent.rglob('*.jpg'))
         subprocess.run([tool, 'train', '--data', args.table, '--epochs', '0', '--out', run], check=True, capture_output=True)
         commands = {'`fashion-fastai --help`': [tool, '--help'], '`fashion-fastai recipes`': [tool, 'recipes'],
             '`import fastai.vision.all` alone': [sys.executable, '-c', 'import fastai.vision.all'],
-            '`fashion-fastai predict RUN one.jpg`': [tool, 'predict', run, str(picture), '--out', f'{folder}/answers.csv']}
+            '`fashion-fastai predict RUN one.jpg`': [tool, 'predict', run, str(image), '--out', f'{folder}/answers.csv']}
         rows = [[name, f'{seconds(command, args.rounds):.2f}'] for name,command in commands.items()]
     report('start_up', markdown(['command', 'seconds (median)'], rows), args.write)

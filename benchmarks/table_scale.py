@@ -1,6 +1,6 @@
 """From a CSV to loaders that give batches, for tables of growing length: seconds, and memory beyond what the imports take.
 
-Tables are drawn: 50 categories, 5 of 200 attributes in each row (so that nearly every cell is different), two rows a product. Pictures are read as they are needed.
+Tables are drawn: 50 categories, 5 of 200 attributes in each row (so that nearly every cell is different), two rows a product. Images are read as they are needed.
 
     python benchmarks/table_scale.py [--write]
 """

@@ -1,4 +1,4 @@
-"""Scores on the valid part against wall-clock seconds: `fashion-fastai train` as it comes, plain fastai, and fastai as an expert sets it.
+"""Scores on the validation split against wall-clock seconds: `fashion-fastai train` as it comes, plain fastai, and fastai as an expert sets it.
 
 Each runs alone in a process of its own, one after the other; the clock starts when its imports are done and counts everything from reading the table on. Same body, 128 px, batches
 of 64, one frozen epoch and four of everything, thresholds of 0.5 for all. Writes a plot beside docs/results.md.
@@ -19,8 +19,8 @@ def _watch(history, seen, clock, done):
         done.wait(0.1)
 
 def ours(table, pipe):
-    from fashion_fastai.memory import keep_memory
-    keep_memory() # as the command does
+    from fashion_fastai.core.allocator import tune_allocator
+    tune_allocator() # as the command does
     import json, pandas as pd
     from fashion_fastai.config import make_config
     from fashion_fastai import experiment
@@ -28,12 +28,12 @@ def ours(table, pipe):
     points,seen,done,began = [],[],threading.Event(),time.perf_counter()
     clock = lambda: time.perf_counter()-began
     flat = lambda metrics: {k: metrics['targets'][k.split('/')[0]][k.split('/')[1]] for k in SCORES}
-    stage_zero = experiment.stage_zero
+    linear_probe = experiment.linear_probe
     def noted(*args): # the stage as it is, and when it was done
-        stage = stage_zero(*args)
+        stage = linear_probe(*args)
         points.append(dict(seconds=clock(), **flat(stage.predictions.metrics('valid'))))
         return stage
-    experiment.stage_zero = noted
+    experiment.linear_probe = noted
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)/'run'
         watcher = threading.Thread(target=_watch, args=(run/'history.csv', seen, clock, done))
@@ -49,8 +49,9 @@ def ours(table, pipe):
 def theirs(table, expert, pipe):
     import numpy as np, torch
     from fastai.callback.core import Callback
-    from fashion_fastai.schema import Schema, any_of, one_of
-    from fashion_fastai.training.metrics import metrics_of
+    from fashion_fastai.schema import Schema
+    from fashion_fastai.target import any_of, one_of
+    from fashion_fastai.metrics import metrics_of
     from peers.plain_fastai import learner
     points,began = [],time.perf_counter()
     learn = learner(table, expert=expert)

@@ -1,4 +1,4 @@
-"""Training pictures a second: ours, plain fastai, fastai as an expert sets it, and the ceiling (our network, loss and optimiser on one ready batch).
+"""Training images a second: ours, plain fastai, fastai as an expert sets it, and the ceiling (our network, loss and optimiser on one ready batch).
 
 Each trains through its own `Learner.fit` and has a process of its own, since the allocator setting holds for a whole process. They take turns.
 
@@ -8,10 +8,10 @@ import time
 from bench import alternate, arguments, rates, report
 
 def make_learner(name, table):
-    "The learner of a contender, everything thawed"
+    "The learner of a contender, everything unfrozen"
     if name in ('ours', 'ceiling'):
-        from fashion_fastai.memory import keep_memory
-        keep_memory()
+        from fashion_fastai.core.allocator import tune_allocator
+        tune_allocator()
         from fashion_fastai.data.catalogue import read_catalogue
         from fashion_fastai.training.learner import fashion_learner
         learn = fashion_learner(read_catalogue(table))
@@ -42,7 +42,7 @@ def prepare(name, args):
     if name=='ceiling': return ceiling(learn, args.batches)
     from fastai.callback.core import Callback, CancelFitException
     class Clock(Callback):
-        "Pictures a second from the end of the first batch of a fit to that of batch `args.batches+1`, which ends it"
+        "Images a second from the end of the first batch of a fit to that of batch `args.batches+1`, which ends it"
         order = 100
         def after_batch(self):
             if self.iter==0: self.started = time.perf_counter()

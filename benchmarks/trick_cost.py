@@ -1,15 +1,15 @@
-"""What each run of the sweep `tricks` costs against its first one: seconds of as many pictures of every epoch, all runs in turn, medians of the ratios.
+"""What each run of the comparison `tricks` costs against its first one: seconds of as many images of every epoch, all runs in turn, medians of the ratios.
 
-    python benchmarks/trick_cost.py [TABLE] [--rounds 5] [--pictures 256] [--write]
+    python benchmarks/trick_cost.py [TABLE] [--rounds 5] [--images 256] [--write]
 """
 import statistics, time
 from bench import arguments, markdown, report
 
-def worker(config, pictures):
+def worker(config, images):
     "A function that trains a few batches of each epoch, and gives the seconds"
-    batches = pictures//config.training.batch_size
+    batches = images//config.training.batch_size
     from fastai.callback.core import Callback, CancelEpochException
-    from fashion_fastai.experiment import prepare
+    from fashion_fastai.experiments.prepare import prepare
     class Few(Callback):
         order = 1000
         def after_batch(self):
@@ -23,12 +23,12 @@ def worker(config, pictures):
     return work
 
 if __name__=='__main__':
-    args = arguments(__doc__, rounds=5, pictures=256)
-    from fashion_fastai.memory import keep_memory
-    keep_memory() # as the command does
-    from fashion_fastai.sweep import read_sweep, sweep_configs
+    args = arguments(__doc__, rounds=5, images=256)
+    from fashion_fastai.core.allocator import tune_allocator
+    tune_allocator() # as the command does
+    from fashion_fastai.experiments.compare import read_comparison, comparison_configs
     given = dict(data=dict(path=args.table, one_of=['category'], any_of=['attributes']), training=dict(precision='float32'))
-    workers = {name: worker(config, args.pictures) for name,config in sweep_configs(read_sweep('tricks'), given).items()}
+    workers = {name: worker(config, args.images) for name,config in comparison_configs(read_comparison('tricks'), given).items()}
     seen = {name: [] for name in workers}
     for number in range(args.rounds+1):
         for name,work in workers.items():

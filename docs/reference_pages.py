@@ -94,9 +94,9 @@ def settings_table(cls, prefix):
 def settings_page():
     "Every setting of a training"
     from fashion_fastai import config
-    sections = [(config.DataConfig, 'data', 'Data'), (config.PictureConfig, 'picture', 'Pictures'), (config.AugmentConfig, 'picture.augment', 'Augmentation'),
-        (config.AugmentLimits, 'picture.limits.NAME', 'Limits of augmentation'), (config.ModelConfig, 'model', 'Model'), (config.LossConfig, 'loss', 'Loss'),
-        (config.TermConfig, 'loss.terms.NAME', 'Loss of one target'), (config.TrainingConfig, 'training', 'Training'), (config.Stage, 'training.stages', 'A stage')]
+    sections = [(config.DataConfig, 'data', 'Data'), (config.ImageConfig, 'image', 'ImageFiles'), (config.AugmentConfig, 'image.augment', 'Augmentation'),
+        (config.AugmentBounds, 'image.limits.NAME', 'Limits of augmentation'), (config.ModelConfig, 'model', 'Model'), (config.LossConfig, 'loss', 'Loss'),
+        (config.TargetLossConfig, 'loss.per_target.NAME', 'Loss of one target'), (config.TrainingConfig, 'training', 'Training'), (config.Stage, 'training.stages', 'A stage')]
     text = ['# Settings', 'Everything that a training depends on. Some have [options of their own](../commands.md#fashion-fastai-train); any is given as `--set key=value`, in a recipe, '
         'or in Python to `make_config`, and all stand in the `config.yaml` of a run. `NAME` is a target by its name, its role in a taxonomy (`main`, `sub`), '
         'its kind (`one_of`, `any_of`), or `*` for all. A value is written as in YAML: `--set training.lr=0.003`, `--set \'loss.weights={season: 0.5}\'`.']
@@ -119,30 +119,30 @@ def recipe_section(name):
     return '\n\n'.join([*text, in_yaml(recipe.settings) if recipe.settings else 'All [settings](settings.md) are the defaults.'])
 
 def sweep_section(name):
-    "What a sweep compares"
+    "What a comparison compares"
     from fashion_fastai.config import read_packaged
-    fields = read_packaged('sweep', name)
+    fields = read_packaged('comparison', name)
     rows = [[f'`{o["name"]}`', f'`{o.get("recipe", fields.get("recipe", "two-head"))}`', f'`{flow(o["settings"])}`' if o.get('settings') else '']
         for o in fields['runs']]
     shared = [f'All of them: `{flow(fields["settings"])}`.'] if fields.get('settings') else []
     return '\n\n'.join([f'### `{name}`', f'{fields["title"]}.', *shared, table(['run', 'recipe', 'settings'], rows)])
 
 def recipes_page():
-    "All recipes and sweeps that come with the library"
+    "All recipes and comparisons that come with the library"
     from fashion_fastai.config import make_config, packaged_names
     names = sorted(packaged_names('recipe'), key=lambda o: (o!='two-head', o))
     rows = []
     for name in names:
         o = make_config(name)
-        rows.append([f'[`{name}`](#{name})', f'`{o.model.arch.partition(".")[0]}`', o.picture.size, o.training.epochs, f'{o.training.optimizer}, {o.training.schedule}', f'{o.training.lr:g}'])
-    own = dict(title='Our shop', source='the catalogue team', settings=dict(picture=dict(size=160, limits=dict(color=dict(hue=0))), training=dict(epochs=8)))
+        rows.append([f'[`{name}`](#{name})', f'`{o.model.arch.partition(".")[0]}`', o.image.size, o.training.epochs, f'{o.training.optimizer}, {o.training.schedule}', f'{o.training.lr:g}'])
+    own = dict(title='Our shop', source='the catalogue team', settings=dict(image=dict(size=160, limits=dict(color=dict(hue=0))), training=dict(epochs=8)))
     return '\n\n'.join(['# Recipes', 'A recipe is a named set of [settings](settings.md). `train --recipe NAME` takes one, and every option and `--set` goes before it; '
         '`fashion-fastai recipes` lists them, `fashion-fastai recipes NAME` prints one. What those of the five published systems reach in three epochs is in the '
         '[results](../results.md#the-five-published-systems-as-recipes-on-one-table).',
         table(['recipe', 'body', 'pixels', 'epochs', 'optimiser, schedule', 'rate'], rows),
         '## Your own', 'A recipe is a YAML file with a title, a source and settings: `train --recipe shop.yaml`.', in_yaml(own), *map(recipe_section, names),
-        '## Sweeps', 'A sweep trains several named settings and compares them in one table: `fashion-fastai sweep NAME --data TABLE`, or a YAML file of your own in the same form.',
-        *map(sweep_section, packaged_names('sweep'))])
+        '## Comparisons', 'A comparison trains several named settings and compares them in one table: `fashion-fastai comparison NAME --data TABLE`, or a YAML file of your own in the same form.',
+        *map(sweep_section, packaged_names('comparison'))])
 
 
 # Formats
@@ -158,12 +158,12 @@ def format_section(name, reader):
     return '\n\n'.join(said)
 
 def formats_page():
-    "All formats that tables and pictures can come in"
-    from fashion_fastai.data.formats import FORMATS
+    "All formats that tables and images can come in"
+    from fashion_fastai.data.formats.registry import FORMATS
     rows = [[f'[`{k}`](#{k})', o.__doc__.strip()] for k,o in FORMATS.items()]
     return '\n\n'.join(['# Formats', 'What `--format` names. `train --format NAME --data SOURCE` reads a set as it is; `data convert --format NAME SOURCE --out labels.csv` writes one table of it, '
-        'and beside it a schema. The options below are those of the readers in Python: `read_format(NAME, SOURCE, option=...)`. Examples of each are on the pages [data.formats](../data.formats.ipynb), '
-        '[data.deepfashion](../data.deepfashion.ipynb) and [data.huggingface](../data.huggingface.ipynb); where public sets are found is told in [data sets](../project/data.md); '
+        'and beside it a schema. The options below are those of the readers in Python: `read_format(NAME, SOURCE, option=...)`. Examples of each are on the pages [data.formats.registry](../data.formats.ipynb), '
+        '[data.formats.deepfashion](../data.deepfashion.ipynb) and [data.formats.huggingface](../data.huggingface.ipynb); where public sets are found is told in [data sets](../project/data.md); '
         'how to add one, in [a format of your own](../how-to/custom-format.md).', table(['format', 'what it is'], rows), *[format_section(*o) for o in FORMATS.items()]])
 
 

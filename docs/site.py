@@ -18,11 +18,11 @@ BUILD = ROOT/'build'/'docs'
 COPY,PAGES,HTML = BUILD/'project',BUILD/'pages',BUILD/'html'
 FLOORS = { # page of the floor: number of its first notebook, title, what it holds
     'foundations': (0, 'Foundations', 'Targets and their labels, settings, and the folder of a run. Nothing here needs PyTorch.'),
-    'data': (10, 'Data', 'From pictures and labels of any origin to batches.'),
+    'data': (10, 'Data', 'From images and labels of any origin to batches.'),
     'models': (20, 'Models', 'One body, a head for each target, and their loss.'),
     'training': (30, 'Training', 'The learner, its schedule and learning rates, and its scores.'),
-    'evaluation': (40, 'Evaluation', 'What a network says about many pictures, and what that is worth.'),
-    'serving': (50, 'Serving', 'Answers for new pictures.'),
+    'evaluation': (40, 'Evaluation', 'What a network says about many images, and what that is worth.'),
+    'serving': (50, 'Serving', 'Answers for new images.'),
     'command-line': (59, 'Command line', 'What the commands do; how they are called stands in [Commands](../commands.md).'),
 }
 TUTORIALS = 'first_model', 'shop_table', 'learning_rate', 'dirty_catalogue', 'run_to_app', 'several_targets', 'reproduce_system' # their order; others follow by name
@@ -30,7 +30,7 @@ HOW_TO = { # the order of the pages that say how something is done; others follo
     'Know and prepare a table': ('explore', 'audit', 'missing-labels', 'taxonomy', 'custom-format'),
     'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices', 'memory', 'resume', 'trackers'),
     'Judge': ('evaluate', 'thresholds', 'ensembles'),
-    'Answer': ('app', 'bulk', 'cluster', 'onnx'),
+    'TargetResult': ('app', 'bulk', 'cluster', 'onnx'),
 }
 EXPLANATION = {'': ('why-one-network', 'two-head-splitter', 'stage-zero', 'progressive-unfreezing', 'what-a-threshold-costs', 'why-the-cpu-path-is-fast')}
 FOLDERS = '', 'how-to/', 'explanation/', 'reference/' # of docs/, with Markdown pages; those without a folder are about the project
@@ -87,7 +87,7 @@ def fold(source):
 
 def convert(notebook, module=''):
     "A notebook that `processed` made, as a plain one for myst-nb: `show_doc` cells are Markdown, each source folded behind them"
-    cells,folded,level = [],[],2
+    cells,fuse_conv_bn,level = [],[],2
     for cell in notebook['cells']:
         source = ''.join(cell['source'])
         echo = not re.search(r'^#\|\s*echo:\s*false', source, re.M)
@@ -97,21 +97,21 @@ def convert(notebook, module=''):
         if cell['cell_type']=='code' and source.startswith('show_doc') and shown:
             cells.append(dict(cell_type='markdown', metadata={}, source=description(shown[0], level)))
             continue
-        cells += folded
-        folded = []
+        cells += fuse_conv_bn
+        fuse_conv_bn = []
         if cell['cell_type']=='code':
             if not source.strip(): continue
             code = dict(cell_type='code', metadata=dict(tags=tags), source=source, outputs=cell.get('outputs', []), execution_count=None)
             if 'hide-input' in tags:
                 code['metadata']['mystnb'] = fold(source)
-                folded = [code]
+                fuse_conv_bn = [code]
             else: cells.append(code)
         elif cell['cell_type']=='markdown':
             if re.search(r'^## ', source, re.M): level = 3
             if not cells and module: source = re.sub(r'^(> .*)$', rf'\1\n\nModule `{module}`', source, count=1, flags=re.M)
             cells.append(dict(cell_type='markdown', metadata={}, source=source))
     kernel = dict(kernelspec=dict(name='python3', display_name='Python 3'), language_info=dict(name='python'))
-    return dict(nbformat=4, nbformat_minor=4, metadata=kernel, cells=cells+folded)
+    return dict(nbformat=4, nbformat_minor=4, metadata=kernel, cells=cells+fuse_conv_bn)
 
 def headings(notebook):
     "The headings of a converted notebook, as nbdev writes them in links"
@@ -190,7 +190,7 @@ def enter_copy():
     sys.path.insert(0, str(COPY))
     os.environ['MPLBACKEND'] = 'agg'
 
-def page_of(origin): # nbs/15_data.catalogue.ipynb is data.catalogue.ipynb, as in nbdev
+def page_of(origin): # nbs/12_data.catalogue.ipynb is data.catalogue.ipynb, as in nbdev
     path = PurePosixPath(origin).relative_to('nbs')
     return str(path.with_name(re.sub(r'^\d+_', '', path.name)))
 
@@ -231,7 +231,7 @@ def write_overviews(origins, converted):
         write(page, overview(page, title, about, {'': [entry(o) for o in origins if PurePosixPath(o).parent.name=='nbs' and floor_of(o)==floor]}))
     write('reference/index.md', overview('reference/index.md', 'Reference', 'To look things up.', {
         'Files and commands': [('commands.md', 'Commands', 'every command and its options'), ('reference/settings.md', 'Settings', 'everything that a training depends on'),
-            ('reference/recipes.md', 'Recipes and sweeps', 'named settings, and comparisons of them'), ('reference/formats.md', 'Formats', 'what tables and pictures can come in'),
+            ('reference/recipes.md', 'Recipes and comparisons', 'named settings, and comparisons of them'), ('reference/formats.md', 'Formats', 'what tables and images can come in'),
             ('reference/run-folder.md', 'The run folder', 'what a training leaves behind')],
         'Modules': [(f'reference/{o}.md', title, re.split('[.;]', about)[0]) for o,(_,title,about) in FLOORS.items()]}))
     project = [(page, title_of(o), '') for o,page in MARKDOWN.items() if page.startswith('project/')]
@@ -242,9 +242,9 @@ def write_pages():
     from nbdev.config import get_config
     config = get_config()
     origins = sorted((str(o) for o in Path('nbs').rglob('[!_.]*.ipynb')), key=lambda o: (number(o), o))
-    pictures = {f'docs/_static/{o.name}': f'_static/{o.name}' for o in (ROOT/'docs/_static').glob('*.png')}
-    pages = {o: page_of(o) for o in origins} | MARKDOWN | GENERATED | {'README.md': 'index.md'} | pictures
-    for origin,page in pictures.items():
+    images = {f'docs/_static/{o.name}': f'_static/{o.name}' for o in (ROOT/'docs/_static').glob('*.png')}
+    pages = {o: page_of(o) for o in origins} | MARKDOWN | GENERATED | {'README.md': 'index.md'} | images
+    for origin,page in images.items():
         (PAGES/page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT/origin, PAGES/page)
     converted = convert_all(origins)

@@ -1,12 +1,12 @@
-"What several tests need: a small drawn catalogue, a run that was trained on it, and the real pictures where they are at hand"
+"What several tests need: a small drawn catalogue, a run that was trained on it, and the real images where they are at hand"
 import json, os
 from pathlib import Path
 import pytest
 from fashion_fastai.cli import main
-from fashion_fastai.data.sample import draw_sample
-from fashion_fastai.memory import keep_memory
+from fashion_fastai.data.synthetic.dataset import draw_sample
+from fashion_fastai.core.allocator import tune_allocator
 
-keep_memory() # as the command line has it; this process is for tests alone
+tune_allocator() # as the command line has it; this process is for tests alone
 
 SMALL = ['--arch', 'resnet10t', '--weights', 'none', '--size', '32', '--epochs', '1', '--batch-size', '16']
 
@@ -24,9 +24,9 @@ def run(sample, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def products():
-    "The table of the real pictures; tests that ask for it are skipped where it is absent"
+    "The table of the real images; tests that ask for it are skipped where it is absent"
     table = Path(os.environ.get('FASHION_DATA', Path(__file__).parents[2]/'shared/data'))/'products/labels.csv'
-    if not table.is_file(): pytest.skip('the real pictures are not here')
+    if not table.is_file(): pytest.skip('the real images are not here')
     return table
 
 @pytest.fixture

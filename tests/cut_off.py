@@ -3,15 +3,15 @@ import json, multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
 import pandas as pd
 
-SMALL = dict(model=dict(arch='resnet10t', weights='none', args=dict(drop_path_rate=0.1)), picture=dict(size=32))
-STAGES = [dict(thawed=0, epochs=1, lr=1e-2), dict(thawed=1, epochs=2, lr=4e-3, lr_body=1e-3), dict(thawed=3, epochs=2, lr=4e-3, lr_body=1e-3)]
+SMALL = dict(model=dict(arch='resnet10t', weights='none', args=dict(drop_path_rate=0.1)), image=dict(size=32))
+STAGES = [dict(unfrozen=0, epochs=1, lr=1e-2), dict(unfrozen=1, epochs=2, lr=4e-3, lr_body=1e-3), dict(unfrozen=3, epochs=2, lr=4e-3, lr_body=1e-3)]
 VARIANTS = dict(
     adamw=dict(training=dict(stages=STAGES, batch_size=8)),
     sgd_plateau=dict(training=dict(stages=STAGES, batch_size=8, optimizer='sgd', schedule='plateau', patience=1, factor=0.5, sampler='balanced')),
     adam_exponential=dict(training=dict(stages=STAGES[::-1], batch_size=16, optimizer='adam', schedule='exponential'), data=dict(cache='none', label_noise=0.2)),
-    moving_average=dict(training=dict(stages=STAGES, batch_size=8, ema=0.9, clip=1, piece=5, grow_batches=True), picture=dict(size=32, grow_from=16, augment=dict(cutmix=1))),
-    mean_of_epochs=dict(training=dict(stages=STAGES, batch_size=8, average_epochs=2), loss=dict(task_weights='uncertainty')),
-    one_fit=dict(training=dict(epochs=4, batch_size=4, unfreeze='none'), picture=dict(size=32, augment=dict(random_crop=0.5, hue=0.1))))
+    moving_average=dict(training=dict(stages=STAGES, batch_size=8, ema=0.9, clip=1, piece=5, scale_batch_size=True), image=dict(size=32, initial_size=16, augment=dict(cutmix=1))),
+    mean_of_epochs=dict(training=dict(stages=STAGES, batch_size=8, swa_epochs=2), loss=dict(task_weights='uncertainty')),
+    one_fit=dict(training=dict(epochs=4, batch_size=4, unfreeze='none'), image=dict(size=32, augment=dict(random_crop=0.5, hue=0.1))))
 
 def settings(variant, table, minutes=0.0005):
     "The settings of a variant; with a checkpoint every 30 ms"
@@ -46,7 +46,7 @@ def train_once(fields, out, resume=True, die=None, report=True):
 def processes():
     "A context whose processes have imported the library already"
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['fashion_fastai.experiment'])
+    context.set_forkserver_preload(['fashion_fastai.experiments.train'])
     return context
 
 def run_process(context, *args)->bool:

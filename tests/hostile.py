@@ -14,7 +14,7 @@ from PIL import Image
 class Case:
     "One hostile input"
     name:str
-    kind:str # pictures, tables, formats, schema files, recipes and settings, weights, run folders, submissions
+    kind:str # images, tables, formats, schema files, recipes and settings, weights, run folders, submissions
     args:list # of the command line
     code:int = 2 # the exit code that is documented
     says:str = '' # stands in the message, or in the column `error` of the second row
@@ -24,7 +24,7 @@ class Code: # what it does when it is unpickled
     def __reduce__(self): return os.system, (f'touch {MARK}',)
 MARK = Path(tempfile.gettempdir())/'fashion-fastai-foreign-code-ran'
 
-# ---- pictures: each stands in a table after a good one, and must be a bad row, or be read
+# ---- images: each stands in a table after a good one, and must be a bad row, or be read
 
 def saved(image, fmt, **kwargs):
     file = io.BytesIO()
@@ -50,7 +50,7 @@ def tiff_with_tile(side):
     head = b'II*\0\x08\0\0\0'+struct.pack('<H', len(entries))+b''.join(struct.pack('<HHII', *o) for o in entries)+struct.pack('<I', 0)
     return head.ljust(200, b'\0')+zlib.compress(bytes(10**7))
 
-def pictures():
+def images():
     "Name, content (or what makes it) and what the row says; None where it is read"
     good = Image.fromarray(noise(60,40,3))
     jpeg,gif = saved(good, 'JPEG'),saved(good.convert('P'), 'GIF')
@@ -68,15 +68,15 @@ def pictures():
         'half.png': ((o := saved(good, 'PNG'))[:len(o)//2], 'is damaged'),
         'half.avif': ((o := saved(good, 'AVIF'))[:len(o)//2], 'is'),
         'zeros.jpg (a head, then zeros)': (jpeg[:300]+bytes(10**6), 'is damaged'),
-        'empty.jpg (no byte)': (b'', 'is not a picture'),
-        'byte.png (one byte)': (b'\x89', 'is not a picture'),
-        'text.jpg': (b'this is a text\n'*100, 'is not a picture'),
-        'page.png (HTML with a script)': (b'<html><script>alert(1)</script></html>', 'is not a picture'),
-        'drawing.png (SVG that names a file)': (b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>', 'is not a picture'),
-        'program.jpg (PostScript)': (saved(good, 'EPS'), 'is not a picture'),
-        'photoshop.jpg (PSD)': (b'8BPS\0\1'+bytes(6)+struct.pack('>HIIHH', 3, 30000, 30000, 8, 3)+bytes(14), 'is not a picture'),
-        'pickle.png (code)': (pickle.dumps(Code()), 'is not a picture'),
-        'archive.jpg (a zip of zeros)': (zipped({'a': bytes(10**7)}), 'is not a picture'),
+        'empty.jpg (no byte)': (b'', 'is not an image'),
+        'byte.png (one byte)': (b'\x89', 'is not an image'),
+        'text.jpg': (b'this is a text\n'*100, 'is not an image'),
+        'page.png (HTML with a script)': (b'<html><script>alert(1)</script></html>', 'is not an image'),
+        'drawing.png (SVG that names a file)': (b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>', 'is not an image'),
+        'program.jpg (PostScript)': (saved(good, 'EPS'), 'is not an image'),
+        'photoshop.jpg (PSD)': (b'8BPS\0\1'+bytes(6)+struct.pack('>HIIHH', 3, 30000, 30000, 8, 3)+bytes(14), 'is not an image'),
+        'pickle.png (code)': (pickle.dumps(Code()), 'is not an image'),
+        'archive.jpg (a zip of zeros)': (zipped({'a': bytes(10**7)}), 'is not an image'),
         'polyglot.gif (a zip behind a GIF)': (gif+zipped({'run.sh': b'rm -rf /'}), None),
         'polyglot.jpg (HTML behind a JPEG)': (jpeg+b'<script>alert(1)</script>'*1000, None),
         'wrong-ending.jpg (a PNG)': (saved(good, 'PNG'), None),
@@ -91,7 +91,7 @@ def pictures():
         'endless.png (500 frames)': (saved(frames[0], 'PNG', save_all=True, append_images=frames[1:]), None),
         'endless.webp (500 frames)': (saved(frames[0], 'WEBP', save_all=True, append_images=frames[1:]), None),
         'comments.gif (60 MB of comments)': (gif[:-1]+(b'\x21\xfe'+(b'\xff'+b'c'*255)*1000+b'\0')*234+b'\x3b', None),
-        'comments-first.gif (60 MB of comments before the picture)': (comments_first(gif), None),
+        'comments-first.gif (60 MB of comments before the image)': (comments_first(gif), None),
         'long.jpg (10 GB of nothing behind a JPEG)': (lambda p: sparse(p, jpeg, 10**10), 'at most 256 are read'),
         'long.png (200 MB of nothing behind a PNG)': (lambda p: sparse(p, saved(good, 'PNG'), 2*10**8), None),
         'deep.png (49 megapixels of 16 bits)': (lambda p: Image.fromarray(np.full((7000,7000), 40000, dtype=np.uint16)).save(p, compress_level=1), None),
@@ -120,16 +120,16 @@ def sparse(path, data, size):
         file.truncate(size)
 
 def picture_cases(folder, run, wanted):
-    for i,(name,(content,says)) in enumerate(pictures().items()):
+    for i,(name,(content,says)) in enumerate(images().items()):
         if not wanted(name): continue
-        home = folder/f'pictures/{i:02}'
+        home = folder/f'images/{i:02}'
         home.mkdir(parents=True)
         Image.fromarray(noise(60,40,3)).save(home/'good.jpg')
         file = content if isinstance(content, str) else name.split(' (')[0]
         if callable(content): content(home/file)
         elif isinstance(content, bytes): (home/file).write_bytes(content)
         pq.write_table(pa.table(dict(file=['good.jpg', file])), home/'table.parquet')
-        yield Case(name, 'pictures', ['predict', run, home/'table.parquet', '--out', home/'answers.csv'], 0, says, home/'answers.csv')
+        yield Case(name, 'images', ['predict', run, home/'table.parquet', '--out', home/'answers.csv'], 0, says, home/'answers.csv')
 
 # ---- tables
 
@@ -159,7 +159,7 @@ def tables():
         'a file name through a link that leads out': ('a.csv', lambda p: ((p.parent/'etc').symlink_to('/etc'), named('etc/passwd')(p)), 'leads out of the folder'),
         'a link that leads out': ('a.csv', lambda p: ((p.parent/'link.jpg').symlink_to('/etc/passwd'), named('link.jpg')(p)), 'leads out of the folder'),
         'a link to /dev/zero': ('a.csv', lambda p: ((p.parent/'zero.jpg').symlink_to('/dev/zero'), named('zero.jpg')(p)), 'leads out of the folder'),
-        'a pipe in the place of a picture': ('a.csv', lambda p: (os.mkfifo(p.parent/'pipe.jpg'), named('pipe.jpg')(p)), 'is a pipe or a device'),
+        'a pipe in the place of an image': ('a.csv', lambda p: (os.mkfifo(p.parent/'pipe.jpg'), named('pipe.jpg')(p)), 'is a pipe or a device'),
         'a file name that clears the screen': ('a.csv', named('\x1b[2J\x1b]0;owned\x07.jpg'), r'\x1b[2J'),
         'a pipe as table': ('a.csv', lambda p: os.mkfifo(p), 'must be a .csv or a .parquet file'),
         'a folder as table': ('a.csv', lambda p: p.mkdir(), 'must be a .csv or a .parquet file'),
@@ -204,15 +204,15 @@ def formats():
     def state(text): return lambda home: (home/'state.json').write_text(text)
     def csvs(*rows): return lambda home: (lines(home/'train_category.csv', 'file_path,category_label', *rows), lines(home/'train_attribute.csv', 'file_path,attribute_label', *rows))
     return {
-        'a picture of a Hugging Face set that climbs out': ('hf', hub_of(dict(bytes=None, path='../../../../etc/passwd')), 'leads out of the folder'),
+        'an image of a Hugging Face set that climbs out': ('hf', hub_of(dict(bytes=None, path='../../../../etc/passwd')), 'leads out of the folder'),
         'a Hugging Face set whose files lie elsewhere': ('hf', state('{"_data_files": [{"filename": "../../../etc/passwd"}]}'), 'leads out of the folder'),
         'a Hugging Face set with a state of 100,000 brackets': ('hf', state('['*10**5), 'is not JSON'),
         'an Arrow file of random bytes': ('hf', lambda home: (state('{"_data_files": [{"filename": "a.arrow"}]}')(home), (home/'a.arrow').write_bytes(noise(10**5).tobytes())), 'cannot be read'),
         'a count of 10^5000': ('deepfashion', lambda home: benchmark(home, count='9'*5000), 'must be the number of lines'),
-        'a picture with a million attributes': ('deepfashion', lambda home: benchmark(home, 'img/1.jpg'+' 1'*10**6), '1000000 values where 2 belong'),
+        'an image with a million attributes': ('deepfashion', lambda home: benchmark(home, 'img/1.jpg'+' 1'*10**6), '1000000 values where 2 belong'),
         'a label of 5,000 digits': ('two-csv', csvs('1.jpg,'+'9'*5000), ''),
         'a folder for each of 2,000 letters': ('folders', lambda home: deep(home), ''),
-        'folders that link in a circle': ('folders', lambda home: ((home/'a').mkdir(), (home/'a/again').symlink_to(home)), 'no picture'),
+        'folders that link in a circle': ('folders', lambda home: ((home/'a').mkdir(), (home/'a/again').symlink_to(home)), 'no image'),
         'folders that link out': ('folders', lambda home: ((home/'dress').mkdir(), (home/'dress/1.jpg').symlink_to('/etc/passwd')), 'leads out of the folder'),
     }
 
@@ -262,7 +262,7 @@ def texts():
         ('a tag that calls code', 'recipes and settings', '--recipe', 'r.yaml', f'title: !!python/object/apply:os.system ["touch {MARK}"]\nsource: s\n', 'is not YAML'),
         ('a billion laughs', 'recipes and settings', '--recipe', 'r.yaml', laughs, 'is not YAML'), ('a mapping in itself', 'recipes and settings', '--recipe', 'r.yaml', 'a: &a {b: *a}', 'is not YAML'),
         ('100,000 brackets', 'recipes and settings', '--recipe', 'r.yaml', '['*10**5, 'is not YAML'), ('1 MB', 'recipes and settings', '--recipe', 'r.yaml', 'a: '+'x'*10**6, 'such a file has at most'),
-        ('a pipe', 'recipes and settings', '--recipe', 'r.yaml', os.mkfifo, 'is no file'), ('pictures of 10^9 pixels a side', 'recipes and settings', '--recipe', 'r.yaml', recipe % 'picture: {size: 1000000000}', 'picture.size'),
+        ('a pipe', 'recipes and settings', '--recipe', 'r.yaml', os.mkfifo, 'is no file'), ('images of 10^9 pixels a side', 'recipes and settings', '--recipe', 'r.yaml', recipe % 'image: {size: 1000000000}', 'image.size'),
         ('a head of 10^10 units', 'recipes and settings', '--recipe', 'r.yaml', recipe % "model: {heads: {'*': {kind: mlp, sizes: [10000000000]}}}", 'sizes must be'),
         ('a checkpoint for timm to open', 'recipes and settings', '--recipe', 'r.yaml', recipe % 'model: {args: {checkpoint_path: evil.pth}}', 'is no argument of an architecture'),
         ('an architecture on the network', 'recipes and settings', '--recipe', 'r.yaml', recipe % "model: {arch: 'hf-hub:evil/model', weights: none}", 'unknown architecture'),
@@ -290,13 +290,13 @@ def text_cases(folder, wanted):
 
 def good_run(path):
     from fashion_fastai.config import make_config
-    from fashion_fastai.evaluation.kept import no_calibration
-    from fashion_fastai.models.network import create_network
-    from fashion_fastai.models.storage import save_network
+    from fashion_fastai.evaluation.calibration import no_calibration
+    from fashion_fastai.models.network import create_network, save_network
     from fashion_fastai.run import start_run
-    from fashion_fastai.schema import Schema, any_of, one_of
+    from fashion_fastai.schema import Schema
+    from fashion_fastai.target import any_of, one_of
     schema = Schema(targets=[one_of('category', ['dress', 'shirt']), any_of('attributes', ['belted', 'striped'])])
-    run = start_run(path, make_config('two-head', dict(model=dict(arch='resnet10t', weights='none'), picture=dict(size=32, mean=(0.5,)*3, std=(0.5,)*3))), schema)
+    run = start_run(path, make_config('two-head', dict(model=dict(arch='resnet10t', weights='none'), image=dict(size=32, mean=(0.5,)*3, std=(0.5,)*3))), schema)
     save_network(create_network(schema, 'resnet10t', 32, 'none'), run.model)
     no_calibration(schema).write(run.calibration)
     run.pairs.write_text('[]')
@@ -304,10 +304,9 @@ def good_run(path):
 
 def screen_of(n):
     def tamper(run):
-        from fashion_fastai.data.apparel import fit_screen
-        from fashion_fastai.evaluation.screen import write_screen
+        from fashion_fastai.embeddings.ood import fit_ood_detector, write_ood_detector
         from fashion_fastai.run import Run
-        write_screen(Run(run), fit_screen(np.random.default_rng(0).normal(size=(60,n))))
+        write_ood_detector(Run(run), fit_ood_detector(np.random.default_rng(0).normal(size=(60,n))))
     return tamper
 
 def runs():
@@ -338,7 +337,7 @@ def runs():
         'weights that are no numbers': (weights(lambda o: o[body].fill_(float('nan'))), 'no numbers'), 'a negative variance': (weights(lambda o: o['body.bn1.running_var'].fill_(-1)), 'negative variance'),
         'weights as whole numbers': (weights(lambda o: o.update({body: o[body].long()})), 'holds torch.int64'), 'settings with a tag that calls code': (text('config.yaml', 'recipe: two-head', f'recipe: !!python/object/apply:os.system ["touch {MARK}"]'), 'is not YAML'),
         'settings with a billion laughs': (text('config.yaml', 'recipe: two-head', 'recipe: two-head\na: &a [x, x, x, x, x, x, x, x, x]\n'+'\n'.join(f'{b}: &{b} [{", ".join([f"*{a}"]*9)}]' for a,b in zip('abcdefghij', 'bcdefghijk'))), 'is not YAML'),
-        'pictures of 10^9 pixels a side': (text('config.yaml', 'size: 32', 'size: 1000000000'), 'picture.size'), 'a head of 16 GB': (text('config.yaml', 'heads: {', "heads: {'*': {kind: mlp, sizes: [16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000]}"), 'does not fit'),
+        'images of 10^9 pixels a side': (text('config.yaml', 'size: 32', 'size: 1000000000'), 'image.size'), 'a head of 16 GB': (text('config.yaml', 'heads: {', "heads: {'*': {kind: mlp, sizes: [16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000, 16000]}"), 'does not fit'),
         'a checkpoint for timm to open': (text('config.yaml', 'args: {', 'args: {checkpoint_path: evil.pth'), 'is no argument'), 'an architecture on the network': (text('config.yaml', 'arch: resnet10t', "arch: 'hf-hub:evil/model'"), 'unknown architecture'),
         'an architecture in a folder': (text('config.yaml', 'arch: resnet10t', "arch: 'local-dir:../../evil'"), 'unknown architecture'), 'a network 4,000 blocks deep': (lambda run: (text('config.yaml', 'arch: resnet10t', 'arch: vit_tiny_patch16_224')(run), text('config.yaml', 'args: {', 'args: {depth: 300')(run)), 'does not fit'),
         'settings in UTF-16': (put('config.yaml', 'recipe: two-head'.encode('utf-16')), 'cannot be read as text'), 'a pipe as settings': (instead('config.yaml', os.mkfifo), 'it lacks config.yaml'), 'settings that link to themselves': (instead('config.yaml', lambda p: p.symlink_to(p)), 'it lacks config.yaml'),
@@ -371,7 +370,7 @@ def submission_cases(folder, run, wanted):
     pq.write_table(pa.table(dict(file=['two\nlines.jpg'])), home/'lines.parquet')
     pq.write_table(pa.table(dict(file=['good.jpg', 'good.jpg'])), home/'twice.parquet')
     for i,(name,source,fmt,more,says) in enumerate((('a target that is not there', 'good.jpg', 'category-csv', ['--target', '../x'], 'unknown target'), ('six targets where there are two', 'good.jpg', 'six-txt', [], ''), ('a name of two lines', 'lines.parquet', 'category-csv', [], 'one line'),
-            ('a picture twice', 'twice.parquet', 'category-csv', [], 'predicted before'), ('a prefix of two lines', 'good.jpg', 'attribute-csv', ['--prefix', 'a\nb'], 'one line'))):
+            ('an image twice', 'twice.parquet', 'category-csv', [], 'predicted before'), ('a prefix of two lines', 'good.jpg', 'attribute-csv', ['--prefix', 'a\nb'], 'one line'))):
         if not wanted(name): continue
         yield Case(name, 'submissions', ['predict', run, home/source, '--format', fmt, '--out', home/f'out{i}.csv', *more], 2, says)
 
@@ -464,8 +463,8 @@ def markdown(rows, folder):
 ABOUT = """# Hostile inputs
 
 `python tests/hostile.py FOLDER --write{option}` draws {n} inputs that somebody might send, gives each to the command line, and wrote this page. Each ends in the documented
-exit code (2 with one message, or 0 with a bad row where it is a picture in a table), within {seconds:.1f} seconds and {megabytes:.0f} MB of memory at most{how}. `fashion-fastai predict`
-on one good picture takes {base.seconds:.1f} seconds and {base.megabytes:.0f} MB so. What the rules are is in [SECURITY.md](../SECURITY.md).
+exit code (2 with one message, or 0 with a bad row where it is an image in a table), within {seconds:.1f} seconds and {megabytes:.0f} MB of memory at most{how}. `fashion-fastai predict`
+on one good image takes {base.seconds:.1f} seconds and {base.megabytes:.0f} MB so. What the rules are is in [SECURITY.md](../SECURITY.md).
 """
 FORKED = ', counted from where Python has imported torch and all of the library (which alone is several seconds and about 550 MB)'
 
@@ -480,7 +479,7 @@ def main(folder, write, run=outcome, kind=''):
         failed += bool(said)
         rows.append((case, found))
         print(f'{"WRONG" if said else "ok":5} {found.seconds:5.1f} s {found.megabytes:6.0f} MB  {case.kind}: {case.name}: {said or found.said[:100]}', flush=True)
-    print(f'{len(rows)} inputs, {failed} wrong; at most {max(o.seconds for _,o in rows):.1f} s and {max(o.megabytes for _,o in rows):.0f} MB; one good picture {base.seconds:.1f} s and {base.megabytes:.0f} MB')
+    print(f'{len(rows)} inputs, {failed} wrong; at most {max(o.seconds for _,o in rows):.1f} s and {max(o.megabytes for _,o in rows):.0f} MB; one good image {base.seconds:.1f} s and {base.megabytes:.0f} MB')
     if write:
         text = ABOUT.format(n=len(rows), seconds=max(o.seconds for _,o in rows), megabytes=max(o.megabytes for _,o in rows), base=base,
             option=' --forked' if run is forked else '', how=FORKED if run is forked else '')+markdown(rows, folder)+'\n'
@@ -492,7 +491,7 @@ def warm():
     import torch
     torch.set_num_threads(1)
     os.environ |= dict(FASHION_CACHE=str(Path(tempfile.gettempdir())/'fashion-hostile-cache'), HF_HUB_OFFLINE='1')
-    import fashion_fastai.cli, fashion_fastai.experiment, fashion_fastai.serving.bulk, fashion_fastai.serving.submissions, fashion_fastai.data.formats
+    import fashion_fastai.cli, fashion_fastai.experiments.train, fashion_fastai.serving.batch, fashion_fastai.serving.submissions, fashion_fastai.data.formats.registry
     return forked
 
 if __name__=='__main__': sys.exit(bool(main(sys.argv[1], '--write' in sys.argv, warm() if '--forked' in sys.argv else outcome)))

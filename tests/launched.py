@@ -42,7 +42,7 @@ def _planned(job, rank):
 def run(job, rank)->dict:
     "One training: which error it ended with, if any, what it said, and how many batches there were"
     from fashion_fastai.config import make_config
-    from fashion_fastai.experiment import train
+    from fashion_fastai.experiments.train import train
     said,undo = [],_planned(job, rank)
     try:
         train(make_config('two-head', job['settings']) if job['settings'] else None, job['out'], said.append, resume=job.get('resume', False))

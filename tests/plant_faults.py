@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from fashion_fastai.data.catalogue import read_catalogue
-from fashion_fastai.data.pictures import read_picture
-from fashion_fastai.errors import whole_folder
-from fashion_fastai.schema import UNKNOWN
+from fashion_fastai.data.images import read_image
+from fashion_fastai.core.files import whole_folder
+from fashion_fastai.target import UNKNOWN
 
-# ---- pictures of no garment: each draws on a square of SIDE pixels with everything random that can be
+# ---- images of no garment: each draws on a square of SIDE pixels with everything random that can be
 
 SIDE = 256
 
@@ -236,7 +236,7 @@ NO_GARMENT = (gradient, radial, sunset, mountains, sea, skyline, stars, clouds, 
     street_map, chair, phone, clock_face, cat, fish)
 
 def draw_no_garment(kind, rng, size):
-    "A picture of kind `kind` (a function of `NO_GARMENT`) of `size` (width, height) pixels, turned, blurred and grainy as chance has it"
+    "An image of kind `kind` (a function of `NO_GARMENT`) of `size` (width, height) pixels, turned, blurred and grainy as chance has it"
     image = kind(rng).resize((SIDE,SIDE)).rotate(rng.normal(0,4) if rng.random()<.5 else 0, fillcolor='white')
     if rng.random()<.5: image = image.filter(ImageFilter.GaussianBlur(rng.uniform(.3, 1.6)))
     if rng.random()<.5: image = Image.fromarray((np.asarray(image)+rng.normal(0, rng.uniform(2, 14), (SIDE,SIDE,1))).clip(0,255).astype(np.uint8))
@@ -257,8 +257,8 @@ def brightened(image, rng):
 CHANGES = {'resized': (resized,), 're-encoded': (), 'cropped': (cropped,), 'brightness': (brightened,), 'cropped and resized': (cropped, resized), 'all at once': (cropped, resized, brightened)}
 
 def near_copy(source, target, how, rng):
-    "Write a picture that a person would call the same, in the way `how` of `CHANGES`; what was done in words"
-    image,said = read_picture(source),[]
+    "Write an image that a person would call the same, in the way `how` of `CHANGES`; what was done in words"
+    image,said = read_image(source),[]
     for change in CHANGES[how]:
         image,words = change(image, rng)
         said.append(words)
@@ -304,7 +304,7 @@ def plant(table, out, seed=0, duplicates=.03, flipped=.05, dropped=.05, no_garme
     return Path(out)/'labels.csv',truth
 
 def _write(new, folder, file, n, one_of, rng):
-    "The pictures, the table and the truth"
+    "The images, the table and the truth"
     for i in range(n):
         target = folder/new[file][i]
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -315,7 +315,7 @@ def _write(new, folder, file, n, one_of, rng):
         if row._how=='same path': continue
         new.loc[i, file] = name = name+('.png' if row._how=='exact as png' else Path(row._source).suffix if row._how=='exact' else '.jpg')
         if row._how=='exact': shutil.copyfile(row._source, folder/name)
-        elif row._how=='exact as png': read_picture(row._source).save(folder/name)
+        elif row._how=='exact as png': read_image(row._source).save(folder/name)
         elif row._how=='no garment':
             kind = NO_GARMENT[(i-n)%len(NO_GARMENT)]
             said[i] = kind.__name__

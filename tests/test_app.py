@@ -8,19 +8,18 @@ pytest.importorskip('streamlit')
 from streamlit.testing.v1 import AppTest
 from fashion_fastai.commands.app import free_port
 from fashion_fastai.config import make_config
-from fashion_fastai.data.apparel import ApparelScreen
+from fashion_fastai.embeddings.ood import OODDetector, write_ood_detector
 from fashion_fastai.data.catalogue import read_catalogue
-from fashion_fastai.evaluation.screen import write_screen
-from fashion_fastai.models.network import create_network
-from fashion_fastai.models.storage import save_network
+from fashion_fastai.models.network import create_network, save_network
 from fashion_fastai.run import open_run, start_run
-from fashion_fastai.schema import Schema, any_of, one_of
+from fashion_fastai.schema import Schema
+from fashion_fastai.target import any_of, one_of
 from fashion_fastai.serving.predictor import Predictor
 
 CATEGORY,ATTRIBUTES = one_of('category', ['dress','shirt','<b>skirt']),any_of('attributes', ['belted','striped'])
 
 def script(run):
-    from fashion_fastai.serving.app import main
+    from fashion_fastai.serving.app.page import main
     main(run)
 
 def opened(run):
@@ -35,7 +34,7 @@ def opened(run):
 
 def text(page): return '\n'.join(o.value for o in page.html)
 
-def picture(color='navy', format='PNG', size=(60,80)):
+def image(color='navy', format='PNG', size=(60,80)):
     image,file = Image.new('RGB', size, 'white'),io.BytesIO()
     ImageDraw.Draw(image).rectangle((10,10,size[0]-10,size[1]-10), fill=color)
     image.save(file, format)
@@ -60,7 +59,7 @@ def bare(tmp_path, monkeypatch):
     monkeypatch.setenv('FASHION_CACHE', str(tmp_path/'cache'))
     def make(*targets, arch='resnet10t', **settings):
         schema = Schema(targets=targets)
-        config = make_config('two-head', dict(data=dict(path=str(tmp_path/'gone.csv')), model=dict(arch=arch, weights='none'), picture=dict(size=32, mean=(0.5,)*3, std=(0.5,)*3), **settings))
+        config = make_config('two-head', dict(data=dict(path=str(tmp_path/'gone.csv')), model=dict(arch=arch, weights='none'), image=dict(size=32, mean=(0.5,)*3, std=(0.5,)*3), **settings))
         run = start_run(tmp_path/'run', config, schema)
         save_network(create_network(schema, arch, 32, 'none'), run.model)
         return run
@@ -73,16 +72,16 @@ def test_nothing_there_yet(bare):
 
 def test_answers_are_those_of_the_predictor(bare):
     run = bare(CATEGORY, ATTRIBUTES)
-    page = drop(opened(run.path), a_png=picture(), b_png=b'no picture', c_png=picture('red'))
-    table,wanted = page.dataframe[0].value,Predictor.load(run.path)([picture(), b'no picture', picture('red')]).frame()
+    page = drop(opened(run.path), a_png=image(), b_png=b'no image', c_png=image('red'))
+    table,wanted = page.dataframe[0].value,Predictor.load(run.path)([image(), b'no image', image('red')]).frame()
     assert table.file.tolist()==['a.png', 'b.png', 'c.png']
     for o in ('category', 'category_probability', 'attributes', 'error'): assert table[o].tolist()==wanted[o].tolist()
-    assert '3 pictures · 1 cannot be read' in text(page) and 'b.png gets no answer:</strong> it is not a picture.' in text(page)
+    assert '3 images · 1 cannot be read' in text(page) and 'b.png gets no answer:</strong> it is not an image.' in text(page)
     assert '<b>skirt' not in text(page) and '&lt;b&gt;skirt' in text(page)
     assert 'does not look like apparel' not in text(page) and 'Nearest' not in text(page)
 
 def test_strictness_moves_attributes_alone(bare):
-    page = drop(opened(bare(CATEGORY, ATTRIBUTES).path), a_png=picture())
+    page = drop(opened(bare(CATEGORY, ATTRIBUTES).path), a_png=image())
     before = page.dataframe[0].value
     page.slider[0].set_value(0.)
     all_of_them = page.run().dataframe[0].value
@@ -94,13 +93,13 @@ def test_strictness_moves_attributes_alone(bare):
 
 @pytest.mark.parametrize('targets', [(CATEGORY,), (ATTRIBUTES,), (CATEGORY, one_of('season', ['summer']), ATTRIBUTES, any_of('seen', ['logo']))], ids=['one_of', 'any_of', 'four'])
 def test_any_mix_of_targets(bare, targets):
-    page = drop(opened(bare(*targets).path), a_png=picture())
+    page = drop(opened(bare(*targets).path), a_png=image())
     assert len(page.slider)==any(o.kind=='any_of' for o in targets)
     for o in targets: assert f'<h4>{o.name}</h4>' in text(page)
     assert len(page.selectbox[0].options)==sum(o.n_out for o in targets)
 
 def test_where_it_looked(bare):
-    page = drop(opened(bare(CATEGORY, ATTRIBUTES).path), a_png=picture())
+    page = drop(opened(bare(CATEGORY, ATTRIBUTES).path), a_png=image())
     page.selectbox[0].select_index(0).run()
     assert not page.exception and ('ff-figure heat' in text(page) or 'speaks for' in text(page))
 
@@ -110,22 +109,22 @@ def test_damaged_run(bare):
     assert 'This run cannot be used:' in text(opened(run.path)) and 'cannot be read as weights' in text(opened(run.path))
 
 def test_no_map_nothing_to_choose(bare):
-    page = drop(opened(bare(CATEGORY, arch='vit_tiny_patch16_224').path), a_png=picture())
+    page = drop(opened(bare(CATEGORY, arch='vit_tiny_patch16_224').path), a_png=image())
     assert not page.selectbox and '<h4>category</h4>' in text(page)
 
 def test_limits(bare, monkeypatch):
-    page = drop(opened(bare(CATEGORY).path), a_png=bytes(11*10**6), b_png=picture('black', size=(9000,6000)), c_png=b'')
+    page = drop(opened(bare(CATEGORY).path), a_png=bytes(11*10**6), b_png=image('black', size=(9000,6000)), c_png=b'')
     assert 'is 11.0 MB large; this page reads up to 10 MB' in text(page)
     assert 'has 54 megapixels; at most 50 are read' in text(page) and 'is empty: 0 bytes arrived' in text(page)
-    page = drop(page, **{f'p{i}_png': picture() for i in range(43)})
-    assert '43 pictures were dropped; the first 40 are shown' in text(page) and len(page.dataframe[0].value)==40
+    page = drop(page, **{f'p{i}_png': image() for i in range(43)})
+    assert '43 images were dropped; the first 40 are shown' in text(page) and len(page.dataframe[0].value)==40
     assert text(page).count('<p class="ff-answer">')==8 and len(page.get('pagination'))==1
 
 @pytest.mark.parametrize('limit', [0, 2])
 def test_no_apparel_is_said(bare, limit):
     run = bare(CATEGORY)
-    write_screen(run, ApparelScreen(np.ones((1,512), np.float16), np.array([limit], np.float32), 1))
-    page = drop(opened(run.path), a_png=picture(), b_png=b'')
+    write_ood_detector(run, OODDetector(np.ones((1,512), np.float16), np.array([limit], np.float32), 1))
+    page = drop(opened(run.path), a_png=image(), b_png=b'')
     assert ('This does not look like apparel' in text(page))==('1 looks like no apparel' in text(page))==(limit==0)
     assert page.dataframe[0].value.looks_like_apparel.tolist()==[limit==2, pd.NA]
 
@@ -136,17 +135,17 @@ def test_gallery_and_nearest(run, sample):
     name = takes[0].label.removeprefix('Take ')
     takes[0].click().run()
     assert f'<b>{name}</b>' in text(page) and 'the table says category' in text(page)
-    assert 'Nearest known garments' in text(page) and 'the same picture' not in text(page)
+    assert 'Nearest known garments' in text(page) and 'the same image' not in text(page)
     catalogue = read_catalogue(sample)
     drop(page, a_jpg=Path(catalogue.paths[0]).read_bytes())
-    assert 'the same picture' in text(page) and len(page.dataframe[0].value)==2
+    assert 'the same image' in text(page) and len(page.dataframe[0].value)==2
     next(o for o in page.button if o.label=='Put all back').click().run()
     assert len(page.dataframe[0].value)==1
 
 def test_model_card(run):
     def script(run):
         from pathlib import Path
-        from fashion_fastai.serving.app import card_page
+        from fashion_fastai.serving.app.page import card_page
         card_page(Path(run))
     page = AppTest.from_function(script, kwargs=dict(run=str(run))).run()
     assert page.markdown[0].value.startswith('# ') and 'library_name' not in page.markdown[0].value
@@ -157,7 +156,7 @@ def test_command_starts_answers_and_ends(bare):
     run,port = bare(CATEGORY),free_port()
     code = f'from pathlib import Path; from fashion_fastai.commands.app import app_command; app_command(Path({str(run.path)!r}), {port})'
     started = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert started.stdout.readline()==f'http://localhost:{port} shows what {run.path} says about pictures; Ctrl-C ends it\n'
+    assert started.stdout.readline()==f'http://localhost:{port} shows what {run.path} says about images; Ctrl-C ends it\n'
     with urlopen(f'http://localhost:{port}') as page: assert 'Streamlit' in page.read().decode()
     started.send_signal(signal.SIGINT)
     out,err = started.communicate(timeout=20)

@@ -1,4 +1,4 @@
-"""The app in a real browser: three pictures are dropped, answers appear, the CSV is right, nothing complains and nothing leaves this computer
+"""The app in a real browser: three images are dropped, answers appear, the CSV is right, nothing complains and nothing leaves this computer
 
 FASHION_SHOTS=FOLDER keeps the screenshots; `pytest -m slow -s tests/test_app_browser.py` prints how long an answer took.
 """
@@ -9,11 +9,10 @@ import numpy as np, pandas as pd, pytest
 pytest.importorskip('streamlit')
 browser_of = pytest.importorskip('playwright.sync_api').sync_playwright
 from fashion_fastai.commands.app import free_port
-from fashion_fastai.data.apparel import ApparelScreen
+from fashion_fastai.embeddings.ood import OODDetector, write_ood_detector
 from fashion_fastai.data.catalogue import read_catalogue
-from fashion_fastai.data.similar import unit_rows
-from fashion_fastai.embedded import run_embedder, table_embeddings
-from fashion_fastai.evaluation.screen import write_screen
+from fashion_fastai.embeddings.nearest import unit_rows
+from fashion_fastai.embeddings.embedder import run_embedder, table_embeddings
 from fashion_fastai.run import open_run
 from fashion_fastai.serving.predictor import Predictor
 from plant_faults import receipt
@@ -39,12 +38,12 @@ def screened(run, sample, tmp_path_factory):
     "A run that takes everything for no apparel that is not in its table"
     copy = open_run(shutil.copytree(run, tmp_path_factory.mktemp('runs')/'screened'))
     features = table_embeddings(run_embedder(copy), read_catalogue(sample).paths)
-    write_screen(copy, ApparelScreen(unit_rows(features).astype(np.float16), np.array([0.005], np.float32), 1))
+    write_ood_detector(copy, OODDetector(unit_rows(features).astype(np.float16), np.array([0.005], np.float32), 1))
     return copy.path
 
 @pytest.fixture(scope='module')
 def three(sample, tmp_path_factory):
-    "A garment, a receipt, and a file that is no picture"
+    "A garment, a receipt, and a file that is no image"
     folder,table = tmp_path_factory.mktemp('three'),read_catalogue(sample)
     shutil.copy(table.paths[table.where('valid')[0]], folder/'garment.jpg')
     receipt(np.random.default_rng(0)).save(folder/'receipt.png')
@@ -90,8 +89,8 @@ def test_three_pictures(screened, three, page):
         kept(page, 'empty', 1400)
         start = time.monotonic()
         page.locator('input[type=file]').set_input_files(three)
-        page.get_by_text('3 pictures · 1 cannot be read · 1 looks like no apparel').wait_for()
-        print(f'\nfrom drop to answers: {time.monotonic()-start:.2f} s for 3 pictures')
+        page.get_by_text('3 images · 1 cannot be read · 1 looks like no apparel').wait_for()
+        print(f'\nfrom drop to answers: {time.monotonic()-start:.2f} s for 3 images')
         settled(page)
         assert page.locator('.ff-answer').all_inner_texts()==wanted.category[:2].tolist()
         assert wanted.looks_like_apparel.tolist()==[True, False, pd.NA]

@@ -12,7 +12,7 @@ def planted(sample, tmp_path_factory):
 def test_an_audit_finds_copies_and_fixes_a_copy_of_the_table(planted, run, tmp_path, capsys):
     table,truth = planted
     before,out = table.read_bytes(),tmp_path/'audit'
-    assert main(['data', 'audit', str(table), '--out', str(out), '--fix', '--against', str(run), *TABLE])==0
+    assert main(['data', 'audit', str(table), '--out', str(out), '--fix', '--reference-run', str(run), *TABLE])==0
     assert {o.name for o in out.iterdir()}=={'audit.csv', 'audit.html', 'changes.csv', 'cleaned.csv', 'drift.csv'}
     assert table.read_bytes()==before
     found,rows = pd.read_csv(out/'audit.csv', keep_default_na=False),len(pd.read_csv(table))
@@ -47,10 +47,10 @@ def test_a_new_split_keeps_copies_together(planted, tmp_path):
 
 def test_embed_and_similar(planted, run, tmp_path):
     table,_ = planted
-    picture = str(table.parent/pd.read_csv(table).file[0])
+    image = str(table.parent/pd.read_csv(table).file[0])
     assert main(['embed', str(table), '--run', str(run), '--out', str(tmp_path/'e.parquet'), *TABLE])==0
     assert len(pd.read_parquet(tmp_path/'e.parquet').embedding[0])>10
-    assert main(['similar', str(run), picture, '--table', str(table), '--k', '3', '--out', str(tmp_path/'like.csv'), *TABLE])==0
+    assert main(['similar', str(run), image, '--table', str(table), '--k', '3', '--out', str(tmp_path/'like.csv'), *TABLE])==0
     assert len(pd.read_csv(tmp_path/'like.csv'))==3
     assert main(['data', 'explore', str(table), '--out', str(tmp_path/'explore'), *TABLE])==0
     assert (tmp_path/'explore/explore.html').is_file()

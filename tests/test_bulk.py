@@ -1,9 +1,9 @@
-"Bulk prediction: a process that is killed loses and repeats nothing, bad pictures are rows, products are brought together, and nothing is left behind"
+"Bulk prediction: a process that is killed loses and repeats nothing, bad images are rows, products are brought together, and nothing is left behind"
 import json, os, random, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from fashion_fastai.cli import main
-from fashion_fastai.serving.answers import find_pictures
+from fashion_fastai.serving.inputs import find_image_files
 from fashion_fastai.serving.predictor import Predictor
 from fashion_fastai.serving import parts as parts_of
 
@@ -92,8 +92,8 @@ def cut_off(predict, monkeypatch):
     "Predict three batches of sixteen, of which the first two are a part, and break off"
     def call(out, *args):
         stream = Predictor.stream
-        def some(self, pictures, bs):
-            for i,o in enumerate(stream(self, pictures, bs)):
+        def some(self, images, bs):
+            for i,o in enumerate(stream(self, images, bs)):
                 if i==3: raise Cut
                 yield o
         with monkeypatch.context() as patched:
@@ -106,11 +106,11 @@ def cut_off(predict, monkeypatch):
 def test_other_peoples_parts_are_refused(cut_off, predict, shop, tmp_path, capsys):
     out = tmp_path/'answers.csv'
     cut_off(out)
-    for args,said in ((['--split', 'test'], 'of other pictures'), (['--batch-size', 8], 'begun with batches of 16, not 8'), (['--no-calibration'], 'by another run, or with another calibration')):
+    for args,said in ((['--split', 'test'], 'of other images'), (['--batch-size', 8], 'begun with batches of 16, not 8'), (['--no-calibration'], 'by another run, or with another calibration')):
         assert predict(out, *args)==2 and not out.exists()
         assert said in capsys.readouterr().err
     pd.read_parquet(shop).head(299).to_parquet(shop)
-    assert predict(out)==2 and 'of other pictures' in capsys.readouterr().err
+    assert predict(out)==2 and 'of other images' in capsys.readouterr().err
     (tmp_path/'other.csv.parts').mkdir()
     (tmp_path/'other.csv.parts/mine.txt').write_text('mine')
     assert predict(tmp_path/'other.csv')==2 and 'is in the way' in capsys.readouterr().err
@@ -129,7 +129,7 @@ def test_a_picture_that_was_mended_meanwhile_has_an_answer(cut_off, predict, sam
 # the same as in memory
 
 def test_it_is_what_the_predictor_says(run, sample, shop, predict, tmp_path):
-    expected = Predictor.load(run)(find_pictures(shop, images=sample.parent)).frame()
+    expected = Predictor.load(run)(find_image_files(shop, images=sample.parent)).frame()
     for name in ('a.csv', 'a.parquet', 'a.jsonl'): assert predict(tmp_path/name)==0
     expected.to_csv(tmp_path/'expected.csv', index=False)
     expected.to_json(tmp_path/'expected.jsonl', orient='records', lines=True, force_ascii=False)
@@ -138,11 +138,11 @@ def test_it_is_what_the_predictor_says(run, sample, shop, predict, tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path/'a.parquet'), expected)
     assert expected.error.tolist()[17]=='no such file' and (expected.error!='').sum()==2
 
-@pytest.mark.parametrize('source', ['folder', 'pictures', 'csv'])
+@pytest.mark.parametrize('source', ['folder', 'images', 'csv'])
 def test_whatever_is_pointed_at(run, sample, tmp_path, source):
     files = sorted((sample.parent/'images').glob('*.jpg'))[:3]
     pd.read_csv(sample).head(3).to_csv(tmp_path/'three.csv', index=False)
-    given = dict(folder=[sample.parent/'images'], pictures=files, csv=[tmp_path/'three.csv', '--images', sample.parent])[source]
+    given = dict(folder=[sample.parent/'images'], images=files, csv=[tmp_path/'three.csv', '--images', sample.parent])[source]
     assert main(['predict', str(run), *map(str, given), '--out', str(tmp_path/'a.csv')])==0
     assert len(pd.read_csv(tmp_path/'a.csv'))==(len(list((sample.parent/'images').glob('*.jpg'))) if source=='folder' else 3)
 
@@ -153,13 +153,13 @@ def test_products(run, sample, shop, predict, tmp_path, how):
     assert predict(tmp_path/'p.csv', '--group-col', 'product_id', '--aggregate', how)==0
     found = pd.read_csv(tmp_path/'p.csv', keep_default_na=False)
     table,predictor = pd.read_parquet(shop),Predictor.load(run)
-    answers = predictor(find_pictures(shop, images=sample.parent))
+    answers = predictor(find_image_files(shop, images=sample.parent))
     schema,good = predictor.schema,~np.isin(np.arange(300), list(answers.bad))
     shown = pd.Series(good & answers.looks_like_apparel).groupby(table.product_id).transform('any').to_numpy()
-    say = good & (answers.looks_like_apparel | ~shown) # what looks like no apparel has a say where nothing else has
-    assert found.product_id.tolist()==table.product_id.unique().tolist() and found.pictures.sum()==300
-    assert found.used.tolist()==pd.Series(say).groupby(table.product_id, sort=False).sum().tolist() and 200<say.sum()<=298
-    category,attributes = [np.where(say[:,None], answers.predictions.probs[o], np.nan) for o in ('category', 'attributes')]
+    echo = good & (answers.looks_like_apparel | ~shown) # what looks like no apparel has a say where nothing else has
+    assert found.product_id.tolist()==table.product_id.unique().tolist() and found.images.sum()==300
+    assert found.used.tolist()==pd.Series(echo).groupby(table.product_id, sort=False).sum().tolist() and 200<echo.sum()<=298
+    category,attributes = [np.where(echo[:,None], answers.predictions.probs[o], np.nan) for o in ('category', 'attributes')]
     if how=='vote':
         category = np.where(np.isnan(category), np.nan, np.eye(category.shape[1])[np.nan_to_num(category).argmax(1)]+1e-6*category)
         attributes = np.where(np.isnan(attributes), np.nan, attributes>=predictor.thresholds['attributes'])
@@ -170,7 +170,7 @@ def test_products(run, sample, shop, predict, tmp_path, how):
 
 def test_products_are_asked_for_right(predict, run, sample, tmp_path, capsys):
     for args,said in ((['--aggregate', 'mean'], 'say with --group-col'), (['--group-col', 'product'], 'did you mean product_id'), (['--group-col', 'product_id', '--aggregate', 'men'], 'did you mean mean'),
-            (['--group-col', 'product_id', '--format', 'category-csv'], 'a line for each picture')):
+            (['--group-col', 'product_id', '--format', 'category-csv'], 'a line for each image')):
         assert predict(tmp_path/'p.csv', *args)==2 and said in capsys.readouterr().err
         assert not beside(tmp_path/'p.csv')
     assert main(['predict', str(run), str(sample.parent/'images'), '--group-col', 'product_id', '--out', str(tmp_path/'p.csv')])==2

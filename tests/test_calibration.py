@@ -5,11 +5,12 @@ import numpy as np, pandas as pd, pytest
 from sklearn import metrics as sk
 from fashion_fastai.cli import main
 from fashion_fastai.evaluation.calibration import cross_fitted, fit_calibration, fit_thresholds, read_calibration
-from fashion_fastai.evaluation.confidence import ece
-from fashion_fastai.evaluation.intervals import bootstrap
+from fashion_fastai.evaluation.calibration_metrics import ece
+from fashion_fastai.evaluation.bootstrap import bootstrap
 from fashion_fastai.evaluation.predictions import Predictions, read_predictions
 from fashion_fastai.run import open_run
-from fashion_fastai.schema import Schema, any_of, one_of
+from fashion_fastai.schema import Schema
+from fashion_fastai.target import any_of, one_of
 
 SEEDS = range(8)
 
@@ -73,7 +74,7 @@ def test_a_rare_label_gets_no_wild_threshold():
     draws = np.random.default_rng(0)
     truth = np.stack([draws.random(n)<0.4, np.arange(n)<1], axis=1).astype(np.int8)
     probs = np.clip(0.3*truth+0.2*draws.random((n, 2)), 0, 1)
-    probs[0,1] = 0.999 # its only picture: alone it would ask for a threshold near 1
+    probs[0,1] = 0.999 # its only image: alone it would ask for a threshold near 1
     assert fit_thresholds(target, probs, truth)[1]<0.9
 
 def test_a_run_is_calibrated_and_answers_by_it(sample, tmp_path, monkeypatch, capsys):
@@ -87,7 +88,7 @@ def test_a_run_is_calibrated_and_answers_by_it(sample, tmp_path, monkeypatch, ca
         answers = tmp_path/f'answers{len(flags)}.csv'
         assert main(['predict', str(out), str(sample), '--split', 'valid', '--out', str(answers), *flags])==0
         assert pd.read_csv(answers, keep_default_na=False).attributes.tolist()==expected.attributes.tolist()
-    for name in ('report.html', 'MODEL_CARD.md', 'pairs.json', 'stage_zero.json'): assert (out/name).stat().st_size>0
+    for name in ('report.html', 'MODEL_CARD.md', 'pairs.json', 'linear_probe.json'): assert (out/name).stat().st_size>0
     capsys.readouterr()
     assert main(['evaluate', str(out), '--tta', '2', '--slice', 'category', '--out', str(tmp_path/'scores.json')])==0
     said = capsys.readouterr().out
@@ -155,7 +156,7 @@ def test_a_refit_learns_from_valid_and_is_not_scored(sample, tmp_path, monkeypat
     first,second = tmp_path/'first',tmp_path/'second'
     assert main(['train', '--data', str(sample), '--size', '48', '--epochs', '1', '--out', str(first)])==0
     assert main(['train', '--refit', str(first), '--out', str(second)])==0
-    assert 'can only be scored on the test part' in capsys.readouterr().err
+    assert 'can only be scored on the test split' in capsys.readouterr().err
     assert not (second/'metrics.json').exists() and (second/'calibration.json').exists() and (second/'report.html').exists()
     assert not any(o.startswith('valid/') for o in pd.read_csv(second/'history.csv').columns)
     assert main(['evaluate', str(second)])==2 and 'refitted' in capsys.readouterr().err

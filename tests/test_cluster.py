@@ -3,8 +3,8 @@ import os, signal, threading, time
 from pathlib import Path
 import numpy as np, pandas as pd, psutil, pytest
 from fashion_fastai.cli import main
-from fashion_fastai.serving.cluster import Columns, Workers, predict_on_cluster
-from fashion_fastai.serving.answers import find_pictures
+from fashion_fastai.serving.inputs import Columns, find_image_files
+from fashion_fastai.serving.ray_cluster import Workers, predict_on_cluster
 from fashion_fastai.serving.predictor import Predictor
 from fashion_fastai.serving import cluster
 
@@ -29,7 +29,7 @@ def read(folder): return pd.concat([pd.read_parquet(o) for o in sorted(Path(fold
 
 def check(found, run, sample, shop):
     "Whether answers that came in any order are those of a predictor in one process"
-    expected = Predictor.load(run)(find_pictures(shop, images=sample.parent)).frame().sort_values(['file', 'error'], ignore_index=True)
+    expected = Predictor.load(run)(find_image_files(shop, images=sample.parent)).frame().sort_values(['file', 'error'], ignore_index=True)
     assert list(found)==list(expected)
     for o in ('file', 'category', 'attributes', 'error'): assert found[o].tolist()==expected[o].tolist()
     probs = [pd.to_numeric(o.category_probability.replace('', np.nan)) for o in (found, expected)]
@@ -80,7 +80,7 @@ def test_mistakes(run, sample, shop, tmp_path, capsys):
     (tmp_path/'full').mkdir()
     (tmp_path/'full/a.txt').write_text('mine')
     out = tmp_path/'out'
-    for args,said in (([shop, '--out', tmp_path/'full'], 'exists already'), ([tmp_path/'none.parquet', '--out', out], 'no such file'), ([shop, '--file-col', 'picture', '--out', out], "unknown column 'picture'"),
+    for args,said in (([shop, '--out', tmp_path/'full'], 'exists already'), ([tmp_path/'none.parquet', '--out', out], 'no such file'), ([shop, '--file-col', 'image', '--out', out], "unknown column 'image'"),
             ([shop, '--out', out, '--aggregate', 'mean'], '--aggregate does not go with --engine ray'), ([shop, '--out', out, '--engine', 'spark'], 'it must be local or ray')):
         assert main(['predict', str(run), '--engine', 'ray', *map(str, args)])==2
         assert said in capsys.readouterr().err and not out.exists()

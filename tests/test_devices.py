@@ -5,16 +5,16 @@ from safetensors.torch import load_file
 import launched
 from fashion_fastai.config import _merged, make_config
 from fashion_fastai.evaluation.predictions import read_predictions
-from fashion_fastai.errors import UsageError
-from fashion_fastai.experiment import train
+from fashion_fastai.core.errors import UsageError
+from fashion_fastai.experiments.train import train
 from fashion_fastai.run import open_run
 from fashion_fastai.training.checkpoint import newest_checkpoint
 
-SMALL = dict(model=dict(arch='test_resnet', weights='none'), picture=dict(size=32), training=dict(batch_size=16, optimizer='sgd', checkpoint_minutes=60,
-    stages=[dict(thawed=0, epochs=1, lr=1e-2), dict(thawed=3, epochs=2, lr=4e-3, lr_body=1e-3)]))
-WILD = dict(picture=dict(size=32, load_size=40, augment=dict(random_crop=0.5, hue=0.1, lighting=0.2)), training=dict(sampler='balanced', optimizer='adamw'),
-    loss=dict(task_weights='uncertainty', terms={'any_of': dict(drop_negatives=0.2)}, class_weights='balanced'))
-MIXED = dict(picture=dict(size=32, augment=dict(mixup=0.4, cutmix=1)), training=dict(precision='bfloat16'), data=dict(cache='none'))
+SMALL = dict(model=dict(arch='test_resnet', weights='none'), image=dict(size=32), training=dict(batch_size=16, optimizer='sgd', checkpoint_minutes=60,
+    stages=[dict(unfrozen=0, epochs=1, lr=1e-2), dict(unfrozen=3, epochs=2, lr=4e-3, lr_body=1e-3)]))
+WILD = dict(image=dict(size=32, load_size=40, augment=dict(random_crop=0.5, hue=0.1, lighting=0.2)), training=dict(sampler='balanced', optimizer='adamw'),
+    loss=dict(task_weights='uncertainty', per_target={'any_of': dict(drop_negatives=0.2)}, class_weights='balanced'))
+MIXED = dict(image=dict(size=32, augment=dict(mixup=0.4, cutmix=1)), training=dict(precision='bfloat16'), data=dict(cache='none'))
 VARIANTS = dict(plain={}, wild=WILD, mixed=MIXED)
 
 @pytest.fixture(scope='module')
@@ -32,14 +32,14 @@ def settings(variant, table): return _merged(_merged(SMALL, VARIANTS[variant]), 
 @pytest.fixture
 def alone(monkeypatch):
     "Train in this process"
-    for o in ('save_figures', 'write_report'): monkeypatch.setattr(f'fashion_fastai.outcome.{o}', lambda *args: None)
+    for o in ('save_figures', 'write_report'): monkeypatch.setattr(f'fashion_fastai.evaluation.artifacts.{o}', lambda *args: None)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield lambda fields, out: train(make_config('two-head', fields), out, lambda _: None)
     torch.set_num_threads(threads)
 
 def differences(one, other)->dict: # largest ones
-    "How far two runs are apart: weights and buffers, validation loss, all numbers of the history, probabilities of the valid part"
+    "How far two runs are apart: weights and buffers, validation loss, all numbers of the history, probabilities of the validation split"
     a,b = [load_file(o/'model.safetensors') for o in (one, other)]
     assert a.keys()==b.keys()
     weights = max((a[k].double()-b[k].double()).abs().max().item() for k in a)
@@ -50,7 +50,7 @@ def differences(one, other)->dict: # largest ones
     return dict(weights=weights, loss=float(loss), history=float(history), probs=max(float(abs(c[k]-d[k]).max()) for k in c))
 
 def test_two_processes_train_as_one(few, alone, tmp_path):
-    "Batch norms learn, labels are missing, the last batch of the valid part cannot be halved; a wrong batch size is said once and ends both"
+    "Batch norms learn, labels are missing, the last batch of the validation split cannot be halved; a wrong batch size is said once and ends both"
     fields = settings('plain', few)
     jobs = [dict(settings=fields, out=str(tmp_path/'two')), dict(settings=_merged(fields, dict(training=dict(batch_size=15))), out=str(tmp_path/'none'))]
     first,second = launched.start(2, jobs, tmp_path/'jobs')
@@ -64,7 +64,7 @@ def test_two_processes_train_as_one(few, alone, tmp_path):
 
 @pytest.mark.slow
 def test_all_that_is_drawn_and_weighed(few, alone, tmp_path):
-    "Weighted rows, random crops and colours, learned task weights, labels left out by rank in the batch; and mixed pictures in 16 bits, where each process mixes its own"
+    "Weighted rows, random crops and colours, learned task weights, labels left out by rank in the batch; and mixed images in 16 bits, where each process mixes its own"
     first,second = launched.start(2, [dict(settings=settings(o, few), out=str(tmp_path/o)) for o in ('wild', 'mixed')], tmp_path/'jobs')
     assert all(o['error'] is None for o in first+second), (first, second)
     alone(settings('wild', few), tmp_path/'one')
@@ -77,10 +77,10 @@ def test_all_that_is_drawn_and_weighed(few, alone, tmp_path):
 
 @pytest.mark.slow
 def test_stage_zero_and_a_searched_rate(few, alone, tmp_path):
-    "The first process solves the heads for all; all search the rate together. The body stays frozen: on so few pictures a thawed one magnifies the last digit to the first"
+    "The first process solves the heads for all; all search the rate together. The body stays frozen: on so few images a unfrozen one magnifies the last digit to the first"
     fields = _merged(settings('plain', few), dict(model=dict(arch='tf_efficientnet_lite0', weights='package'), training=dict(stages=None, epochs=2, lr='auto', unfreeze='heads_only')))
     first,second = launched.start(2, [dict(settings=fields, out=str(tmp_path/'two'))], tmp_path/'jobs')
-    assert (first[0]['error'] is None)==(second[0]['error'] is None) and any('stage zero' in o for o in first[0]['said']), (first, second)
+    assert (first[0]['error'] is None)==(second[0]['error'] is None) and any('the linear probe' in o for o in first[0]['said']), (first, second)
     if first[0]['error']: # no rate is suggested, as in one process
         assert 'lr_find suggests no rate' in first[0]['message']
         with pytest.raises(UsageError, match='lr_find suggests no rate'): alone(fields, tmp_path/'one')
@@ -96,7 +96,7 @@ def test_cut_off_and_going_on(few, tmp_path):
     "One of three processes hears a signal: all stop behind the same batch; the training goes on in two, and ends where one ends that was never cut off"
     fields,out = _merged(settings('plain', few), dict(training=dict(batch_size=12))),tmp_path/'run'
     found = launched.start(3, [dict(settings=fields, out=str(tmp_path/'whole')), dict(settings=fields, out=str(out), signal=[1, 8])], tmp_path/'jobs')
-    assert [o[1]['code'] for o in found]==[143]*3 and [o[1]['error'] for o in found].count('CutOff')==1, found
+    assert [o[1]['code'] for o in found]==[143]*3 and [o[1]['error'] for o in found].count('TrainingInterrupted')==1, found
     assert newest_checkpoint(out/'checkpoint')['at']['batch']>0
     found = launched.start(2, [dict(settings=None, out=str(out), resume=True)], tmp_path/'jobs2')
     assert all(o[0]['error'] is None for o in found), found
@@ -106,7 +106,7 @@ def test_cut_off_and_going_on(few, tmp_path):
 
 @pytest.mark.slow
 def test_numbers_that_go_wrong(few, tmp_path):
-    "A loss that is not finite stops both, and the pictures of the whole batch are named; so does a picture that only one finds damaged"
+    "A loss that is not finite stops both, and the images of the whole batch are named; so does an image that only one finds damaged"
     table = pd.read_csv(few, keep_default_na=False)
     table.loc[20, 'file'] = 'damaged.jpg'
     (few.parent/'damaged.jpg').write_bytes((few.parent/table.file[3]).read_bytes()[:300])
@@ -114,7 +114,7 @@ def test_numbers_that_go_wrong(few, tmp_path):
     jobs = [dict(settings=settings('plain', few), out=str(tmp_path/'run'), nan=6),
         dict(settings=_merged(settings('plain', few.parent/'damaged.csv'), dict(data=dict(cache='none'))), out=str(tmp_path/'damaged'))]
     first,second = launched.start(2, jobs, tmp_path/'jobs')
-    assert [(o[0]['error'], o[0]['code']) for o in (first, second)]==[('CutOff', 1), ('EndedElsewhere', 1)], (first, second)
+    assert [(o[0]['error'], o[0]['code']) for o in (first, second)]==[('TrainingInterrupted', 1), ('EndedElsewhere', 1)], (first, second)
     assert 'the loss is nan in epoch 2' in first[0]['message'] and 'and 8 more' in first[0]['message']
     told,silent = sorted((first[1], second[1]), key=lambda o: o['error']!='UsageError')
     assert 'damaged.jpg: is damaged' in told['message'] and (silent['error'], silent['code'])==('EndedElsewhere', 2), (first, second)

@@ -1,17 +1,16 @@
-"Several runs answer as one: the mean is the mean, each member sees pictures its own way, nothing that a member learned from is scored, and a bulk prediction knows its members"
+"Several runs answer as one: the mean is the mean, each member sees images its own way, nothing that a member learned from is scored, and a bulk prediction knows its members"
 import json
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
 from fashion_fastai.cli import main
 from fashion_fastai.config import make_config
-from fashion_fastai.errors import UsageError
-from fashion_fastai.evaluation.calibration import Calibration
-from fashion_fastai.evaluation.kept import run_calibration
-from fashion_fastai.models.network import create_network
-from fashion_fastai.models.storage import save_network
+from fashion_fastai.core.errors import UsageError
+from fashion_fastai.evaluation.calibration import Calibration, run_calibration
+from fashion_fastai.models.network import create_network, save_network
 from fashion_fastai.run import open_run, start_run
-from fashion_fastai.schema import Schema, any_of, one_of
+from fashion_fastai.schema import Schema
+from fashion_fastai.target import any_of, one_of
 from fashion_fastai.serving import parts as parts_of
 from fashion_fastai.serving.ensemble import Ensemble
 from fashion_fastai.serving.predictor import Predictor
@@ -19,25 +18,25 @@ from fashion_fastai.serving.predictor import Predictor
 HALF = (0.5,)*3
 SCHEMA = Schema(targets=[one_of('category', ['dress','shirt','skirt']), any_of('attributes', ['belted','striped']), one_of('gender', ['only'])])
 
-def make_run(path, seed=0, size=32, schema=SCHEMA, arch='test_resnet', data=None, loss='softmax', **picture):
-    config = make_config('two-head', dict(data=data or {}, model=dict(arch=arch, weights='none'), loss=dict(one_of=loss), picture=dict(size=size, mean=HALF, std=HALF)|picture))
+def make_run(path, seed=0, size=32, schema=SCHEMA, arch='test_resnet', data=None, loss='softmax', **image):
+    config = make_config('two-head', dict(data=data or {}, model=dict(arch=arch, weights='none'), loss=dict(one_of=loss), image=dict(size=size, mean=HALF, std=HALF)|image))
     run = start_run(path, config, schema)
     save_network(create_network(schema, arch, size, 'none', seed=seed), run.model)
     return run
 
 @pytest.fixture(scope='module')
 def shop(tmp_path_factory):
-    "Forty pictures, one of them broken, and a table with boxes of some"
+    "Forty images, one of them broken, and a table with boxes of some"
     folder = tmp_path_factory.mktemp('shop')
     for i in range(40): Image.effect_noise((40+i, 50), 4*i+1).convert('RGB').save(folder/f'{i:02}.png')
-    (folder/'33.png').write_bytes(b'no picture')
+    (folder/'33.png').write_bytes(b'no image')
     files = [f'{i:02}.png' for i in range(40)]
     pd.DataFrame(dict(file=files, product_id=np.arange(40)//2, x1=5, y1=5, x2=30, y2=40)).to_csv(folder/'table.csv', index=False)
     return folder
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
-    "Three networks that see pictures in three ways; one has temperatures and thresholds"
+    "Three networks that see images in three ways; one has temperatures and thresholds"
     folder = tmp_path_factory.mktemp('runs')
     made = [make_run(folder/'a', 1), make_run(folder/'b', 2, 48, arch='test_efficientnet', fit='squash', loss='binary'), make_run(folder/'c', 3, 32, load_size=40, crop='box')]
     Calibration(SCHEMA, dict(category=3., gender=1.), dict(attributes=np.array([0.1,0.7]))).write(made[0].calibration)
@@ -88,8 +87,8 @@ class Cut(Exception): pass
 def cut(monkeypatch, batches):
     "Break off after so many batches"
     stream = Ensemble.stream
-    def stopped(self, pictures, bs=64):
-        for i,o in enumerate(stream(self, pictures, bs)):
+    def stopped(self, images, bs=64):
+        for i,o in enumerate(stream(self, images, bs)):
             if i==batches: raise Cut
             yield o
     monkeypatch.setattr(Ensemble, 'stream', stopped)
@@ -109,7 +108,7 @@ def test_predict_goes_on_and_knows_its_members(runs, shop, tmp_path, monkeypatch
     written = done[0].stat().st_mtime_ns
     seen = []
     stream = Ensemble.stream
-    monkeypatch.setattr(Ensemble, 'stream', lambda self, pictures, bs=64: (seen.append(len(pictures)), stream(self, pictures, bs))[1])
+    monkeypatch.setattr(Ensemble, 'stream', lambda self, images, bs=64: (seen.append(len(images)), stream(self, images, bs))[1])
     assert predict(runs, shop, tmp_path/'a.csv')==0
     assert seen[0]==40-16*len(done) and written # only what was left
     assert (tmp_path/'a.csv').read_bytes()==(tmp_path/'whole.csv').read_bytes()
@@ -129,7 +128,7 @@ def test_a_cluster_takes_one_run(runs, shop, tmp_path, capfd):
 
 def test_a_picture_that_one_member_cannot_read_has_no_answer(runs, shop, tmp_path):
     frame = pd.read_csv(shop/'table.csv').head(4)
-    frame.loc[1, ['x1','x2']] = 900, 950 # outside of the picture: only the member that cuts to boxes minds
+    frame.loc[1, ['x1','x2']] = 900, 950 # outside of the image: only the member that cuts to boxes minds
     frame.to_csv(shop/'outside.csv', index=False)
     alone = [Predictor.load(o.path)(shop/'outside.csv').bad for o in runs]
     found = Ensemble.load([o.path for o in runs])(shop/'outside.csv')
@@ -144,8 +143,8 @@ def trained(sample, tmp_path_factory):
     folder,frame = tmp_path_factory.mktemp('trained'),pd.read_csv(sample, keep_default_na=False)
     frame.loc[::7, 'category'],frame.loc[3::5, 'attributes'] = '','?'
     frame.to_csv(sample.parent/'holes.csv', index=False)
-    from fashion_fastai.data.configured import catalogue_for
-    from fashion_fastai.scoring import evaluate
+    from fashion_fastai.data.from_config import catalogue_for
+    from fashion_fastai.evaluation.evaluate import evaluate
     from fashion_fastai.evaluation.calibration import fit_calibration
     made = []
     for i,size in enumerate((32, 48)):
@@ -173,17 +172,16 @@ def test_evaluate_prints_the_gain(trained, tmp_path, capfd):
     assert f'fashion-fastai calibrate {a.path} --min-precision 0.9' in capfd.readouterr().err
 
 def test_evaluate_together_is_what_predict_says(trained, tmp_path):
-    from fashion_fastai.ensemble import evaluate_together
-    found = evaluate_together([open_run(o.path) for o in trained])
+    from fashion_fastai.evaluation.evaluate import evaluate_ensemble
+    found = evaluate_ensemble([open_run(o.path) for o in trained])
     ensemble = Ensemble.load([o.path for o in trained])
     answers = ensemble([Path(o) for o in found.rows.paths])
     for k,v in found.predictions.probs.items(): assert np.allclose(v, answers.predictions.probs[k], atol=1e-5)
     assert (found.predictions.truth['category']==-1).any() and 'fitted on the' in ensemble.thresholds_from
 
 def test_evaluate_with_more_views(trained):
-    from fashion_fastai.ensemble import evaluate_together
-    from fashion_fastai.scoring import evaluate
-    found = evaluate_together(trained, n=1)
+    from fashion_fastai.evaluation.evaluate import evaluate_ensemble, evaluate
+    found = evaluate_ensemble(trained, n=1)
     for run,said in zip(trained, found.members.values()):
         alone = run_calibration(run).apply(evaluate(run, n=1).predictions)
         assert all(np.array_equal(v, alone.probs[k]) for k,v in said.probs.items())

@@ -5,13 +5,15 @@ import matplotlib, numpy as np, pandas as pd, pytest
 from PIL import Image
 from fashion_fastai.config import TrainConfig
 from fashion_fastai.data.catalogue import Catalogue
-from fashion_fastai.evaluation.figures import class_table, largest_confusions, plot_class_scores, plot_confusion, plot_counts, plot_curves
+from fashion_fastai.evaluation.plots import class_table, largest_confusions, plot_class_scores, plot_confusion, plot_counts, plot_curves
 from fashion_fastai.evaluation.predictions import Predictions
-from fashion_fastai.evaluation.run_figures import file_names, run_figures, save_figures
-from fashion_fastai.figures import label_correlation, plot_label_correlation
-from fashion_fastai.run import start_run, write_json, write_rows
-from fashion_fastai.schema import Schema, any_of, one_of
-from fashion_fastai.training.metrics import target_scores
+from fashion_fastai.evaluation.artifacts import file_names, run_figures, save_figures
+from fashion_fastai.evaluation.plots import label_correlation, plot_label_correlation
+from fashion_fastai.run import start_run
+from fashion_fastai.core.files import write_json, write_rows
+from fashion_fastai.schema import Schema
+from fashion_fastai.target import any_of, one_of
+from fashion_fastai.metrics import target_scores
 
 CATEGORY = one_of('category', ['dress', 'shirt', 'skirt', 'trousers'])
 ATTRIBUTES = any_of('attributes', ['belted', 'floral', 'striped'])
@@ -63,17 +65,17 @@ def run(codes, probs, tmp_path):
 # Curves
 
 def test_curves_have_a_panel_for_each_group_of_scores():
-    figure = drawn(plot_curves(history_of(6, thawed=[0,0,3,3,3,3]), SCHEMA))
+    figure = drawn(plot_curves(history_of(6, unfrozen=[0,0,3,3,3,3]), SCHEMA))
     legends = [[o.get_text() for o in ax.get_legend().get_texts()] for ax in figure.axes]
     assert legends==[['loss'], ['learning rate'], ['loss'], ['accuracy', 'mean class accuracy'], ['macro F1', 'macro precision'], ['AUROC'],
         ['loss'], ['samples F1'], ['precision']]
     assert [ax.get_title('left') for ax in figure.axes if ax.get_title('left')]==['all targets', 'category', 'attributes']
     dotted = [o for o in figure.axes[2].lines if o.get_linestyle()==':']
     assert [o.get_xdata()[0] for o in dotted]==[2.5]
-    assert [o.get_text() for o in figure.legends[0].get_texts()]==['train', 'valid', 'more of the body thaws']
+    assert [o.get_text() for o in figure.legends[0].get_texts()]==['train', 'valid', 'more of the body unfreezes']
 
 def test_curves_of_one_epoch_are_points_at_whole_epochs():
-    figure = drawn(plot_curves(history_of(1, thawed=[0]), SCHEMA))
+    figure = drawn(plot_curves(history_of(1, unfrozen=[0]), SCHEMA))
     assert all(line.get_marker()=='o' for ax in figure.axes for line in ax.lines)
     left,right = figure.axes[0].get_xlim()
     assert [o for o in figure.axes[0].get_xticks() if left<=o<=right]==[1]
@@ -112,7 +114,7 @@ def test_class_scores_name_the_best_and_the_worst(codes, probs):
     scores = target_scores(CATEGORY, probs['category'], codes['category'])
     figure = drawn(plot_class_scores(CATEGORY, scores, n_named=1))
     table = class_table(CATEGORY, scores)
-    assert [ax.get_title('left') for ax in figure.axes]==['F1', 'AUROC', 'pictures with the label']
+    assert [ax.get_title('left') for ax in figure.axes]==['F1', 'AUROC', 'images with the label']
     assert table.index[-1]=='skirt' and texts(figure.axes[0])[-1]=='undefined' # it is absent
     assert below(figure)==f'Best F1: {table.index[0]} {table.f1.iloc[0]:.2f}. Worst: {table.index[2]} {table.f1.iloc[2]:.2f}.'
 

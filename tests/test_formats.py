@@ -4,15 +4,15 @@ from pathlib import Path
 import pandas as pd, pyarrow as pa, pyarrow.parquet as pq, pytest
 from PIL import Image
 from fashion_fastai.data.catalogue import CatalogueWarning, read_catalogue
-from fashion_fastai.data.formats import FORMATS, PRODUCT_COLS, PRODUCT_TARGETS, catalogue_from, convert, read_format
-from fashion_fastai.errors import UsageError
+from fashion_fastai.data.formats.registry import FORMATS, PRODUCT_COLS, PRODUCT_TARGETS, catalogue_from, convert, read_format
+from fashion_fastai.core.errors import UsageError
 from fashion_fastai.schema import schema_from_json
 
 
 class Drawn:
     "A set that is drawn into a folder, and can be damaged line by line"
     def __init__(self, root): self.root = Path(root)
-    def picture(self, *names):
+    def image(self, *names):
         for i, name in enumerate(names):
             path = self.root/name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ FILES = ['img/Pleated_Blouse/img_00000001.jpg', 'img/Pleated_Blouse/img_00000002
 
 @pytest.fixture
 def benchmark(drawn):
-    drawn.picture(*FILES)
+    drawn.image(*FILES)
     drawn.text('Anno/list_category_cloth.txt', '3', 'category_name  category_type', 'Blouse         1', 'Hot pants      2', 'Romper         3')
     drawn.text('Anno/list_attr_cloth.txt', '4', 'attribute_name  attribute_type', 'a-line                  3', 'abstract chevron print  1',
         'denim                   2', 'never seen              5')
@@ -130,7 +130,7 @@ def test_deepfashion_pictures_missing(benchmark):
 
 
 def test_deepfashion_in_many_blocks(benchmark, monkeypatch):
-    import fashion_fastai.data.deepfashion as module
+    import fashion_fastai.data.formats.deepfashion as module
     whole = read_format('deepfashion', benchmark.root).frame
     blocks = module._blocks
     monkeypatch.setattr(module, '_blocks', lambda path: blocks(path, 60))
@@ -151,7 +151,7 @@ def six(drawn, request):
     listed('val_attr', head, '1 0 0 0 0 1')
     listed('train_bbox', 'x1 y1 x2 y2', '0 1 7 8', '1 1 6 7', '2 2 7 7')
     listed('train_landmards', 'landmark', *[' '.join('0'*16)]*2, ' '.join(map(str, range(16))))
-    drawn.picture(*(f'img/{i:05}.jpg' for i in range(6)))
+    drawn.image(*(f'img/{i:05}.jpg' for i in range(6)))
     drawn.header = header
     return drawn
 
@@ -189,7 +189,7 @@ def test_deepfashion_six_empty_test_labels_and_other_spelling(six):
     ('train_attr', 2, '1 1 0 0 0', 'line {}: 5 fields where 6 belong: texture, sleeve'),
     ('train_attr', 2, '1 1 0 0 0 x', "line {}: 'x': it must be a whole number"),
     ('train_attr', 2, '1 1 0 0 0 -1', 'line {}: -1: fit must be'),
-    ('train_attr', 2, None, 'has 2 lines for the 3 pictures of'),
+    ('train_attr', 2, None, 'has 2 lines for the 3 images of'),
     ('train_bbox', 2, '1 1 6', 'line {}: 3 fields where 4 belong: x1 y1 x2 y2'),
     ('train_landmards', 2, '1 1 6', 'line {}: 3 fields where 16 belong'),
     ('train', 2, 'img/00000.jpg', 'img/00000.jpg stands here for the second time'),
@@ -226,7 +226,7 @@ def test_deepfashion_six_fine_part(six):
 
 @pytest.fixture
 def pairs(drawn):
-    drawn.picture(*(f'deep_fashion/{o}.jpg' for o in ('train/00001', 'train/00002', 'test/00001')))
+    drawn.image(*(f'deep_fashion/{o}.jpg' for o in ('train/00001', 'train/00002', 'test/00001')))
     drawn.text('train_category.csv', 'file_path, category_label', 'deep_fashion/train/00001.jpg, 1', 'deep_fashion/train/00002.jpg,9')
     drawn.text('train_attribute.csv', 'file_path,attribute_label', 'deep_fashion/train/00002.jpg,', 'deep_fashion/train/00001.jpg,3 10 11')
     drawn.text('test.csv', 'file_path', 'deep_fashion/test/00001.jpg')
@@ -273,37 +273,37 @@ def test_two_csv_half_missing(pairs):
 
 
 def test_folders(drawn):
-    drawn.picture('dress/1.jpg', 'dress/2.PNG', 'shirt/1.jpg')
-    drawn.text('dress/notes.txt', 'not a picture')
+    drawn.image('dress/1.jpg', 'dress/2.PNG', 'shirt/1.jpg')
+    drawn.text('dress/notes.txt', 'not an image')
     labels = read_format('folders', drawn.root)
     assert labels.frame.values.tolist() == [['dress/1.jpg', 'dress'], ['dress/2.PNG', 'dress'], ['shirt/1.jpg', 'shirt']]
-    drawn.picture('shirt/polo/2.jpg')
+    drawn.image('shirt/polo/2.jpg')
     fails('folders', drawn, 'dress/1.jpg has one folder above it and shirt/polo/2.jpg has two')
 
 
 def test_folders_main_and_sub_with_split(drawn):
-    drawn.picture('train/top/polo/1.jpg', 'train/bottom/jeans/1.jpg', 'val/top/polo/2.jpg', 'test/top/polo/3.jpg')
+    drawn.image('train/top/polo/1.jpg', 'train/bottom/jeans/1.jpg', 'val/top/polo/2.jpg', 'test/top/polo/3.jpg')
     labels = read_format('folders', drawn.root)
     assert labels.one_of == ('main', 'sub') and sorted(labels.frame.split) == ['test', 'train', 'train', 'valid']
-    drawn.picture('train/bottom/polo/9.jpg')
+    drawn.image('train/bottom/polo/9.jpg')
     with pytest.warns(CatalogueWarning, match='polo lies in more than one main category'): labels = read_format('folders', drawn.root)
     assert 'bottom/polo' in labels.schema['sub'].vocab
-    drawn.picture('shoes/1.jpg')
+    drawn.image('shoes/1.jpg')
     fails('folders', drawn, 'there is shoes; either all folders are parts of a split or none')
 
 
 def test_folders_errors(drawn):
     drawn.root.mkdir()
-    fails('folders', drawn, 'no picture')
-    drawn.picture('1.jpg')
-    fails('folders', drawn, '1.jpg: 0 folders above the picture')
+    fails('folders', drawn, 'no image')
+    drawn.image('1.jpg')
+    fails('folders', drawn, '1.jpg: 0 folders above the image')
     drawn.remove('1.jpg')
-    drawn.picture('a/b/c/1.jpg')
-    fails('folders', drawn, '1.jpg: 3 folders above the picture; one (category) or two')
+    drawn.image('a/b/c/1.jpg')
+    fails('folders', drawn, '1.jpg: 3 folders above the image; one (category) or two')
 
 
 def test_list_column(drawn):
-    drawn.picture('images/1.jpg', 'images/2.jpg')
+    drawn.image('images/1.jpg', 'images/2.jpg')
     drawn.text('train.csv', 'id,Image Name,Category', '7,1.jpg,"Top, Ankle boots"', '8,2.jpg,')
     labels = read_format('list-column', drawn.root)
     assert labels.frame.to_dict('list') == dict(id=['7', '8'], file=['1.jpg', '2.jpg'], Category=['Top Ankle_boots', ''])
@@ -316,21 +316,21 @@ def test_list_column(drawn):
     drawn.change('train.csv', 3, '8,2.jpg')
     fails('list-column', drawn, 'train.csv: line 3: 2 fields where 3 belong: id, Image Name, Category')
     drawn.text('train.csv', 'id,Image Name,Category', '7,1,Top')
-    fails('list-column', drawn, 'train.csv: no column holds names of picture files')
+    fails('list-column', drawn, 'train.csv: no column holds names of image files')
     drawn.text('test.csv', 'id')
     fails('list-column', drawn, '2 CSV files in it')
 
 
 @pytest.fixture
 def products(drawn):
-    drawn.picture('images/15970.jpg', 'images/39386.jpg')
+    drawn.image('images/15970.jpg', 'images/39386.jpg')
     drawn.text('styles.csv', ','.join(PRODUCT_COLS), '15970,Men,Apparel,Topwear,Shirts,Navy Blue,Fall,2011,Casual,"Turtle, Check"',
-        '39386,Men,Apparel,Bottomwear,Flip Flops,NA,Summer,2012,NA,Peter England Men, Party, Blue', '12369,Men,Apparel,Topwear,Shirts,Blue,Fall,2011,Casual,No picture')
+        '39386,Men,Apparel,Bottomwear,Flip Flops,NA,Summer,2012,NA,Peter England Men, Party, Blue', '12369,Men,Apparel,Topwear,Shirts,Blue,Fall,2011,Casual,No image')
     return drawn
 
 
 def test_products(products):
-    with pytest.warns(CatalogueWarning, match='left out 1 of 3 rows without a picture.*line 4: 12369.jpg'): labels = read_format('products', products.root)
+    with pytest.warns(CatalogueWarning, match='left out 1 of 3 rows without an image.*line 4: 12369.jpg'): labels = read_format('products', products.root)
     assert labels.one_of == PRODUCT_TARGETS and labels.frame.file.tolist() == ['15970.jpg', '39386.jpg']
     assert labels.frame.productDisplayName.tolist() == ['Turtle, Check', 'Peter England Men, Party, Blue']
     assert labels.frame.baseColour.tolist() == ['Navy Blue', ''] and labels.schema['articleType'].vocab == ('Flip Flops', 'Shirts')
@@ -346,7 +346,7 @@ def test_products_errors(products, line, text, said):
 
 
 def test_products_without_pictures(products):
-    fails('products', products, 'none of the 3 pictures', images=products.root)
+    fails('products', products, 'none of the 3 images', images=products.root)
     products.remove('styles.csv')
     fails('products', products, 'styles.csv: no such file')
 
@@ -391,9 +391,9 @@ def test_hf(drawn, tmp_path, kind):
         drawn.root.mkdir()
         pq.write_table(table, drawn.root/'train-00000-of-00001.parquet')
     else: save_to_disk(table, drawn.root, kind=='stream')
-    labels = read_format('hf', drawn.root, pictures=tmp_path/'pictures')
+    labels = read_format('hf', drawn.root, images=tmp_path/'images')
     check_hub(labels)
-    assert 'split' not in labels.frame and len(list((tmp_path/'pictures').iterdir())) == 2
+    assert 'split' not in labels.frame and len(list((tmp_path/'images').iterdir())) == 2
 
 
 def test_hf_parts_converted(drawn, tmp_path):
@@ -409,10 +409,10 @@ def test_hf_parts_converted(drawn, tmp_path):
 def test_hf_of_the_hub(drawn, tmp_path):
     (drawn.root/'data').mkdir(parents=True)
     for i, part in enumerate(['train', 'test']): pq.write_table(hub_table(['navy', 'red'], [0, i], None), drawn.root/f'data/{part}-00000-of-00001-6cff4c.parquet')
-    fails('hf', drawn, 'no column is a ClassLabel', 'It has label, attributes, brand', pictures=tmp_path)
-    labels = read_format('hf', drawn.root, one_of=['label', 'brand'], pictures=tmp_path)
+    fails('hf', drawn, 'no column is a ClassLabel', 'It has label, attributes, brand', images=tmp_path)
+    labels = read_format('hf', drawn.root, one_of=['label', 'brand'], images=tmp_path)
     assert labels.frame.split.tolist() == ['test', 'test', 'train', 'train'] and labels.schema['brand'].vocab == ('a', 'b')
-    fails('hf', drawn, "unknown column 'brandt'; did you mean brand?", one_of=['brandt'], pictures=tmp_path)
+    fails('hf', drawn, "unknown column 'brandt'; did you mean brand?", one_of=['brandt'], images=tmp_path)
 
 
 def test_hf_errors(drawn, tmp_path):
@@ -420,21 +420,21 @@ def test_hf_errors(drawn, tmp_path):
     fails('hf', drawn, 'no dataset_dict.json, state.json or .parquet file in it')
     file = drawn.root/'train.parquet'
     pq.write_table(hub_table(['navy', 'red'], [0, 3]), file)
-    fails('hf', drawn, 'train.parquet: row 2: label is 3; it must be a number from 0 to 2', pictures=tmp_path)
+    fails('hf', drawn, 'train.parquet: row 2: label is 3; it must be a number from 0 to 2', images=tmp_path)
     pq.write_table(hub_table(['navy', None], [0, 1]), file)
-    with pytest.warns(CatalogueWarning, match='1 rows have no picture'): assert read_format('hf', drawn.root, pictures=tmp_path).frame.file[1] == ''
+    with pytest.warns(CatalogueWarning, match='1 rows have no image'): assert read_format('hf', drawn.root, images=tmp_path).frame.file[1] == ''
     file.write_text('no parquet')
-    fails('hf', drawn, 'train.parquet cannot be read', pictures=tmp_path)
+    fails('hf', drawn, 'train.parquet cannot be read', images=tmp_path)
     drawn.text('state.json', '{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
-    fails('hf', drawn, 'data-00000-of-00001.arrow: no such file', pictures=tmp_path)
+    fails('hf', drawn, 'data-00000-of-00001.arrow: no such file', images=tmp_path)
 
 
 def test_table(drawn, tmp_path):
-    drawn.picture('pictures/1.jpg', 'pictures/2.jpg')
+    drawn.image('images/1.jpg', 'images/2.jpg')
     drawn.text('shop.csv', 'name,kind,tags,split', '1.jpg,dress,"belted; polka dots",train', '2.jpg,shirt,?,valid')
     table = drawn.root/'shop.csv'
-    options = dict(one_of=['kind'], any_of=['tags'], sep=';', file_col='name', images=drawn.root/'pictures')
-    with pytest.warns(CatalogueWarning, match='start from .*pictures; give --images'): convert('table', table, tmp_path/'out/labels.csv', **options)
+    options = dict(one_of=['kind'], any_of=['tags'], sep=';', file_col='name', images=drawn.root/'images')
+    with pytest.warns(CatalogueWarning, match='start from .*images; give --images'): convert('table', table, tmp_path/'out/labels.csv', **options)
     assert sorted(o.name for o in (tmp_path/'out').iterdir()) == ['labels.csv', 'labels.schema.json']
     catalogue = read_catalogue(tmp_path/'out/labels.csv', options['images'], schema=schema_from_json((tmp_path/'out/labels.schema.json').read_text()))
     assert catalogue.codes['tags'].tolist() == [[1, 1], [-1, -1]] and catalogue.files[0] == '1.jpg'

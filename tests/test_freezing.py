@@ -1,4 +1,4 @@
-"Frozen groups get no gradient and keep their statistics, thawed ones get one: for architectures of every family"
+"Frozen groups get no gradient and keep their statistics, unfrozen ones get one: for architectures of every family"
 import pytest, torch
 from fashion_fastai.data.catalogue import read_catalogue
 from fashion_fastai.training.learner import fashion_learner
@@ -16,9 +16,9 @@ def with_gradient(learn, batch):
 def test_gradients_follow_freezing(sample, arch):
     learn = fashion_learner(read_catalogue(sample).dataloaders(size=64, bs=4), arch, weights='none')
     batch,n = learn.dls.one_batch(),len(learn.opt.param_lists)
-    for thawed in range(n):
-        learn.freeze_to(n-1-thawed)
-        assert with_gradient(learn, batch)==[False]*(n-1-thawed)+[True]*(1+thawed)
+    for unfrozen in range(n):
+        learn.freeze_to(n-1-unfrozen)
+        assert with_gradient(learn, batch)==[False]*(n-1-unfrozen)+[True]*(1+unfrozen)
 
 def test_frozen_batchnorm_keeps_its_statistics(sample):
     learn = fashion_learner(read_catalogue(sample).dataloaders(size=32, bs=16), 'resnet10t', weights='none')

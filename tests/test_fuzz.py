@@ -1,4 +1,4 @@
-"""Whatever bytes come, a reader answers with what it read or with `UsageError` (`BadPicture` for a picture), in bounded time
+"""Whatever bytes come, a reader answers with what it read or with `UsageError` (`BadImage` for an image), in bounded time
 
 A few seconds in `make test`; FUZZ_SECONDS=600 is the time for each reader in the slow test, in seconds of a core. What was found is kept in fuzz_found.json and read again each time."""
 import base64, io, json, os, time, warnings, zlib
@@ -8,17 +8,20 @@ from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as 
 from PIL import Image
 from safetensors.numpy import save as tensors
 from fashion_fastai.config import TrainConfig, make_config, read_recipe, setting
-from fashion_fastai.data.catalogue import read_catalogue, read_table
-from fashion_fastai.data.formats import PRODUCT_COLS, catalogue_from
-from fashion_fastai.data.pictures import BadPicture, read_square
-from fashion_fastai.errors import UsageError, read_json, read_text, validated
+from fashion_fastai.data.catalogue import read_catalogue
+from fashion_fastai.data.tables import read_table
+from fashion_fastai.data.formats.registry import PRODUCT_COLS, catalogue_from
+from fashion_fastai.data.images import BadImage, read_square
+from fashion_fastai.core.errors import UsageError, validated
+from fashion_fastai.core.files import read_json, read_text
 from fashion_fastai.evaluation.calibration import Calibration, read_calibration
-from fashion_fastai.evaluation.plausible import PairCounts
-from fashion_fastai.evaluation.table import Predictions, read_predictions
+from fashion_fastai.evaluation.consistency import PairCounts
+from fashion_fastai.evaluation.predictions import Predictions, read_predictions
 from fashion_fastai.run import open_run
-from fashion_fastai.schema import Schema, any_of, one_of, read_schema
-from fashion_fastai.serving.answers import find_pictures
-from fashion_fastai.serving.session import OnnxFacts, read_facts
+from fashion_fastai.schema import Schema, read_schema
+from fashion_fastai.target import any_of, one_of
+from fashion_fastai.serving.inputs import find_image_files
+from fashion_fastai.serving.onnx_runtime import OnnxMetadata, read_facts
 from fashion_fastai.serving.submissions import check_submission, label_numbers, read_submission
 
 FOUND = Path(__file__).with_name('fuzz_found.json')
@@ -26,7 +29,7 @@ SCHEMA = Schema(targets=[one_of('category', ['dress', 'shirt']), any_of('attribu
 
 # ---- valid sets: for each reader its files, and how they are read
 
-def picture(fmt, mode='RGB', size=(12,9), frames=1, **kwargs):
+def image(fmt, mode='RGB', size=(12,9), frames=1, **kwargs):
     rng,file = np.random.default_rng(0),io.BytesIO()
     made = [Image.fromarray(rng.integers(0, 255, (size[1], size[0], 4), dtype=np.uint8), 'RGBA').convert(mode) for _ in range(frames)]
     if frames>1: kwargs |= dict(save_all=True, append_images=made[1:])
@@ -38,14 +41,14 @@ def exif():
     fields[0x0112],fields[0x010F] = 6,'maker'
     return fields
 
-def pictures():
+def images():
     deep = io.BytesIO()
     Image.fromarray(np.arange(108, dtype=np.uint16).reshape(9,12)*600).save(deep, 'PNG')
-    return {'a.jpg': picture('JPEG', exif=exif(), icc_profile=b'icc'*50), 'b.jpg': picture('JPEG', progressive=True), 'c.jpg': picture('JPEG', 'CMYK'), 'd.jpg': picture('MPO', frames=2),
-        'a.png': picture('PNG', exif=exif(), icc_profile=b'icc'*50), 'b.png': picture('PNG', 'P', transparency=3), 'c.png': picture('PNG', 'RGBA', frames=3), 'd.png': deep.getvalue(),
-        'a.gif': picture('GIF', 'P', frames=3, comment=b'shirt'), 'a.webp': picture('WEBP'), 'b.webp': picture('WEBP', 'RGBA', lossless=True, exif=exif()), 'c.webp': picture('WEBP', frames=3),
-        'a.bmp': picture('BMP'), 'b.bmp': picture('BMP', 'P'), 'a.tif': picture('TIFF'), 'b.tif': picture('TIFF', 'P', compression='tiff_lzw'), 'c.tif': picture('TIFF', compression='jpeg'),
-        'd.tif': picture('TIFF', 'CMYK', compression='tiff_adobe_deflate', frames=2), 'e.tif': picture('TIFF', '1', compression='group4'), 'f.tif': picture('TIFF', 'F'), 'a.avif': picture('AVIF')}
+    return {'a.jpg': image('JPEG', exif=exif(), icc_profile=b'icc'*50), 'b.jpg': image('JPEG', progressive=True), 'c.jpg': image('JPEG', 'CMYK'), 'd.jpg': image('MPO', frames=2),
+        'a.png': image('PNG', exif=exif(), icc_profile=b'icc'*50), 'b.png': image('PNG', 'P', transparency=3), 'c.png': image('PNG', 'RGBA', frames=3), 'd.png': deep.getvalue(),
+        'a.gif': image('GIF', 'P', frames=3, comment=b'shirt'), 'a.webp': image('WEBP'), 'b.webp': image('WEBP', 'RGBA', lossless=True, exif=exif()), 'c.webp': image('WEBP', frames=3),
+        'a.bmp': image('BMP'), 'b.bmp': image('BMP', 'P'), 'a.tif': image('TIFF'), 'b.tif': image('TIFF', 'P', compression='tiff_lzw'), 'c.tif': image('TIFF', compression='jpeg'),
+        'd.tif': image('TIFF', 'CMYK', compression='tiff_adobe_deflate', frames=2), 'e.tif': image('TIFF', '1', compression='group4'), 'f.tif': image('TIFF', 'F'), 'a.avif': image('AVIF')}
 
 def lines(*rows): return ('\n'.join(rows)+'\n').encode()
 def parquet(table):
@@ -57,7 +60,7 @@ def arrow(table):
     with pa.ipc.new_stream(file, table.schema) as out: out.write_table(table)
     return file.getvalue()
 
-DOT = picture('PNG', size=(4,4))
+DOT = image('PNG', size=(4,4))
 TABLE = dict(file=['1.png', '2.png', '1.png'], category=['dress', 'shirt', ''], attributes=['belted', '?', 'striped ?belted'], split=['train', 'train', 'valid'], x1=['0', '', '1'], y1=['0', '', '1'],
     x2=['3', '', '4'], y2=['3', '', '4'])
 
@@ -73,12 +76,12 @@ def written(thing, name, folder):
 
 def a_run():
     from fashion_fastai.models.network import create_network
-    config = make_config('two-head', dict(model=dict(arch='test_resnet', weights='none', args=dict(drop_path_rate=0.1), heads={'*': dict(kind='mlp', sizes=[8])}), picture=dict(size=32, mean=(0.5,)*3, std=(0.5,)*3)))
+    config = make_config('two-head', dict(model=dict(arch='test_resnet', weights='none', args=dict(drop_path_rate=0.1), heads={'*': dict(kind='mlp', sizes=[8])}), image=dict(size=32, mean=(0.5,)*3, std=(0.5,)*3)))
     network = create_network(SCHEMA, 'test_resnet', 32, 'none', config.model.heads)
     return {'config.yaml': config.to_yaml().encode(), 'schema.json': SCHEMA.to_json().encode(), 'model.safetensors': tensors({k: v.numpy() for k,v in network.state_dict().items()})}
 
 def load_run(folder):
-    from fashion_fastai.models.storage import load_network
+    from fashion_fastai.models.network import load_network
     load_network(open_run(folder))
 
 def load_weights(folder):
@@ -92,7 +95,7 @@ def weights():
 def of_format(name, **options): return lambda folder: catalogue_from(name, folder, **options)
 def read_rows(folder):
     for o in ('labels.csv', 'labels.parquet'):
-        for work in (lambda: read_catalogue(folder/o, on_bad='skip').decode(16, on_bad='skip'), lambda: find_pictures(folder/o, split='train')):
+        for work in (lambda: read_catalogue(folder/o, on_bad='skip').decode(16, on_bad='skip'), lambda: find_image_files(folder/o, split='train')):
             try: work()
             except UsageError: pass
 
@@ -107,7 +110,7 @@ def read_submissions(folder):
         if name!='six-txt': check_submission(name, folder/file, NUMBERED)
 
 def onnx_facts():
-    facts = OnnxFacts(input='pixels', outputs=dict(category='category', attributes='attributes'), schema=SCHEMA, picture=dict(size=32), thresholds=dict(attributes=dict(belted=0.3, striped=0.5)), temperatures=dict(category=1.5))
+    facts = OnnxMetadata(input='pixels', outputs=dict(category='category', attributes='attributes'), schema=SCHEMA, image=dict(size=32), thresholds=dict(attributes=dict(belted=0.3, striped=0.5)), temperatures=dict(category=1.5))
     return {'facts.json': facts.to_json().encode()}
 
 def readers(folder):
@@ -118,7 +121,7 @@ def readers(folder):
     predictions = Predictions(SCHEMA, ['1.png', '2.png'], {o.name: np.full((2,2), .5, np.float32) for o in SCHEMA}, {'category': np.array([0,-1]), 'attributes': np.array([[1,0],[-1,0]], np.int8)})
     names = ['img/a/1.png', 'img/a/2.png', 'img/b/1.png']
     return {
-    'pictures': (pictures(), None),
+    'images': (images(), None),
     'table': (dots|{'labels.csv': pd.DataFrame(TABLE).to_csv(index=False).encode(), 'labels.parquet': parquet(pa.table(TABLE))}, read_rows),
     'deepfashion': (dict.fromkeys(names, DOT)|{'Anno/list_category_cloth.txt': lines('2', 'category_name category_type', 'Hot pants 1', 'Romper 3'),
         'Anno/list_attr_cloth.txt': lines('3', 'attribute_name attribute_type', 'pleated 3', 'abstract print 1', 'denim 2'),
@@ -132,9 +135,9 @@ def readers(folder):
     'folders': ({'train/dress/1.png': DOT, 'train/shirt/2.png': DOT, 'val/dress/3.png': DOT}, of_format('folders')),
     'list-column': (dots|{'train.csv': lines('Image,Category', '1.png,"Ankle boots, Dress"', '2.png,Dress')}, of_format('list-column')),
     'products': ({'images/1.jpg': DOT, 'images/2.jpg': DOT, 'styles.csv': lines(','.join(PRODUCT_COLS), '1,Men,Apparel,Topwear,Shirts,Navy Blue,Fall,2011,Casual,Check, Slim', '2,Men,Apparel,Topwear,Shirts,NA,Fall,2011,Casual,x')}, of_format('products')),
-    'hf': ({'2.png': DOT, 'train-00000-of-00001.parquet': parquet(hub())}, lambda o: catalogue_from('hf', o, pictures=folder/'kept', on_bad='skip')),
+    'hf': ({'2.png': DOT, 'train-00000-of-00001.parquet': parquet(hub())}, lambda o: catalogue_from('hf', o, images=folder/'kept', on_bad='skip')),
     'hf-arrow': ({'dataset_dict.json': b'{"splits": ["train", "validation"]}', **{f'{part}/{k}': v for part in ('train', 'validation') for k,v in {'2.png': DOT, 'state.json': b'{"_data_files": [{"filename": "data.arrow"}]}', 'data.arrow': arrow(hub())}.items()}},
-        lambda o: catalogue_from('hf', o, pictures=folder/'kept', on_bad='skip')),
+        lambda o: catalogue_from('hf', o, images=folder/'kept', on_bad='skip')),
     'schema': ({'schema.json': SCHEMA.to_json().encode()}, lambda o: read_schema(o/'schema.json')),
     'recipe': ({'mine.yaml': yaml.safe_dump(read_recipe('hierarchy-resnet34').model_dump()).encode()}, lambda o: make_config(str(o/'mine.yaml'))),
     'calibration': ({'calibration.json': written(calibration, 'c.json', folder)}, lambda o: read_calibration(o/'calibration.json', SCHEMA)),
@@ -144,7 +147,7 @@ def readers(folder):
     'submissions': ({'category.csv': lines('file_path, category_label', '1.png,3', '2.png,7'), 'attribute.csv': lines('file_path,attribute_label', '1.png,1 4', '2.png,'), 'six.txt': lines('6 2 2 3 5 2', '0 0 0 0 0 0')}, read_submissions),
     'run': (a_run(), load_run), 'weights': (weights(), load_weights)}
 
-NAMES = 'pictures table deepfashion deepfashion-six two-csv folders list-column products hf hf-arrow schema recipe calibration pairs predictions label-numbers onnx-facts submissions run weights'.split()
+NAMES = 'images table deepfashion deepfashion-six two-csv folders list-column products hf hf-arrow schema recipe calibration pairs predictions label-numbers onnx-facts submissions run weights'.split()
 
 # ---- what is done to them
 
@@ -249,7 +252,7 @@ def try_reading(read, folder, damaged):
         try:
             if read: read(folder)
             for i,data in enumerate(damaged.values() if not read else ()): read_square(data, 32, ('pad', 'squash', 'crop')[i%3], None if i%2 else (1, 2, 6, 7))
-        except (UsageError, BadPicture) as e: assert len(str(e))<3000, f'a message of {len(str(e))} characters: {str(e)[:300]}'
+        except (UsageError, BadImage) as e: assert len(str(e))<3000, f'a message of {len(str(e))} characters: {str(e)[:300]}'
     assert time.process_time()-started<10, 'takes too long'
 
 def fuzz(name, sets, folder, examples, number):

@@ -2,16 +2,16 @@
 import numpy as np, pytest, torch
 from fashion_fastai.config import make_config
 from fashion_fastai.data.catalogue import read_catalogue
-from fashion_fastai.errors import UsageError
+from fashion_fastai.core.errors import UsageError
 from fashion_fastai.evaluation.saliency import saliency
-from fashion_fastai.models.folding import folded
-from fashion_fastai.models.network import create_network, head_groups
-from fashion_fastai.models.storage import load_network, save_network
+from fashion_fastai.models.fusion import fuse_conv_bn
+from fashion_fastai.models.network import create_network, head_groups, load_network, save_network
 from fashion_fastai.run import start_run
-from fashion_fastai.schema import Schema, any_of, find_taxonomy, one_of
+from fashion_fastai.schema import Schema, find_taxonomy
+from fashion_fastai.target import any_of, one_of
 from fashion_fastai.training.learner import fashion_learner
-from fashion_fastai.training.mixing import MixBatches
-from fashion_fastai.training.weighing import UncertaintyWeights
+from fashion_fastai.training.mixup import MixUpCutMix
+from fashion_fastai.training.callbacks import UncertaintyWeighting
 from torch import nn
 
 SCHEMA = Schema(targets=[one_of('category', ['dress','shirt','skirt']), any_of('attributes', ['belted','striped']), any_of('only', ['x'])])
@@ -38,7 +38,7 @@ def test_any_body(arch):
     sum(o.square().sum() for o in logits).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.heads.parameters())
     with torch.no_grad():
-        for a,b in zip(logits, folded(network, size)(x)): assert torch.allclose(a, b, atol=1e-2, rtol=1e-2)
+        for a,b in zip(logits, fuse_conv_bn(network, size)(x)): assert torch.allclose(a, b, atol=1e-2, rtol=1e-2)
 
 def test_a_body_without_a_map_says_so():
     for settings in (dict(heads=dict(category=dict(kind='attention'))), dict(neck=dict(pool='concat'))):
@@ -51,10 +51,10 @@ def test_attention_is_that_of_one_query():
     tokens = head.norm(feature_map.flatten(2).transpose(1,2))
     seen = []
     for n in range(2):
-        for picture in range(2):
-            weights = [float(head.places(t)[n]) for t in tokens[picture]]
+        for image in range(2):
+            weights = [float(head.places(t)[n]) for t in tokens[image]]
             weights = np.exp(weights)/np.exp(weights).sum()
-            seen.append(sum(w*head.values(t)[4*n:4*n+4] for w,t in zip(weights, tokens[picture])))
+            seen.append(sum(w*head.values(t)[4*n:4*n+4] for w,t in zip(weights, tokens[image])))
     seen = torch.stack([torch.cat([seen[0],seen[2]]), torch.cat([seen[1],seen[3]])])
     assert torch.allclose(head(features, feature_map), head.pooled(features)+head.found(seen), atol=1e-4)
 
@@ -75,7 +75,7 @@ def test_given_by_role_and_derived():
     assert network.heads[0].given==1
 
 def test_kept_and_loaded(tmp_path):
-    config = make_config('two-head', dict(model=dict(arch='resnet10t', weights='none', **ALL), picture=dict(size=64)))
+    config = make_config('two-head', dict(model=dict(arch='resnet10t', weights='none', **ALL), image=dict(size=64)))
     run = start_run(tmp_path/'run', config, SCHEMA)
     network,x = lively(create_network(SCHEMA, 'resnet10t', 64, 'none', **ALL)).eval(),torch.randn(2,3,64,64)
     save_network(network, run.model)
@@ -94,9 +94,9 @@ def test_trained_with_everything_at_once(sample):
     catalogue = read_catalogue(sample)
     catalogue.codes['category'][::4] = -1
     counts = {o.name: np.ones(o.n_out) for o in catalogue.schema}
-    learn = fashion_learner(catalogue, 'convnext_atto', size=32, bs=32, weights='none', args=dict(drop_path_rate=0.2), cbs=[MixBatches(0.2, 1.), UncertaintyWeights()], neck=dict(pool='concat'),
+    learn = fashion_learner(catalogue, 'convnext_atto', size=32, bs=32, weights='none', args=dict(drop_path_rate=0.2), cbs=[MixUpCutMix(0.2, 1.), UncertaintyWeighting()], neck=dict(pool='concat'),
         heads=dict(category=dict(kind='attention', width=16), any_of=dict(kind='linear', given='one_of', dropout=0.1)),
-        loss=dict(terms=dict(one_of=dict(gamma=1, adjust=1), any_of=dict(gamma_negative=4, clip=0.05, negative_weight=0.5, drop_negatives=0.05)), counts=counts))
+        loss=dict(per_target=dict(one_of=dict(gamma=1, adjust=1), any_of=dict(gamma_negative=4, clip=0.05, negative_weight=0.5, drop_negatives=0.05)), counts=counts))
     learn.unfreeze()
     learn.fit_one_cycle(1, 1e-3)
     assert np.isfinite([v for k,v in learn.history.rows[0].items() if 'loss' in k]).all()

@@ -8,7 +8,7 @@ from fastai.vision.augment import Resize
 from fashion_fastai.config import Stage
 from fashion_fastai.data.catalogue import read_catalogue
 from fashion_fastai.training.learner import fashion_learner
-from fashion_fastai.training.schedule import plan_stages
+from fashion_fastai.training.stages import plan_stages
 
 MIXES = dict(category_only=(['category'], []), attributes_only=([], ['attributes']), both=(['category'], ['attributes']),
     many=(['category', 'split_of', 'size'], ['attributes', 'colors']))
@@ -34,8 +34,8 @@ def test_all_that_a_learner_does(table, mix):
     learn.fine_tune(1)
     learn.freeze_to(-2)
     learn.fit_one_cycle(1, 1e-3)
-    learn.fit_progressive([Stage(thawed=0, epochs=1, lr=1e-3), Stage(thawed=3, epochs=1, lr=1e-3, lr_body=1e-4)])
-    assert [o['thawed'] for o in learn.history.rows]==[0, 3, 1, 0, 3]
+    learn.fit_progressive([Stage(unfrozen=0, epochs=1, lr=1e-3), Stage(unfrozen=3, epochs=1, lr=1e-3, lr_body=1e-4)])
+    assert [o['unfrozen'] for o in learn.history.rows]==[0, 3, 1, 0, 3]
     assert all(np.isfinite(o['valid/loss']) for o in learn.history.rows)
     probs,truths,codes,losses = learn.get_preds(with_decoded=True, with_loss=True)
     assert [o.shape for o in probs]==[(n, learn.schema[o].n_out) for o in names] and losses.shape==(n,)
@@ -78,4 +78,4 @@ def test_a_plan_has_the_epochs_that_were_asked_for():
         for unfreeze in ('heads_first', 'gradual', 'none', 'heads_only'):
             stages = plan_stages(epochs, 1e-3, 4, unfreeze)
             assert sum(o.epochs for o in stages)==epochs
-            assert [o.thawed for o in stages]==sorted({o.thawed for o in stages})
+            assert [o.unfrozen for o in stages]==sorted({o.unfrozen for o in stages})

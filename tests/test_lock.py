@@ -2,8 +2,8 @@
 import multiprocessing, os, signal, subprocess, sys, time
 import pytest
 from filelock import FileLock
-from fashion_fastai.errors import UsageError
-from fashion_fastai.lock import lock_file, locked
+from fashion_fastai.core.errors import UsageError
+from fashion_fastai.core.lock import lock_file, locked
 
 def hold(out, begin, held):
     "Try to hold the lock at the same moment as others"
@@ -51,7 +51,7 @@ def test_no_two_hold_it_while_it_changes_hands(tmp_path):
 
 HOLD = '''
 import sys, time
-from fashion_fastai.lock import locked
+from fashion_fastai.core.lock import locked
 with locked(sys.argv[1]):
     print('held', flush=True)
     time.sleep(600)
@@ -62,7 +62,7 @@ def test_a_second_training_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
     first = subprocess.Popen([sys.executable, '-c', HOLD, str(out)], stdout=subprocess.PIPE, text=True)
     try:
         assert first.stdout.readline()=='held\n'
-        from fashion_fastai.experiment import train
+        from fashion_fastai.experiments.train import train
         with pytest.raises(UsageError, match=f'{out} is in use by process {first.pid}; wait for it, or choose another --out'): train(None, out)
         with pytest.raises(UsageError, match=f'is in use by process {first.pid}'): train(None, out, resume=True)
     finally:
@@ -85,6 +85,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_a_mistake_leaves_nothing_behind(tmp_path):
     from fashion_fastai.config import make_config, setting
-    from fashion_fastai.experiment import train
+    from fashion_fastai.experiments.train import train
     with pytest.raises(UsageError): train(make_config('two-head', setting('model.arch=no_such_net')), tmp_path/'a/b/run')
     assert list(tmp_path.iterdir())==[]

@@ -1,9 +1,10 @@
 "Every loss against slow code that reads like its formula, at any mix of targets, missing labels, extreme logits and 16 bits"
 import itertools, math
 import numpy as np, pytest, torch
-from fashion_fastai.config import TermConfig
+from fashion_fastai.config import TargetLossConfig
 from fashion_fastai.models.losses import FashionLoss, mean_loss, row_losses
-from fashion_fastai.schema import Schema, any_of, one_of
+from fashion_fastai.schema import Schema
+from fashion_fastai.target import any_of, one_of
 
 COLOR,MARKS,ONLY = one_of('color', ['red','green','blue','grey']), any_of('marks', ['a','b','c']), any_of('only', ['x'])
 SCHEMA = Schema(targets=[COLOR, MARKS, ONLY])
@@ -41,7 +42,7 @@ BINARY = [dict(), dict(gamma=2), dict(gamma=0.5), dict(gamma_negative=4, clip=0.
 
 @pytest.mark.parametrize('term,smoothing,weighted', itertools.product(BINARY, (0., 0.1), (False, True)))
 def test_binary_losses(term, smoothing, weighted):
-    term,(logits,truth) = TermConfig(**term),drawn()
+    term,(logits,truth) = TargetLossConfig(**term),drawn()
     weights = [0.5, 2., 0.] if weighted else [1.]*3
     losses,weight = row_losses(MARKS, logits[1], truth[1], smoothing, torch.tensor(weights) if weighted else None, term=term)
     wanted = [binary_row(x, y, term, smoothing, weights) for x,y in zip(logits[1].tolist(), truth[1].tolist())]
@@ -50,7 +51,7 @@ def test_binary_losses(term, smoothing, weighted):
 
 @pytest.mark.parametrize('term,smoothing', itertools.product([o for o in BINARY if 'negative_weight' not in o], (0., 0.1)))
 def test_one_of_learned_label_by_label(term, smoothing):
-    term,(logits,truth) = TermConfig(**term),drawn()
+    term,(logits,truth) = TargetLossConfig(**term),drawn()
     losses,_ = row_losses(COLOR, logits[0], truth[0], smoothing, one_of='binary', term=term)
     rows = [[-1]*4 if y<0 else [int(i==y) for i in range(4)] for y in truth[0].tolist()]
     assert np.allclose(losses, [binary_row(x, y, term, smoothing, [1.]*4) for x,y in zip(logits[0].tolist(), rows)], atol=1e-5)
@@ -58,21 +59,21 @@ def test_one_of_learned_label_by_label(term, smoothing):
 @pytest.mark.parametrize('gamma,smoothing,adjust,balance', itertools.product((0, 0.5, 2), (0., 0.1), (0, 1, 1.5), (0, 0.99)))
 def test_softmax_losses(gamma, smoothing, adjust, balance):
     logits,truth = drawn()
-    loss = FashionLoss(SCHEMA, terms=dict(color=dict(gamma=gamma, smoothing=smoothing, adjust=adjust, balance=balance)), counts=COUNTS)
+    loss = FashionLoss(SCHEMA, per_target=dict(color=dict(gamma=gamma, smoothing=smoothing, adjust=adjust, balance=balance)), counts=COUNTS)
     counts = [100,10,1,1]
     shift = [adjust*math.log(c/sum(counts)) for c in counts]
     weights = [1.]*4
     if balance:
         raw = [(1-balance)/(1-balance**c) for c in (100,10,1)]
         weights = [3*o/sum(raw) for o in raw]+[0.]
-    wanted = [softmax_row(x, y, TermConfig(gamma=gamma), smoothing, weights, shift) for x,y in zip(logits[0].tolist(), truth[0].tolist())]
+    wanted = [softmax_row(x, y, TargetLossConfig(gamma=gamma), smoothing, weights, shift) for x,y in zip(logits[0].tolist(), truth[0].tolist())]
     losses,weight = loss.rows(logits, truth)[0]
     assert np.allclose(losses, wanted, atol=1e-4)
     assert np.allclose(weight, [0 if y<0 else weights[y] for y in truth[0].tolist()])
 
 def test_the_default_is_plain_cross_entropy():
     logits,truth = drawn()
-    plain,same = FashionLoss(SCHEMA, smoothing=0.05),FashionLoss(SCHEMA, smoothing=0.05, terms={'*': {}}, counts=COUNTS)
+    plain,same = FashionLoss(SCHEMA, smoothing=0.05),FashionLoss(SCHEMA, smoothing=0.05, per_target={'*': {}}, counts=COUNTS)
     assert plain(logits, *truth).item()==same(logits, *truth).item()
     known = truth[1]>=0
     cells = torch.nn.functional.binary_cross_entropy_with_logits(logits[1], truth[1].clamp(min=0)*0.95+0.025, reduction='none')
@@ -82,9 +83,9 @@ def test_the_default_is_plain_cross_entropy():
 TERMS = [{}, {'*': dict(gamma=2)}, dict(any_of=dict(gamma_negative=4, clip=0.05)), dict(any_of=dict(gamma_negative=0.3, clip=0.05, gamma=0.3)), dict(one_of=dict(adjust=1, gamma=0.5), any_of=dict(negative_weight=0.1, drop_negatives=0.3)), {'*': dict(balance=0.999, gamma=1)}]
 
 @pytest.mark.parametrize('terms,kind', itertools.product(TERMS, (torch.float32, torch.float16, torch.bfloat16)))
-def test_finite_at_extremes(terms, kind):
+def test_finite_at_extremes(per_target, kind):
     "However sure and however wrong the network is: values and gradients are numbers, and unknown rows have none"
-    loss = FashionLoss(SCHEMA, smoothing=0.1, terms=terms, counts=COUNTS)
+    loss = FashionLoss(SCHEMA, smoothing=0.1, per_target=per_target, counts=COUNTS)
     _,truth = drawn(40)
     for size in (0., 1e-6, 30., 1e3, 6e4):
         logits = tuple((torch.randn(40, o.n_out, generator=torch.Generator().manual_seed(1)).sign()*size).to(kind).requires_grad_() for o in SCHEMA)
@@ -95,13 +96,13 @@ def test_finite_at_extremes(terms, kind):
             assert torch.isfinite(l.grad).all(), (size, target.name)
             assert (l.grad[(t<0) if t.ndim==1 else (t<0).all(1)]==0).all()
 
-@pytest.mark.parametrize('terms', TERMS)
-def test_gradients_agree_with_differences(terms):
+@pytest.mark.parametrize('per_target', TERMS)
+def test_gradients_agree_with_differences(per_target):
     logits,truth = drawn(6)
-    terms = {k: {n: v for n,v in o.items() if n!='drop_negatives'} for k,o in terms.items()}
+    per_target = {k: {n: v for n,v in o.items() if n!='drop_negatives'} for k,o in per_target.items()}
     for target,l,t in zip(SCHEMA, logits, truth):
-        loss = FashionLoss(Schema(targets=[target]), smoothing=0.1, terms={k: v for k,v in terms.items() if k in ('*', target.kind)}, counts=COUNTS)
-        settings = dict(smoothing=0.1, label_weights=loss.label_weights.get(target.name), term=loss.terms[target.name], shift=loss.shifts.get(target.name))
+        loss = FashionLoss(Schema(targets=[target]), smoothing=0.1, per_target={k: v for k,v in per_target.items() if k in ('*', target.kind)}, counts=COUNTS)
+        settings = dict(smoothing=0.1, label_weights=loss.label_weights.get(target.name), term=loss.per_target[target.name], shift=loss.shifts.get(target.name))
         value = lambda x: mean_loss(*row_losses(target, x, t, **settings))
         x = l.clone().requires_grad_()
         value(x).backward()
@@ -111,8 +112,8 @@ def test_gradients_agree_with_differences(terms):
             assert abs(slope-x.grad[i,j].item())<2e-3+0.02*abs(slope)
 
 def test_nothing_known_is_nothing_to_learn():
-    for terms in TERMS:
-        loss = FashionLoss(SCHEMA, terms=terms, counts=COUNTS)
+    for per_target in TERMS:
+        loss = FashionLoss(SCHEMA, per_target=per_target, counts=COUNTS)
         logits = tuple(torch.randn(5, o.n_out).requires_grad_() for o in SCHEMA)
         total = loss(logits, torch.full((5,), -1), torch.full((5,3), -1), torch.full((5,1), -1))
         total.backward()
@@ -121,7 +122,7 @@ def test_nothing_known_is_nothing_to_learn():
         assert loss(empty, torch.zeros(0).long(), torch.zeros(0,3), torch.zeros(0,1)).item()==0
 
 def test_dropped_negatives_are_the_most_probable_and_only_in_training():
-    loss = FashionLoss(Schema(targets=[MARKS]), terms=dict(marks=dict(drop_negatives=0.5)))
+    loss = FashionLoss(Schema(targets=[MARKS]), per_target=dict(marks=dict(drop_negatives=0.5)))
     logits,truth = torch.tensor([[4.,3.,0.], [2.,-1.,-2.]]),torch.tensor([[1,0,0], [0,-1,0]])
     x = logits.clone().requires_grad_()
     loss((x,), truth).backward()
@@ -129,10 +130,10 @@ def test_dropped_negatives_are_the_most_probable_and_only_in_training():
     plain = FashionLoss(Schema(targets=[MARKS]))
     assert loss((logits,), truth)==plain((logits,), truth)
 
-@pytest.mark.parametrize('terms', TERMS[:3])
-def test_mixed_rows(terms):
+@pytest.mark.parametrize('per_target', TERMS[:3])
+def test_mixed_rows(per_target):
     "The loss of two truths in proportion, each with its own unknown labels"
-    loss,(logits,truth) = FashionLoss(SCHEMA, terms=terms),drawn()
+    loss,(logits,truth) = FashionLoss(SCHEMA, per_target=per_target),drawn()
     other,own = torch.randperm(12, generator=torch.Generator().manual_seed(3)),torch.linspace(0.5, 1, 12)
     first,second = loss.rows(logits, truth),loss.rows(logits, [t[other] for t in truth])
     loss.partner = other,own
@@ -144,7 +145,7 @@ def test_mixed_rows(terms):
     assert torch.allclose(alone, loss(logits, *truth), atol=1e-5)
 
 def test_what_is_convex_is_what_stage_zero_can_solve():
-    loss = FashionLoss(SCHEMA, terms=dict(color=dict(adjust=1, gamma=2), any_of=dict(gamma_negative=4, clip=0.05, negative_weight=0.5)), counts=COUNTS)
+    loss = FashionLoss(SCHEMA, per_target=dict(color=dict(adjust=1, gamma=2), any_of=dict(gamma_negative=4, clip=0.05, negative_weight=0.5)), counts=COUNTS)
     logits,truth = drawn()
     for target,l,t in zip(SCHEMA, logits, truth):
         value = lambda x: mean_loss(*row_losses(target, x, t, **loss.convex(target))).item()

@@ -2,9 +2,9 @@
 import json
 import numpy as np, pytest
 from sklearn import metrics as sk
-from fashion_fastai.schema import Schema, any_of, one_of
-from fashion_fastai.training.metrics import (any_of_scores, confusion_matrix, headline, metrics_of, one_of_scores, quick_scores,
-    ranking_scores, score_table, target_scores)
+from fashion_fastai.schema import Schema
+from fashion_fastai.target import any_of, one_of
+from fashion_fastai.metrics import any_of_scores, confusion_matrix, headline, metrics_of, one_of_scores, quick_scores, ranking_scores, score_table, target_scores
 
 close = lambda value: pytest.approx(value, abs=1e-12)
 

@@ -2,7 +2,8 @@
 from pathlib import Path
 import pandas as pd, pytest
 from fashion_fastai.cli import main
-from fashion_fastai.schema import Schema, one_of
+from fashion_fastai.schema import Schema
+from fashion_fastai.target import one_of
 from conftest import SMALL
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_an_empty_table(refused, tmp_path):
 
 def test_a_missing_column(refused, sample):
     refused(['--data', sample, '--one-of', 'catgory'], "unknown column 'catgory'", 'did you mean category')
-    refused(['--data', sample, '--file-col', 'picture'], "unknown column 'picture'")
+    refused(['--data', sample, '--file-col', 'image'], "unknown column 'image'")
 
 def test_a_label_outside_the_vocabulary(refused, sample, tmp_path):
     (tmp_path/'schema.json').write_text(Schema(targets=[one_of('category', ['dress', 'shirt'])]).to_json())
@@ -48,7 +49,7 @@ def test_labels_only_outside_train_are_named_and_kept(table, tmp_path, capsys):
     assert 'warning: category: cape occurs only outside train' in capsys.readouterr().err
 
 def test_all_labels_missing(refused, table): refused(table(lambda o: o.assign(category='')), "column 'category'", 'are missing')
-def test_no_label_in_train(refused, table): refused(table(lambda o: o.assign(category=o.category.where(o.split=='valid', ''))), 'no row of the train part has a known category')
+def test_no_label_in_train(refused, table): refused(table(lambda o: o.assign(category=o.category.where(o.split=='valid', ''))), 'no row of the train split has a known category')
 def test_a_part_without_rows(refused, table): refused(table(lambda o: o.assign(split='valid')), 'train')
 def test_a_strange_split(refused, table): refused(table(lambda o: o.assign(split='holdout')), "row 1: split is 'holdout'", 'train, valid, test')
 
@@ -60,14 +61,14 @@ def test_a_text_named_jpg(refused, table, sample):
     (sample.parent/'images/text.jpg').write_text('this is a text')
     def swap(frame): frame.loc[6, 'file'] = 'images/text.jpg'
     args = table(swap)
-    refused([*args, *SMALL], 'row 7', 'images/text.jpg', 'is not a picture')
+    refused([*args, *SMALL], 'row 7', 'images/text.jpg', 'is not an image')
 
 def test_bad_rows_can_be_left_out(table, sample, tmp_path, capsys):
     (sample.parent/'images/text.jpg').write_text('this is a text')
     def spoil(frame): frame.loc[[4,6], 'file'] = ['images/none.jpg', 'images/text.jpg']
     assert main(['train', *map(str, table(spoil)), '--out', str(tmp_path/'run'), '--on-bad', 'skip', *SMALL])==0
     said = capsys.readouterr().err
-    assert 'left out: row 5: images/none.jpg: no such file' in said and 'left out: row 7: images/text.jpg: is not a picture' in said
+    assert 'left out: row 5: images/none.jpg: no such file' in said and 'left out: row 7: images/text.jpg: is not an image' in said
 
 def test_an_unknown_architecture(refused, sample): refused(['--data', sample, '--arch', 'resnet19'], "unknown architecture 'resnet19'", 'resnet18')
 def test_the_hub_offline(refused, sample, monkeypatch):

@@ -17,12 +17,12 @@ def solved(sample, tmp_path_factory):
 
 def test_the_log_has_both(solved):
     line = re.compile(r'in \d+ s: category/accuracy ([\d.]+), category/mean_class_accuracy [\d.]+, attributes/samples_f1 [\d.]+, attributes/macro_f1 [\d.]+')
-    heads,neighbours = [o for o in solved[1].splitlines() if o.startswith(('stage zero, linear heads', 'kNN on the same features, cosine, k=20'))]
+    heads,neighbours = [o for o in solved[1].splitlines() if o.startswith(('the linear probe, linear heads', 'kNN on the same features, cosine, k=20'))]
     assert float(line.search(heads)[1])>0.2 and float(line.search(neighbours)[1])>0.2 # of twelve categories
 
 def test_the_run_has_both(solved):
     run,said = solved
-    scores = json.loads((run/'stage_zero.json').read_text())
+    scores = json.loads((run/'linear_probe.json').read_text())
     assert scores['knn']['rows']==scores['rows'] and scores['knn']['targets'].keys()==scores['targets'].keys()
     assert f'category/accuracy {scores["knn"]["targets"]["category"]["accuracy"]:.3f}' in said.split('kNN')[1]
     assert '<th scope="col">kNN</th>' in (run/'report.html').read_text()
@@ -33,7 +33,7 @@ def test_evaluate_has_both(solved, capsys):
     assert 'linear probe    kNN' in capsys.readouterr().out
 
 def test_scores_from_before_there_were_neighbours_are_read(solved, tmp_path, capsys):
-    file = solved[0]/'stage_zero.json'
+    file = solved[0]/'linear_probe.json'
     whole = file.read_text()
     try:
         file.write_text(json.dumps({k: v for k,v in json.loads(whole).items() if k!='knn'}))

@@ -7,31 +7,28 @@ import numpy as np, pandas as pd, pytest
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 from fashion_fastai.config import make_config
-from fashion_fastai.data.apparel import fit_screen
+from fashion_fastai.embeddings.ood import fit_ood_detector, write_ood_detector
 from fashion_fastai.data.catalogue import read_catalogue
-from fashion_fastai.errors import UsageError
-from fashion_fastai.evaluation.kept import no_calibration
-from fashion_fastai.evaluation.screen import write_screen
-from fashion_fastai.models.embeddings import embed
-from fashion_fastai.models.network import create_network
-from fashion_fastai.models.storage import save_network
+from fashion_fastai.core.errors import UsageError
+from fashion_fastai.evaluation.calibration import no_calibration
+from fashion_fastai.models.inference import embed
+from fashion_fastai.models.network import create_network, save_network
 from fashion_fastai.run import open_run, start_run
 from fashion_fastai.serving import export
-from fashion_fastai.serving.export import export_onnx
+from fashion_fastai.serving.onnx_export import export_onnx, slim_requirements
 from fashion_fastai.serving.predictor import Predictor
-from fashion_fastai.serving.session import METADATA_KEY, open_onnx
-from fashion_fastai.serving.slim import slim_requirements
+from fashion_fastai.serving.onnx_runtime import METADATA_KEY, open_onnx
 
 HALF = (0.5,)*3
 
-def made_run(path, valid, arch='resnet10t', size=32, screen=True, **settings):
+def made_run(path, valid, arch='resnet10t', size=32, ood_detector=True, **settings):
     "A run of an untrained network with a calibration and a screen"
-    config = make_config('two-head', dict(model=dict(arch=arch, weights='none'), picture=dict(size=size, mean=HALF, std=HALF)), settings)
+    config = make_config('two-head', dict(model=dict(arch=arch, weights='none'), image=dict(size=size, mean=HALF, std=HALF)), settings)
     run,network = start_run(path, config, valid.schema),create_network(valid.schema, arch, size, 'none', config.model.heads, config.model.neck).eval()
     save_network(network, run.model)
     plain = no_calibration(valid.schema)
     replace(plain, temperatures={k: 1.3 for k in plain.temperatures}, thresholds={k: v-0.01 for k,v in plain.thresholds.items()}).write(run.calibration)
-    if screen: write_screen(run, fit_screen(embed(network.body, export._check_pixels(run, valid)[1], HALF, HALF)))
+    if ood_detector: write_ood_detector(run, fit_ood_detector(embed(network.body, export._check_pixels(run, valid)[1], HALF, HALF)))
     return run
 
 @pytest.fixture(scope='module')
@@ -80,7 +77,7 @@ def test_metadata_can_be_read_by_anyone(shop, valid):
     facts = json.loads(session.get_modelmeta().custom_metadata_map['fashion_fastai'])
     assert [o.name for o in session.get_outputs()]==['category', 'attributes', 'apparel_distance']
     assert facts['outputs']==dict(category='category', attributes='attributes') and facts['distance']=='apparel_distance'
-    assert facts['picture']['size']==32 and facts['picture']['fit']=='pad' and facts['picture']['mean']==[.5]*3
+    assert facts['image']['size']==32 and facts['image']['fit']=='pad' and facts['image']['mean']==[.5]*3
     assert list(facts['thresholds']['attributes'])==list(valid.schema['attributes'].vocab)
     probs,_,distance = session.run(None, {facts['input']: np.zeros((5,32,32,3), np.uint8)})
     assert probs.shape==(5, len(facts['schema']['targets'][0]['vocab'])) and distance.shape==(5,)
@@ -88,11 +85,11 @@ def test_metadata_can_be_read_by_anyone(shop, valid):
 
 def test_run_without_screen_and_with_boxes(tmp_path, valid):
     boxed = replace(valid, frame=valid.frame.assign(x1=5, y1=5, x2=30, y2=40))
-    run = made_run(tmp_path/'run', boxed, screen=False, picture=dict(size=32, load_size=40, crop='box', fit='squash', mean=HALF, std=HALF))
+    run = made_run(tmp_path/'run', boxed, ood_detector=False, image=dict(size=32, load_size=40, crop='box', fit='squash', mean=HALF, std=HALF))
     made = export_onnx(run, tmp_path/'shop.onnx', boxed)
     boxed.frame.to_csv(tmp_path/'table.csv', index=False)
-    from fashion_fastai.serving.answers import find_pictures
-    found = find_pictures(tmp_path/'table.csv', images=valid.images)
+    from fashion_fastai.serving.inputs import find_image_files
+    found = find_image_files(tmp_path/'table.csv', images=valid.images)
     a,b = [Predictor.load(o)(found) for o in (run.path, made.path)]
     np.testing.assert_allclose(a.predictions.probs['category'], b.predictions.probs['category'], atol=1e-4)
     assert b.apparel_distance is None and 'apparel_distance' not in b.frame()
@@ -105,7 +102,7 @@ def test_a_wrong_graph_is_not_written(tmp_path, valid, monkeypatch):
 
 def test_pictures_that_cannot_be_read_are_left_out_of_the_check(tmp_path, valid):
     run = made_run(tmp_path/'run', valid)
-    (tmp_path/'bad.jpg').write_text('no picture')
+    (tmp_path/'bad.jpg').write_text('no image')
     frame = valid.frame.copy()
     frame.iloc[3, frame.columns.get_loc(valid.file_col)] = str(tmp_path/'bad.jpg')
     with pytest.warns(UserWarning, match='left out'): made = export_onnx(run, tmp_path/'shop.onnx', replace(valid, frame=frame))
@@ -120,10 +117,10 @@ def test_strange_files_are_refused(shop, tmp_path):
         onnx.save(copy, tmp_path/'odd.onnx')
         return tmp_path/'odd.onnx'
     facts = json.loads(model.metadata_props[0].value)
-    def say(**changes): return lambda m: onnx.helper.set_model_props(m, {METADATA_KEY: json.dumps(facts|changes)})
-    for change,what in ((lambda m: m.ClearField('metadata_props'), 'does not say how pictures are read'), (say(version=2), 'odd.onnx: version'),
-            (say(thresholds={}), 'thresholds are of'), (say(distance='nothing'), 'the graph has no output nothing'), (say(apparel_limit=None), 'go together'),
-            (say(color='red'), "unknown key 'color'")):
+    def echo(**changes): return lambda m: onnx.helper.set_model_props(m, {METADATA_KEY: json.dumps(facts|changes)})
+    for change,what in ((lambda m: m.ClearField('metadata_props'), 'does not say how images are read'), (echo(version=2), 'odd.onnx: version'),
+            (echo(thresholds={}), 'thresholds are of'), (echo(distance='nothing'), 'the graph has no output nothing'), (echo(apparel_limit=None), 'go together'),
+            (echo(color='red'), "unknown key 'color'")):
         with pytest.raises(UsageError, match=what): Predictor.load(saved(change))
     (tmp_path/'cut.onnx').write_bytes(made.path.read_bytes()[:-1000])
     with pytest.raises(UsageError, match='cannot be read as an ONNX file'): Predictor.load(tmp_path/'cut.onnx')

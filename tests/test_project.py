@@ -25,22 +25,100 @@ def test_outputs_of_notebooks_are_small():
     found = {o.relative_to(ROOT).as_posix(): size(o) for o in sorted((ROOT/'nbs').rglob('*.ipynb')) if '.ipynb_checkpoints' not in o.parts}
     assert {k: v for k,v in found.items() if v>300_000}=={}
 
-def test_imports_go_downwards():
-    "The notebooks of what is imported at the top of a module have no higher number than its own"
-    said = {o: re.search(r'#\| *default_exp +([\w.]+)', o.read_text(encoding='utf-8')) for o in (ROOT/'nbs').glob('*.ipynb')}
-    number = {found[1]: int(o.name[:2]) for o,found in said.items() if found}
-    assert len(number)==len(said)
-    for name,own in number.items():
-        tree,package = ast.parse((ROOT/'fashion_fastai'/f'{name.replace(".", "/")}.py').read_text(encoding='utf-8')),name.split('.')[:-1]
-        for o in (o for o in tree.body if isinstance(o, ast.ImportFrom) and o.level):
-            module = '.'.join([*package[:len(package)+1-o.level], o.module])
-            assert number[module]<=own, f'{name} imports {module}, which stands above it'
+# who may import whom: a package imports from itself and from those named here (docs/explanation/packages.md draws it)
+GROUND = {'core', 'nouns'}
+MODEL_SIDE = GROUND | {'data', 'models', 'embeddings', 'training', 'evaluation'}
+MAY_IMPORT = {
+    'core': set(),
+    'nouns': {'core'},
+    'data': GROUND,
+    'models': GROUND,
+    'embeddings': GROUND | {'data', 'models'},
+    'training': GROUND | {'data', 'models', 'embeddings'},
+    'evaluation': MODEL_SIDE,
+    'audit': MODEL_SIDE,
+    'serving': MODEL_SIDE,
+    'experiments': MODEL_SIDE | {'audit'},
+    'tuning': MODEL_SIDE | {'audit', 'experiments'},
+    'commands': MODEL_SIDE | {'audit', 'serving', 'experiments', 'tuning'},
+    'all': MODEL_SIDE | {'audit', 'serving', 'experiments', 'tuning'},
+    'cli': {'core', 'commands'},
+}
+NOUNS = 'target', 'schema', 'config', 'run', 'metrics'
+NO_TORCH = 'core', 'nouns', 'cli'
+
+def modules():
+    "Name and syntax tree of every module"
+    for path in sorted((ROOT/'fashion_fastai').rglob('*.py')):
+        if path.name.startswith('_'): continue
+        yield '.'.join(path.relative_to(ROOT/'fashion_fastai').with_suffix('').parts), ast.parse(path.read_text(encoding='utf-8'))
+
+def package_of(module):
+    "The package of a module by its dotted name; the nouns at the top count as one"
+    return 'nouns' if module in NOUNS else module.split('.')[0]
+
+def imported(module, tree):
+    "Module and line of everything that `module` imports, its own package's modules by their dotted names"
+    package = module.split('.')[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names: yield alias.name.removeprefix('fashion_fastai.'), node
+        if isinstance(node, ast.ImportFrom):
+            parents = package[:len(package)+1-node.level] if node.level else []
+            yield '.'.join([*parents, *((node.module or '').removeprefix('fashion_fastai.').split('.'))]).strip('.'), node
+
+def test_seven_modules_at_the_top():
+    found = [path.stem for path in (ROOT/'fashion_fastai').glob('*.py') if not path.name.startswith('_')]
+    assert sorted(found)==['all', 'cli', 'config', 'metrics', 'run', 'schema', 'target']
+
+def test_packages_import_from_below_only():
+    own = {name for name,_ in modules()}
+    for module,tree in modules():
+        package = package_of(module)
+        for name,node in imported(module, tree):
+            if name not in own: continue
+            other = package_of(name)
+            assert other==package or other in MAY_IMPORT[package], f'{module}:{node.lineno} imports {name}: {package} must not import {other}'
+
+def test_packages_form_few_floors():
+    "The longest chain of packages that import each other"
+    floor = {}
+    def height(package): return floor.setdefault(package, 1+max(map(height, used[package]), default=0))
+    used, own = {package: set() for package in MAY_IMPORT}, {name for name,_ in modules()}
+    for module,tree in modules():
+        for name,_ in imported(module, tree):
+            if name in own and package_of(name)!=package_of(module): used[package_of(module)].add(package_of(name))
+    assert max(map(height, MAY_IMPORT))<=12
+
+def test_ground_floor_imports_no_torch():
+    for module,tree in modules():
+        if package_of(module) not in NO_TORCH: continue
+        heavy = [name for name,_ in imported(module, tree) if name.split('.')[0] in ('torch', 'fastai', 'timm')]
+        assert not heavy, f'{module} imports {heavy}'
+
+# what may be imported inside a function, outside of commands/: optional extras, and what a page or a command line without it must not wait for
+LATE = {'IPython', 'ipywidgets', 'mlflow', 'onnx', 'onnxruntime', 'optuna', 'ray', 'wandb', 'streamlit', 'huggingface_hub', 'rich', 'accelerate'}
+LATE_MODULES = {
+    'serving.app.page': {'torch', 'serving.app.gallery', 'evaluation.saliency'},
+    'serving.app.state': {'torch', 'serving.app.gallery', 'evaluation.saliency'},
+    'serving.ensemble': {'evaluation.ensemble'},
+    'serving.predictor': {'torch', 'evaluation.calibration', 'embeddings.ood', 'models.inference', 'models.fusion', 'models.network', 'serving.onnx_runtime'},
+    'training.tracking': {'torch.utils.tensorboard'},
+}
+
+def test_imports_stand_at_the_top():
+    for module,tree in modules():
+        if package_of(module)=='commands': continue
+        top = {id(node) for node in tree.body}
+        late = [(name, node.lineno) for name,node in imported(module, tree) if id(node) not in top]
+        wrong = [(name, line) for name,line in late if name.split('.')[0] not in LATE and name not in LATE_MODULES.get(module, ())]
+        assert not wrong, f'{module} imports inside a function: {wrong}'
 
 def test_every_module_has_a_notebook():
     "What was left when a notebook was renamed would go into the wheel"
     said = [re.search(r'#\| *default_exp +([\w.]+)', o.read_text(encoding='utf-8'))[1] for o in (ROOT/'nbs').glob('*.ipynb')]
     found = ['.'.join(o.relative_to(ROOT/'fashion_fastai').with_suffix('').parts) for o in (ROOT/'fashion_fastai').rglob('*.py') if not o.name.startswith('_')]
-    assert sorted(set(found)-{'serving.app_page'})==sorted(said)
+    assert sorted(set(found)-{'serving.app.main'})==sorted(said)
 
 def test_every_data_file_goes_into_the_wheel():
     (patterns,) = re.findall(r"package_data=\{'fashion_fastai': (\[.*?\])\}", (ROOT/'setup.py').read_text())

@@ -1,4 +1,4 @@
-"Real product pictures, where they are at hand"
+"Real product images, where they are at hand"
 from fashion_fastai.data.catalogue import read_catalogue
 
 def test_real_pictures_are_read(products):

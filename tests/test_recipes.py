@@ -6,12 +6,13 @@ from fashion_fastai.cli import main
 from fashion_fastai.config import make_config, packaged_names, read_recipe
 from fashion_fastai.models.network import count_parameters, create_network
 from fashion_fastai.run import open_run
-from fashion_fastai.schema import Schema, Taxonomy, one_of
+from fashion_fastai.schema import Schema, Taxonomy
+from fashion_fastai.target import one_of
 from fashion_fastai.serving.submissions import read_submission
-from fashion_fastai.sweep import read_sweep, sweep_configs
+from fashion_fastai.experiments.compare import read_comparison, comparison_configs
 
 GROUPS = dict(texture=7, sleeve=3, length=3, neckline=4, fabric=6, fit=3)
-TINY = ['--weights', 'none', '--size', '32', '--set', 'picture.load_size=36', '--epochs', '1', '--batch-size', '8']
+TINY = ['--weights', 'none', '--size', '32', '--set', 'image.load_size=36', '--epochs', '1', '--batch-size', '8']
 
 def draw(path, rng, size=40):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +35,7 @@ def six(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def tree(tmp_path_factory):
-    "Folders main/sub/picture, as system C has them"
+    "Folders main/sub/image, as system C has them"
     root,rng = tmp_path_factory.mktemp('tree')/'set',np.random.default_rng(1)
     for main_,subs in dict(bottom=['skirt','trousers'], top=['shirt','sweater']).items():
         for sub in subs:
@@ -128,17 +129,17 @@ def test_heads_of_the_hierarchy_match_layer_by_layer():
 def test_recipes_and_sweeps_are_valid():
     assert len(packaged_names('recipe'))>=10
     for name in packaged_names('recipe'): assert make_config(name).recipe==name
-    for name in packaged_names('sweep'): assert len(sweep_configs(read_sweep(name)))>=6
+    for name in packaged_names('comparison'): assert len(comparison_configs(read_comparison(name)))>=6
 
 @pytest.mark.slow
 @pytest.mark.parametrize('recipe,format,data', [(o, 'deepfashion-six', 'six') for o in ('multihead-resnet50', 'multilabel-resnet50', 'fashionnet-resnet50')]
     +[(o, 'folders', 'tree') for o in ('hierarchy-resnet34', 'direct-vgg16')]+[(o, 'list-column', 'finder') for o in ('multilabel-cnn', 'multilabel-resnet101', 'multilabel-vit-b16')])
 def test_recipes_with_their_own_body(request, tmp_path, recipe, format, data):
-    trained(tmp_path/'run', request.getfixturevalue(data), format, recipe, '--size', '64', '--set', 'picture.load_size=72')
+    trained(tmp_path/'run', request.getfixturevalue(data), format, recipe, '--size', '64', '--set', 'image.load_size=72')
 
 def test_the_most_accurate_with_a_small_body(sample, tmp_path):
     "All that `max-accuracy` sets goes together"
-    run = trained(tmp_path/'run', sample, 'table', 'max-accuracy', '--arch', 'convnext_atto', '--set', 'picture.load_size=null', '--size', '64')
+    run = trained(tmp_path/'run', sample, 'table', 'max-accuracy', '--arch', 'convnext_atto', '--set', 'image.load_size=null', '--size', '64')
     assert run.config.training.ema and run.config.training.layer_decay and run.config.training.clip
 
 @pytest.mark.slow
@@ -147,5 +148,5 @@ def test_the_most_accurate_takes_a_few_steps(sample, tmp_path):
     table = pd.read_csv(sample, keep_default_na=False)
     table = pd.concat([table[table.split=='train'].head(8), table[table.split=='valid'].head(4)])
     table.to_csv(sample.parent/'twelve.csv', index=False)
-    run = trained(tmp_path/'run', sample.parent/'twelve.csv', 'table', 'max-accuracy', '--set', 'picture.load_size=null', '--size', '288', '--batch-size', '4')
+    run = trained(tmp_path/'run', sample.parent/'twelve.csv', 'table', 'max-accuracy', '--set', 'image.load_size=null', '--size', '288', '--batch-size', '4')
     print(json.loads(run.metrics.read_text())['targets']['category']['accuracy'], pd.read_csv(run.history).filter(like='loss').to_dict('list'))

@@ -4,12 +4,12 @@ from pathlib import Path
 import pandas as pd, pytest
 from cut_off import VARIANTS, outcome, processes, run_process, same, settings
 from fashion_fastai.config import make_config, setting
-from fashion_fastai.errors import UsageError
-from fashion_fastai.experiment import refit, train
-from fashion_fastai.resume import resumed_config
+from fashion_fastai.core.errors import UsageError
+from fashion_fastai.experiments.train import refit, train
+from fashion_fastai.experiments.resume import resumed_config
 from fashion_fastai.run import Run, open_run
 from fashion_fastai.training.checkpoint import Checkpoints, checkpoint_numbers, newest_checkpoint
-from fashion_fastai.training.stopping import CutOff
+from fashion_fastai.training.interrupt import TrainingInterrupted
 
 @pytest.fixture(scope='module')
 def context(): return processes()
@@ -56,8 +56,8 @@ def test_random_kills(few, context, tmp_path, variant):
 
 @pytest.fixture
 def config(few, monkeypatch):
-    for o in ('save_figures', 'write_report'): monkeypatch.setattr(f'fashion_fastai.outcome.{o}', lambda *args: None) # they take longer than the training
-    return make_config('two-head', settings('adamw', few, minutes=10), dict(training=dict(stages=[dict(thawed=0, epochs=2, lr=1e-2)], batch_size=16)))
+    for o in ('save_figures', 'write_report'): monkeypatch.setattr(f'fashion_fastai.evaluation.artifacts.{o}', lambda *args: None) # they take longer than the training
+    return make_config('two-head', settings('adamw', few, minutes=10), dict(training=dict(stages=[dict(unfrozen=0, epochs=2, lr=1e-2)], batch_size=16)))
 
 @pytest.fixture
 def cut(monkeypatch):
@@ -75,7 +75,7 @@ def cut(monkeypatch):
 def test_a_signal_saves_and_says_how_to_go_on(config, cut, tmp_path, number, code, batch):
     out,said = tmp_path/'run',[]
     cut(batch, number)
-    with pytest.raises(CutOff, match=f'stopped by .*; go on with: fashion-fastai train --resume --out {out}') as e: train(config, out, said.append)
+    with pytest.raises(TrainingInterrupted, match=f'stopped by .*; go on with: fashion-fastai train --resume --out {out}') as e: train(config, out, said.append)
     assert e.value.code==code and newest_checkpoint(out/'checkpoint')['at']==dict(stage=0, epoch=0, batch=min(batch, 3))
     assert signal.getsignal(signal.SIGTERM)==signal.SIG_DFL
     train(None, out, said.append, resume=True)
@@ -85,10 +85,10 @@ def test_a_signal_saves_and_says_how_to_go_on(config, cut, tmp_path, number, cod
 def test_a_run_that_was_cut_off_is_not_overwritten(config, cut, tmp_path, few):
     out = tmp_path/'run'
     cut(2)
-    with pytest.raises(CutOff): train(config, out, lambda _: None)
+    with pytest.raises(TrainingInterrupted): train(config, out, lambda _: None)
     with pytest.raises(UsageError, match='cut off; go on with --resume'): train(config, out)
     with pytest.raises(UsageError, match='was begun with training.seed=42, and 7 is given now'): train(resumed_config(out, setting('training.seed=7')), out, resume=True)
-    with pytest.raises(UsageError, match='was begun with picture.size=32, and 128'): train(make_config('two-head', dict(data=dict(path=str(few)), model=config.model.model_dump())), out, resume=True)
+    with pytest.raises(UsageError, match='was begun with image.size=32, and 128'): train(make_config('two-head', dict(data=dict(path=str(few)), model=config.model.model_dump())), out, resume=True)
     table = pd.read_csv(few, keep_default_na=False)
     table.loc[0, 'category'] = table.category[table.category!=table.category[0]].iloc[0]
     kept = few.read_text()
@@ -102,7 +102,7 @@ def test_before_the_first_checkpoint_it_begins_again(config, tmp_path):
     again = tmp_path/'again'
     def stop(*args, **kwargs): raise KeyboardInterrupt
     with pytest.MonkeyPatch.context() as o:
-        o.setattr('fashion_fastai.experiment._fit', stop)
+        o.setattr('fashion_fastai.experiments.train._fit', stop)
         with pytest.raises(KeyboardInterrupt): train(config, again, lambda _: None)
     assert checkpoint_numbers(again/'checkpoint')==[] and (again/'checkpoint/begun.json').is_file()
     train(None, again, lambda _: None, resume=True)
@@ -111,7 +111,7 @@ def test_before_the_first_checkpoint_it_begins_again(config, tmp_path):
 def test_a_damaged_checkpoint_is_passed_over(config, cut, tmp_path):
     out,said = tmp_path/'run',[]
     cut(6)
-    with pytest.raises(CutOff): train(config, out, lambda _: None)
+    with pytest.raises(TrainingInterrupted): train(config, out, lambda _: None)
     newest = checkpoint_numbers(out/'checkpoint')[-1]
     (out/f'checkpoint/{newest:06}/tensors.safetensors').write_bytes(b'\x80\x04.')
     train(None, out, said.append, resume=True)
@@ -129,7 +129,7 @@ def test_a_full_disk(config, tmp_path, monkeypatch):
         was(tensors, file)
     with monkeypatch.context() as o:
         o.setattr(state, 'save_file', full)
-        with pytest.raises(CutOff, match='no room is left on the disk of .*; make some, then go on with') as e: train(config, out, lambda _: None)
+        with pytest.raises(TrainingInterrupted, match='no room is left on the disk of .*; make some, then go on with') as e: train(config, out, lambda _: None)
     assert e.value.code==1 and checkpoint_numbers(out/'checkpoint')==[1]
     assert sorted(o.name for o in (out/'checkpoint').iterdir())==['000001', 'begun.json']
     train(None, out, lambda _: None, resume=True)
@@ -144,14 +144,14 @@ def test_a_loss_that_is_not_finite(config, tmp_path, monkeypatch):
         count.append(0)
         return was(self, *args)*(float('nan') if len(count)==6 else 1)
     monkeypatch.setattr(FashionLoss, '__call__', call)
-    with pytest.raises(CutOff, match=r'the loss is nan in epoch 2, batch 2 of 3 of the training; its pictures are images/.*the last good checkpoint is kept') as e:
+    with pytest.raises(TrainingInterrupted, match=r'the loss is nan in epoch 2, batch 2 of 3 of the training; its images are images/.*the last good checkpoint is kept') as e:
         train(config, out, lambda _: None)
     assert e.value.code==1 and newest_checkpoint(out/'checkpoint')['at']==dict(stage=0, epoch=1, batch=0)
 
 def test_numbers_that_explode(config, tmp_path):
     "A rate far too high: it ends with a message, not with a model"
     config.training.stages[0].lr,config.training.schedule = 1e38,'constant'
-    with pytest.raises(CutOff, match='not finite|the loss is'): train(config, tmp_path/'run', lambda _: None)
+    with pytest.raises(TrainingInterrupted, match='not finite|the loss is'): train(config, tmp_path/'run', lambda _: None)
     assert not (tmp_path/'run/model.safetensors').exists()
 
 def test_a_refitted_run_goes_on(config, cut, tmp_path):
@@ -159,7 +159,7 @@ def test_a_refitted_run_goes_on(config, cut, tmp_path):
     whole = refit(run, tmp_path/'whole', lambda _: None)
     with pytest.MonkeyPatch.context() as o:
         def stop(*args, **kwargs): raise KeyboardInterrupt
-        o.setattr('fashion_fastai.experiment.finish_run', stop)
+        o.setattr('fashion_fastai.experiments.train.finish_run', stop)
         with pytest.raises(KeyboardInterrupt): refit(run, tmp_path/'new', lambda _: None)
     new = train(None, tmp_path/'new', lambda _: None, resume=True)
     assert new.model.read_bytes()==whole.model.read_bytes()
@@ -167,5 +167,5 @@ def test_a_refitted_run_goes_on(config, cut, tmp_path):
 
 def test_no_pickle_in_a_checkpoint(config, cut, tmp_path):
     cut(2)
-    with pytest.raises(CutOff): train(config, tmp_path/'run', lambda _: None)
+    with pytest.raises(TrainingInterrupted): train(config, tmp_path/'run', lambda _: None)
     assert {o.suffix for o in (tmp_path/'run').rglob('*') if o.is_file()} <= {'.json', '.safetensors', '.yaml', '.csv'}

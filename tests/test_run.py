@@ -6,7 +6,7 @@ from fashion_fastai.cli import main
 from fashion_fastai.evaluation.predictions import read_predictions
 from fashion_fastai.run import open_run
 from fashion_fastai.training.learner import FashionLearner
-from fashion_fastai.training.rates import RateSearch
+from fashion_fastai.training.lr_find import LRSearch
 from conftest import SMALL
 
 def test_a_run_holds_what_it_promises(run, capsys):
@@ -17,7 +17,7 @@ def test_a_run_holds_what_it_promises(run, capsys):
         'apparel_screen.safetensors', 'reference_sample.safetensors'}
     assert {f'figures/{o}.png' for o in ('curves', 'confusion-category', 'scores-category', 'scores-attributes', 'correlation-attributes')} <= figures
     config = open_run(run).config
-    assert config.training.stages and config.picture.mean and config.versions['torch'] and config.model.origin=='none (random)'
+    assert config.training.stages and config.image.mean and config.versions['torch'] and config.model.origin=='none (random)'
     history = pd.read_csv(run/'history.csv')
     assert {'epoch', 'train/loss', 'valid/loss', 'train/category/accuracy', 'valid/attributes/macro_f1', 'lr', 'seconds'} <= set(history.columns)
     metrics = json.loads((run/'metrics.json').read_text())
@@ -78,8 +78,8 @@ def test_lr_find_suggests_a_rate_and_draws_a_plot(sample, tmp_path, capsys):
     assert list(rates)==['plot', 'valley', 'steep', 'minimum'] and all(1e-5<float(rates[o])<1 for o in list(rates)[1:])
 
 def test_lr_find_without_a_suggestion_is_an_error_but_the_plot_is_there(sample, tmp_path, capsys, monkeypatch):
-    flat = RateSearch(np.geomspace(1e-6, 1, 100), np.ones(100), {})
-    monkeypatch.setattr('fashion_fastai.experiment.search_rate', lambda config: flat)
+    flat = LRSearch(np.geomspace(1e-6, 1, 100), np.ones(100), {})
+    monkeypatch.setattr('fashion_fastai.experiments.prepare.search_lr', lambda config: flat)
     assert main(['lr-find', '--data', str(sample), '--plot', str(tmp_path/'rates.png'), *SMALL])==2
     assert 'lr_find suggests no rate' in capsys.readouterr().err and (tmp_path/'rates.png').stat().st_size>5000
 
@@ -89,7 +89,7 @@ def test_a_rate_can_be_found_by_itself(sample, tmp_path):
 
 def test_no_rate_is_searched_where_nothing_learns_by_it(sample, tmp_path, monkeypatch):
     def searched(self): raise AssertionError('a rate was searched')
-    monkeypatch.setattr(FashionLearner, 'search_rate', searched)
+    monkeypatch.setattr(FashionLearner, 'search_lr', searched)
     assert main(['train', '--data', str(sample), '--out', str(tmp_path/'run'), '--lr', 'auto', '--weights', 'package', '--size', '32', '--epochs', '0'])==0
 
 @pytest.mark.parametrize('arch', ['convnext_atto', 'vit_tiny_patch16_224', 'mobilenetv3_small_050'])

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from fashion_fastai.data import sample
-from fashion_fastai.data.wardrobe import ATTRIBUTES, CATEGORIES, LENGTHS, NECKS, PATTERNS, RULES, SLEEVES, random_attributes
-from fashion_fastai.data.sample import draw_sample, sample_catalogue_path, sample_plan
-from fashion_fastai.data.studio import draw_garment
-from fashion_fastai.errors import UsageError
+from fashion_fastai.data.synthetic.attributes import ATTRIBUTES, CATEGORIES, LENGTHS, NECKS, PATTERNS, RULES, SLEEVES, random_attributes
+from fashion_fastai.data.synthetic.dataset import draw_sample, sample_catalogue_path, sample_plan
+from fashion_fastai.data.synthetic.renderer import draw_garment
+from fashion_fastai.core.errors import UsageError
 
 
 def files_of(labels): return {str(path.relative_to(labels.parent)): path.read_bytes() for path in labels.parent.rglob('*.*')}
@@ -25,9 +25,9 @@ def test_table_and_pictures(small):
     assert list(table) == ['file', 'category', 'attributes', 'split', 'product_id']
     assert table.category.value_counts().to_dict() == {category: 6 for category in CATEGORIES}
     assert set(table.attributes.str.split().explode().dropna()) <= set(ATTRIBUTES)
-    pictures = [Image.open(small.parent/file) for file in table.file]
-    assert {(picture.size, picture.mode, picture.format) for picture in pictures} == {((48, 48), 'RGB', 'JPEG')}
-    assert min(np.asarray(picture).std() for picture in pictures) > 5
+    images = [Image.open(small.parent/file) for file in table.file]
+    assert {(image.size, image.mode, image.format) for image in images} == {((48, 48), 'RGB', 'JPEG')}
+    assert min(np.asarray(image).std() for image in images) > 5
     assert sorted(path.name for path in small.parent.parent.iterdir()) == ['small'] # nothing temporary is left
 
 
@@ -67,9 +67,9 @@ def test_every_attribute_of_a_category_shows(category):
     usual = [labels[-1] for labels in groups if labels]
     seen = lambda labels: np.asarray(draw_garment(category, labels, np.random.default_rng(5), np.random.default_rng(6), size=64), int)
     other_value = [[label if one in labels else one for one in usual] for labels in groups for label in labels[:-1]]
-    pictures = [seen(labels) for labels in (usual, *other_value, *(usual + [label] for label in (*PATTERNS, 'pockets')))]
-    for at, picture in enumerate(pictures):
-        assert all(np.abs(picture - other).max() > 20 for other in pictures[:at]), at
+    images = [seen(labels) for labels in (usual, *other_value, *(usual + [label] for label in (*PATTERNS, 'pockets')))]
+    for at, image in enumerate(images):
+        assert all(np.abs(image - other).max() > 20 for other in images[:at]), at
 
 
 @pytest.mark.parametrize('wrong, message', [(dict(n=0), 'n is 0'), (dict(size=8), 'size is 8'), (dict(seed=-1), 'seed is -1')])
@@ -102,7 +102,7 @@ def test_cache_is_drawn_once_where_fashion_cache_says(tmp_path, monkeypatch, cap
     monkeypatch.setattr(sample, 'draw_sample', partial(draw_sample, n=3, size=32))
     labels = sample_catalogue_path()
     assert labels == tmp_path/'cache'/f'sample-{sample.SAMPLE_VERSION}'/'labels.csv'
-    assert 'drawing 3 pictures' in capsys.readouterr().err
+    assert 'drawing 3 images' in capsys.readouterr().err
     before = labels.stat().st_mtime_ns
     assert sample_catalogue_path() == labels and labels.stat().st_mtime_ns == before
     monkeypatch.setattr(sample, 'SAMPLE_VERSION', sample.SAMPLE_VERSION + 1)

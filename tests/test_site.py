@@ -108,9 +108,9 @@ def test_every_setting_is_on_its_page(site):
 
 def test_recipes_sweeps_and_formats_are_on_their_pages(site):
     from fashion_fastai.config import packaged_names
-    from fashion_fastai.data.formats import FORMATS
+    from fashion_fastai.data.formats.registry import FORMATS
     recipes,formats = site.recipes_page(),site.formats_page()
-    assert all(f'\n## `{o}`\n' in recipes for o in packaged_names('recipe')) and all(f'\n### `{o}`\n' in recipes for o in packaged_names('sweep'))
+    assert all(f'\n## `{o}`\n' in recipes for o in packaged_names('recipe')) and all(f'\n### `{o}`\n' in recipes for o in packaged_names('comparison'))
     assert 'arch: vgg16' in recipes and all(f'\n## `{o}`\n' in formats for o in FORMATS)
     assert "| `label_col` |  | the column of the labels" in formats
 

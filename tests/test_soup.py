@@ -1,18 +1,17 @@
-"A soup is a complete run whose weights are a mean; it is never worse on the valid part than the best of its members, and nothing is judged on what it learned from"
+"A soup is a complete run whose weights are a mean; it is never worse on the validation split than the best of its members, and nothing is judged on what it learned from"
 import json
 import pandas as pd, pytest, torch
 from fashion_fastai.cli import main
 from fashion_fastai.config import make_config
-from fashion_fastai.data.configured import catalogue_for
-from fashion_fastai.errors import UsageError
-from fashion_fastai.models.network import create_network
-from fashion_fastai.models.storage import load_network, save_network
+from fashion_fastai.data.from_config import catalogue_for
+from fashion_fastai.core.errors import UsageError
+from fashion_fastai.models.network import create_network, load_network, save_network
 from fashion_fastai.run import Run, open_run, start_run
-from fashion_fastai.soup import make_soup, mean_weights
+from fashion_fastai.experiments.soup import make_soup, mean_weights
 
 def make_run(path, sample, seed=0, neck=None):
     "A run of random weights; the table tells its targets"
-    settings = dict(data=dict(path=str(sample)), model=dict(arch='test_resnet', weights='none', neck=neck or {}), picture=dict(size=32, mean=(0.5,)*3, std=(0.5,)*3))
+    settings = dict(data=dict(path=str(sample)), model=dict(arch='test_resnet', weights='none', neck=neck or {}), image=dict(size=32, mean=(0.5,)*3, std=(0.5,)*3))
     config = make_config('two-head', settings)
     run = start_run(path, config, catalogue_for(config).schema)
     save_network(create_network(run.schema, 'test_resnet', 32, 'none', neck=neck, seed=seed), run.model)
@@ -61,5 +60,5 @@ def test_what_a_member_learned_from_judges_nothing(sample, tmp_path, runs):
     config = runs[0].config.model_copy(deep=True)
     config.data.path,config.data.allow_outside = str(unsplit),True
     save_network(load_network(runs[0]), start_run(other.path, config, runs[0].schema).model)
-    with pytest.raises(UsageError, match='pictures that are held out from'): make_soup([runs[0], other], tmp_path/'soup')
+    with pytest.raises(UsageError, match='images that are held out from'): make_soup([runs[0], other], tmp_path/'soup')
     assert not (tmp_path/'soup').exists()

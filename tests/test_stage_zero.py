@@ -1,10 +1,10 @@
-"Stage zero: a usable network before the first epoch, from embeddings that are computed once"
+"The linear probe: a usable network before the first epoch, from embeddings that are computed once"
 import json
 import pandas as pd, pytest
 from fastai.data.transforms import Normalize
 from fashion_fastai.cli import main
 from fashion_fastai.config import make_config
-from fashion_fastai.experiment import prepare
+from fashion_fastai.experiments.prepare import prepare
 from fashion_fastai.run import open_run
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def cache(tmp_path, monkeypatch):
 def test_a_run_without_an_epoch_is_usable(sample, tmp_path, cache, capsys):
     out = tmp_path/'run'
     assert main(['train', '--data', str(sample), '--size', '64', '--epochs', '0', '--out', str(out)])==0
-    assert 'stage zero, linear heads on the frozen body, in' in capsys.readouterr().err
+    assert 'the linear probe, linear heads on the frozen body, in' in capsys.readouterr().err
     scores = json.loads((out/'metrics.json').read_text())['targets']['category']
     majority = pd.read_csv(sample).query('split=="valid"').category.value_counts(normalize=True).max()
     assert scores['accuracy']>2*majority
@@ -34,9 +34,9 @@ def test_a_training_tells_stage_zero_first(sample, tmp_path, cache, capsys):
     args = ['train', '--data', str(sample), '--size', '48', '--epochs', '1']
     assert main([*args, '--out', str(tmp_path/'run')])==0
     said = capsys.readouterr().err
-    assert 0<said.index('stage zero')<said.index('epoch 1 of 1')
-    assert main([*args, '--out', str(tmp_path/'quiet'), '--set', 'training.stage_zero=false'])==0
-    assert 'stage zero' not in capsys.readouterr().err
+    assert 0<said.index('the linear probe')<said.index('epoch 1 of 1')
+    assert main([*args, '--out', str(tmp_path/'quiet'), '--set', 'training.linear_probe=false'])==0
+    assert 'the linear probe' not in capsys.readouterr().err
 
 @pytest.mark.parametrize('args', [['--set', 'model.heads={attributes: {kind: mlp, sizes: [16]}}'], ['--set', 'model.neck={kind: mlp, sizes: [16]}'], ['--weights', 'none']])
 def test_without_an_epoch_only_what_can_be_solved(sample, tmp_path, cache, capsys, args):
@@ -50,23 +50,23 @@ def test_pictures_from_disk_or_from_their_files_give_the_same(sample, tmp_path, 
     assert scores[0]==scores[1]==scores[2]
 
 def test_own_mean_and_std_are_obeyed(sample, tmp_path, cache):
-    args = ['train', '--data', str(sample), '--size', '48', '--epochs', '0', '--set', 'picture.mean=[0.4, 0.4, 0.4]']
+    args = ['train', '--data', str(sample), '--size', '48', '--epochs', '0', '--set', 'image.mean=[0.4, 0.4, 0.4]']
     assert main([*args, '--out', str(tmp_path/'half')])==2
-    assert main([*args, '--set', 'picture.std=[0.2, 0.2, 0.2]', '--out', str(tmp_path/'run')])==0
-    assert open_run(tmp_path/'run').config.picture.mean==(0.4, 0.4, 0.4)
+    assert main([*args, '--set', 'image.std=[0.2, 0.2, 0.2]', '--out', str(tmp_path/'run')])==0
+    assert open_run(tmp_path/'run').config.image.mean==(0.4, 0.4, 0.4)
 
 def test_own_mean_and_std_reach_the_network_once(sample, cache):
-    picture,model = dict(size=48, mean=(0.4,)*3, std=(0.2,)*3),dict(arch='resnet10t', weights='none')
-    learn,config = prepare(make_config('two-head', dict(data=dict(path=str(sample)), picture=picture, model=model)))
+    image,model = dict(size=48, mean=(0.4,)*3, std=(0.2,)*3),dict(arch='resnet10t', weights='none')
+    learn,config = prepare(make_config('two-head', dict(data=dict(path=str(sample)), image=image, model=model)))
     for dl in learn.dls:
         (norm,) = [o for o in dl.after_batch.fs if isinstance(o, Normalize)]
         assert norm.mean.flatten().tolist()==pytest.approx([0.4]*3) and norm.std.flatten().tolist()==pytest.approx([0.2]*3)
-    assert config.picture.mean==(0.4,)*3
+    assert config.image.mean==(0.4,)*3
 
 def test_solved_heads_need_no_epoch_of_their_own(sample, tmp_path, cache):
     args = ['train', '--data', str(sample), '--size', '48', '--epochs', '2']
-    for name,more in (('solved', []), ('random', ['--set', 'training.stage_zero=false'])): assert main([*args, '--out', str(tmp_path/name), *more])==0
-    stages = {o: [(s.thawed, s.epochs) for s in open_run(tmp_path/o).config.training.stages] for o in ('solved', 'random')}
+    for name,more in (('solved', []), ('random', ['--set', 'training.linear_probe=false'])): assert main([*args, '--out', str(tmp_path/name), *more])==0
+    stages = {o: [(s.unfrozen, s.epochs) for s in open_run(tmp_path/o).config.training.stages] for o in ('solved', 'random')}
     assert stages==dict(solved=[(3, 2)], random=[(0, 1), (3, 1)])
 
 @pytest.mark.slow

@@ -1,11 +1,11 @@
 "Submissions: their exact bytes, what is read back, and every refusal, after which nothing is written"
 import re, subprocess, sys
 import numpy as np, pytest
-from fashion_fastai.errors import UsageError
+from fashion_fastai.core.errors import UsageError
 from fashion_fastai.evaluation.predictions import Predictions
-from fashion_fastai.schema import Schema, any_of, one_of
-from fashion_fastai.serving.submissions import (SUBMISSIONS, check_submission, label_numbers, read_submission, submission_lines,
-    submission_targets, write_submission)
+from fashion_fastai.schema import Schema
+from fashion_fastai.target import any_of, one_of
+from fashion_fastai.serving.submissions import SUBMISSIONS, check_submission, label_numbers, read_submission, submission_lines, submission_targets, write_submission
 
 GROUPS = dict(texture=7, sleeve=3, length=3, neckline=4, fabric=6, fit=3)
 two = Schema(targets=[any_of('attributes', map(str, range(15))), one_of('category', map(str, range(10))), one_of('color', ['red', 'blue', 'green'])])
@@ -107,8 +107,8 @@ def refused(tmp_path):
 
 def test_a_picture_without_an_answer(shop, refused):
     shop.probs['category'][1:] = np.nan
-    refused('2 of 3 pictures have no answer', '00002.jpg: could not be read', '00003.jpg', predictions=shop)
-    refused('00002.jpg: no such file', '00003.jpg: is not a picture', predictions=shop, bad={1: 'no such file', 2: 'is not a picture'})
+    refused('2 of 3 images have no answer', '00002.jpg: could not be read', '00003.jpg', predictions=shop)
+    refused('00002.jpg: no such file', '00003.jpg: is not an image', predictions=shop, bad={1: 'no such file', 2: 'is not an image'})
     assert len(submission_lines('attribute-csv', shop)) == 4 # the other target has answers
 
 def test_one_of_six_without_an_answer(groups, refused):
@@ -132,7 +132,7 @@ def test_six_txt_in_another_order(groups, refused):
 def test_a_picture_twice(shop, groups, refused, name):
     predictions = groups if name=='six-txt' else shop
     predictions.files[1] = predictions.files[0]
-    refused('picture 2', predictions.files[0], name=name, predictions=predictions)
+    refused('image 2', predictions.files[0], name=name, predictions=predictions)
 
 def test_names_that_break_a_line(shop, refused):
     shop.files[2] = 'a\nb.jpg'
@@ -198,7 +198,7 @@ def test_labels_that_do_not_exist(name, line, text, said):
     with fails(said): check_submission(name, lines, six if name=='six-txt' else two)
 
 def test_too_few_rows():
-    with fails('six-txt: 2 rows for 3 pictures'): check_submission('six-txt', ROWS['six-txt'], six, ['a.jpg', 'b.jpg', 'c.jpg'])
+    with fails('six-txt: 2 rows for 3 images'): check_submission('six-txt', ROWS['six-txt'], six, ['a.jpg', 'b.jpg', 'c.jpg'])
     with fails('c.jpg is missing'): check_submission('category-csv', ROWS['category-csv'], two, ['a.jpg', 'b.jpg', 'c.jpg'])
 
 def test_files_that_are_none(tmp_path):

@@ -6,10 +6,10 @@ import pandas as pd, pytest
 from cut_off import SMALL
 from fashion_fastai.cli import main
 from fashion_fastai.config import make_config
-from fashion_fastai.errors import UsageError
-from fashion_fastai.experiment import train
+from fashion_fastai.core.errors import UsageError
+from fashion_fastai.experiments.train import train
 from fashion_fastai.training.checkpoint import Checkpoints
-from fashion_fastai.training.stopping import CutOff
+from fashion_fastai.training.interrupt import TrainingInterrupted
 from fashion_fastai.training.tracking import flat_settings
 
 NAMES = 'tensorboard', 'wandb', 'mlflow'
@@ -30,7 +30,7 @@ def few(sample):
 @pytest.fixture
 def quiet(monkeypatch, tmp_path):
     "No report, no variables of the user's, an empty working folder, and no way out of this machine"
-    for o in ('save_figures', 'write_report'): monkeypatch.setattr(f'fashion_fastai.outcome.{o}', lambda *args: None) # they take longer than the training
+    for o in ('save_figures', 'write_report'): monkeypatch.setattr(f'fashion_fastai.evaluation.artifacts.{o}', lambda *args: None) # they take longer than the training
     for o in [o for o in os.environ if o.startswith(('WANDB_', 'MLFLOW_'))]: monkeypatch.delenv(o)
     (tmp_path/'here').mkdir()
     monkeypatch.chdir(tmp_path/'here')
@@ -114,7 +114,7 @@ def check(name, run):
 def test_a_tracker_has_what_the_history_has_over_a_cut(name, few, quiet, tmp_path, monkeypatch):
     need(name)
     out = tmp_path/'run'
-    with monkeypatch.context() as m, pytest.raises(CutOff):
+    with monkeypatch.context() as m, pytest.raises(TrainingInterrupted):
         cut_after(m, 4) # in the second of three epochs, and stages
         train(config(few, name), out, lambda _: None)
     train(None, out, lambda _: None, resume=True)
@@ -191,7 +191,7 @@ def test_a_server_that_is_silent_for_a_while_gets_all_at_the_end(server, few, tm
 def test_a_server_that_stays_silent_does_not_end_a_training(server, few, tmp_path, monkeypatch):
     server.silent = lambda path: len(server.asked)>4
     said = []
-    with monkeypatch.context() as m, pytest.raises(CutOff):
+    with monkeypatch.context() as m, pytest.raises(TrainingInterrupted):
         cut_after(m, 4)
         train(config(few, 'mlflow'), tmp_path/'run', said.append)
     train(None, tmp_path/'run', said.append, resume=True) # it cannot even begin again

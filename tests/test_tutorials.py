@@ -20,8 +20,8 @@ def test_there_are_tutorials(): assert len(TUTORIALS)>=7
 @pytest.mark.parametrize('path', TUTORIALS, ids=lambda o: o.stem)
 def test_outputs(path):
     kinds = [o['output_type'] for cell in cells(path) for o in cell['outputs']]
-    pictures = [o for cell in cells(path) for o in cell['outputs'] if 'image/png' in o.get('data', {})]
-    assert pictures, 'a tutorial shows something'
+    images = [o for cell in cells(path) for o in cell['outputs'] if 'image/png' in o.get('data', {})]
+    assert images, 'a tutorial shows something'
     assert 'error' not in kinds
     assert path.stat().st_size<300_000
     said = [o for cell in cells(path) for o in texts(cell)]

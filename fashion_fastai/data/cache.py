@@ -1,4 +1,4 @@
-"""Pictures are decoded once: into memory where they fit, else into a file that is mapped into memory, else not at all
+"""Images are decoded once: into memory where they fit, else into a file that is mapped into memory, else not at all
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.cache.html.md"""
 
@@ -10,11 +10,12 @@ import hashlib, json, os, shutil
 from collections.abc import Sequence
 from pathlib import Path
 import numpy as np, psutil
-from .pictures import decode_pictures
-from ..errors import UsageError, cache_folder, cached, unknown_name
+from .images import decode_images
+from ..core.errors import UsageError, unknown_name
+from ..core.files import cache_folder, cached
 
 # %% auto #0
-__all__ = ['CACHES', 'CACHE_SHARD', 'free_bytes', 'choose_cache', 'files_key', 'kept_pictures', 'where_pixels']
+__all__ = ['CACHES', 'CACHE_SHARD', 'free_bytes', 'choose_cache', 'files_key', 'cached_pixels', 'where_pixels']
 
 # %% ../../nbs/11_data.cache.ipynb #7de5b9c6
 CACHES = 'auto', 'ram', 'disk', 'none'
@@ -23,31 +24,31 @@ CACHE_SHARD = 8192 # rows of a table in one file of the cache, so that a long co
 def free_bytes(
     place:str, # `ram` or `disk`, the disk being that of the cache folder
 )->int: # half of what is free there
-    "How much decoded pictures may take"
+    "How much decoded images may take"
     if place=='ram': return psutil.virtual_memory().available//2
     folder = cache_folder()
     while not folder.exists(): folder = folder.parent
     return shutil.disk_usage(folder).free//2
 
 def choose_cache(
-    n_bytes:int, # of all decoded pictures
+    n_bytes:int, # of all decoded images
     cache:str='auto', # one of `CACHES`
 )->str: # `ram`, `disk` or `none`
-    "Where decoded pictures are kept; a `UsageError` where the disk that was asked for has no room"
+    "Where decoded images are kept; a `UsageError` where the disk that was asked for has no room"
     if cache not in CACHES: raise unknown_name('cache', cache, CACHES)
     if cache=='disk' and n_bytes>2*free_bytes('disk'):
-        raise UsageError(f'the decoded pictures take {n_bytes/1e9:.1f} GB, and {cache_folder()} has {2*free_bytes("disk")/1e9:.1f} GB free; '
+        raise UsageError(f'the decoded images take {n_bytes/1e9:.1f} GB, and {cache_folder()} has {2*free_bytes("disk")/1e9:.1f} GB free; '
             'make room there, name another folder in FASHION_CACHE, or train with --cache none')
     if cache!='auto': return cache
     return next((o for o in ('ram', 'disk') if n_bytes<=free_bytes(o)), 'none')
 
 # %% ../../nbs/11_data.cache.ipynb #abc9e494
 def files_key(
-    files:Sequence[str|Path], # picture files; one that is not there is known by its absence
+    files:Sequence[str|Path], # image files; one that is not there is known by its absence
     boxes:np.ndarray|None, # `(n, 4)`, that they are cut to
     *settings, # whatever else matters
 )->str:
-    "A digest of what is made from picture files"
+    "A digest of what is made from image files"
     digest = hashlib.blake2b(repr((settings, len(files))).encode(), digest_size=16)
     if boxes is not None: digest.update(np.ascontiguousarray(boxes, dtype=np.float64).tobytes())
     for file in files:
@@ -60,31 +61,31 @@ def _on_disk(files, size, fit, boxes)->tuple[np.ndarray, dict[int,str]]:
     "Return pixels in a file that is mapped into memory, and the bad positions"
     def make(folder):
         pixels = np.lib.format.open_memmap(folder/'pixels.npy', 'w+', np.uint8, (len(files), size, size, 3))
-        _,bad = decode_pictures(files, size, fit, boxes, out=pixels)
+        _,bad = decode_images(files, size, fit, boxes, out=pixels)
         pixels.flush()
         (folder/'bad.json').write_text(json.dumps(bad), encoding='utf-8')
     def read(folder):
         bad = {int(position): reason for position,reason in json.loads((folder/'bad.json').read_text(encoding='utf-8')).items()}
         return np.load(folder/'pixels.npy', mmap_mode='r', allow_pickle=False),bad
-    return cached(f'pictures/{files_key(files, boxes, size, fit)}', make, read, folder=True)
+    return cached(f'images/{files_key(files, boxes, size, fit)}', make, read, folder=True)
 
 # %% ../../nbs/11_data.cache.ipynb #77d5fca0
-def kept_pictures(
-    files:Sequence[str|Path], # picture files
+def cached_pixels(
+    files:Sequence[str|Path], # image files
     size:int, # pixels a side
-    fit:str='pad', # see `fit_picture`
+    fit:str='pad', # see `fit_image`
     boxes:np.ndarray|None=None, # `(n, 4)`, cut to these boxes, see `cut_box`
     cache:str='auto', # one of `CACHES`
 )->tuple[np.ndarray|None, dict[int,str]]: # uint8 `(n, size, size, 3)`, in memory or mapped into it, none where nothing is kept; the reason for each bad position
     "The decoded pixels of `files` in the place that is chosen"
     place = choose_cache(len(files)*size*size*3, cache)
     if place=='none': return None, {}
-    return _on_disk(files, size, fit, boxes) if place=='disk' else decode_pictures(files, size, fit, boxes)
+    return _on_disk(files, size, fit, boxes) if place=='disk' else decode_images(files, size, fit, boxes)
 
 # %% ../../nbs/11_data.cache.ipynb #6980a4e7
 def where_pixels(
-    pixels:np.ndarray|None, # from `kept_pictures`
+    pixels:np.ndarray|None, # from `cached_pixels`
 )->str: # with their size in GB
-    "Where the pictures are, in words"
-    if pixels is None: return 'pictures are read from their files as they are needed'
-    return f'decoded pictures: {pixels.nbytes/1e9:.2f} GB {"on disk" if isinstance(pixels, np.memmap) else "in memory"}'
+    "Where the images are, in words"
+    if pixels is None: return 'images are read from their files as they are needed'
+    return f'decoded images: {pixels.nbytes/1e9:.2f} GB {"on disk" if isinstance(pixels, np.memmap) else "in memory"}'

@@ -27,7 +27,7 @@ class FashionCNN(nn.Module):
         self.pretrained_cfg = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
     def forward_features(self,
-        x:torch.Tensor, # normalised pictures `(n, 3, h, w)`
+        x:torch.Tensor, # normalised images `(n, 3, h, w)`
     )->torch.Tensor: # `(n, widths[-1], h//8, w//8)`
         "The last feature map"
         return self.blocks(x)
