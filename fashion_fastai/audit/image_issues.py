@@ -113,4 +113,4 @@ def cached_metadata(
 )->pd.DataFrame: # see `image_metadata`
     "Return the facts about images, from disk where they were gathered before"
     def make(file): image_metadata(paths).to_parquet(file, index=False)
-    return cached(f'facts/{files_key(paths, None, "facts 1")}.parquet', make, pd.read_parquet)
+    return cached(f'metadata/{files_key(paths, None, "metadata 1")}.parquet', make, pd.read_parquet)

@@ -71,7 +71,7 @@ def _print_scores(run, found, predictions, split, own)->dict:
     from fashion_fastai.evaluation.evaluate import baselines, scores
     metrics = scores(predictions, split)
     table = score_with_baselines(predictions, *baselines(run, found.catalogue, own), groups=found.rows.group)
-    print_scores(table, f'{len(predictions):,} images of the {split} part, attributes at a threshold of 0.5')
+    print_scores(table, f'{len(predictions):,} images of the {split} split, attributes at a threshold of 0.5')
     print_overall(metrics)
     return metrics
 

@@ -122,4 +122,4 @@ def predict_command(
         made = _on_cluster(run, sources, out, columns, (workers, worker_cpus, worker_gpus), batch_size, not no_calibration, given)
     hint = '; --images names the folder that the names of a table start from' if made.bad==made.rows and not images else ''
     if made.bad: echo(f'{made.bad:,} of {made.rows:,} {"products have no image that can be read" if group_col else "images cannot be read"}; the column error says why{hint}')
-    print(f'answers for {made.rows-made.bad:,} {"products" if group_col else "sources"}: {made.out}')
+    print(f'answers for {made.rows-made.bad:,} {"products" if group_col else "images"}: {made.out}')

@@ -36,7 +36,7 @@ def print_scores_of(
 ):
     "The scores of all targets as a table"
     from fashion_fastai.metrics import score_table
-    print_frame(score_table(metrics), f'{metrics["rows"]:,} images of the {metrics["split"]} part')
+    print_frame(score_table(metrics), f'{metrics["rows"]:,} images of the {metrics["split"]} split')
     print_overall(metrics)
 
 def print_overall(

@@ -260,7 +260,7 @@ def dataloaders(
     catalogue,pixels = self.decode(load_size, fit, on_bad, crop, cache)
     parts = [catalogue.where(o) for o in ('train', 'valid')]
     for split,part in zip(('train', 'valid')[:1+need_valid], parts):
-        if not len(part): raise UsageError(f'the {split} part of the table is empty; the split column must name both train and valid rows')
+        if not len(part): raise UsageError(f'the {split} split of the table is empty; the split column must name both train and valid rows')
     if (n:=len(parts[0]))<bs: # the last batch of an epoch is left out where it is not full, and this would be all of them
         warnings.warn(f'the train split has {n} rows, so a batch has {n} images, not {bs}', CatalogueWarning, stacklevel=2)
         bs = n

@@ -21,7 +21,7 @@ from .bootstrap import group_counts, interval_text, percentile_interval, print_r
 from .bootstrap import resamples, score_counts, score_text, scores_of_counts
 from .calibration import fit_calibration, run_calibration
 from .predictions import Predictions
-from .inference import held_out_predictions
+from .predictions import held_out_predictions
 from ..metrics import headline
 from ..run import Run
 from ..schema import Schema, first_difference

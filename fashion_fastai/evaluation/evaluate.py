@@ -26,7 +26,8 @@ from ..data.tables import read_table
 from .calibration import Calibration, fit_calibration, run_calibration
 from .consistency import PairCounts, enforce_taxonomy, masked, taxonomy_scores
 from .ensemble import check_members, common_rows, mean_predictions, member_names
-from .inference import run_predictions, held_out_predictions
+from .inference import run_predictions
+from .predictions import held_out_predictions
 from .predictions import Predictions
 from .summary import frozen_baselines
 from ..run import Run
@@ -93,7 +94,7 @@ def scored_rows(
     else: check_own_table(run)
     catalogue = catalogue_for(config, **changes)
     positions = catalogue.where(split)
-    if not len(positions): raise UsageError(f'{data or config.data.path or "the sample"}: no row is in the {split} part')
+    if not len(positions): raise UsageError(f'{data or config.data.path or "the sample"}: no row is in the {split} split')
     return catalogue,config,positions
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #ca7a757b

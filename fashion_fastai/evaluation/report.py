@@ -114,7 +114,7 @@ def _together(facts)->dict|None:
     truth,split = (facts.train_codes, 'train') if facts.train_codes else (facts.predictions.truth if facts.predictions else {}, 'valid')
     targets = [o for o in facts.schema if o.kind=='any_of' and o.n_out>1 and o.name in truth and (truth[o.name]>=0).any()]
     def part(i, target):
-        alt = f'Correlation of the labels of {target.name} in the {split} part'
+        alt = f'Correlation of the labels of {target.name} in the {split} split'
         return dict(target=target, pairs=[], figure=embedded_figure(plot_label_correlation(target, truth[target.name], split), alt) if i<MOST_DRAWN else None)
     if targets: return _section('together', 'Labels that come together', [part(*o) for o in enumerate(targets)])
 

@@ -156,7 +156,7 @@ def trained_on(
         'weights at the start': model.origin or model.weights,
         'images': f'{image.size} by {image.size} pixels, {image.fit}' + (', cut to boxes' if image.crop=='box' else ''),
         'recipe': config.recipe, 'epochs': _epochs(training, len(facts.history)),
-        'optimiser': f'{training.optimizer}, {training.stages}, batches of {training.batch_size}, {training.precision}',
+        'optimiser': f'{training.optimizer}, {training.schedule}, batches of {training.batch_size}, {training.precision}',
         'label noise': f'{config.data.label_noise:.0%} of the training labels were replaced on purpose' if config.data.label_noise else '',
         'seed': f'{training.seed}',
         'date': f'{datetime.fromtimestamp(written.stat().st_mtime, timezone.utc):%Y-%m-%d %H:%M} UTC' if written else '',

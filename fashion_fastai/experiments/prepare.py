@@ -173,5 +173,5 @@ def fit_planned(
 ):
     "Train through all stages that are planned, or those that are left"
     training = config.training
-    learn.fit_progressive(training.stages, schedule=training.stages, gamma=training.gamma, patience=training.patience, factor=training.factor,
+    learn.fit_progressive(training.stages, schedule=training.schedule, gamma=training.gamma, patience=training.patience, factor=training.factor,
         checkpoints=checkpoints, seed=training.seed)

@@ -11,14 +11,98 @@ import numpy as np, torch, torch.nn.functional as F
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['KIND_WEIGHTS', 'row_losses', 'mean_loss', 'probabilities', 'FashionLoss', 'binary_costs', 'softmax_costs',
-           'effective_weights', 'logit_shift', 'without_likely', 'target_losses']
+__all__ = ['KIND_WEIGHTS', 'binary_costs', 'softmax_costs', 'effective_weights', 'logit_shift', 'without_likely', 'target_losses',
+           'row_losses', 'mean_loss', 'probabilities', 'FashionLoss']
 
 # %% ../../nbs/20_models.losses.ipynb #691e47f9
 from ..config import TargetLossConfig
 from ..core.errors import UsageError, validated
 from ..schema import Schema
 from ..target import Target
+
+# %% ../../nbs/20_models.losses.ipynb #399e6b9e
+def _power(log_p, gamma)->torch.Tensor|float: return (gamma*log_p).exp() if gamma else 1.
+
+def binary_costs(
+    logits:torch.Tensor, # `(n, n_labels)`
+    wanted:torch.Tensor, # of the same shape, from 0 (absent) to 1 (there)
+    term:TargetLossConfig=TargetLossConfig(), # how the target is learned
+)->torch.Tensor: # of the same shape
+    "What each answer costs when every label has a sigmoid of its own"
+    gamma_negative = term.gamma if term.gamma_negative is None else term.gamma_negative
+    if not (term.gamma or gamma_negative or term.clip): return F.binary_cross_entropy_with_logits(logits, wanted, reduction='none')
+    log_p,log_not = F.logsigmoid(logits),F.logsigmoid(-logits)
+    there = _power(log_not, term.gamma)*-log_p
+    if not term.clip: return wanted*there + (1-wanted)*_power(log_p, gamma_negative)*-log_not
+    p = (logits.sigmoid()-term.clip).clamp(min=0)
+    absent = (p.clamp(min=1e-12)**gamma_negative if gamma_negative else 1.)*-torch.log1p(-p)
+    return wanted*there + (1-wanted)*absent
+
+# %% ../../nbs/20_models.losses.ipynb #dd713796
+def softmax_costs(
+    logits:torch.Tensor, # `(n, n_labels)`
+    truth:torch.Tensor, # positions `(n,)`, none below 0
+    label_weights:torch.Tensor|None=None, # `(n_labels,)`
+    smoothing:float=0., # this share of the truth is spread over all labels
+    gamma:float=0., # of the focal loss
+)->torch.Tensor: # `(n,)`, its weights in it already
+    "What each answer costs when the labels share a softmax"
+    if not gamma: return F.cross_entropy(logits, truth, label_weights, reduction='none', label_smoothing=smoothing)
+    log_p = logits.log_softmax(1)
+    costs = (1-log_p.exp()).clamp(min=1e-6)**gamma*-log_p
+    if label_weights is not None: costs = costs*label_weights
+    return (1-smoothing)*costs.gather(1, truth[:,None])[:,0] + smoothing*costs.mean(1)
+
+# %% ../../nbs/20_models.losses.ipynb #67a30a45
+def effective_weights(
+    counts:np.ndarray, # how often each label occurs in training, `(n_labels,)`
+    beta:float, # 0 to below 1: from no weights to the inverse of the counts
+)->np.ndarray: # `(n_labels,)`
+    "Weights of labels by their effective number of images"
+    counts = np.asarray(counts, dtype=float)
+    occurs,number = counts>0,-np.expm1(counts*np.log(beta)) if beta else np.ones(len(counts))
+    weights = np.divide(1, number, out=np.zeros(len(counts)), where=occurs)
+    return weights/weights[occurs].mean() if occurs.any() else weights
+
+def logit_shift(
+    counts:np.ndarray, # how often each label occurs in training, `(n_labels,)`
+    adjust:float=1., # how far rare labels are lifted
+)->np.ndarray: # `(n_labels,)`, added to the logits while they are learned
+    "The logarithms of the labels' shares"
+    counts = np.maximum(np.asarray(counts, dtype=float), 1)
+    return adjust*np.log(counts/counts.sum())
+
+# %% ../../nbs/20_models.losses.ipynb #abe4b491
+def without_likely(
+    logits:torch.Tensor, # `(n, n_labels)`
+    truth:torch.Tensor, # codes of an `any_of` target, see `Target.encode`
+    share:float, # of the absent labels of the batch, rounded down
+)->torch.Tensor: # codes, with -1 where a label is not held to be absent any more
+    "Take the most probable absent labels as unknown"
+    absent = truth==0
+    n = int(share*int(absent.sum()))
+    if not n: return truth
+    likely = logits.detach().masked_fill(~absent, -torch.inf).flatten().topk(n).indices
+    return truth.clone().index_put_(torch.unravel_index(likely, truth.shape), truth.new_tensor(-1))
+
+# %% ../../nbs/20_models.losses.ipynb #ccb94bfb
+_BINARY_ONLY,_SOFTMAX_ONLY = ('gamma_negative', 'clip', 'negative_weight', 'drop_negatives'),('adjust',)
+
+def target_losses(
+    schema:Schema, # the targets
+    per_target:Mapping[str,TargetLossConfig|dict]|None=None, # for targets by name or role, see `Schema.roles`
+    one_of:str='softmax', # how `one_of` targets are learned: `softmax` or `binary`
+)->dict[str, TargetLossConfig]: # for each target
+    "How each target is learned; a `UsageError` for a setting that has no meaning for it"
+    schema.check_roles(per_target or {}, 'loss terms')
+    per_target,plain,found = {k: validated(TargetLossConfig, dict(v), f'loss terms: {k}') for k,v in (per_target or {}).items()},TargetLossConfig(),{}
+    for target in schema:
+        term = found[target.name] = schema.setting_for(target, per_target, plain)
+        softmax = target.kind=='one_of' and one_of=='softmax'
+        for o in _BINARY_ONLY if softmax else _SOFTMAX_ONLY:
+            if getattr(term, o)!=getattr(plain, o):
+                raise UsageError(f'loss terms: {o} says nothing about {target.name}, whose labels '+('share one softmax' if softmax else 'have a sigmoid each'))
+    return found
 
 # %% ../../nbs/20_models.losses.ipynb #50f8ad57
 _PLAIN = TargetLossConfig()
@@ -159,87 +243,3 @@ def decodes(
 )->tuple[torch.Tensor, ...]: # codes, see `Target.decide`
     "The answers of all targets"
     return tuple(torch.as_tensor(t.decide(o.cpu().numpy())) for t,o in zip(self.schema, probs))
-
-# %% ../../nbs/20_models.losses.ipynb #399e6b9e
-def _power(log_p, gamma)->torch.Tensor|float: return (gamma*log_p).exp() if gamma else 1.
-
-def binary_costs(
-    logits:torch.Tensor, # `(n, n_labels)`
-    wanted:torch.Tensor, # of the same shape, from 0 (absent) to 1 (there)
-    term:TargetLossConfig=TargetLossConfig(), # how the target is learned
-)->torch.Tensor: # of the same shape
-    "What each answer costs when every label has a sigmoid of its own"
-    gamma_negative = term.gamma if term.gamma_negative is None else term.gamma_negative
-    if not (term.gamma or gamma_negative or term.clip): return F.binary_cross_entropy_with_logits(logits, wanted, reduction='none')
-    log_p,log_not = F.logsigmoid(logits),F.logsigmoid(-logits)
-    there = _power(log_not, term.gamma)*-log_p
-    if not term.clip: return wanted*there + (1-wanted)*_power(log_p, gamma_negative)*-log_not
-    p = (logits.sigmoid()-term.clip).clamp(min=0)
-    absent = (p.clamp(min=1e-12)**gamma_negative if gamma_negative else 1.)*-torch.log1p(-p)
-    return wanted*there + (1-wanted)*absent
-
-# %% ../../nbs/20_models.losses.ipynb #dd713796
-def softmax_costs(
-    logits:torch.Tensor, # `(n, n_labels)`
-    truth:torch.Tensor, # positions `(n,)`, none below 0
-    label_weights:torch.Tensor|None=None, # `(n_labels,)`
-    smoothing:float=0., # this share of the truth is spread over all labels
-    gamma:float=0., # of the focal loss
-)->torch.Tensor: # `(n,)`, its weights in it already
-    "What each answer costs when the labels share a softmax"
-    if not gamma: return F.cross_entropy(logits, truth, label_weights, reduction='none', label_smoothing=smoothing)
-    log_p = logits.log_softmax(1)
-    costs = (1-log_p.exp()).clamp(min=1e-6)**gamma*-log_p
-    if label_weights is not None: costs = costs*label_weights
-    return (1-smoothing)*costs.gather(1, truth[:,None])[:,0] + smoothing*costs.mean(1)
-
-# %% ../../nbs/20_models.losses.ipynb #67a30a45
-def effective_weights(
-    counts:np.ndarray, # how often each label occurs in training, `(n_labels,)`
-    beta:float, # 0 to below 1: from no weights to the inverse of the counts
-)->np.ndarray: # `(n_labels,)`
-    "Weights of labels by their effective number of images"
-    counts = np.asarray(counts, dtype=float)
-    occurs,number = counts>0,-np.expm1(counts*np.log(beta)) if beta else np.ones(len(counts))
-    weights = np.divide(1, number, out=np.zeros(len(counts)), where=occurs)
-    return weights/weights[occurs].mean() if occurs.any() else weights
-
-def logit_shift(
-    counts:np.ndarray, # how often each label occurs in training, `(n_labels,)`
-    adjust:float=1., # how far rare labels are lifted
-)->np.ndarray: # `(n_labels,)`, added to the logits while they are learned
-    "The logarithms of the labels' shares"
-    counts = np.maximum(np.asarray(counts, dtype=float), 1)
-    return adjust*np.log(counts/counts.sum())
-
-# %% ../../nbs/20_models.losses.ipynb #abe4b491
-def without_likely(
-    logits:torch.Tensor, # `(n, n_labels)`
-    truth:torch.Tensor, # codes of an `any_of` target, see `Target.encode`
-    share:float, # of the absent labels of the batch, rounded down
-)->torch.Tensor: # codes, with -1 where a label is not held to be absent any more
-    "Take the most probable absent labels as unknown"
-    absent = truth==0
-    n = int(share*int(absent.sum()))
-    if not n: return truth
-    likely = logits.detach().masked_fill(~absent, -torch.inf).flatten().topk(n).indices
-    return truth.clone().index_put_(torch.unravel_index(likely, truth.shape), truth.new_tensor(-1))
-
-# %% ../../nbs/20_models.losses.ipynb #ccb94bfb
-_BINARY_ONLY,_SOFTMAX_ONLY = ('gamma_negative', 'clip', 'negative_weight', 'drop_negatives'),('adjust',)
-
-def target_losses(
-    schema:Schema, # the targets
-    per_target:Mapping[str,TargetLossConfig|dict]|None=None, # for targets by name or role, see `Schema.roles`
-    one_of:str='softmax', # how `one_of` targets are learned: `softmax` or `binary`
-)->dict[str, TargetLossConfig]: # for each target
-    "How each target is learned; a `UsageError` for a setting that has no meaning for it"
-    schema.check_roles(per_target or {}, 'loss terms')
-    per_target,plain,found = {k: validated(TargetLossConfig, dict(v), f'loss terms: {k}') for k,v in (per_target or {}).items()},TargetLossConfig(),{}
-    for target in schema:
-        term = found[target.name] = schema.setting_for(target, per_target, plain)
-        softmax = target.kind=='one_of' and one_of=='softmax'
-        for o in _BINARY_ONLY if softmax else _SOFTMAX_ONLY:
-            if getattr(term, o)!=getattr(plain, o):
-                raise UsageError(f'loss terms: {o} says nothing about {target.name}, whose labels '+('share one softmax' if softmax else 'have a sigmoid each'))
-    return found

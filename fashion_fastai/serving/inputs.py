@@ -69,7 +69,7 @@ def find_image_files(
     if split:
         if 'split' not in frame: raise UsageError(f'{source}: no column split to choose {split} by')
         frame = frame[read_split(frame['split'])==split]
-        if not len(frame): raise UsageError(f'{source}: no row is in the {split} part')
+        if not len(frame): raise UsageError(f'{source}: no row is in the {split} split')
     names = as_text(frame[file_col]).fillna('').tolist()
     if not allow_outside: check_inside(source, names, images or source.parent)
     paths = [Path(images or source.parent)/o for o in names]
@@ -118,7 +118,7 @@ def _chosen(source, split)->np.ndarray|None:
     "Whether each row is in the part that is wanted, bool `(n,)`; all are without one"
     if split is None: return None
     chosen = read_split(pd.concat(o['split'] for o in table_frames(source, ['split'], AT_ONCE)))==split
-    if not chosen.any(): raise UsageError(f'{source}: no row is in the {split} part')
+    if not chosen.any(): raise UsageError(f'{source}: no row is in the {split} split')
     return chosen
 
 # %% ../../nbs/65_serving.inputs.ipynb #e389306a
