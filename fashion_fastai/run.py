@@ -83,7 +83,7 @@ def checkpoint(self:Run)->Path:
 @patch(as_prop=True)
 def ood_detector(self:Run)->Path:
     "What tells apparel from other images"
-    return self.path/'apparel_screen.safetensors'
+    return self.path/'ood_detector.safetensors'
 
 @patch(as_prop=True)
 def reference(self:Run)->Path:

@@ -342,7 +342,7 @@ def runs():
         'an architecture in a folder': (text('config.yaml', 'arch: resnet10t', "arch: 'local-dir:../../evil'"), 'unknown architecture'), 'a network 4,000 blocks deep': (lambda run: (text('config.yaml', 'arch: resnet10t', 'arch: vit_tiny_patch16_224')(run), text('config.yaml', 'args: {', 'args: {depth: 300')(run)), 'does not fit'),
         'settings in UTF-16': (put('config.yaml', 'recipe: two-head'.encode('utf-16')), 'cannot be read as text'), 'a pipe as settings': (instead('config.yaml', os.mkfifo), 'it lacks config.yaml'), 'settings that link to themselves': (instead('config.yaml', lambda p: p.symlink_to(p)), 'it lacks config.yaml'),
         'a schema of 100,000 brackets': (put('schema.json', '['*10**5), 'is not JSON'), 'a schema with other labels': (text('schema.json', '"dress",', '"dress", "cape",'), 'the network needs'), 'a schema in UTF-16': (put('schema.json', '{}'.encode('utf-16')), 'cannot be read as text'),
-        'an apparel screen of another network': (screen_of(8), 'was made for a body with 8 features'), 'an apparel screen that is a pickle': (lambda run: torch.save(Code(), run/'apparel_screen.safetensors'), 'cannot be read as an apparel screen'),
+        'an OOD detector of another network': (screen_of(8), 'was made for a body with 8 features'), 'an OOD detector that is a pickle': (lambda run: torch.save(Code(), run/'ood_detector.safetensors'), 'cannot be read as an OOD detector'),
         'a calibration with NaN': (text('calibration.json', '"temperature": 1.0', '"temperature": NaN'), 'is no finite number'), 'a calibration of another run': (text('calibration.json', '"belted"', '"hooded"'), "unknown label 'hooded'"), 'a calibration of 100,000 brackets': (put('calibration.json', '['*10**5), 'is not JSON'),
     }
 

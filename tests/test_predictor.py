@@ -124,6 +124,6 @@ def test_mistakes(run, tmp_path, shop):
     with pytest.raises(UsageError, match='no such run folder'): Predictor.load(tmp_path/'none')
     damaged = make_run(tmp_path/'damaged')
     damaged.ood_detector.write_bytes(damaged.ood_detector.read_bytes()[:100])
-    with pytest.raises(UsageError, match='apparel_screen.safetensors cannot be read'): Predictor.load(damaged.path)
+    with pytest.raises(UsageError, match='ood_detector.safetensors cannot be read'): Predictor.load(damaged.path)
     write_ood_detector(damaged, fit_ood_detector(noise(40).reshape(40,-1)[:,:7].astype(float)))
     with pytest.raises(UsageError, match='was made for a body with 7 features, this one has 512'): Predictor.load(damaged.path)

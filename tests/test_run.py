@@ -14,7 +14,7 @@ def test_a_run_holds_what_it_promises(run, capsys):
     figures = {o for o in found if o.startswith('figures/')}
     assert found-figures=={'config.yaml', 'schema.json', 'model.safetensors', 'history.csv', 'predictions/valid.parquet', 'metrics.json',
         'calibration.json', 'pairs.json', 'report.html', 'MODEL_CARD.md',
-        'apparel_screen.safetensors', 'reference_sample.safetensors'}
+        'ood_detector.safetensors', 'reference_sample.safetensors'}
     assert {f'figures/{o}.png' for o in ('curves', 'confusion-category', 'scores-category', 'scores-attributes', 'correlation-attributes')} <= figures
     config = open_run(run).config
     assert config.training.stages and config.image.mean and config.versions['torch'] and config.model.origin=='none (random)'

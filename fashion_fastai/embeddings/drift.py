@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from scipy.stats import chi2_contingency, ks_2samp, rankdata
-from .nearest import cached_features, unit_rows
+from .nearest import stored_features, unit_rows
 from ..core.errors import UsageError
 from ..schema import Schema
 
@@ -71,7 +71,7 @@ def from_arrays(
     origin:str='the reference sample', # names the source in messages
 )->ReferenceSample:
     "A sample from arrays; a `UsageError` says what is wrong with them"
-    features,sizes = cached_features(arrays, 'features', ['sizes'], origin),arrays['sizes']
+    features,sizes = stored_features(arrays, 'features', ['sizes'], origin),arrays['sizes']
     if sizes.shape not in ((0,2), (len(features),2)):
         raise UsageError(f'{origin}: sizes must have a width and a height for each image, not the shape {sizes.shape}')
     counts,known = [{k.removeprefix(f): v for k,v in arrays.items() if k.startswith(f)} for f in ('counts/', 'known/')]

@@ -1,4 +1,4 @@
-"""The images of a catalogue that look most like a given one
+"""Find the images of a catalogue that are most similar to a query, by exact cosine similarity
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/embeddings.nearest.html.md"""
 
@@ -8,78 +8,86 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/embeddings.nearest.html.md
 from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import numpy as np
-from ..core.errors import UsageError
 
 # %% auto #0
-__all__ = ['unit_rows', 'cached_features', 'NearestGarments', 'nearest']
+__all__ = ['unit_rows', 'stored_features', 'NearestGarments', 'nearest']
+
+# %% ../../nbs/30_embeddings.nearest.ipynb #88b522a2
+from ..core.errors import UsageError
 
 # %% ../../nbs/30_embeddings.nearest.ipynb #78c67dac
 def unit_rows(
     features:np.ndarray, # `(n, n_features)`
-)->np.ndarray: # float32 `(n, n_features)`, rows of length 1; zeros stay zeros
-    "The directions of embeddings"
+)->np.ndarray: # float32 `(n, n_features)`, rows of length 1; rows of zeros stay zero
+    "Scale embeddings to unit length; raise a `UsageError` if they are not 2-dimensional"
     features = np.asarray(features, dtype=np.float32)
-    if features.ndim!=2: raise UsageError(f'embeddings must be a table with a row for each image, not an array of shape {features.shape}')
+    if features.ndim!=2: raise UsageError(f'embeddings must have a row for each image, not the shape {features.shape}')
     return features/np.linalg.norm(features, axis=1, keepdims=True).clip(min=1e-12)
 
 # %% ../../nbs/30_embeddings.nearest.ipynb #5fceaf18
-def cached_features(
-    arrays:Mapping[str, np.ndarray], # from a file
-    name:str, # of the features among them
-    others:Sequence[str], # that must be there as well
-    origin:str, # names the source in messages
+def stored_features(
+    arrays:Mapping[str, np.ndarray], # arrays of a file, by name
+    name:str, # of the array with the features
+    others:Sequence[str], # names of arrays that must be present too
+    origin:str, # names the source in error messages
 )->np.ndarray: # float16 `(n, n_features)`
-    "Features that were kept; a `UsageError` says what is missing or wrong"
-    lost = [o for o in (name, *others) if o not in arrays]
-    if lost: raise UsageError(f'{origin} lacks {", ".join(lost)}')
-    kept = arrays[name]
-    if kept.ndim!=2 or kept.dtype!=np.float16: raise UsageError(f'{origin}: {name} must be float16 with a row for each image, not {kept.dtype} {kept.shape}')
-    if not np.isfinite(kept).all(): raise UsageError(f'{origin}: {name} holds numbers that are not finite')
-    return kept
+    "Return the features among `arrays`; raise a `UsageError` if an array is missing or the features are invalid"
+    missing = [array for array in (name, *others) if array not in arrays]
+    if missing: raise UsageError(f'{origin} lacks {", ".join(missing)}')
+    features = arrays[name]
+    if features.ndim!=2 or features.dtype!=np.float16:
+        raise UsageError(f'{origin}: {name} must be float16 with a row for each image, not {features.dtype} {features.shape}')
+    if not np.isfinite(features).all(): raise UsageError(f'{origin}: {name} has numbers that are not finite')
+    return features
 
 # %% ../../nbs/30_embeddings.nearest.ipynb #ddeccd35
-def _best(similarity, k)->np.ndarray: # int `(q, k)`
-    "The positions of the `k` highest in each row, highest first"
-    n = similarity.shape[1]
-    if k==0: return np.zeros((len(similarity), 0), dtype=np.int64)
-    part = np.sort(np.argpartition(-similarity, k-1, axis=1)[:,:k], axis=1) if k<n else np.tile(np.arange(n), (len(similarity), 1))
-    return np.take_along_axis(part, np.argsort(-np.take_along_axis(similarity, part, 1), axis=1, kind='stable'), 1)
+def _top_k(similarity, k)->np.ndarray: # int `(n_queries, k)`
+    "Return the positions of the `k` highest values of each row, highest first"
+    n_queries,n = similarity.shape
+    if k==0: return np.zeros((n_queries, 0), dtype=np.int64)
+    if k<n: top = np.sort(np.argpartition(-similarity, k-1, axis=1)[:,:k], axis=1)
+    else: top = np.tile(np.arange(n), (n_queries, 1))
+    order = np.argsort(-np.take_along_axis(similarity, top, 1), axis=1, kind='stable')
+    return np.take_along_axis(top, order, 1)
 
 # %% ../../nbs/30_embeddings.nearest.ipynb #ede9d4f4
 class NearestGarments:
-    "Search among the embeddings of a catalogue"
+    "Exact nearest-neighbour search among the embeddings of a catalogue"
     def __init__(self,
         features:np.ndarray, # `(n, n_features)`
-        group:np.ndarray|None=None, # `(n,)`, equal for images of one product; a query of the same group does not get them
-    ): self.units,self.group = unit_rows(features),None if group is None else np.asarray(group)
+        group:np.ndarray|None=None, # `(n,)`, equal for images of one product; a query never returns its own group
+    ):
+        self.units = unit_rows(features)
+        self.group = None if group is None else np.asarray(group)
 
     def __len__(self): return len(self.units)
-    def __repr__(self): return f'NearestGarments among {len(self):,} images'
+    def __repr__(self): return f'NearestGarments({len(self):,} images)'
 
     def search(self,
         query:np.ndarray, # `(n_queries, n_features)`
-        k:int=10, # so many for each query, or all where there are fewer
-        group:np.ndarray|None=None, # of the queries `(n_queries,)`
-        block:int=256, # queries that are compared at once
+        k:int=10, # results for each query; fewer if the catalogue has fewer images
+        group:np.ndarray|None=None, # of the queries, `(n_queries,)`; default: no image is excluded
+        block:int=256, # queries compared at once
     )->tuple[np.ndarray, np.ndarray]: # positions int `(n_queries, k)`, -1 where the own group left too few; cosines float32 `(n_queries, k)`
-        "The most similar images of each query, the most similar first"
+        "Return the most similar images of each query, most similar first; raise a `UsageError` if the number of features differs"
         query,k = unit_rows(query),min(k, len(self))
         if query.shape[1]!=self.units.shape[1]:
             raise UsageError(f'the query has {query.shape[1]} features and the catalogue {self.units.shape[1]}; both must come from the same body')
-        places,cosines = np.zeros((len(query), k), dtype=np.int64),np.zeros((len(query), k), dtype=np.float32)
+        positions = np.zeros((len(query), k), dtype=np.int64)
+        cosines = np.zeros((len(query), k), dtype=np.float32)
         for i in range(0, len(query), block):
             similarity = query[i:i+block]@self.units.T
             if group is not None and self.group is not None: similarity[group[i:i+block,None]==self.group] = -np.inf
-            places[i:i+block] = _best(similarity, k)
-            cosines[i:i+block] = np.take_along_axis(similarity, places[i:i+block], 1)
-        places[np.isneginf(cosines)] = -1
-        return places,cosines
+            positions[i:i+block] = _top_k(similarity, k)
+            cosines[i:i+block] = np.take_along_axis(similarity, positions[i:i+block], 1)
+        positions[np.isneginf(cosines)] = -1
+        return positions,cosines
 
 # %% ../../nbs/30_embeddings.nearest.ipynb #77495576
 def nearest(
-    features:np.ndarray, # of the catalogue `(n, n_features)`
+    features:np.ndarray, # of the catalogue, `(n, n_features)`
     query:np.ndarray, # `(n_queries, n_features)`
-    k:int=10, # so many for each query
+    k:int=10, # results for each query
 )->tuple[np.ndarray, np.ndarray]: # positions int `(n_queries, k)`; cosines float32 `(n_queries, k)`
-    "The most similar images of each query, the most similar first"
+    "Return the most similar images of each query, most similar first"
     return NearestGarments(features).search(query, k)

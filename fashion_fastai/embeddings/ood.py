@@ -1,4 +1,4 @@
-"""Images that show no garment at all, found by their distance from images that do
+"""Detect images that show no garment, by their distance from the training images
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/embeddings.ood.html.md"""
 
@@ -14,117 +14,128 @@ from safetensors.numpy import load_file, save_file
 from scipy.stats import norm
 
 # %% auto #0
-__all__ = ['KEPT', 'OODDetector', 'fit_ood_detector', 'write_ood_detector', 'run_ood_detector']
+__all__ = ['MAX_REFERENCE', 'OODDetector', 'fit_ood_detector', 'write_ood_detector', 'run_ood_detector']
 
 # %% ../../nbs/31_embeddings.ood.ipynb #fe92e2f8
 from ..core.errors import UsageError
 from ..core.files import whole_file
-from .nearest import cached_features, unit_rows
+from .nearest import stored_features, unit_rows
 from ..run import Run
 
 # %% ../../nbs/31_embeddings.ood.ipynb #5e82326c
-KEPT = 512 # images in a screen: 1.3 MB for 1,280 features
-_JUDGES = 4096 # so many distances of judges are kept at most
+MAX_REFERENCE = 512 # images in a detector: 1.3 MB for 1,280 features
+_MAX_DISTANCES = 4096 # held-out distances in a detector
 
 @dataclass(frozen=True)
 class OODDetector:
-    "Tells whether images look like apparel, from their embeddings"
-    kept:np.ndarray # directions of embeddings of training images, float16 `(n_kept, n_features)`
-    judges:np.ndarray # distances of training images that were not kept, float32, ascending, `(n_judges,)`
-    neighbours:int=5 # so many nearest images are averaged
+    "Detects images unlike the training images, from their embeddings"
+    reference:np.ndarray # unit embeddings of training images, float16 `(n_reference, n_features)`
+    distances:np.ndarray # distances of held-out training images, float32 `(n_distances,)`, ascending
+    n_neighbours:int=5 # the distance is the mean over this number of nearest references
 
-    def __repr__(self): return f'OODDetector of {len(self.kept)} images, judged by {len(self.judges):,} others'
+    def __repr__(self): return f'OODDetector({len(self.reference)} reference images, {len(self.distances):,} held-out distances)'
 
     def scores(self,
-        features:np.ndarray, # embeddings of the same body, `(n, n_features)`
-        block:int=1024, # images that are compared at once
+        features:np.ndarray, # embeddings from the same body, `(n, n_features)`
+        block:int=1024, # images compared at once
     )->np.ndarray: # float32 `(n,)`, 0 (the same) to 1 (nothing in common) and above
-        "The distance of each image from apparel"
-        units,kept = unit_rows(features),unit_rows(self.kept)
-        if units.shape[1]!=kept.shape[1]:
-            raise UsageError(f'the images have {units.shape[1]} features and the screen {kept.shape[1]}; both must come from the same body')
-        k = min(self.neighbours, len(kept))
-        near = [np.partition(units[i:i+block]@kept.T, len(kept)-k, axis=1)[:,len(kept)-k:].mean(1) for i in range(0, len(units), block)]
-        return 1-np.concatenate([np.zeros(0, np.float32), *near])
+        "Return the distance of each image from the reference images"
+        units,reference = unit_rows(features),unit_rows(self.reference)
+        if units.shape[1]!=reference.shape[1]:
+            raise UsageError(f'the images have {units.shape[1]} features and the OOD detector {reference.shape[1]}; both must come from the same body')
+        n_other = len(reference)-min(self.n_neighbours, len(reference))
+        blocks = [units[start:start+block]@reference.T for start in range(0, len(units), block)]
+        nearest = [np.partition(cosines, n_other, axis=1)[:,n_other:].mean(1) for cosines in blocks]
+        return 1-np.concatenate([np.zeros(0, np.float32), *nearest])
 
 # %% ../../nbs/31_embeddings.ood.ipynb #69e227b3
 @patch
 def threshold(
     self:OODDetector,
-    false_alarms:float=0.02, # share of images of apparel that may be taken for something else, 0 to 1
+    false_alarms:float=0.02, # share of garment images that may be rejected, 0 to 1
 )->float:
-    "The largest distance that passes"
+    "Return the largest distance at which an image passes; raise a `UsageError` if `false_alarms` is no share"
     if not 0<=false_alarms<=1: raise UsageError(f'false_alarms is {false_alarms}; it is a share between 0 and 1')
-    middle,upper = np.quantile(np.log(self.judges.clip(min=1e-6)), [0.5,0.75])
-    return float(np.exp(middle+norm.isf(false_alarms)*max(upper-middle, 1e-6)/norm.isf(0.25)))
+    median,upper = np.quantile(np.log(self.distances.clip(min=1e-6)), [0.5,0.75])
+    scale = max(upper-median, 1e-6)/norm.isf(0.25)
+    return float(np.exp(median+norm.isf(false_alarms)*scale))
 
 @patch
 def looks_like_apparel(
     self:OODDetector,
-    features:np.ndarray, # embeddings of the same body, `(n, n_features)`
-    false_alarms:float=0.02, # as for `threshold`
+    features:np.ndarray, # embeddings from the same body, `(n, n_features)`
+    false_alarms:float=0.02, # see `threshold`
 )->np.ndarray: # bool `(n,)`
-    "Whether each image is as near as apparel is"
+    "Return whether each image is within the threshold"
     return self.scores(features)<=self.threshold(false_alarms)
 
 # %% ../../nbs/31_embeddings.ood.ipynb #09ed441f
+def _reference_order(group_of, n_groups, rng)->np.ndarray:
+    "Return positions of the images of four fifths of the groups, groups and their images in random order"
+    group_rank = rng.permutation(n_groups)[group_of]
+    order = np.lexsort([rng.random(len(group_rank)), group_rank])
+    return order[group_rank[order]<n_groups*4//5]
+
 def fit_ood_detector(
     features:np.ndarray, # embeddings of training images, `(n, n_features)`
-    group:np.ndarray|None=None, # `(n,)`, equal for images of one product; without it each image is its own
-    kept:int=KEPT, # so many images are kept at most; at most four of five groups
-    seed:int=42, # of the choice
+    group:np.ndarray|None=None, # `(n,)`, equal for images of one product; default: each image is its own product
+    max_reference:int=MAX_REFERENCE, # reference images, from at most four of five products
+    seed:int=42, # of the random choice
 )->OODDetector:
-    "Learn what apparel looks like"
+    "Fit a detector to training images; raise a `UsageError` if embeddings are not finite or there are fewer than 10 products"
     features = unit_rows(features)
-    group = np.arange(len(features)) if group is None else np.asarray(group)
-    if not np.isfinite(features).all(): raise UsageError('embeddings with NaN: leave out images that could not be read before a screen is fitted')
-    group_of,names = pd.factorize(group)
-    if len(names)<10: raise UsageError(f'a screen needs images of at least 10 products, so that some can judge it; there are {len(names)}')
+    if not np.isfinite(features).all():
+        raise UsageError('embeddings with NaN: leave out unreadable images before you fit an OOD detector')
+    group_of,products = pd.factorize(np.arange(len(features)) if group is None else np.asarray(group))
+    if len(products)<10: raise UsageError(f'an OOD detector needs images of at least 10 products, some of them held out; there are {len(products)}')
     rng = np.random.default_rng(seed)
-    turn = rng.permutation(len(names))[group_of]
-    order = np.lexsort([rng.random(len(turn)), turn])
-    order = order[turn[order]<len(names)*4//5][:kept]
-    ood_detector = OODDetector(features[order].astype(np.float16), np.zeros(0, np.float32))
-    others = np.flatnonzero(~np.isin(group_of, group_of[order]))
-    others = np.sort(rng.permutation(others)[:_JUDGES])
-    return OODDetector(ood_detector.kept, np.sort(ood_detector.scores(features[others])), ood_detector.neighbours)
+    chosen = _reference_order(group_of, len(products), rng)[:max_reference]
+    held_out = np.flatnonzero(~np.isin(group_of, group_of[chosen]))
+    held_out = np.sort(rng.permutation(held_out)[:_MAX_DISTANCES])
+    reference = features[chosen].astype(np.float16)
+    distances = OODDetector(reference, np.zeros(0, np.float32)).scores(features[held_out])
+    return OODDetector(reference, np.sort(distances))
 
 # %% ../../nbs/31_embeddings.ood.ipynb #ee7cf556
 @patch
 def to_arrays(
     self:OODDetector,
-)->dict[str, np.ndarray]: # `kept`, `judges`, `neighbours`
-    "The screen as arrays"
-    return dict(kept=self.kept, judges=self.judges, neighbours=np.array([self.neighbours], dtype=np.int64))
+)->dict[str, np.ndarray]: # `reference`, `distances`, `n_neighbours`
+    "Return the detector as arrays"
+    return dict(reference=self.reference, distances=self.distances, n_neighbours=np.array([self.n_neighbours], dtype=np.int64))
 
 @patch(cls_method=True)
 def from_arrays(
     cls:OODDetector,
     arrays:dict[str, np.ndarray], # from `to_arrays`
-    origin:str='the apparel screen', # names the source in messages
+    origin:str='the OOD detector', # names the source in error messages
 )->OODDetector:
-    "A screen from arrays; a `UsageError` says what is wrong with them"
-    kept = cached_features(arrays, 'kept', ('judges', 'neighbours'), origin)
-    judges,neighbours = arrays['judges'],arrays['neighbours']
-    if not len(kept): raise UsageError(f'{origin}: kept has no row')
-    if judges.ndim!=1 or not len(judges): raise UsageError(f'{origin}: judges must be a list of distances, not of shape {judges.shape}')
-    if neighbours.shape!=(1,) or neighbours[0]<1: raise UsageError(f'{origin}: neighbours must be one number from 1 on, not {neighbours.tolist()}')
-    if not np.isfinite(judges).all(): raise UsageError(f'{origin}: judges holds numbers that are not finite')
-    return cls(kept, np.sort(judges.astype(np.float32)), int(neighbours[0]))
+    "Build a detector from arrays; raise a `UsageError` if they are invalid"
+    reference = stored_features(arrays, 'reference', ('distances', 'n_neighbours'), origin)
+    distances,n_neighbours = arrays['distances'],arrays['n_neighbours']
+    if not len(reference): raise UsageError(f'{origin}: reference has no row')
+    if distances.ndim!=1 or not len(distances):
+        raise UsageError(f'{origin}: distances must be a list of numbers, not an array of shape {distances.shape}')
+    if n_neighbours.shape!=(1,) or n_neighbours[0]<1:
+        raise UsageError(f'{origin}: n_neighbours must be one number, at least 1, not {n_neighbours.tolist()}')
+    if not np.isfinite(distances).all(): raise UsageError(f'{origin}: distances has numbers that are not finite')
+    return cls(reference, np.sort(distances.astype(np.float32)), int(n_neighbours[0]))
 
 # %% ../../nbs/31_embeddings.ood.ipynb #4cbfb347
 def write_ood_detector(
-    run:Run, # whose body made the features
+    run:Run, # whose body computed the features
     ood_detector:OODDetector, # from `fit_ood_detector`
 ):
-    "Keep a screen in the run, whole or not at all"
-    with whole_file(run.ood_detector) as file: save_file({k: v.copy() for k,v in ood_detector.to_arrays().items()}, file)
+    "Write a detector into a run, atomically"
+    arrays = {name: array.copy() for name,array in ood_detector.to_arrays().items()}
+    with whole_file(run.ood_detector) as file: save_file(arrays, file)
 
 def run_ood_detector(
     run:Run, # a complete run
-)->OODDetector|None: # none where the run has none
-    "The apparel screen of a run; a `UsageError` where the file is damaged"
+)->OODDetector|None: # None if the run has no detector
+    "Read the detector of a run; raise a `UsageError` if the file is damaged"
     if not run.ood_detector.is_file(): return None
     try: arrays = load_file(run.ood_detector)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as e: raise UsageError(f'{run.ood_detector} cannot be read as an apparel screen: {e}') from None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as e:
+        raise UsageError(f'{run.ood_detector} cannot be read as an OOD detector: {e}') from None
     return OODDetector.from_arrays(arrays, str(run.ood_detector))

@@ -193,7 +193,7 @@ N_CHECKED,N_CALIBRATION = 2000, 128 # images that are compared at most; images t
 
 def _answering(run, calibration, ood_detector)->CalibratedNetwork:
     "The network of a run with its temperatures and its screen"
-    layer = OODLayer(ood_detector.kept, ood_detector.neighbours) if ood_detector else None
+    layer = OODLayer(ood_detector.reference, ood_detector.n_neighbours) if ood_detector else None
     network = fuse_conv_bn(load_network(run), run.config.image.size)
     return CalibratedNetwork(network, run.schema, run.config.loss.one_of, calibration.temperatures, layer).eval()
 

@@ -87,7 +87,7 @@ def _from_run(cls, path, fitted, device)->Predictor:
     image,ood_detector = run.config.image,run_ood_detector(run)
     calibration = run_calibration(run) if fitted else no_calibration(run.schema)
     network = fuse_conv_bn(load_network(run), image.size).to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    layer = OODLayer(ood_detector.kept, ood_detector.neighbours) if ood_detector else None
+    layer = OODLayer(ood_detector.reference, ood_detector.n_neighbours) if ood_detector else None
     answering = CalibratedNetwork(network, run.schema, run.config.loss.one_of, calibration.temperatures, layer).to(next(network.parameters()).device)
     def compute(batches): return result_batches(answering, batches, image.mean, image.std)
     return cls(compute, run.schema, image, calibration.thresholds, path, ood_detector.threshold() if ood_detector else None, run, network, fitted)

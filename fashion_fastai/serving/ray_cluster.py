@@ -59,7 +59,7 @@ class Fetched:
         return getattr(self.file, name)
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #a78f35f9
-_RUN_FILES = 'config.yaml', 'schema.json', 'model.safetensors', 'calibration.json', 'apparel_screen.safetensors'
+_RUN_FILES = 'config.yaml', 'schema.json', 'model.safetensors', 'calibration.json', 'ood_detector.safetensors'
 
 def packed(
     path:str|Path, # the folder of a run, or an `.onnx` file
