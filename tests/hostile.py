@@ -1,6 +1,6 @@
 """A corpus of hostile inputs, run through the real command line: what is said, the exit code, seconds and memory of each
 
-    python tests/hostile.py FOLDER [--write] [--forked]     draws the corpus into FOLDER, runs all of it, and with --write makes docs/hostile-inputs.md of what came out
+    python tests/hostile.py FOLDER [--write] [--forked]     draws the corpus into FOLDER, runs all of it; --write: also build/hostile-inputs.md, the page of the site
 
 Each input gets a Python of its own, most of whose seconds go into importing torch. With --forked it gets a fork of one that has imported everything.
 """
@@ -483,7 +483,9 @@ def main(folder, write, run=outcome, kind=''):
     if write:
         text = ABOUT.format(n=len(rows), seconds=max(o.seconds for _,o in rows), megabytes=max(o.megabytes for _,o in rows), base=base,
             option=' --forked' if run is forked else '', how=FORKED if run is forked else '')+markdown(rows, folder)+'\n'
-        (Path(__file__).parents[1]/'docs/hostile-inputs.md').write_text(text)
+        page = Path(__file__).parents[1]/'build'/'hostile-inputs.md'
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(text, encoding='utf-8')
     return failed
 
 def warm():

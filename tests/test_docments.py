@@ -1,17 +1,18 @@
-"Every public name is described, see docments.py"
+"Every public name is documented, see docments.py"
 import textwrap
+
 from docments import Module, all_items
 
-def test_every_public_name_is_described():
+def test_every_public_name_is_documented():
     items = all_items()
-    assert len(items)>3000 # parameters, results and fields count, so fewer were not looked at
-    assert [f'{o.module}:{o.line}: {o.name}' for o in items if not o.told]==[]
+    assert len(items)>3000 # parameters, results and fields count; fewer would mean that some were not found
+    assert [f'{item.module}:{item.line}: {item.name}' for item in items if not item.documented]==[]
 
 def test_a_gap_is_found(tmp_path, monkeypatch):
-    "The check would notice a name without a docstring, a parameter or field without a comment, and a result without a type"
+    "A name without a docstring, a parameter or field without a comment, and a result without a type are found"
     source = """\
         from dataclasses import dataclass
-        __all__ = ['scale', 'Box', 'told']
+        __all__ = ['scale', 'Box', 'double']
         def scale(
             x, # a number
             factor:float=2,
@@ -24,7 +25,7 @@ def test_a_gap_is_found(tmp_path, monkeypatch):
             top:int
             def area(self)->list: return [self.left]
             def _hidden(self, a): return a
-        def told(
+        def double(
             x:int, # a number
         )->int:
             "Twice `x`"
@@ -32,6 +33,7 @@ def test_a_gap_is_found(tmp_path, monkeypatch):
         """
     (tmp_path/'example.py').write_text(textwrap.dedent(source))
     monkeypatch.setattr('docments.ROOT', tmp_path)
-    monkeypatch.setattr('docments.importlib.import_module', lambda name: type('M', (), dict(__all__=['scale', 'Box', 'told'], Box=type('Box', (), {}))))
-    gaps = [o.name for o in Module(tmp_path/'example.py').interface() if not o.told]
+    live = type('M', (), dict(__all__=['scale', 'Box', 'double'], Box=type('Box', (), {})))
+    monkeypatch.setattr('docments.importlib.import_module', lambda name: live)
+    gaps = [item.name for item in Module(tmp_path/'example.py').interface() if not item.documented]
     assert gaps==['scale', 'scale(factor)', 'scale(**kwargs)', 'scale -> ', 'Box.top', 'Box.area', 'Box.area -> list']

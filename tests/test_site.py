@@ -1,4 +1,4 @@
-"The site of `make docs`: what a notebook becomes, where its links go, and the check that finds those that go nowhere"
+"The site of `make docs`: conversion of notebooks, links, and the check that finds broken ones"
 import importlib.util, re, runpy
 from pathlib import Path
 import pytest
@@ -26,6 +26,8 @@ def grow(
 
 *A larger [`Box`](https://x.github.io/y/box.html#box)*'''
 
+EXPORTED = '#| export\n@patch\ndef grow(self:Box, by): return Box(self.size+by)'
+
 def cell(kind, source, **others): return dict(cell_type=kind, metadata={}, source=source) | others
 
 @pytest.fixture
@@ -33,14 +35,14 @@ def notebook():
     return dict(metadata=dict(widgets={}), cells=[
         cell('markdown', '# Box\n\n> A purpose\n\nAn introduction.'),
         cell('markdown', '## Growing'),
-        cell('code', "#| export\n@patch\ndef grow(self:Box, by): return Box(self.size+by)", metadata=dict(tags=['hide-input']), outputs=[]),
+        cell('code', EXPORTED, metadata=dict(tags=['hide-input']), outputs=[]),
         cell('code', '#| echo: false\n#| output: asis\nshow_doc(Box.grow)', metadata=dict(execution={'total': 1}),
             outputs=[dict(output_type='execute_result', data={'text/markdown': SHOWN}, metadata={})]),
         cell('code', '#| eval: false\nBox(1).grow(2)', outputs=[]),
         cell('code', '#| echo: false\nBox(1)', outputs=[])])
 
 def test_a_description_stands_before_its_folded_source(site, notebook):
-    title,_,shown,source,example,quiet = site.convert(notebook, 'fashion_fastai.box')['cells']
+    title, _, shown, source, example, quiet = site.convert(notebook, 'fashion_fastai.box')['cells']
     assert title['source'].split('\n\n')==['# Box', '> A purpose', 'Module `fashion_fastai.box`', 'An introduction.']
     assert shown['cell_type']=='markdown' and shown['source'].startswith('### `Box.grow`\n\n```python\ndef grow(')
     assert '__main__' not in shown['source'] and '[source]' not in shown['source']
@@ -60,7 +62,8 @@ def test_a_class_is_called_a_class(site):
 def test_links_of_nbdev_go_to_pages_of_the_site(site):
     pages = {'nbs/02_box.ipynb': 'box.ipynb', 'nbs/tutorials/one.ipynb': 'tutorials/one.ipynb', 'README.md': 'start.md'}
     names = {'box.ipynb': {'box', 'box.grow', 'train'}}
-    link = lambda text, origin='nbs/tutorials/one.ipynb': site.relink(text, origin, pages, names, 'https://x.github.io/y/', 'https://github.com/x/y')
+    def link(text, origin='nbs/tutorials/one.ipynb'):
+        return site.relink(text, origin, pages, names, 'https://x.github.io/y/', 'https://github.com/x/y')
     assert link('[`Box.grow`](https://x.github.io/y/box.html#box.grow)')=='[`Box.grow`](../box.ipynb#box.grow)'
     assert link('[`Box.size`](https://x.github.io/y/box.html#box.size)')=='[`Box.size`](../box.ipynb#box)'
     assert link('[`_pack`](https://x.github.io/y/box.html#_pack)')=='`_pack`'
@@ -72,8 +75,8 @@ def test_links_of_nbdev_go_to_pages_of_the_site(site):
     assert link('[fastai](https://docs.fast.ai)')=='[fastai](https://docs.fast.ai)'
 
 def test_the_check_finds_links_that_go_nowhere(site, tmp_path):
-    (tmp_path/'a.html').write_text('<h1 id="top">A</h1><a href="b.html#here">1</a><a href="b.html#gone">2</a><a href="c.html">3</a><a href="#top">4</a>'
-        '<a href="https://elsewhere.example/x">5</a><img src="no.png">')
+    (tmp_path/'a.html').write_text('<h1 id="top">A</h1><a href="b.html#here">1</a><a href="b.html#gone">2</a>'
+        '<a href="c.html">3</a><a href="#top">4</a><a href="https://elsewhere.example/x">5</a><img src="no.png">')
     (tmp_path/'b.html').write_text('<p id="here">B</p>')
     assert site.broken_links(tmp_path)==['a.html: b.html#gone', 'a.html: c.html', 'a.html: no.png']
 
@@ -81,39 +84,62 @@ def test_commands_are_written_from_their_help(site):
     import typer
     from fashion_fastai.cli import app
     text = site.command_page(typer.main.get_command(app), 'fashion-fastai', 'Commands')
-    assert text.startswith('# Commands\n') and '\n## `fashion-fastai train`\n' in text and '\n### `fashion-fastai data describe`\n' in text
+    assert text.startswith('# Commands\n')
+    assert '\n## `fashion-fastai train`\n' in text and '\n### `fashion-fastai data describe`\n' in text
     assert '- `--out' in text
 
-def test_pages_stand_in_the_wanted_order_and_none_is_lost(site):
-    groups = {'Train': ('gpu', 'not-written-yet', 'resume'), 'Judge': ('evaluate',)}
-    assert site.arranged(['evaluate', 'resume', 'zebra', 'gpu', 'aardvark'], groups)=={'Train': ['gpu', 'resume'], 'Judge': ['evaluate'], 'More': ['aardvark', 'zebra']}
+def test_pages_keep_the_given_order_and_none_is_lost(site):
+    groups = {'Train': ('gpu', 'not-written-yet', 'resume'), 'Evaluate': ('evaluate',)}
+    expected = {'Train': ['gpu', 'resume'], 'Evaluate': ['evaluate'], 'More': ['aardvark', 'zebra']}
+    assert site.arranged(['evaluate', 'resume', 'zebra', 'gpu', 'aardvark'], groups)==expected
     assert site.arranged(['b', 'a', 'first'], {'': ('first', 'second')})=={'': ['first', 'a', 'b']}
-    assert site.arranged(['gpu'], groups)=={'Train': ['gpu'], 'Judge': []}
+    assert site.arranged(['gpu'], groups)=={'Train': ['gpu'], 'Evaluate': []}
 
 def test_an_overview_leads_to_its_pages_and_holds_them_in_the_navigation(site):
-    pages = {'Files': [('commands.md', 'Commands', 'every command')], 'Nothing': [], 'Rest': [('how-to/gpu.md', 'On a card', '')]}
+    pages = {'Files': [('commands.md', 'Commands', 'every command')], 'Nothing': [],
+        'Rest': [('how-to/gpu.md', 'On a GPU', '')]}
     text = site.overview('reference/index.md', 'Reference', 'To look up.', pages)
-    assert '| [Commands](../commands.md) | every command |' in text and '- [On a card](../how-to/gpu.md)' in text and 'Nothing' not in text
+    assert '| [Commands](../commands.md) | every command |' in text
+    assert '- [On a GPU](../how-to/gpu.md)' in text and 'Nothing' not in text
     assert text.endswith('```{toctree}\n:hidden:\n\n../commands\n../how-to/gpu\n```\n')
 
 def test_every_setting_is_on_its_page(site):
     from fashion_fastai.config import TrainingConfig
     text = site.settings_page()
-    lines = dict(re.match(r'\| `([\w.]+)` \| (.*) \|$', o).groups() for o in text.splitlines() if o.startswith('| `'))
-    assert {f'training.{o}' for o in TrainingConfig.model_fields}<=set(lines)
-    assert lines['training.batch_size']=='whole number at least 1, at most 65,536 | `64` | '+lines['training.batch_size'].split(' | ')[2]
-    assert lines['training.lr'].startswith('number above 0 or `auto` | `0.01` | highest rate of the heads')
-    assert lines['data.empty'].startswith('`none`, `unknown` | `none` | what an empty')
-    assert lines['training.stages.epochs'].split(' | ')[1]=='must be given'
+    rows = [line for line in text.splitlines() if line.startswith('| `')]
+    lines = dict(re.match(r'\| `([\w.]+)` \| (.*) \|$', row).groups() for row in rows)
+    assert {f'training.{name}' for name in TrainingConfig.model_fields}<=set(lines)
+    assert lines['training.batch_size'].startswith('whole number at least 1, at most 65,536 | `64` | ')
+    assert lines['training.lr'].startswith('number above 0 or `auto` | `0.01` | ')
+    assert lines['data.empty'].startswith('`none`, `unknown` | `none` | ')
+    assert lines['training.stages.epochs'].split(' | ')[1]=='required'
 
-def test_recipes_sweeps_and_formats_are_on_their_pages(site):
+def test_recipes_comparisons_and_formats_are_on_their_pages(site):
     from fashion_fastai.config import packaged_names
     from fashion_fastai.data.formats.registry import FORMATS
-    recipes,formats = site.recipes_page(),site.formats_page()
-    assert all(f'\n## `{o}`\n' in recipes for o in packaged_names('recipe')) and all(f'\n### `{o}`\n' in recipes for o in packaged_names('comparison'))
-    assert 'arch: vgg16' in recipes and all(f'\n## `{o}`\n' in formats for o in FORMATS)
+    recipes = site.recipes_page()
+    formats = site.formats_page()
+    assert all(f'\n## `{name}`\n' in recipes for name in packaged_names('recipe'))
+    assert all(f'\n### `{name}`\n' in recipes for name in packaged_names('comparison'))
+    assert 'arch: vgg16' in recipes and all(f'\n## `{name}`\n' in formats for name in FORMATS)
     assert "| `label_col` |  | the column of the labels" in formats
+
+def test_hostile_inputs_are_measured_or_described(site, tmp_path):
+    template = tmp_path/'docs'/'_templates'/'hostile-inputs.md'
+    template.parent.mkdir(parents=True)
+    template.write_text('# Hostile inputs\n\nWhat is covered')
+    assert 'What is covered' in site.hostile_page(tmp_path)
+    (tmp_path/'build').mkdir()
+    (tmp_path/'build'/'hostile-inputs.md').write_text('# Hostile inputs\n\n152 inputs')
+    assert '152 inputs' in site.hostile_page(tmp_path)
+
+def test_every_notebook_has_a_place_in_the_reference(site):
+    packages = {package for _, packages, _ in site.REFERENCE.values() for package in packages}
+    notebooks = [path.name for path in (DOCS.parent/'nbs').glob('[!_]*.ipynb')]
+    names = {re.sub(r'^\d+_', '', name).split('.')[0] for name in notebooks}
+    assert names==packages
 
 def test_anchors_keep_the_names_of_the_code():
     slug = runpy.run_path(DOCS/'conf.py')['slug']
-    assert [slug(o) for o in ('Box.grow', 'open_run', 'Where it is, and why')]==['box.grow', 'open_run', 'where-it-is-and-why']
+    headings = 'Box.grow', 'open_run', 'Where it is, and why'
+    assert [slug(heading) for heading in headings]==['box.grow', 'open_run', 'where-it-is-and-why']
