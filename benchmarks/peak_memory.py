@@ -13,8 +13,8 @@ CASES = [ # what, options, whether another allocator is loaded first
     ('another allocator, see below', [], True),
     ('smaller images', ['--size', '96'], False),
     ('smaller batches', ['--batch-size', '32'], False),
-    (f'the same batch in {PIECES}: same gradients, a third more time', ['--set', 'training.piece=16'], False),
-    (f'{PIECES} and another allocator', ['--set', 'training.piece=16'], True)]
+    (f'the same batch in {PIECES}: same gradients, a third more time', ['--set', 'training.micro_batch_size=16'], False),
+    (f'{PIECES} and another allocator', ['--set', 'training.micro_batch_size=16'], True)]
 
 def peak(command, library):
     "Resident memory of a command at its highest, GB"

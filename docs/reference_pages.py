@@ -118,7 +118,7 @@ def settings_page():
     from fashion_fastai import config
     sections = [(config.DataConfig, 'data', 'Data'), (config.ImageConfig, 'image', 'Images'),
         (config.AugmentConfig, 'image.augment', 'Augmentation'),
-        (config.AugmentBounds, 'image.limits.NAME', 'Augmentation bounds'),
+        (config.AugmentBounds, 'image.augment_bounds.NAME', 'Augmentation bounds'),
         (config.ModelConfig, 'model', 'Model'), (config.LossConfig, 'loss', 'Loss'),
         (config.TargetLossConfig, 'loss.per_target.NAME', 'Loss of one target'),
         (config.TrainingConfig, 'training', 'Training'), (config.Stage, 'training.stages', 'A stage')]
@@ -177,7 +177,7 @@ def recipes_page():
         training, arch = config.training, config.model.arch.partition('.')[0]
         rows.append([f'[`{name}`](#{name})', f'`{arch}`', config.image.size, training.epochs,
             f'{training.optimizer}, {training.schedule}', f'{training.lr:g}'])
-    settings = dict(image=dict(size=160, limits=dict(color=dict(hue=0))), training=dict(epochs=8))
+    settings = dict(image=dict(size=160, augment_bounds=dict(color=dict(hue=0))), training=dict(epochs=8))
     own = dict(title='Our shop', source='the catalogue team', settings=settings)
     head = ['recipe', 'body', 'pixels', 'epochs', 'optimiser, schedule', 'learning rate']
     how = 'A recipe is a YAML file with a title, a source and settings: `train --recipe shop.yaml`.'

@@ -31,7 +31,7 @@ app = typer.Typer(name='fashion-fastai', help='Train, evaluate and serve one net
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 data_app = typer.Typer(help='Know and prepare a table of images.', no_args_is_help=True)
 _COMMANDS = {'train': train_command, 'lr-find': lr_find_command, 'evaluate': evaluate_command, 'calibrate': calibrate_command,
-    'predict': predict_command, 'comparison': compare_command, 'tune': tune_command, 'soup': soup_command, 'recipes': recipes_command,
+    'predict': predict_command, 'compare': compare_command, 'tune': tune_command, 'soup': soup_command, 'recipes': recipes_command,
     'embed': embed_command, 'similar': similar_command,
     'export': export_command, 'app': app_command}
 _DATA_COMMANDS = {'sample': sample_command, 'convert': convert_command, 'describe': describe_command, 'split': split_command, 'audit': audit_command,

@@ -78,7 +78,7 @@ class ImageConfig(_Section):
     crop:Literal['none', 'box'] = 'none' # cut images to the boxes of the table
     fit:Literal['pad', 'squash', 'crop'] = 'pad' # see `fit_image`
     augment:AugmentConfig = AugmentConfig() # random changes in training
-    limits:dict[str, AugmentBounds] = {} # for targets by name or role, how much of each change their labels bear, see `bounded`
+    augment_bounds:dict[str, AugmentBounds] = {} # for targets by name or role, how much of each change their labels bear, see `bounded`
     mean:tuple[float, float, float]|None = None # of the channels; what the body's weights were trained with, without it
     std:tuple[PositiveFloat, PositiveFloat, PositiveFloat]|None = None # same as above
 
@@ -186,7 +186,7 @@ class TrainingConfig(_Section):
     sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by the weights of their labels, with replacement
     linear_probe:bool = True # solve linear heads on the frozen body first and say what they reach; without an epoch they are the result
     layer_decay:float|None = Field(None, gt=0, le=1) # each group of the body learns at this share of the rate of the one above, where stages are planned; what `plan_stages` says without it
-    piece:int|None = Field(None, ge=1, le=65_536) # images of a batch that pass through the network at once, see `MicroBatches`; all without it
+    micro_batch_size:int|None = Field(None, ge=1, le=65_536) # images of a batch that pass through the network at once, see `MicroBatches`; all without it
     clip:float = Field(0, ge=0) # gradients are cut to this norm; 0 is not at all
     ema:float = Field(0, ge=0, lt=1) # decay of a moving average of the weights, which is what is kept, see `EMA`; 0 is none
     swa_epochs:int = Field(0, ge=0, le=1000) # the mean of the weights after the last epochs is kept, see `SWA`; 0 is none

@@ -9,7 +9,7 @@ VARIANTS = dict(
     adamw=dict(training=dict(stages=STAGES, batch_size=8)),
     sgd_plateau=dict(training=dict(stages=STAGES, batch_size=8, optimizer='sgd', schedule='plateau', patience=1, factor=0.5, sampler='balanced')),
     adam_exponential=dict(training=dict(stages=STAGES[::-1], batch_size=16, optimizer='adam', schedule='exponential'), data=dict(cache='none', label_noise=0.2)),
-    moving_average=dict(training=dict(stages=STAGES, batch_size=8, ema=0.9, clip=1, piece=5, scale_batch_size=True), image=dict(size=32, initial_size=16, augment=dict(cutmix=1))),
+    moving_average=dict(training=dict(stages=STAGES, batch_size=8, ema=0.9, clip=1, micro_batch_size=5, scale_batch_size=True), image=dict(size=32, initial_size=16, augment=dict(cutmix=1))),
     mean_of_epochs=dict(training=dict(stages=STAGES, batch_size=8, swa_epochs=2), loss=dict(task_weights='uncertainty')),
     one_fit=dict(training=dict(epochs=4, batch_size=4, unfreeze='none'), image=dict(size=32, augment=dict(random_crop=0.5, hue=0.1))))
 

@@ -299,7 +299,7 @@ def good_run(path):
     run = start_run(path, make_config('two-head', dict(model=dict(arch='resnet10t', weights='none'), image=dict(size=32, mean=(0.5,)*3, std=(0.5,)*3))), schema)
     save_network(create_network(schema, 'resnet10t', 32, 'none'), run.model)
     no_calibration(schema).write(run.calibration)
-    run.pairs.write_text('[]')
+    run.co_occurrence.write_text('[]')
     return run.path
 
 def screen_of(n):
@@ -358,9 +358,9 @@ def run_cases(folder, run, wanted):
     if not wanted(name := 'pairs of labels that are no counts'): return
     home = folder/'runs/pairs'
     shutil.copytree(run, home)
-    (home/'pairs.json').write_text('[{"category": "category", "attributes": "attributes", "seen": {"dress": 1e400}}]')
+    (home/'co_occurrence.json').write_text('[{"category": "category", "attributes": "attributes", "seen": {"dress": 1e400}}]')
     Image.fromarray(noise(20,20,3)).save(home/'good.jpg')
-    yield Case(name, 'run folders', ['predict', home, home/'good.jpg', '--enforce-taxonomy', '--out', home/'answers.csv'], 2, 'pairs.json')
+    yield Case(name, 'run folders', ['predict', home, home/'good.jpg', '--enforce-taxonomy', '--out', home/'answers.csv'], 2, 'co_occurrence.json')
 
 def submission_cases(folder, run, wanted):
     home = folder/'submissions'

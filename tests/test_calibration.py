@@ -88,7 +88,7 @@ def test_a_run_is_calibrated_and_answers_by_it(sample, tmp_path, monkeypatch, ca
         answers = tmp_path/f'answers{len(flags)}.csv'
         assert main(['predict', str(out), str(sample), '--split', 'valid', '--out', str(answers), *flags])==0
         assert pd.read_csv(answers, keep_default_na=False).attributes.tolist()==expected.attributes.tolist()
-    for name in ('report.html', 'MODEL_CARD.md', 'pairs.json', 'linear_probe.json'): assert (out/name).stat().st_size>0
+    for name in ('report.html', 'MODEL_CARD.md', 'co_occurrence.json', 'linear_probe.json'): assert (out/name).stat().st_size>0
     capsys.readouterr()
     assert main(['evaluate', str(out), '--tta', '2', '--slice', 'category', '--out', str(tmp_path/'scores.json')])==0
     said = capsys.readouterr().out

@@ -141,7 +141,7 @@ def readers(folder):
     'schema': ({'schema.json': SCHEMA.to_json().encode()}, lambda o: read_schema(o/'schema.json')),
     'recipe': ({'mine.yaml': yaml.safe_dump(read_recipe('hierarchy-resnet34').model_dump()).encode()}, lambda o: make_config(str(o/'mine.yaml'))),
     'calibration': ({'calibration.json': written(calibration, 'c.json', folder)}, lambda o: read_calibration(o/'calibration.json', SCHEMA)),
-    'pairs': ({'pairs.json': json.dumps(counts.to_dict()).encode()}, lambda o: PairCounts.from_dict(read_json(o/'pairs.json'), SCHEMA, 'pairs.json')),
+    'pairs': ({'co_occurrence.json': json.dumps(counts.to_dict()).encode()}, lambda o: PairCounts.from_dict(read_json(o/'co_occurrence.json'), SCHEMA, 'co_occurrence.json')),
     'predictions': ({'valid.parquet': written(predictions, 'p.parquet', folder)}, lambda o: read_predictions(o/'valid.parquet').metrics('valid')),
     'label-numbers': ({'schema.json': NUMBERED.to_json().encode()}, read_numbers), 'onnx-facts': (onnx_facts(), lambda o: read_facts(read_text(o/'facts.json'), 'shop.onnx')),
     'submissions': ({'category.csv': lines('file_path, category_label', '1.png,3', '2.png,7'), 'attribute.csv': lines('file_path,attribute_label', '1.png,1 4', '2.png,'), 'six.txt': lines('6 2 2 3 5 2', '0 0 0 0 0 0')}, read_submissions),

@@ -13,7 +13,7 @@ def test_a_run_holds_what_it_promises(run, capsys):
     found = {o.relative_to(run).as_posix() for o in run.rglob('*') if o.is_file()}
     figures = {o for o in found if o.startswith('figures/')}
     assert found-figures=={'config.yaml', 'schema.json', 'model.safetensors', 'history.csv', 'predictions/valid.parquet', 'metrics.json',
-        'calibration.json', 'pairs.json', 'report.html', 'MODEL_CARD.md',
+        'calibration.json', 'co_occurrence.json', 'report.html', 'MODEL_CARD.md',
         'ood_detector.safetensors', 'reference_sample.safetensors'}
     assert {f'figures/{o}.png' for o in ('curves', 'confusion-category', 'scores-category', 'scores-attributes', 'correlation-attributes')} <= figures
     config = open_run(run).config

@@ -30,7 +30,7 @@ def test_a_soup_is_a_complete_run(runs, tmp_path, capfd):
     members = json.loads((out/'soup.json').read_text())['members']
     kept = [o for o in members if o['kept']]
     assert members[0]['kept'] and members[0]['alone']==max(o['alone'] for o in members)<=max(o['mean'] for o in kept)
-    assert {o.name for o in out.iterdir()}=={'config.yaml', 'schema.json', 'model.safetensors', 'soup.json', 'metrics.json', 'calibration.json', 'pairs.json', 'predictions', 'figures',
+    assert {o.name for o in out.iterdir()}=={'config.yaml', 'schema.json', 'model.safetensors', 'soup.json', 'metrics.json', 'calibration.json', 'co_occurrence.json', 'predictions', 'figures',
         'report.html', 'MODEL_CARD.md', 'ood_detector.safetensors', 'reference_sample.safetensors'}
     assert [o.name for o in tmp_path.iterdir()]==['soup'] # neither a lock nor a passing folder
     card = (out/'MODEL_CARD.md').read_text()

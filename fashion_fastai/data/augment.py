@@ -30,13 +30,13 @@ def _weaker(name, change, most):
 def bounded(
     augment:AugmentConfig, # what is asked for
     schema:Schema, # the targets
-    limits:Mapping[str, AugmentBounds], # for targets by name or role, see `Schema.roles`
+    bounds:Mapping[str, AugmentBounds], # for targets by name or role, see `Schema.roles`
 )->AugmentConfig: # no change is stronger than a target bears
-    "`augment` within the limits of all targets; a `UsageError` for a name in `limits` that is no target and no role"
-    schema.check_roles(limits, 'image.limits')
+    "`augment` within the bounds of all targets; a `UsageError` for a name in `bounds` that is no target and no role"
+    schema.check_roles(bounds, 'image.augment_bounds')
     changes = augment.model_dump()
     for target in schema:
-        own = schema.setting_for(target, limits, AugmentBounds()).model_dump(exclude_none=True)
+        own = schema.setting_for(target, bounds, AugmentBounds()).model_dump(exclude_none=True)
         for name,most in own.items(): changes[name] = _weaker(name, changes[name], most)
     return AugmentConfig(**changes)
 

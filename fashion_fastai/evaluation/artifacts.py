@@ -151,7 +151,7 @@ def finish_run(
 ):
     "Write all that follows from a training into the run folder"
     train,training = catalogue.take(catalogue.where('train')),run.config.training
-    write_json(run.pairs, [o.to_dict() for o in all_pair_counts(train.schema, train.codes)])
+    write_json(run.co_occurrence, [o.to_dict() for o in all_pair_counts(train.schema, train.codes)])
     if predictions is not None:
         metrics = scores(predictions, 'valid')
         predictions.write(run.predictions('valid'))

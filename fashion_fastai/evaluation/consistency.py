@@ -248,7 +248,7 @@ def run_pairs(
     run:Run, # a complete run
 )->list[PairCounts]: # empty where the run has none
     "Which labels of a category and of attributes were together in training"
-    if not run.pairs.is_file(): return []
-    fields = read_json(run.pairs)
-    if not isinstance(fields, list): raise UsageError(f'{run.pairs}: it must be a list, an entry for each pair of targets')
-    return [PairCounts.from_dict(o, run.schema, str(run.pairs)) for o in fields]
+    if not run.co_occurrence.is_file(): return []
+    fields = read_json(run.co_occurrence)
+    if not isinstance(fields, list): raise UsageError(f'{run.co_occurrence}: it must be a list, an entry for each pair of targets')
+    return [PairCounts.from_dict(o, run.schema, str(run.co_occurrence)) for o in fields]
