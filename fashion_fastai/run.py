@@ -71,9 +71,9 @@ def linear_probe(self:Run)->Path:
 
 # %% ../nbs/05_run.ipynb #5f9781fa
 @patch(as_prop=True)
-def pairs(self:Run)->Path:
+def co_occurrence(self:Run)->Path:
     "Which labels occurred together in training"
-    return self.path/'pairs.json'
+    return self.path/'co_occurrence.json'
 
 @patch(as_prop=True)
 def checkpoint(self:Run)->Path:

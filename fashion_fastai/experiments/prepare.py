@@ -69,9 +69,9 @@ def _optimizer(training)->Callable:
 def _callbacks(config)->list[Callback]:
     "What takes part in training because the settings ask for it"
     image,training = config.image,config.training
-    if training.piece and world_size()>1: raise UsageError('training.piece is for one process; several processes share each batch already: start more of them')
+    if training.micro_batch_size and world_size()>1: raise UsageError('training.micro_batch_size is for one process; several processes share each batch already: start more of them')
     mix = image.augment.mixup,image.augment.cutmix
-    wanted = [(any(mix), MixUpCutMix(*mix)), (config.loss.task_weights=='uncertainty', UncertaintyWeighting()), (training.clip, GradientClip(training.clip)), (training.piece, MicroBatches(training.piece)),
+    wanted = [(any(mix), MixUpCutMix(*mix)), (config.loss.task_weights=='uncertainty', UncertaintyWeighting()), (training.clip, GradientClip(training.clip)), (training.micro_batch_size, MicroBatches(training.micro_batch_size)),
         (image.initial_size, ProgressiveResizing(image.initial_size, training.scale_batch_size)), (training.ema, EMA(training.ema)), (training.swa_epochs, SWA(training.swa_epochs))]
     return [o for asked,o in wanted if asked]
 
@@ -102,7 +102,7 @@ def prepare(
     catalogue,flipped = catalogue_for(config),None
     if config.data.label_noise: catalogue,flipped = flip_labels(catalogue, config.data.label_noise, training.seed)
     if training.refit: catalogue = replace(catalogue, split=np.where(catalogue.split=='valid', 'train', catalogue.split).astype(object))
-    image.augment = bounded(image.augment, catalogue.schema, image.limits)
+    image.augment = bounded(image.augment, catalogue.schema, image.augment_bounds)
     set_seed(training.seed, reproducible=True)
     dls = catalogue.dataloaders(image.size, training.batch_size, image.fit, image.augment, image.load_size, image.crop,
         row_weights(catalogue) if training.sampler=='balanced' else None, config.data.on_bad, _cache(config, len(catalogue)), need_valid=not training.refit)
