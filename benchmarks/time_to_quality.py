@@ -51,7 +51,7 @@ def theirs(table, expert, pipe):
     from fastai.callback.core import Callback
     from fashion_fastai.schema import Schema
     from fashion_fastai.target import any_of, one_of
-    from fashion_fastai.metrics import metrics_of
+    from fashion_fastai.metrics import compute_metrics
     from peers.plain_fastai import learner
     points,began = [],time.perf_counter()
     learn = learner(table, expert=expert)
@@ -62,7 +62,7 @@ def theirs(table, expert, pipe):
             if not self.training: self.said.append([*self.pred, *self.yb])
         def after_epoch(self):
             seconds,(category,attributes,*truth) = time.perf_counter()-began,[torch.cat(o).as_subclass(torch.Tensor).numpy() for o in zip(*self.said)]
-            metrics = metrics_of(schema, dict(category=category, attributes=1/(1+np.exp(-attributes))), dict(zip(schema.names, [o.astype(int) for o in truth])))
+            metrics = compute_metrics(schema, dict(category=category, attributes=1/(1+np.exp(-attributes))), dict(zip(schema.names, [o.astype(int) for o in truth])))
             points.append(dict(seconds=seconds, **{k: metrics['targets'][k.split('/')[0]][k.split('/')[1]] for k in SCORES}))
     learn.add_cb(Note())
     with learn.no_bar(), learn.no_logging(): learn.fine_tune(4, 1e-2 if expert else 2e-3, freeze_epochs=1)

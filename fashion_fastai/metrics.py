@@ -11,20 +11,22 @@ from .schema import Schema
 from .target import Target
 
 # %% auto #0
-__all__ = ['confusion_matrix', 'precision_of', 'recall_of', 'f1_of', 'ranking_scores', 'top_recall', 'one_of_scores',
-           'any_of_scores', 'target_scores', 'quick_scores', 'headline', 'metrics_of', 'score_table']
+__all__ = ['safe_divide', 'to_json_number', 'check_scores_input', 'binary_confusion', 'confusion_matrix', 'precision_from_counts',
+           'recall_from_counts', 'f1_from_counts', 'ranking_scores', 'top_k_recall', 'label_score_table',
+           'weighted_mean', 'ranking_means', 'one_of_scores', 'any_of_scores', 'target_scores', 'scalar_scores',
+           'headline_scores', 'compute_metrics', 'score_table']
 
 # %% ../nbs/04_metrics.ipynb #05c673a4
-def _ratio(part, whole)->np.ndarray: # NaN where `whole` is 0
+def safe_divide(part, whole)->np.ndarray: # NaN where `whole` is 0
     whole = np.asarray(whole)
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole>0)
 
-def _plain(number)->int|float|None: # as JSON has it
+def to_json_number(number)->int|float|None: # as JSON has it
     if number!=number: return None
     return number.item() if hasattr(number, 'item') else number
 
 # %% ../nbs/04_metrics.ipynb #6f246f5f
-def _checked(target:Target, probs, truth)->tuple[np.ndarray, np.ndarray]:
+def check_scores_input(target:Target, probs, truth)->tuple[np.ndarray, np.ndarray]:
     probs, truth = np.asarray(probs), np.asarray(truth)
     n, shape = len(truth), (len(truth), target.n_out)
     if probs.shape!=shape: raise ValueError(f'target {target.name!r}: `probs` has the shape {probs.shape}, its truth needs {shape}')
@@ -37,7 +39,7 @@ def _checked(target:Target, probs, truth)->tuple[np.ndarray, np.ndarray]:
     return probs, truth
 
 # %% ../nbs/04_metrics.ipynb #b9306edc
-def _two_by_two(truth, answer, axis)->np.ndarray: # codes of an `any_of` target to `(n_labels, 2, 2)` or `(n, 2, 2)`
+def binary_confusion(truth, answer, axis)->np.ndarray: # codes of an `any_of` target to `(n_labels, 2, 2)` or `(n, 2, 2)`
     counts = [[((truth==t)&(answer==a)).sum(axis) for a in (0,1)] for t in (0,1)]
     return np.moveaxis(np.array(counts), -1, 0)
 
@@ -54,31 +56,31 @@ def confusion_matrix(
     threshold:float|np.ndarray=0.5, # for `any_of` targets: one for all labels, or `(n_labels,)`
 )->np.ndarray: # counts, truth in rows, answers in columns; `one_of`: `(n_labels, n_labels)`; `any_of`: `(n_labels, 2, 2)`
     "How often each truth got each answer, over what is known"
-    probs, truth = _checked(target, probs, truth)
+    probs, truth = check_scores_input(target, probs, truth)
     answer = target.decide(probs, threshold)
-    if target.kind=='any_of': return _two_by_two(truth, answer, axis=0)
+    if target.kind=='any_of': return binary_confusion(truth, answer, axis=0)
     n, known = target.n_out, truth>=0
     return np.bincount(truth[known]*n+answer[known], minlength=n*n).reshape(n, n)
 
 # %% ../nbs/04_metrics.ipynb #21819c1f
-def precision_of(
+def precision_from_counts(
     counts:np.ndarray, # `(..., 2, 2)`, as `confusion_matrix` counts the labels of an `any_of` target
 )->np.ndarray: # `(...)`, NaN where nothing was answered
     "TP/(TP+FP), the share of the answers that are right"
-    return _ratio(counts[...,1,1], counts[...,1].sum(-1))
+    return safe_divide(counts[...,1,1], counts[...,1].sum(-1))
 
-def recall_of(
+def recall_from_counts(
     counts:np.ndarray, # `(..., 2, 2)`
 )->np.ndarray: # `(...)`, NaN where nothing is true
     "TP/(TP+FN), the share of the truth that was answered"
-    return _ratio(counts[...,1,1], counts[...,1,:].sum(-1))
+    return safe_divide(counts[...,1,1], counts[...,1,:].sum(-1))
 
-def f1_of(
+def f1_from_counts(
     counts:np.ndarray, # `(..., 2, 2)`
 )->np.ndarray: # `(...)`, NaN where nothing is true and nothing was answered
     "2TP/(2TP+FP+FN), the harmonic mean of precision and recall"
     hits = 2*counts[...,1,1]
-    return _ratio(hits, hits+counts[...,0,1]+counts[...,1,0])
+    return safe_divide(hits, hits+counts[...,0,1]+counts[...,1,0])
 
 # %% ../nbs/04_metrics.ipynb #ba5b17b5
 def ranking_scores(
@@ -95,10 +97,10 @@ def ranking_scores(
     misses = ends+1-hits
     new_hits, new_misses = np.diff(hits, prepend=0), np.diff(misses, prepend=0)
     area = (new_misses*(hits-new_hits/2)).sum()
-    return float(_ratio(area, hits[-1]*misses[-1])), float((new_hits*hits/(ends+1)).sum()/hits[-1])
+    return float(safe_divide(area, hits[-1]*misses[-1])), float((new_hits*hits/(ends+1)).sum()/hits[-1])
 
 # %% ../nbs/04_metrics.ipynb #0d60cb31
-def top_recall(
+def top_k_recall(
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
     ks:tuple[int, ...]=(3, 5), # sizes of the short lists
@@ -110,29 +112,29 @@ def top_recall(
         best = left.argmax(1)
         hits.append(((truth[rows,best]==1) & np.isfinite(left[rows,best])).sum())
         left[rows,best] = -np.inf
-    return {k: float(_ratio(sum(hits[:k]), (truth==1).sum())) for k in ks}
+    return {k: float(safe_divide(sum(hits[:k]), (truth==1).sum())) for k in ks}
 
 # %% ../nbs/04_metrics.ipynb #8d79b9a1
-def _label_table(target:Target, counts, probs, truth, ranking)->pd.DataFrame: # a row for each label, NaN is undefined
+def label_score_table(target:Target, counts, probs, truth, ranking)->pd.DataFrame: # a row for each label, NaN is undefined
     support = counts[:,1].sum(-1)
-    table = dict(precision=precision_of(counts), recall=recall_of(counts), f1=np.where(support>0, f1_of(counts), np.nan))
+    table = dict(precision=precision_from_counts(counts), recall=recall_from_counts(counts), f1=np.where(support>0, f1_from_counts(counts), np.nan))
     if ranking:
         pairs = [ranking_scores(p, t) for p,t in zip(probs.T.copy(), truth.T.copy())]
         table['auroc'], table['average_precision'] = np.array(pairs).T
     return pd.DataFrame(dict(table, support=support, known=counts.sum((1,2))), index=target.vocab)
 
 # %% ../nbs/04_metrics.ipynb #263eeeff
-def _weighted(f1:pd.Series, support:pd.Series): # the mean of `f1`, each label as often as it is true
-    return _ratio((f1*support).sum(), support.sum())
+def weighted_mean(f1:pd.Series, support:pd.Series): # the mean of `f1`, each label as often as it is true
+    return safe_divide((f1*support).sum(), support.sum())
 
-def _ranking_means(table:pd.DataFrame)->dict: return {o: table[o] for o in ('auroc', 'average_precision') if o in table}
+def ranking_means(table:pd.DataFrame)->dict: return {o: table[o] for o in ('auroc', 'average_precision') if o in table}
 
 def _summary(target:Target, known, scores, counts, table)->dict: # of `scores` those that are means are their parts
     means = {k:v for k,v in scores.items() if isinstance(v, pd.Series)}
     undefined = {k: int(v.isna().sum()) for k,v in means.items()}
     undefined['predicted_but_absent'] = int(((counts[:,0,1]>0) & (table.support==0)).sum())
-    flat = {k: _plain(v.mean() if k in means else v) for k,v in scores.items()}
-    labels = {label: {k: _plain(v) for k,v in row.items()} for label,row in table.to_dict('index').items()}
+    flat = {k: to_json_number(v.mean() if k in means else v) for k,v in scores.items()}
+    labels = {label: {k: to_json_number(v) for k,v in row.items()} for label,row in table.to_dict('index').items()}
     name = 'classes' if target.kind=='one_of' else 'labels'
     return dict(kind=target.kind, known=int(known), **flat, undefined=undefined, **{name: labels})
 
@@ -144,13 +146,13 @@ def one_of_scores(
     ranking:bool=True, # with AUROC and average precision, which take most of the time
 )->dict: # scores, `undefined` counts and `classes`; ready for JSON
     "The scores of a target with exactly one label"
-    probs, truth = _checked(target, probs, truth)
+    probs, truth = check_scores_input(target, probs, truth)
     matrix, codes = confusion_matrix(target, probs, truth), target.label_codes(truth)
     counts = _one_vs_rest(matrix)
-    table = _label_table(target, counts, probs, codes, ranking)
-    scores = dict(accuracy=_ratio(matrix.trace(), matrix.sum()), mean_class_accuracy=table.recall, macro_f1=table.f1,
-        weighted_f1=_weighted(table.f1, table.support), macro_precision=table.precision.where(table.support>0), **_ranking_means(table))
-    scores.update({f'top_{k}_accuracy': v for k,v in top_recall(probs, codes).items()})
+    table = label_score_table(target, counts, probs, codes, ranking)
+    scores = dict(accuracy=safe_divide(matrix.trace(), matrix.sum()), mean_class_accuracy=table.recall, macro_f1=table.f1,
+        weighted_f1=weighted_mean(table.f1, table.support), macro_precision=table.precision.where(table.support>0), **ranking_means(table))
+    scores.update({f'top_{k}_accuracy': v for k,v in top_k_recall(probs, codes).items()})
     return _summary(target, matrix.sum(), scores, counts, table.drop(columns='known'))
 
 # %% ../nbs/04_metrics.ipynb #87a5ecac
@@ -162,15 +164,15 @@ def any_of_scores(
     ranking:bool=True, # with AUROC and average precision, which take most of the time
 )->dict: # scores, `undefined` counts and `labels`; ready for JSON
     "The scores of a target with any number of labels"
-    probs, truth = _checked(target, probs, truth)
-    counts, rows = [_two_by_two(truth, target.decide(probs, threshold), axis) for axis in (0,1)]
+    probs, truth = check_scores_input(target, probs, truth)
+    counts, rows = [binary_confusion(truth, target.decide(probs, threshold), axis) for axis in (0,1)]
     rows = rows[rows.any((1,2))] # those with a known cell
-    table, total = _label_table(target, counts, probs, truth, ranking), counts.sum(0)
+    table, total = label_score_table(target, counts, probs, truth, ranking), counts.sum(0)
     exact = (rows[:,0,1]+rows[:,1,0]==0).sum()
-    scores = dict(samples_f1=pd.Series(f1_of(rows)), macro_f1=table.f1, micro_f1=f1_of(total),
-        weighted_f1=_weighted(table.f1, table.support), precision=precision_of(total), recall=recall_of(total),
-        exact_match=_ratio(exact, len(rows)), **_ranking_means(table))
-    scores.update({f'top_{k}_recall': v for k,v in top_recall(probs, truth).items()})
+    scores = dict(samples_f1=pd.Series(f1_from_counts(rows)), macro_f1=table.f1, micro_f1=f1_from_counts(total),
+        weighted_f1=weighted_mean(table.f1, table.support), precision=precision_from_counts(total), recall=recall_from_counts(total),
+        exact_match=safe_divide(exact, len(rows)), **ranking_means(table))
+    scores.update({f'top_{k}_recall': v for k,v in top_k_recall(probs, truth).items()})
     return _summary(target, len(rows), scores, counts, table)
 
 # %% ../nbs/04_metrics.ipynb #74513b34
@@ -186,7 +188,7 @@ def target_scores(
     return any_of_scores(target, probs, truth, threshold, ranking)
 
 # %% ../nbs/04_metrics.ipynb #48fd3bd1
-def quick_scores(
+def scalar_scores(
     target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
@@ -200,14 +202,14 @@ def quick_scores(
 # %% ../nbs/04_metrics.ipynb #4e51285a
 _HEADLINES = dict(one_of=['accuracy', 'mean_class_accuracy', 'macro_f1'], any_of=['samples_f1', 'macro_f1', 'exact_match'])
 
-def headline(
+def headline_scores(
     target:Target, # of either kind
 )->list[str]: # names as in `target_scores`, the main one first
     "The scores that are shown first"
     return list(_HEADLINES[target.kind])
 
 # %% ../nbs/04_metrics.ipynb #2f4e5bfa
-def metrics_of(
+def compute_metrics(
     schema:Schema, # the targets
     probs:dict[str, np.ndarray], # for each target `(n, n_labels)`, probabilities
     truth:dict[str, np.ndarray], # for each target its codes as from `Schema.encode`; those without truth may be absent
@@ -219,14 +221,14 @@ def metrics_of(
     metrics = dict(targets={o.name: target_scores(o, probs[o.name], truth[o.name], thresholds.get(o.name, 0.5)) for o in given})
     for name in ('accuracy', 'mean_class_accuracy') if any(o.kind=='one_of' for o in schema) else ():
         parts = [o[name] for o in metrics['targets'].values() if o['kind']=='one_of' and o['known']]
-        metrics[f'overall_{name}'] = _plain(_ratio(sum(parts), len(parts)))
+        metrics[f'overall_{name}'] = to_json_number(safe_divide(sum(parts), len(parts)))
     return metrics
 
 # %% ../nbs/04_metrics.ipynb #17998e52
 def score_table(
-    metrics:dict, # as from `metrics_of`, or read from `metrics.json`
+    metrics:dict, # as from `compute_metrics`, or read from `metrics.json`
 )->pd.DataFrame: # a row for each target: `known` rows and its headline scores; NaN where a score is undefined or of the other kind
-    "The `headline` scores of all targets"
+    "The `headline_scores` scores of all targets"
     targets = metrics['targets']
     rows = [dict(known=o['known'], **{k: o[k] for k in _HEADLINES[o['kind']]}) for o in targets.values()]
     table = pd.DataFrame(rows, index=list(targets))

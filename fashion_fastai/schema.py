@@ -15,11 +15,11 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field, model_validator
 
 # %% auto #0
-__all__ = ['Taxonomy', 'find_taxonomy', 'Schema', 'schema_from_json', 'read_schema', 'first_difference', 'UNKNOWN',
-           'TargetResult', 'Target', 'any_of', 'as_text', 'one_of', 'target_from_column']
+__all__ = ['Taxonomy', 'infer_taxonomy', 'Schema', 'schema_from_json', 'read_schema', 'UNKNOWN', 'TargetResult', 'Target',
+           'any_of', 'as_text', 'one_of', 'target_from_column']
 
 # %% ../nbs/03_schema.ipynb #86618db3
-from .core.errors import UsageError, unknown_name, validated
+from .core.errors import UsageError, unknown_name, validate_fields
 from .core.files import parse_json, read_text
 from .target import TargetResult, Label, Target, UNKNOWN, any_of, as_text, one_of, target_from_column
 
@@ -33,7 +33,7 @@ class Taxonomy(BaseModel, frozen=True, extra='forbid'):
     sub:Label # name of a `one_of` target
     belongs:dict[Label, Label] # label of `sub` to label of `main`
 
-def find_taxonomy(
+def infer_taxonomy(
     frame:pd.DataFrame, # a table with both columns
     main:str, # the column of the wider labels
     sub:str, # the column of the narrower labels
@@ -138,7 +138,7 @@ def schema_from_json(
     origin:str='schema', # where the text stood, for the message of an error
 )->Schema:
     "The schema in `text`; a `UsageError` says what is wrong with it"
-    return validated(Schema, parse_json(text, origin), str(origin))
+    return validate_fields(Schema, parse_json(text, origin), str(origin))
 
 def read_schema(
     path:str|Path, # as `Schema.to_json` wrote it
@@ -147,13 +147,14 @@ def read_schema(
     return schema_from_json(read_text(path), str(path))
 
 # %% ../nbs/03_schema.ipynb #4b616c00
+@patch
 def first_difference(
-    schema:Schema, # what is held against the other
-    other:Schema, # that it is held against
+    self:Schema,
+    other:Schema, # the schema to compare with
 )->str: # in words, empty where the questions are the same
     "The first difference between the questions of two schemas"
-    if schema.names!=other.names: return f'its targets are {", ".join(schema.names)}, not {", ".join(other.names)}'
-    for a,b in zip(schema, other):
+    if self.names!=other.names: return f'its targets are {", ".join(self.names)}, not {", ".join(other.names)}'
+    for a,b in zip(self, other):
         if a.kind!=b.kind: return f'its target {a.name} is {a.kind}, not {b.kind}'
         if a.n_out!=b.n_out: return f'its target {a.name} has {a.n_out:,} labels, not {b.n_out:,}' + _lost(a, b)
         for i,(x,y) in enumerate(zip_longest(a.vocab, b.vocab), 1):

@@ -13,11 +13,11 @@ from typing import Annotated, Literal
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc
 from fastcore.basics import patch
 from pydantic import BaseModel, Field, field_validator
-from .core.errors import UsageError, unknown_name, validated
+from .core.errors import UsageError, unknown_name, validate_fields
 
 # %% auto #0
-__all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'as_text', 'sorted_labels', 'Target', 'one_of', 'any_of',
-           'TargetResult', 'target_from_column']
+__all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'as_text', 'sort_labels', 'Target', 'one_of', 'any_of', 'TargetResult',
+           'target_from_column']
 
 # %% ../nbs/02_target.ipynb #58bef83d
 UNKNOWN = '?'
@@ -32,7 +32,7 @@ def as_text(
     return text.mask(text=='')
 
 # %% ../nbs/02_target.ipynb #3fd23d3e
-def sorted_labels(
+def sort_labels(
     labels:Sequence[str], # labels in any order
 )->list[str]: # each label once
     "The different `labels` in order: by value when all of them are whole numbers, else by text"
@@ -201,7 +201,7 @@ def one_hot(
     return codes==1 if self.kind=='any_of' else codes[:,None]==np.arange(self.n_out)
 
 @patch
-def known(
+def known_mask(
     self:Target,
     codes:np.ndarray, # as from `Target.encode`
 )->np.ndarray: # bool `(n, n_labels)`; read-only for `one_of`, where all labels of a row are known or none
@@ -214,7 +214,7 @@ def label_codes(
     codes:np.ndarray, # as from `Target.encode`
 )->np.ndarray: # int8 `(n, n_labels)`, 0 or 1; unknown is -1
     "Return a code for each label: the codes of an `any_of` target with the same labels"
-    return codes if self.kind=='any_of' else np.where(self.known(codes), self.one_hot(codes), -1).astype(np.int8)
+    return codes if self.kind=='any_of' else np.where(self.known_mask(codes), self.one_hot(codes), -1).astype(np.int8)
 
 # %% ../nbs/02_target.ipynb #6a2a2141
 @patch
@@ -255,4 +255,4 @@ def target_from_column(
     else: labels = {o.removeprefix(UNKNOWN) for o in _labels_in(cells, sep)[2]}-{''}
     if len(labels)>MAX_LABELS: raise UsageError(f'column {column.name!r} has {len(labels):,} different labels, and a target at most {MAX_LABELS:,}; is it really a column of labels?')
     if not labels: raise UsageError(f'column {column.name!r}: all of its {len(column)} labels are missing; a target needs at least one label')
-    return validated(Target, dict(name=str(column.name), kind=kind, vocab=tuple(sorted_labels(labels)), sep=sep, empty=empty), f'column {str(column.name)!r}')
+    return validate_fields(Target, dict(name=str(column.name), kind=kind, vocab=tuple(sort_labels(labels)), sep=sep, empty=empty), f'column {str(column.name)!r}')

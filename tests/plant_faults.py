@@ -9,7 +9,7 @@ import numpy as np, pandas as pd
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from fashion_fastai.data.catalogue import read_catalogue
 from fashion_fastai.data.images import read_image
-from fashion_fastai.core.files import whole_folder
+from fashion_fastai.core.files import atomic_folder
 from fashion_fastai.target import UNKNOWN
 
 # ---- images of no garment: each draws on a square of SIDE pixels with everything random that can be
@@ -300,7 +300,7 @@ def plant(table, out, seed=0, duplicates=.03, flipped=.05, dropped=.05, no_garme
             frame.loc[i, any_of] = ' '.join(words)
     strange = [frame.loc[i].to_dict() | dict(_of=-1, _how='no garment', _was='', _dropped='') for i in rng.choice(n, round(n*no_garment), replace=False)]
     new = pd.concat([frame, pd.DataFrame([*_copies(sources, frame, rng, labels), *strange], columns=frame.columns)], ignore_index=True)
-    with whole_folder(out) as folder: truth = _write(new, folder, file, n, one_of, rng)
+    with atomic_folder(out) as folder: truth = _write(new, folder, file, n, one_of, rng)
     return Path(out)/'labels.csv',truth
 
 def _write(new, folder, file, n, one_of, rng):

@@ -10,7 +10,7 @@ from fashion_fastai.evaluation.predictions import Predictions
 from fashion_fastai.evaluation.artifacts import file_names, run_figures, save_figures
 from fashion_fastai.evaluation.plots import label_correlation, plot_label_correlation
 from fashion_fastai.run import start_run
-from fashion_fastai.core.files import write_json, write_rows
+from fashion_fastai.core.files import write_json, write_csv
 from fashion_fastai.schema import Schema
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.metrics import target_scores
@@ -59,7 +59,7 @@ def run(codes, probs, tmp_path):
     predictions.write(run.predictions('valid'))
     write_json(run.metrics, predictions.metrics('valid'))
     rows = history_of(3).astype(object).where(history_of(3).notna(), None)
-    write_rows(run.history, rows.to_dict('records'))
+    write_csv(run.history, rows.to_dict('records'))
     return run
 
 # Curves

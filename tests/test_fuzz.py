@@ -12,7 +12,7 @@ from fashion_fastai.data.catalogue import read_catalogue
 from fashion_fastai.data.tables import read_table
 from fashion_fastai.data.formats.registry import PRODUCT_COLS, catalogue_from
 from fashion_fastai.data.images import BadImage, read_square
-from fashion_fastai.core.errors import UsageError, validated
+from fashion_fastai.core.errors import UsageError, validate_fields
 from fashion_fastai.core.files import read_json, read_text
 from fashion_fastai.evaluation.calibration import Calibration, read_calibration
 from fashion_fastai.evaluation.consistency import PairCounts

@@ -7,7 +7,7 @@ from fashion_fastai.evaluation.saliency import saliency
 from fashion_fastai.models.fusion import fuse_conv_bn
 from fashion_fastai.models.network import create_network, head_groups, load_network, save_network
 from fashion_fastai.run import start_run
-from fashion_fastai.schema import Schema, find_taxonomy
+from fashion_fastai.schema import Schema, infer_taxonomy
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.training.learner import fashion_learner
 from fashion_fastai.training.mixup import MixUpCutMix
@@ -68,7 +68,7 @@ def test_given_another_target(detach):
 
 def test_given_by_role_and_derived():
     import pandas as pd
-    tree = find_taxonomy(pd.DataFrame(dict(main=['top','bottom'], sub=['shirt','skirt'])), 'main', 'sub')
+    tree = infer_taxonomy(pd.DataFrame(dict(main=['top','bottom'], sub=['shirt','skirt'])), 'main', 'sub')
     schema = Schema(targets=[any_of('marks', ['a']), one_of('main', ['bottom','top']), one_of('sub', ['shirt','skirt'])], taxonomy=tree)
     network = lively(create_network(schema, 'resnet10t', 64, 'none', heads=dict(any_of=dict(given='main')), derive=True))
     assert [o.shape[1] for o in network(torch.randn(2,3,64,64))]==[1,2,2]

@@ -3,13 +3,13 @@ import multiprocessing, os, signal, subprocess, sys, time
 import pytest
 from filelock import FileLock
 from fashion_fastai.core.errors import UsageError
-from fashion_fastai.core.lock import lock_file, locked
+from fashion_fastai.core.lock import lock_path, lock_folder
 
 def hold(out, begin, held):
     "Try to hold the lock at the same moment as others"
     begin.wait()
     try:
-        with locked(out):
+        with lock_folder(out):
             held.put(os.getpid())
             time.sleep(0.3)
     except UsageError: held.put(None)
@@ -19,7 +19,7 @@ def test_only_one_of_many_gets_it(tmp_path):
     context = multiprocessing.get_context('fork')
     for number in range(5):
         out = tmp_path/f'run-{number}'
-        if number%2: lock_file(out).write_text('4711\ngarment-gpu\n')
+        if number%2: lock_path(out).write_text('4711\ngarment-gpu\n')
         begin,held = context.Barrier(8),context.Queue()
         workers = [context.Process(target=hold, args=(out, begin, held)) for _ in range(8)]
         for worker in workers: worker.start()
@@ -33,7 +33,7 @@ def count_up(out, counter, n):
     done = 0
     while done<n:
         try:
-            with locked(out):
+            with lock_folder(out):
                 number = int(counter.read_text())
                 time.sleep(0.001)
                 counter.write_text(str(number+1))
@@ -69,19 +69,19 @@ def test_a_second_training_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
         first.send_signal(signal.SIGKILL)
         first.wait()
     with pytest.raises(UsageError, match='no such run'): train(None, out, resume=True)
-    assert not lock_file(out).exists()
+    assert not lock_path(out).exists()
 
 def test_the_holder_on_another_machine_is_named(tmp_path):
-    with FileLock(lock_file(tmp_path/'run')):
-        lock_file(tmp_path/'run').write_text('7\ngarment-gpu\n')
+    with FileLock(lock_path(tmp_path/'run')):
+        lock_path(tmp_path/'run').write_text('7\ngarment-gpu\n')
         with pytest.raises(UsageError, match='is in use by process 7 on the machine garment-gpu; wait for it, or choose another --out'):
-            with locked(tmp_path/'run'): pass
+            with lock_folder(tmp_path/'run'): pass
 
 @pytest.mark.skipif(os.geteuid()==0, reason='root may write everywhere')
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match=f'{tmp_path/"run"} cannot be locked: .*: Permission denied; choose another --out'):
-        with locked(tmp_path/'run'): pass
+        with lock_folder(tmp_path/'run'): pass
 
 def test_a_mistake_leaves_nothing_behind(tmp_path):
     from fashion_fastai.config import make_config, setting

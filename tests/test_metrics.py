@@ -4,7 +4,7 @@ import numpy as np, pytest
 from sklearn import metrics as sk
 from fashion_fastai.schema import Schema
 from fashion_fastai.target import any_of, one_of
-from fashion_fastai.metrics import any_of_scores, confusion_matrix, headline, metrics_of, one_of_scores, quick_scores, ranking_scores, score_table, target_scores
+from fashion_fastai.metrics import any_of_scores, confusion_matrix, headline_scores, compute_metrics, one_of_scores, scalar_scores, ranking_scores, score_table, target_scores
 
 close = lambda value: pytest.approx(value, abs=1e-12)
 
@@ -115,10 +115,10 @@ def test_order_of_rows_and_json(seed, n, n_labels, missing, rounded, case):
     order = np.random.default_rng(seed).permutation(n)
     other = target_scores(target, probs[order], truth[order])
     assert list(other) == list(scores)
-    assert quick_scores(target, probs[order], truth[order]) == pytest.approx(quick_scores(target, probs, truth), abs=1e-12)
+    assert scalar_scores(target, probs[order], truth[order]) == pytest.approx(scalar_scores(target, probs, truth), abs=1e-12)
     assert other['undefined'] == scores['undefined']
     # float32, as networks give them
-    assert quick_scores(target, probs.astype(np.float32), truth).keys() == quick_scores(target, probs, truth).keys()
+    assert scalar_scores(target, probs.astype(np.float32), truth).keys() == scalar_scores(target, probs, truth).keys()
 
 @cases
 @pytest.mark.parametrize('case', [one_of_case, any_of_case])
@@ -134,8 +134,8 @@ def test_nothing_known(case, n):
     target, probs, truth = case(0, 9, 7, 0, False)
     probs, truth = probs[:n], np.full_like(truth, -1)[:n]
     scores = target_scores(target, probs, truth)
-    assert scores['known']==0 and set(quick_scores(target, probs, truth).values())=={None}
-    assert quick_scores(target, probs, truth).keys()==quick_scores(*case(0, 9, 7, 0, False)).keys()
+    assert scores['known']==0 and set(scalar_scores(target, probs, truth).values())=={None}
+    assert scalar_scores(target, probs, truth).keys()==scalar_scores(*case(0, 9, 7, 0, False)).keys()
     json.dumps(scores, allow_nan=False)
 
 def test_undefined_of_any_of():
@@ -156,7 +156,7 @@ def test_ranking_without_order():
 def test_without_ranking_nothing_else_changes():
     for case in (one_of_case, any_of_case):
         target, probs, truth = case(2, 100, 6, 0.1, False)
-        full, fast = (quick_scores(target, probs, truth, ranking=o) for o in (True, False))
+        full, fast = (scalar_scores(target, probs, truth, ranking=o) for o in (True, False))
         assert {k:v for k,v in full.items() if k not in ('auroc', 'average_precision')} == fast
 
 def test_metrics_of_leaves_out_what_has_no_truth():
@@ -165,21 +165,21 @@ def test_metrics_of_leaves_out_what_has_no_truth():
     schema = Schema(targets=[case[0].model_copy(update=dict(name=name)) for case,name in zip(cases, names)])
     probs, truth = ({name: case[i] for case,name in zip(cases, names)} for i in (1,2))
     truth['sleeve'] = np.full(50, -1)
-    metrics = metrics_of(schema, probs, truth, thresholds=dict(attributes=0.9))
+    metrics = compute_metrics(schema, probs, truth, thresholds=dict(attributes=0.9))
     targets = metrics['targets']
     assert metrics['overall_accuracy'] == close((targets['texture']['accuracy']+targets['length']['accuracy'])/2)
     assert targets['attributes'] == target_scores(schema['attributes'], probs['attributes'], truth['attributes'], 0.9)
     table = score_table(metrics)
     assert table.index.tolist()==names and table.loc['sleeve', 'known']==0 and np.isnan(table.loc['sleeve', 'accuracy'])
-    assert all(table.loc[o.name, headline(o)].notna().all() for o in schema if o.name!='sleeve')
+    assert all(table.loc[o.name, headline_scores(o)].notna().all() for o in schema if o.name!='sleeve')
     del truth['length'], truth['texture']
-    metrics = metrics_of(schema, probs, truth)
+    metrics = compute_metrics(schema, probs, truth)
     assert list(metrics['targets'])==['sleeve', 'attributes'] and metrics['overall_accuracy'] is None
-    assert 'overall_accuracy' not in metrics_of(Schema(targets=[schema['attributes']]), probs, truth)
+    assert 'overall_accuracy' not in compute_metrics(Schema(targets=[schema['attributes']]), probs, truth)
 
 @pytest.mark.parametrize('probs,truth,message', [
     (np.ones((4,3)), np.zeros(4, int), r"`probs` has the shape \(4, 3\), its truth needs \(4, 2\)"),
     (np.ones((4,2)), np.zeros((4,2), int), r"`truth` has the shape \(4, 2\), not \(4,\)"),
     (np.array([[.5,.5], [np.nan,.5]]), np.zeros(2, int), "1 of 2 rows have probabilities that are not finite, the first is row 1")])
 def test_what_cannot_be_scored_is_an_error(probs, truth, message):
-    with pytest.raises(ValueError, match="target 'category': "+message): quick_scores(one_of('category', ['a', 'b']), probs, truth)
+    with pytest.raises(ValueError, match="target 'category': "+message): scalar_scores(one_of('category', ['a', 'b']), probs, truth)

@@ -6,7 +6,7 @@ from fashion_fastai.config import make_config, read_recipe, setting
 from fashion_fastai.data.synthetic.dataset import draw_sample
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.experiments.train import train
-from fashion_fastai.core.lock import locked
+from fashion_fastai.core.lock import lock_folder
 from fashion_fastai.tuning.search_space import changed, parameters, space_of
 from fashion_fastai.training.interrupt import TrainingInterrupted
 from fashion_fastai.tuning.objective import TrialWatch, run_trial
@@ -104,7 +104,7 @@ def test_other_mistakes_write_nothing(config, tmp_path):
         (dict(spaces=['rate','loss'], by='loss'), 'the loss itself differs between these trials'), (dict(config=changed(config, {'training.refit': True})), 'leaves nothing to compare')):
         with pytest.raises(UsageError) as e: tune(**dict(config=config, spaces=['rate'], out=out, echo=quiet)|given)
         assert said in str(e.value) and not out.exists()
-    with locked(out), pytest.raises(UsageError, match='is in use by process'): tune(config, ['rate'], out, echo=quiet)
+    with lock_folder(out), pytest.raises(UsageError, match='is in use by process'): tune(config, ['rate'], out, echo=quiet)
     out.mkdir()
     (out/'study.db').write_text('thesis')
     with pytest.raises(UsageError, match='is no storage of a search'): tune(config, ['rate'], out, echo=quiet)

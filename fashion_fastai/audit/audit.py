@@ -23,7 +23,7 @@ from .labeling_queue import active_learning_queue
 from .label_errors import out_of_fold, check_label_errors
 from ..embeddings.embedder import Embedder, run_embedder, table_embeddings
 from ..core.errors import UsageError
-from ..core.files import whole_folder
+from ..core.files import atomic_folder
 from ..evaluation.inference import run_predictions
 from ..evaluation.artifacts import run_reference
 from ..run import Run
@@ -144,7 +144,7 @@ def write_audit(
     table:str='', # the table as the user named it, for the page
 )->list[str]: # the names of the files
     "Write all that an audit found"
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         found.issues.to_csv(folder/'audit.csv', index=False)
         write_audit_page(folder/'audit.html', found.catalogue, found.issues, found.drift, title=Path(table).name)
         if len(found.queue): found.queue.to_csv(folder/'label_next.csv', index=False)

@@ -13,10 +13,10 @@ from .label_issues import counts_by_split
 from .image_issues import THUMB
 from .explore_plots import label_lift, lift_extremes, plot_label_shares, plot_lift, plot_image_sizes
 from .report import thumbnails
-from ..core.files import whole_file
+from ..core.files import atomic_file
 from ..evaluation.plots import _strongest, label_correlation, plot_label_correlation
-from ..core.plotting import named
-from ..core.html import embedded_figure, last_parts, page_html
+from ..core.plotting import join_names
+from ..core.html import inline_figure, shorten_path, render_page
 from ..target import Target
 
 # %% auto #0
@@ -66,13 +66,13 @@ def _examples(catalogue, facts, target, budget)->dict: # which rows show each la
 
 def _with_images(catalogue, positions, small, said=None)->list[dict]: # what the template needs of each row
     paths,files = catalogue.paths,catalogue.files
-    return [dict(src=small.get(paths[i]), file=last_parts(files[i]), row=int(catalogue.row[i]), split=catalogue.split[i], said=said[j] if said else '')
+    return [dict(src=small.get(paths[i]), file=shorten_path(files[i]), row=int(catalogue.row[i]), split=catalogue.split[i], said=said[j] if said else '')
         for j,i in enumerate(positions)]
 
 # %% ../../nbs/63_audit.explore.ipynb #26f7c71b
 def _target_row(catalogue, target)->dict:
     codes = catalogue.codes[target.name]
-    counts,known = target.label_counts(codes),target.known(codes)
+    counts,known = target.label_counts(codes),target.known_mask(codes)
     seen,full = counts[counts>0],known.all(1)
     most,least = (int(counts.argmax()),int(np.where(counts>0, counts, counts.max()+1).argmin())) if len(seen) else (0, 0)
     name = lambda i: dict(label=target.vocab[i], rows=int(counts[i]))
@@ -84,7 +84,7 @@ def _target_row(catalogue, target)->dict:
 def _missing_rows(catalogue)->list[dict]: # targets of which something is unknown, and how much in each part
     rows = []
     for target in catalogue.schema:
-        known = target.known(catalogue.codes[target.name])
+        known = target.known_mask(catalogue.codes[target.name])
         if not known.size or known.all(): continue
         rows.append(dict(target=target, share=1-known.mean(), rows=int((~known).any(1).sum()), parts={o: 1-known[catalogue.split==o].mean() for o in catalogue.split_sizes()}))
     return rows
@@ -97,7 +97,7 @@ def _said_of_target(catalogue, o, least=10)->list[str]: # `o` from `_target_row`
     if target.kind=='one_of' and target.n_out>1 and o['share']>=0.5:
         said.append(f'{target.name}: {o["share"]:.0%} of the rows are {o["most"]["label"]}. Always answering that gives this accuracy, and a mean class accuracy of {1/(target.n_out-o["never"]):.2f}.')
     few = [] if train is None else [label for label,n in train[train<least].sort_values().items()]
-    if few: said.append(f'{target.name}: {len(few)} of {target.n_out:,} labels {"has" if len(few)==1 else "have"} fewer than {least} rows in train and will hardly be learned: {named(few)}.')
+    if few: said.append(f'{target.name}: {len(few)} of {target.n_out:,} labels {"has" if len(few)==1 else "have"} fewer than {least} rows in train and will hardly be learned: {join_names(few)}.')
     if o['known']<0.95: said.append(f'{target.name}: {1-o["known"]:.0%} of the labels are unknown; they neither train nor judge it.')
     if (o['without'] or 0)>=0.2: said.append(f'{target.name}: {o["without"]:.0%} of the rows have no label at all. Is that so, or did nobody look?')
     return said
@@ -123,14 +123,14 @@ def _shares_section(catalogue, targets)->dict:
         codes = catalogue.codes[o.name]
         table = counts_by_split(o, codes, catalogue.split).rows.sort_values(ascending=False, kind='stable')
         alt = f'Rows of each label of {o.name}: {", ".join(f"{k} {v:,}" for k,v in table[:5].items())}'
-        return dict(target=o, figure=embedded_figure(plot_label_shares(o, codes, catalogue.split), alt))
+        return dict(target=o, figure=inline_figure(plot_label_shares(o, codes, catalogue.split), alt))
     return _section('shares', 'How often each label occurs', parts=[part(o) for o in targets])
 
 def _together_section(catalogue)->dict|None:
     def part(i, o):
         codes = catalogue.codes[o.name]
         alt = f'Correlation of the labels of {o.name}. {_strongest(o.vocab, label_correlation(codes)) if o.n_out<=200 else ""}'
-        return dict(target=o, figure=embedded_figure(plot_label_correlation(o, codes), alt) if i<MOST_DRAWN else None)
+        return dict(target=o, figure=inline_figure(plot_label_correlation(o, codes), alt) if i<MOST_DRAWN else None)
     targets = [o for o in catalogue.schema if o.kind=='any_of' and o.n_out>1 and (catalogue.codes[o.name]>=0).any()]
     if targets: return _section('together', 'Labels that come together', parts=[part(*o) for o in enumerate(targets)])
 
@@ -143,7 +143,7 @@ def _lift_section(catalogue)->dict|None:
     for a,b in _pairs(catalogue.schema):
         lift = label_lift(a, b, catalogue.codes)
         if lift.lift.isna().all() or len(parts)==MOST_DRAWN: continue
-        parts.append(dict(first=a, second=b, figure=embedded_figure(plot_lift(a, b, lift), f'{a.name} with {b.name}. {lift_extremes(lift)}')))
+        parts.append(dict(first=a, second=b, figure=inline_figure(plot_lift(a, b, lift), f'{a.name} with {b.name}. {lift_extremes(lift)}')))
     if parts: return _section('lift', 'Targets that hang together', parts=parts)
 
 # %% ../../nbs/63_audit.explore.ipynb #e4818341
@@ -168,9 +168,9 @@ def _image_section(catalogue, facts)->dict:
     sides = f'{low.min():,}' if low.min()==low.max() else f'{low.min():,} to {low.max():,}, half of them up to {low.median():,.0f}'
     if len(good): rows = {'shorter side in pixels': sides,
         'formats': ', '.join(f'{k} {v:,}' for k,v in good.format.value_counts().items()), 'different images': f'{good.digest.nunique():,} of {len(good):,}'}
-    unread = [dict(row=int(catalogue.row[i]), file=last_parts(files[i]), reason=facts.reason.iloc[i]) for i in bad[:20]]
+    unread = [dict(row=int(catalogue.row[i]), file=shorten_path(files[i]), reason=facts.reason.iloc[i]) for i in bad[:20]]
     alt = 'Sizes, shapes, brightness and contrast of the images: '+'; '.join(f'{k} {v}' for k,v in rows.items())
-    return _section('images', 'ImageFiles', rows=rows, figure=embedded_figure(plot_image_sizes(good), alt) if len(good) else None, strips=_strips(facts), unread=unread, n_unread=len(bad))
+    return _section('images', 'ImageFiles', rows=rows, figure=inline_figure(plot_image_sizes(good), alt) if len(good) else None, strips=_strips(facts), unread=unread, n_unread=len(bad))
 
 # %% ../../nbs/63_audit.explore.ipynb #7c15d6ea
 def explore_html(
@@ -190,7 +190,7 @@ def explore_html(
     sections = [_section('targets', 'Targets', rows=rows), sheets and _section('examples', 'Examples of each label', parts=sheets),
         known and _shares_section(catalogue, known), _together_section(catalogue), _lift_section(catalogue), images,
         missing and _section('missing', 'Missing labels', rows=missing)]
-    return page_html('explore.html', title=last_parts(title) or 'Catalogue', n=len(catalogue), parts=catalogue.split_sizes(), targets=catalogue.schema,
+    return render_page('explore.html', title=shorten_path(title) or 'Catalogue', n=len(catalogue), parts=catalogue.split_sizes(), targets=catalogue.schema,
         n_drawn=len(drawn), tiles=rows[:MOST_DRAWN], said=notable(catalogue, facts), sections=[o for o in sections if o])
 
 def write_explore_page(
@@ -201,5 +201,5 @@ def write_explore_page(
 )->Path: # the same path
     "Write a page about a table, whole or not at all"
     page = explore_html(catalogue, facts, title)
-    with whole_file(path) as file: file.write_text(page, encoding='utf-8')
+    with atomic_file(path) as file: file.write_text(page, encoding='utf-8')
     return Path(path)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from .label_issues import counts_by_split
 from ..data.splits import SPLITS
-from ..core.plotting import BLUE, GREEN, GREY, ORANGE, Page, style
-from ..core.plotting import _bar_page, _below, _ends, _number, _short, _title
+from ..core.plotting import BLUE, GREEN, GREY, ORANGE, PageFigure, plot_style
+from ..core.plotting import bar_figure, add_caption, bar_positions, format_number, shorten_label, add_title
 from ..evaluation.plots import _cells
 from ..target import Target
 
@@ -39,7 +39,7 @@ def _draw_counts(ax, places, counts, log):
         ax.xaxis.set(major_formatter=FuncFormatter(lambda o,_: f'{o:,.0f}'), minor_formatter=NullFormatter())
     else: ax.set_xlim(0, 1.22*max(1, counts.max()))
     for y,n in zip(places, counts):
-        ax.annotate(_number(n) if n else 'none', (max(n, 0.8 if log else 0), y), xytext=(3,0), textcoords='offset points', va='center_baseline').set_in_layout(False)
+        ax.annotate(format_number(n) if n else 'none', (max(n, 0.8 if log else 0), y), xytext=(3,0), textcoords='offset points', va='center_baseline').set_in_layout(False)
     if not log: ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.tick_params(axis='y', length=0)
     ax.set_title('rows, logarithmic' if log else 'rows')
@@ -72,7 +72,7 @@ def _draw_ranks(ax, counts, n_shown):
     ax.set_title(f'all {len(counts):,} labels by rank; the first and the last {half} are named below')
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #6673ff88
-@style()
+@plot_style()
 def plot_label_shares(
     target:Target, # of either kind
     codes:np.ndarray, # see `Target.encode`
@@ -83,11 +83,11 @@ def plot_label_shares(
     counts = table.rows.to_numpy()
     order = np.argsort(-counts, kind='stable')
     occur = order[counts[order]>0] if len(order)>50 else order
-    shown,places = _ends(occur if len(occur) else order[:50])
+    shown,places = bar_positions(occur if len(occur) else order[:50])
     seen = counts[counts>0]
     log = len(seen)>1 and seen.max()>UNEVEN*seen.min()
     several,long = len(known)>1,len(shown)<len(occur)
-    fig,axes = _bar_page(target, shown, places, 2 if several else 1)
+    fig,axes = bar_figure(target, shown, places, 2 if several else 1)
     if long:
         fig.set_figheight(fig.get_figheight()+1.6)
         grid = fig.add_gridspec(2, len(axes), height_ratios=[1.3, max(2, 0.165*len(places))])
@@ -98,7 +98,7 @@ def plot_label_shares(
         _draw_shares(axes[1], places, {o: table[o].to_numpy()[shown]/np.maximum(1, n[shown]) for o,n in known.items()}, log)
         fig.legend(*axes[1].get_legend_handles_labels(), loc='outside upper right', ncols=3, handletextpad=0.1)
     never = len(counts)-len(seen)
-    _title(fig, target, f'{target.n_out:,} label{"s"*(target.n_out>1)}'+(f', {never:,} of them never occur{"s"*(never==1)}' if never else ''))
+    add_title(fig, target, f'{target.n_out:,} label{"s"*(target.n_out>1)}'+(f', {never:,} of them never occur{"s"*(never==1)}' if never else ''))
     return fig
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #6eef4610
@@ -111,7 +111,7 @@ def label_lift(
 )->pd.DataFrame: # a row for each pair of labels `a`, `b`: `rows` with the first, `share` of them with the second, `expected` rows with both, `lift`; NaN where there are few
     "How much more often than by chance the labels of two targets come together, over rows in which both are known"
     has = [o.one_hot(codes[o.name]).astype(np.float32) for o in (first, second)]
-    known = [o.known(codes[o.name]).astype(np.float32) for o in (first, second)]
+    known = [o.known_mask(codes[o.name]).astype(np.float32) for o in (first, second)]
     both,n_a,n_b,n = has[0].T@has[1],has[0].T@known[1],known[0].T@has[1],known[0].T@known[1]
     expected = n_a*n_b/np.maximum(n, 1)
     judged = np.maximum(both, expected)>=LEAST_ROWS
@@ -132,11 +132,11 @@ def lift_extremes(
     "The pairs of labels that are together most and least"
     known = lift.dropna(subset='lift').sort_values('expected', ascending=False, kind='stable')
     high,low = [known.lift[o].sort_values(ascending=up, kind='stable')[:n] for o,up in ((known.lift>1.2, False), (known.lift<0.8, True))]
-    named = lambda part: ', '.join(f'{_short(a)} & {_short(b)} {_times(v)}' for (a,b),v in part.items())
+    named = lambda part: ', '.join(f'{shorten_label(a)} & {shorten_label(b)} {_times(v)}' for (a,b),v in part.items())
     return ' '.join(f'{what}: {named(o)}.' for what,o in (('Together, times chance', high), ('Apart', low)) if len(o))
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #a961269c
-@style()
+@plot_style()
 def plot_lift(
     first:Target, # stands on the left
     second:Target, # stands below
@@ -149,17 +149,17 @@ def plot_lift(
     down,across = [np.sort(np.argsort(-o, kind='stable')[:most]) for o,most in ((table['rows'].max(1), MOST_DOWN), (common, MOST_ACROSS))]
     values,share = [table[o][np.ix_(down, across)] for o in ('lift','share')]
     said = [['' if np.isnan(v) else f'{100*s:.0f}' if s>=0.095 or not s else f'{100*s:.1f}' for v,s in zip(*o)] for o in zip(values, share)]
-    fig = Page(1.9+0.2*len(down)+0.06*max(len(_short(second.vocab[i], 20)) for i in across))
+    fig = PageFigure(1.9+0.2*len(down)+0.06*max(len(shorten_label(second.vocab[i], 20)) for i in across))
     ax = fig.subplots()
     ax.set_facecolor('#ECECEC')
-    names = [f'{_short(first.vocab[i], 20)} ({table["rows"][i].max():,.0f})' for i in down]
-    image = _cells(ax, np.clip(values, 1/8, 8), said, names, [_short(second.vocab[i], 20) for i in across], cmap='PuOr_r', norm=LogNorm(1/8, 8), aspect='auto')
+    names = [f'{shorten_label(first.vocab[i], 20)} ({table["rows"][i].max():,.0f})' for i in down]
+    image = _cells(ax, np.clip(values, 1/8, 8), said, names, [shorten_label(second.vocab[i], 20) for i in across], cmap='PuOr_r', norm=LogNorm(1/8, 8), aspect='auto')
     bar = fig.colorbar(image, ax=ax, label='times as often as by chance', fraction=0.03)
     bar.outline.set_visible(False)
     bar.ax.yaxis.set(major_locator=FixedLocator([1/8,1/4,1/2,1,2,4,8]), major_formatter=FuncFormatter(lambda o,_: f'{o:g}' if o>=1 else f'1/{1/o:.0f}'), minor_locator=NullLocator())
     some = [f'the {len(o)} most common of {t.n_out:,}' if len(o)<t.n_out else f'{t.n_out:,}' for o,t in ((down, first), (across, second))]
-    _title(fig, first, f'{some[0]} labels by {some[1]} of {_short(second.name, 30)}, in percent')
-    if text := lift_extremes(lift): _below(fig, text)
+    add_title(fig, first, f'{some[0]} labels by {some[1]} of {shorten_label(second.name, 30)}, in percent')
+    if text := lift_extremes(lift): add_caption(fig, text)
     return fig
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #69e4d6d4
@@ -184,14 +184,14 @@ def _draw_hill(ax, values, edges, title, middle=True):
     ax.set(title=title, ylabel='images')
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #7a8f3527
-@style()
+@plot_style()
 def plot_image_sizes(
     facts:pd.DataFrame, # of `image_metadata`, at least one image that can be read
 )->Figure: # four panels
     "Sizes, shapes, brightness and contrast of the images"
     facts = facts[facts.reason=='']
     if not len(facts): raise ValueError('no image can be read')
-    fig = Page(5)
+    fig = PageFigure(5)
     axes = fig.subplots(2, 2).ravel()
     _draw_sizes(axes[0], facts)
     shape = (facts.height/facts.width).to_numpy()

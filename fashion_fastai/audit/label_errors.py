@@ -17,7 +17,7 @@ __all__ = ['PENALTY', 'SURE', 'out_of_fold', 'sure_from', 'sure_levels', 'label_
 # %% ../../nbs/61_audit.label_errors.ipynb #640807e9
 from .issues import issue_table
 from ..data.catalogue import Catalogue
-from ..data.splits import deal_folds, strata
+from ..data.splits import assign_folds, strata
 from ..schema import Schema
 from ..target import Target
 
@@ -70,7 +70,7 @@ def out_of_fold(
     probs = np.zeros((len(features), target.n_out))
     if not len(features): return probs
     x = ((features-features.mean(0))/features.std(0).clip(min=1e-6)).astype(np.float32)
-    fold = deal_folds(strata(Schema(targets=[target]), {target.name: codes}), groups, k, seed)
+    fold = assign_folds(strata(Schema(targets=[target]), {target.name: codes}), groups, k, seed)
     for i in range(fold.max()+1):
         new = fold==i
         if target.kind=='one_of': probs[new] = _learned(x[~new], codes[~new], x[new], target.n_out)

@@ -58,7 +58,7 @@ def missing_labels(
     max_missing:float=0.05, # a larger share of missing labels is a finding
 )->list[dict]: # for `issue_table`; kind `missing_labels`
     "How much of a target is unknown"
-    share = 1-target.known(codes).mean() if len(codes) else 0.
+    share = 1-target.known_mask(codes).mean() if len(codes) else 0.
     if share<=max_missing: return []
     return [_about(target, '', 'missing_labels', share, f'{share:.0%} of the labels of {target.name} are missing; they neither train nor judge it.')]
 
@@ -122,7 +122,7 @@ def label_pairs(
     "How often each pair of labels occurs together, and whether that is chance"
     targets = list(catalogue.schema)
     has = np.concatenate([o.one_hot(catalogue.codes[o.name]) for o in targets], axis=1).astype(np.float32)
-    known = np.concatenate([o.known(catalogue.codes[o.name]) for o in targets], axis=1).astype(np.float32)
+    known = np.concatenate([o.known_mask(catalogue.codes[o.name]) for o in targets], axis=1).astype(np.float32)
     names = [(o.name, label) for o in targets for label in o.vocab]
     exclusive = np.array([i if o.kind=='one_of' else -1-j for i,o in enumerate(targets) for j in range(o.n_out)]) # labels of equal number never meet
     a,b = np.triu_indices(len(names), 1)

@@ -14,7 +14,7 @@ __all__ = ['check_outliers']
 # %% ../../nbs/61_audit.outliers.ipynb #7d48ae77
 from .issues import issue_table
 from ..data.catalogue import Catalogue
-from ..data.splits import deal_folds
+from ..data.splits import assign_folds
 from ..embeddings.ood import fit_ood_detector
 
 # %% ../../nbs/61_audit.outliers.ipynb #07eff946
@@ -28,7 +28,7 @@ def check_outliers(
     "Images that are unlike all others of the table"
     groups,files = catalogue.group if groups is None else groups,catalogue.files
     if len(np.unique(groups))<40: return issue_table([])
-    half,rows = deal_folds(np.zeros(len(files), dtype=int), groups, 2, seed),[]
+    half,rows = assign_folds(np.zeros(len(files), dtype=int), groups, 2, seed),[]
     for i in range(2):
         ood_detector,judged = fit_ood_detector(features[half!=i], groups[half!=i], seed=seed),np.flatnonzero(half==i)
         limit = ood_detector.threshold(false_alarms)

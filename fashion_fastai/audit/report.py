@@ -16,8 +16,8 @@ __all__ = ['MOST', 'thumbnails', 'cell_change', 'fix_counts', 'audit_html', 'wri
 
 # %% ../../nbs/61_audit.report.ipynb #039347fc
 from .issues import KINDS
-from ..core.files import whole_file
-from ..core.html import SIDE, embedded_image, last_parts, page_html
+from ..core.files import atomic_file
+from ..core.html import THUMBNAIL_SIDE, inline_image, shorten_path, render_page
 from ..core.parallel import prefetch, n_cores
 from ..data.catalogue import Catalogue
 from ..data.images import BadImage, read_image
@@ -25,11 +25,11 @@ from ..data.images import BadImage, read_image
 # %% ../../nbs/61_audit.report.ipynb #410a6be4
 def thumbnails(
     paths:Iterable[str|Path], # image files; one that stands there twice is read once
-    side:int=SIDE, # pixels of the longer side; smaller images stay as they are
+    side:int=THUMBNAIL_SIDE, # pixels of the longer side; smaller images stay as they are
 )->dict[str, str]: # for each file that can be read a data URI
     "Images as a page holds them"
     def small(path):
-        try: return path,embedded_image(read_image(path, side), side, quality=76)
+        try: return path,inline_image(read_image(path, side), side, quality=76)
         except BadImage: return path,None
     files = dict.fromkeys(os.fspath(o) for o in paths)
     return {path: uri for path,uri in prefetch(small, files, n_cores()) if uri}
@@ -93,7 +93,7 @@ class _Rows:
 
     def card(self, row, file, **values)->dict:
         i = self.at.get(int(row))
-        card = dict(row=int(row), file=last_parts(file), split='' if i is None else self.catalogue.split[i], path=None if i is None else self.paths[i], src=None, **values)
+        card = dict(row=int(row), file=shorten_path(file), split='' if i is None else self.catalogue.split[i], path=None if i is None else self.paths[i], src=None, **values)
         self.cards.append(card)
         return card
 
@@ -146,7 +146,7 @@ def _groups(found, issues, rows, most)->tuple[list[dict], int]: # what is shown;
 
 # %% ../../nbs/61_audit.report.ipynb #00dfaf4e
 def _lines(found, most)->list[dict]: # findings about labels and files
-    return [dict(target=o.target, given=o.given or (last_parts(o.file) if o.file else ''), suggested=o.suggested, row=o.row, score=o.score, reason=o.reason, fix=_FIXED.get(o.fix, ''))
+    return [dict(target=o.target, given=o.given or (shorten_path(o.file) if o.file else ''), suggested=o.suggested, row=o.row, score=o.score, reason=o.reason, fix=_FIXED.get(o.fix, ''))
         for o in found.sort_values('score', ascending=False, kind='stable').head(most).itertuples()]
 
 def _section(kind, issues, rows, most)->dict:
@@ -188,7 +188,7 @@ def audit_html(
         changed = int(drift['drift'].sum())
         sections.insert(lead, dict(id='drift', title='Compared with the run', n=changed, drift=drift.to_dict('records')))
     clean = [KINDS[o] for o in KINDS if o not in set(issues.kind)]
-    return page_html('audit.html', title=last_parts(title) or 'Catalogue', n=len(catalogue), issues=issues, parts=catalogue.split_sizes(), csv=csv,
+    return render_page('audit.html', title=shorten_path(title) or 'Catalogue', n=len(catalogue), issues=issues, parts=catalogue.split_sizes(), csv=csv,
         n_rows=int(issues.row[issues.row>0].nunique()), fixed=fix_counts(issues), clean=clean, sections=sections)
 
 # %% ../../nbs/61_audit.report.ipynb #06a9a3f1
@@ -203,5 +203,5 @@ def write_audit_page(
 )->Path: # the same path
     "Write the page of an audit, whole or not at all"
     page = audit_html(catalogue, issues, drift, title, most, csv)
-    with whole_file(path) as file: file.write_text(page, encoding='utf-8')
+    with atomic_file(path) as file: file.write_text(page, encoding='utf-8')
     return Path(path)

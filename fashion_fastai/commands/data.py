@@ -73,12 +73,12 @@ def split_command(
     _fresh(out)
     config = config_from(settings | dict(data=table))
     from fashion_fastai.data.from_config import catalogue_for
-    from fashion_fastai.core.files import whole_file
+    from fashion_fastai.core.files import atomic_file
     from fashion_fastai.audit.split import new_split
     catalogue = catalogue_for(config)
     split,group = new_split(catalogue, valid_share, test_share, seed)
     frame = catalogue.frame.assign(split=split, group=group)
-    with whole_file(out) as file: frame.to_csv(file, index=False) if out.suffix=='.csv' else frame.to_parquet(file, index=False)
+    with atomic_file(out) as file: frame.to_csv(file, index=False) if out.suffix=='.csv' else frame.to_parquet(file, index=False)
     print(', '.join(f'{o} {int((split==o).sum()):,}' for o in ('train', 'valid', 'test') if (split==o).any()) + f' in {len(set(group)):,} groups: {out}')
     print(f'file names start from {catalogue.images}')
 
@@ -146,8 +146,8 @@ def explore_command(
     from fashion_fastai.data.from_config import catalogue_for
     from fashion_fastai.audit.explore import write_explore_page
     from fashion_fastai.audit.image_issues import cached_metadata
-    from fashion_fastai.core.files import whole_folder
+    from fashion_fastai.core.files import atomic_folder
     catalogue = catalogue_for(config, on_bad='keep')
     facts = cached_metadata(catalogue.paths)
-    with whole_folder(out) as folder: write_explore_page(folder/'explore.html', catalogue, facts, Path(table).name)
+    with atomic_folder(out) as folder: write_explore_page(folder/'explore.html', catalogue, facts, Path(table).name)
     print(f'page: {out/"explore.html"}')

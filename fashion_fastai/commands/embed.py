@@ -54,7 +54,7 @@ def similar_command(
     run = open_run(run)
     from fashion_fastai.data.from_config import catalogue_for
     from fashion_fastai.embeddings.embedder import run_embedder
-    from fashion_fastai.core.files import whole_file
+    from fashion_fastai.core.files import atomic_file
     from fashion_fastai.embeddings.search import find_similar, plot_similar
     rows = catalogue_for(config_from(settings | dict(data=table)) if table else run.config, on_bad='keep')
     found = find_similar(run_embedder(run), rows, sources, k)
@@ -62,5 +62,5 @@ def similar_command(
     if not out: return
     import matplotlib
     matplotlib.use('agg')
-    with whole_file(out) as file: found.to_csv(file, index=False) if out.suffix=='.csv' else plot_similar(found, rows).savefig(file, dpi=130, format='png')
+    with atomic_file(out) as file: found.to_csv(file, index=False) if out.suffix=='.csv' else plot_similar(found, rows).savefig(file, dpi=130, format='png')
     print(f'written: {out}')

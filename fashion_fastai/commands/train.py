@@ -65,11 +65,11 @@ def lr_find_command(
     config = config_from(settings)
     import matplotlib
     matplotlib.use('agg')
-    from fashion_fastai.core.files import whole_file
+    from fashion_fastai.core.files import atomic_file
     from fashion_fastai.experiments.prepare import search_lr
     found = search_lr(config)
     figure = found.plot().figure
-    with whole_file(plot) as file: figure.savefig(file, dpi=120, format=plot.suffix.removeprefix('.') or 'png')
+    with atomic_file(plot) as file: figure.savefig(file, dpi=120, format=plot.suffix.removeprefix('.') or 'png')
     print(f'plot: {plot}')
     for rule,rate in found.suggestions.items(): print(f'{rule}: {rate:.2e}')
     found.lr # an error where nothing is suggested

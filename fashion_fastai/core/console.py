@@ -10,14 +10,14 @@ import sys, time
 from collections.abc import Iterable, Iterator
 
 # %% auto #0
-__all__ = ['on_terminal', 'clock', 'track']
+__all__ = ['is_terminal', 'format_duration', 'track']
 
 # %% ../../nbs/00_core.console.ipynb #fffcbaf5
-def on_terminal()->bool:
+def is_terminal()->bool:
     "Whether a person watches the standard error on a terminal"
     return sys.stderr.isatty()
 
-def clock(
+def format_duration(
     seconds:float, # a duration
 )->str: # `m:ss`, or `h:mm:ss` from an hour on
     "A duration as a clock shows it"
@@ -39,7 +39,7 @@ def _lines(items, what, total, seconds):
         now = time.monotonic()
         if now-said<seconds or done==total: continue
         said,left = now,(now-start)/done*(total-done)
-        print(f'{what}: {done:,} of {total:,}, {clock(now-start)} gone, {clock(left)} left', file=sys.stderr, flush=True)
+        print(f'{what}: {done:,} of {total:,}, {format_duration(now-start)} gone, {format_duration(left)} left', file=sys.stderr, flush=True)
 
 # %% ../../nbs/00_core.console.ipynb #e74fc987
 def track(
@@ -50,4 +50,4 @@ def track(
 )->Iterator: # the same items
     "Go through `items` and show how far it is and how long it will take"
     total = len(items) if total is None else total
-    return _bar(items, what, total) if on_terminal() else _lines(items, what, total, seconds)
+    return _bar(items, what, total) if is_terminal() else _lines(items, what, total, seconds)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ValidationError
 
 # %% auto #0
-__all__ = ['UsageError', 'unknown_name', 'validated']
+__all__ = ['UsageError', 'unknown_name', 'validate_fields']
 
 # %% ../../nbs/00_core.errors.ipynb #ac33603d
 class UsageError(Exception):
@@ -59,7 +59,7 @@ def _quoted(value)->str: # as Python writes it, cut to what a person reads
 
 _KIND = r'constrained-\w+|\w+\[.*\]' # what pydantic calls the kinds of a value that may be of several
 
-def validated(
+def validate_fields(
     model:type[BaseModel], # what the fields are checked against
     fields:dict, # what came from outside
     origin:str, # where it came from, for example a file's name; the message begins with it

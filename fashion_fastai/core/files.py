@@ -15,8 +15,8 @@ import yaml
 from platformdirs import user_cache_path
 
 # %% auto #0
-__all__ = ['read_text', 'parse_json', 'read_json', 'whole_file', 'whole_folder', 'cache_folder', 'cached', 'files_below',
-           'parse_yaml', 'read_yaml', 'remove_folder', 'write_json', 'write_rows']
+__all__ = ['read_text', 'parse_json', 'read_json', 'atomic_file', 'atomic_folder', 'cache_folder', 'cached', 'walk_files',
+           'parse_yaml', 'read_yaml', 'remove_folder', 'write_json', 'write_csv']
 
 # %% ../../nbs/01_core.files.ipynb #867636c5
 from .errors import UsageError, _DAMAGED
@@ -51,7 +51,7 @@ def read_json(
 
 # %% ../../nbs/01_core.files.ipynb #e5868c0a
 @contextmanager
-def whole_file(
+def atomic_file(
     path:str|Path, # the final name; its folder is made when it is missing
 )->Iterator[Path]: # the name to write to
     "Write a file under a passing name beside `path`; it takes its place only when the block ends without an error"
@@ -68,7 +68,7 @@ def whole_file(
 
 # %% ../../nbs/01_core.files.ipynb #c001126e
 @contextmanager
-def whole_folder(
+def atomic_folder(
     path:str|Path, # the final name; must not exist
 )->Iterator[Path]: # the folder to write into
     "Fill a folder under a passing name beside `path`; it takes its place only when the block ends without an error"
@@ -100,11 +100,11 @@ def cached(
         if path.exists(): return read(path)
     except _DAMAGED:
         if folder: shutil.rmtree(path)
-    with (whole_folder if folder else whole_file)(path) as passing: make(passing)
+    with (atomic_folder if folder else atomic_file)(path) as passing: make(passing)
     return read(path)
 
 # %% ../../nbs/01_core.files.ipynb #5f5eb1ee
-def files_below(
+def walk_files(
     path:str|Path, # a folder
 )->Iterator[str]: # relative to it, with `/` between the parts; links to folders are not followed
     "Yield the files in a folder and below it, in order, however deep it is"
@@ -164,14 +164,14 @@ def write_json(
     fields:Mapping, # what JSON can hold; a NaN is an error
 ):
     "Write `fields` whole or not at all"
-    with whole_file(path) as file: file.write_text(json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)+'\n', encoding='utf-8')
+    with atomic_file(path) as file: file.write_text(json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)+'\n', encoding='utf-8')
 
-def write_rows(
+def write_csv(
     path:str|Path, # a CSV file
     rows:list[Mapping], # the keys of the first are the columns
 ):
     "Write a small table whole or not at all"
-    with whole_file(path) as file, file.open('w', newline='', encoding='utf-8') as out:
+    with atomic_file(path) as file, file.open('w', newline='', encoding='utf-8') as out:
         writer = csv.DictWriter(out, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

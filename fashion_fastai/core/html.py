@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 # %% auto #0
-__all__ = ['SIDE', 'data_uri', 'embedded_image', 'embedded_figure', 'last_parts', 'page_html']
+__all__ = ['THUMBNAIL_SIDE', 'data_uri', 'inline_image', 'inline_figure', 'shorten_path', 'render_page']
 
 # %% ../../nbs/00_core.html.ipynb #ea131792
-SIDE = 160 # pixels of the longer side of an image in a page
+THUMBNAIL_SIDE = 160 # pixels of the longer side of an image in a page
 
 def data_uri(
     content:bytes, # of a file
@@ -29,9 +29,9 @@ def data_uri(
     "An image file as an address that holds it"
     return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
 
-def embedded_image(
+def inline_image(
     image:Image.Image|np.ndarray, # mode RGB, or uint8 `(height, width, 3)`
-    side:int=SIDE, # pixels; a larger image is made smaller, a smaller one stays
+    side:int=THUMBNAIL_SIDE, # pixels; a larger image is made smaller, a smaller one stays
     quality:int=80, # of the JPEG
 )->str: # a data URI
     "An image as a small JPEG"
@@ -40,7 +40,7 @@ def embedded_image(
     image.save(file:=io.BytesIO(), 'JPEG', quality=quality, optimize=True)
     return data_uri(file.getvalue(), 'jpeg')
 
-def embedded_figure(
+def inline_figure(
     figure:Figure, # it is closed afterwards
     alt:str, # what it shows, for those who do not see it
 )->dict[str, str]: # `src`, a data URI, and `alt`; a figure that is made again gives the same bytes
@@ -50,7 +50,7 @@ def embedded_figure(
     return dict(src=data_uri(file.getvalue(), 'svg+xml'), alt=alt)
 
 # %% ../../nbs/00_core.html.ipynb #7483ec07
-def last_parts(
+def shorten_path(
     path:str|Path, # of a file or a folder, as a user typed it
     n:int=2, # so many parts are left of an absolute path
 )->str: # a relative path stays as it is
@@ -69,7 +69,7 @@ def _score(value, form='.3f')->str: # None is a dash; no number is minus nothing
 def _count(n, one, many='')->str: return f'{n:,} {one if n==1 else many or one+"s"}'
 
 _FILTERS = dict(score=_score, count=_count, place=lambda o: f'{min(1, max(0, o)):.4f}', number=lambda o: f'{o:,}', kind=lambda o: o.kind.replace('_', ' '),
-    path=last_parts)
+    path=shorten_path)
 
 # %% ../../nbs/00_core.html.ipynb #65239775
 def _asset(name)->str: return files('fashion_fastai').joinpath('assets', name).read_text(encoding='utf-8')
@@ -81,7 +81,7 @@ def _environment()->Environment:
     env.globals['css'] = Markup(_asset('page.css'))
     return env
 
-def page_html(
+def render_page(
     template:str, # name of a file in `fashion_fastai/assets`
     **values, # what the template asks for; all pages need `title` (text) and `sections`: a list with `id`, `title` and maybe a number `n` for the contents
 )->str: # a whole page

@@ -14,10 +14,10 @@ from filelock import FileLock, Timeout
 from .errors import UsageError
 
 # %% auto #0
-__all__ = ['lock_file', 'locked']
+__all__ = ['lock_path', 'lock_folder']
 
 # %% ../../nbs/01_core.lock.ipynb #11508df8
-def lock_file(
+def lock_path(
     path:str|Path, # the folder that is locked
 )->Path: # beside it, since the folder may not exist yet
     "Return the file that locks `path`"
@@ -47,11 +47,11 @@ def _acquire(path, lock:Path)->FileLock:
     return held
 
 @contextmanager
-def locked(
+def lock_folder(
     path:str|Path, # a folder that only this process may write to; need not exist
 )->Iterator[None]:
     "Hold the lock of `path`; raise a `UsageError` that names its holder if another process has it"
-    lock = lock_file(path)
+    lock = lock_path(path)
     made = [folder for folder in lock.parents if not folder.exists()]
     held = _acquire(path, lock)
     try:

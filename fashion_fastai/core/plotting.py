@@ -14,23 +14,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 # %% auto #0
-__all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'MOST_BARS', 'style', 'Page', 'words', 'named']
+__all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'INK', 'WHITE', 'MAX_BARS', 'plot_style', 'PageFigure', 'shorten_label',
+           'add_title', 'add_caption', 'check_plot_input', 'display_name', 'join_names', 'bar_positions', 'draw_bars',
+           'format_number', 'bar_figure']
 
 # %% ../../nbs/00_core.plotting.ipynb #e34d6cf2
 BLUE,ORANGE,GREEN,GREY = '#0072B2', '#D55E00', '#009E73', '#9A9A9A'
-_INK,_WHITE = '#222222', 'white'
+INK,WHITE = '#222222', 'white'
 _STYLE = {'font.size': 8, 'axes.titlesize': 8, 'axes.labelsize': 8, 'xtick.labelsize': 8, 'ytick.labelsize': 8, 'legend.fontsize': 8,
-    'figure.titlesize': 10, 'text.color': _INK, 'axes.labelcolor': _INK, 'xtick.color': _INK, 'ytick.color': _INK, 'axes.edgecolor': '#666666',
-    'figure.facecolor': _WHITE, 'axes.facecolor': _WHITE, 'savefig.facecolor': _WHITE, 'axes.spines.top': False, 'axes.spines.right': False,
+    'figure.titlesize': 10, 'text.color': INK, 'axes.labelcolor': INK, 'xtick.color': INK, 'ytick.color': INK, 'axes.edgecolor': '#666666',
+    'figure.facecolor': WHITE, 'axes.facecolor': WHITE, 'savefig.facecolor': WHITE, 'axes.spines.top': False, 'axes.spines.right': False,
     'axes.grid': False, 'grid.color': '#E6E6E6', 'axes.axisbelow': True, 'lines.linewidth': 1.4, 'legend.frameon': False, 'legend.handlelength': 1.6,
     'axes.titlelocation': 'left', 'text.parse_math': False, 'image.interpolation': 'nearest'}
 
-def style()->AbstractContextManager: # also a decorator
+def plot_style()->AbstractContextManager: # also a decorator
     "The look of all figures; what was set before comes back afterwards"
     return matplotlib.rc_context(_STYLE)
 
 # %% ../../nbs/00_core.plotting.ipynb #f4004096
-class Page(Figure):
+class PageFigure(Figure):
     "A figure of the width of a page, drawn in the style of this module wherever it is drawn"
     def __init__(self,
         height:float, # inches
@@ -38,10 +40,10 @@ class Page(Figure):
         **kwargs, # for `matplotlib.figure.Figure`
     ): super().__init__(figsize=(width, height), layout='constrained', dpi=150, **kwargs)
 
-    @style()
+    @plot_style()
     def draw(self, renderer): super().draw(renderer)
 
-    @style()
+    @plot_style()
     def savefig(self, *args, **kwargs): super().savefig(*args, **kwargs)
 
     def _repr_png_(self):
@@ -49,20 +51,20 @@ class Page(Figure):
         return file.getvalue()
 
 # %% ../../nbs/00_core.plotting.ipynb #487da740
-def _short(label, most=26)->str: # a long label without its middle
+def shorten_label(label, most=26)->str: # a long label without its middle
     return label if len(label)<=most else f'{label[:most-10]}…{label[-9:]}'
 
-def _title(fig, target, said): fig.suptitle(textwrap.fill(f'{_short(target.name, 40)}: {said}', 92), x=0.01, ha='left')
+def add_title(fig, target, said): fig.suptitle(textwrap.fill(f'{shorten_label(target.name, 40)}: {said}', 92), x=0.01, ha='left')
 
-def _below(fig, said): fig.supxlabel(textwrap.fill(said, 118), x=0.01, ha='left', fontsize=8)
+def add_caption(fig, said): fig.supxlabel(textwrap.fill(said, 118), x=0.01, ha='left', fontsize=8)
 
-def _need(target, kind, name, array, shape):
+def check_plot_input(target, kind, name, array, shape):
     "A figure of the wrong kind of target, or an array of the wrong shape, is a mistake of the caller"
     if target.kind!=kind: raise ValueError(f'target {target.name!r} is {target.kind}; this figure is for {kind} targets')
     if array.shape!=shape: raise ValueError(f'target {target.name!r}: `{name}` has the shape {array.shape}, not {shape}')
 
 # %% ../../nbs/00_core.plotting.ipynb #5aa01e5f
-def words(
+def display_name(
     score:str, # its name in `metrics.json`, or one of `cross_fitted`
 )->str: # for example `macro F1`
     "The name of a score as people say it"
@@ -70,7 +72,7 @@ def words(
     return said.get(score) or score.replace('_', ' ').replace('f1', 'F1').replace('auroc', 'AUROC')
 
 # %% ../../nbs/00_core.plotting.ipynb #ea8dab57
-def named(
+def join_names(
     labels:Sequence[str], # or any other words
     most:int=5, # so many are named
 )->str: # for example `cape, stole and 3 more`
@@ -80,29 +82,29 @@ def named(
     return ' and '.join(filter(None, [', '.join(labels[:-1]), *labels[-1:]]))
 
 # %% ../../nbs/00_core.plotting.ipynb #adff80fd
-MOST_BARS = 50
+MAX_BARS = 50
 
-def _ends(order, most=MOST_BARS)->tuple[np.ndarray, np.ndarray]: # of `order` what is shown, and where the bars stand
+def bar_positions(order, most=MAX_BARS)->tuple[np.ndarray, np.ndarray]: # of `order` what is shown, and where the bars stand
     if len(order)<=most: return order, np.arange(len(order))
     half = most//2
     return np.r_[order[:half], order[-half:]], np.r_[:half, half+1:2*half+1]
 
-def _bars(ax, places, values, colors, said, start=0.):
+def draw_bars(ax, places, values, colors, said, start=0.):
     "Bars from `start`, each with what is `said` of it"
     ax.barh(places, np.nan_to_num(values-start), left=start, color=colors, height=0.74)
     for y,value,text in zip(places, values, said):
         at = start if np.isnan(value) else max(value, start)
-        ax.annotate(text, (at, y), xytext=(3,0), textcoords='offset points', va='center_baseline', color=_INK).set_in_layout(False)
+        ax.annotate(text, (at, y), xytext=(3,0), textcoords='offset points', va='center_baseline', color=INK).set_in_layout(False)
     ax.tick_params(axis='y', length=0)
     ax.xaxis.set_major_locator(MaxNLocator(4))
 
-def _number(n)->str: return f'{n:,.0f}' if n==round(n) or n>=100 else f'{n:.1f}'
+def format_number(n)->str: return f'{n:,.0f}' if n==round(n) or n>=100 else f'{n:.1f}'
 
-def _bar_page(target, shown, places, n_panels)->tuple[Figure, np.ndarray]:
+def bar_figure(target, shown, places, n_panels)->tuple[Figure, np.ndarray]:
     "A page with panels side by side that share the names of the labels"
-    fig = Page(1.1+0.165*(places[-1]+1))
+    fig = PageFigure(1.1+0.165*(places[-1]+1))
     axes = fig.subplots(1, n_panels, sharey=True, squeeze=False)[0]
-    axes[0].set_yticks(places, [_short(target.vocab[i]) for i in shown])
+    axes[0].set_yticks(places, [shorten_label(target.vocab[i]) for i in shown])
     axes[0].set_ylim(places[-1]+0.6, -0.6)
     if places[-1]>=len(places):
         for ax in axes: ax.axhline(len(places)//2, color=GREY, linestyle=':', linewidth=1)

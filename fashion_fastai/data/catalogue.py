@@ -16,8 +16,8 @@ from fastcore.meta import delegates
 from .cache import cached_pixels
 from .splits import SPLITS, make_split, read_split, strata
 from .tables import BOX, file_issues, joined_paths, need_column, need_file_column, read_boxes, read_table
-from ..core.errors import UsageError, unknown_name, validated
-from ..schema import Schema, find_taxonomy, read_schema
+from ..core.errors import UsageError, unknown_name, validate_fields
+from ..schema import Schema, infer_taxonomy, read_schema
 from ..target import as_text, target_from_column
 
 # %% auto #0
@@ -140,7 +140,7 @@ def _with_taxonomy(schema, frame, taxonomy, path)->Schema:
     if taxonomy=='auto' and len(pair)<2: return schema
     if len(pair)!=2: raise UsageError(f'a taxonomy has two columns, the main and the sub target, not {", ".join(pair)}')
     for o in pair: schema[o]
-    try: return validated(Schema, schema.model_dump() | dict(taxonomy=find_taxonomy(frame, *pair).model_dump()), str(path))
+    try: return validate_fields(Schema, schema.model_dump() | dict(taxonomy=infer_taxonomy(frame, *pair).model_dump()), str(path))
     except UsageError as e:
         if taxonomy!='auto': raise
         _warn(f'no taxonomy is used: {e}')

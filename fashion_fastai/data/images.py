@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # with what Pillow itself loads, all of `KINDS`
 from ..core.console import track
-from ..core.files import files_below
+from ..core.files import walk_files
 from ..core.errors import unknown_name
 from ..core.parallel import prefetch, n_cores
 
@@ -43,9 +43,9 @@ def is_image(
 
 def find_images(
     folder:str|Path, # the folder
-)->list[str]: # relative to it, with `/` between the parts, see `files_below`
+)->list[str]: # relative to it, with `/` between the parts, see `walk_files`
     "Return the image files in a folder and below it, in order"
-    return [name for name in files_below(folder) if is_image(name)]
+    return [name for name in walk_files(folder) if is_image(name)]
 
 # %% ../../nbs/10_data.images.ipynb #cc5c927f
 _BAND = 4_000_000 # pixels that are converted at once

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np, pandas as pd
 
 # %% auto #0
-__all__ = ['SPLITS', 'read_split', 'strata', 'make_split', 'deal_folds']
+__all__ = ['SPLITS', 'read_split', 'strata', 'make_split', 'assign_folds']
 
 # %% ../../nbs/10_data.splits.ipynb #6ca82ddb
 from ..core.errors import UsageError
@@ -62,7 +62,7 @@ def make_split(
     return np.where(valid.to_numpy()[group_of], 'valid', 'train').astype(object)
 
 # %% ../../nbs/10_data.splits.ipynb #444f1889
-def deal_folds(
+def assign_folds(
     stratum:np.ndarray, # int `(n,)`, rows of equal number are alike
     group:np.ndarray, # `(n,)`, equal for rows that must not be split apart
     k:int=5, # folds; fewer where there are fewer groups

@@ -20,7 +20,7 @@ __all__ = ['Embedder', 'run_embedder', 'body_embedder', 'table_embeddings', 'wri
 from ..config import ImageConfig, TrainConfig
 from ..core.console import track
 from ..core.errors import UsageError
-from ..core.files import whole_file
+from ..core.files import atomic_file
 from ..data.cache import CACHE_SHARD, files_key
 from ..data.images import stream_images
 from ..models.body import body_stats, create_body
@@ -110,4 +110,4 @@ def write_embeddings(
     lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(features).ravel()), features.shape[1], mask=pa.array(np.isnan(features).any(1)))
     table = pa.Table.from_pandas(frame, preserve_index=False)
     if 'embedding' in table.column_names: raise UsageError(f'{path}: the table has a column embedding already; rename it')
-    with whole_file(path) as file: pq.write_table(table.append_column('embedding', lists), file)
+    with atomic_file(path) as file: pq.write_table(table.append_column('embedding', lists), file)

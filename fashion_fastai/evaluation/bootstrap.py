@@ -13,7 +13,7 @@ from ..core.errors import UsageError
 from .predictions import Predictions
 from ..schema import Schema
 from ..target import Target
-from ..metrics import headline, quick_scores
+from ..metrics import headline_scores, scalar_scores
 
 # %% auto #0
 __all__ = ['score_counts', 'scores_of_counts', 'group_counts', 'resamples', 'percentile_interval', 'bootstrap', 'majority',
@@ -49,7 +49,7 @@ def score_counts(
 def scores_of_counts(
     target:Target, # of either kind
     sums:np.ndarray, # `(n_counts,)` or `(n_counts, n_resamples)`: `score_counts`, added up over images
-)->np.ndarray: # `(n_scores,)` or `(n_scores, n_resamples)`, in the order of `headline`; NaN is undefined
+)->np.ndarray: # `(n_scores,)` or `(n_scores, n_resamples)`, in the order of `headline_scores`; NaN is undefined
     "The headline scores that counts give"
     ratios,(hits,support,answered) = np.split(sums, [-3*target.n_out])[0],sums[-3*target.n_out:].reshape(3, target.n_out, *sums.shape[1:])
     macro = lambda values: _ratio(np.where(support>0, values, 0).sum(0), (support>0).sum(0))
@@ -107,8 +107,8 @@ def bootstrap(
     "The headline scores with their confidence intervals"
     targets = [o for o in predictions.schema if o.name in predictions.truth]
     given = {o.name: (o, predictions.probs[o.name], predictions.truth[o.name], (thresholds or {}).get(o.name, 0.5)) for o in targets}
-    values = {(k,s): v for k,o in given.items() for s,v in quick_scores(*o, ranking=False).items() if s in headline(o[0])}
-    names = [(o.name, s) for o in targets for s in headline(o)]
+    values = {(k,s): v for k,o in given.items() for s,v in scalar_scores(*o, ranking=False).items() if s in headline_scores(o[0])}
+    names = [(o.name, s) for o in targets for s in headline_scores(o)]
     counts = [group_counts(score_counts(*o), predictions.files if groups is None else groups) for o in given.values()]
     n_counts,n_groups = (max((o.shape[i] for o in counts), default=0) for i in (0,1))
     parts = [[scores_of_counts(o, c@w) for o,c in zip(targets, counts)] for w in resamples(n_groups, n, seed, n_counts)]
@@ -152,7 +152,7 @@ def score_with_baselines(
     for name,targets in columns.items(): _check_same(name, targets, predictions)
     if truth_train is not None:
         probs = majority(predictions.schema, truth_train, len(predictions))
-        scores = {o.name: quick_scores(o, probs[o.name], truth[o.name], ranking=False) for o in predictions.schema if o.name in truth}
+        scores = {o.name: scalar_scores(o, probs[o.name], truth[o.name], ranking=False) for o in predictions.schema if o.name in truth}
         columns = dict(majority=scores, **columns)
     for name,targets in columns.items(): table[name] = [np.nan if (v:=targets.get(o, {}).get(s)) is None else v for o,s in table.index]
     return table

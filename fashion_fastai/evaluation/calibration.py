@@ -23,7 +23,7 @@ from ..core.errors import UsageError, unknown_name
 from ..core.files import read_text, write_json
 from .calibration_metrics import ece, fit_temperature, known_rows, nll, rescaled
 from .predictions import Predictions
-from ..metrics import quick_scores
+from ..metrics import scalar_scores
 from ..run import Run
 from ..schema import Schema
 from ..target import Target
@@ -142,7 +142,7 @@ def _threshold_facts(target, probs, truth, thresholds, min_precision)->dict:
         **{o: _change(before[o], after[o]) for o in before}, positives=positives)
 
 def _any_of_scores(target, probs, truth, thresholds)->dict:
-    found = quick_scores(target, probs, truth, thresholds, ranking=False)
+    found = scalar_scores(target, probs, truth, thresholds, ranking=False)
     return {o: found[o] for o in ('samples_f1', 'macro_f1', 'micro_f1', 'precision', 'recall')}
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #1aa57fce
@@ -263,7 +263,7 @@ def _honest_scores(target, probs, truth, answers)->dict: # `answers`: probabilit
     if target.kind=='any_of':
         known,truth = known_rows(target, np.where(np.isnan(probs), np.nan, answers), truth)
         return _any_of_scores(target, known, truth, 0.5)
-    accuracy = quick_scores(target, *known_rows(target, answers, truth), ranking=False)['accuracy']
+    accuracy = scalar_scores(target, *known_rows(target, answers, truth), ranking=False)['accuracy']
     return dict(nll=nll(target, answers, truth), ece=ece(target, answers, truth), accuracy=accuracy)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #3f8eb7ca

@@ -22,9 +22,9 @@ from .bootstrap import resamples, score_counts, score_text, scores_of_counts
 from .calibration import fit_calibration, run_calibration
 from .predictions import Predictions
 from .predictions import held_out_predictions
-from ..metrics import headline
+from ..metrics import headline_scores
 from ..run import Run
-from ..schema import Schema, first_difference
+from ..schema import Schema
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #3b2886d4
 def check_different(
@@ -41,7 +41,7 @@ def check_same_targets(
     "A `UsageError` names the first difference between the questions of networks that shall answer together"
     (first,wanted),*others = schemas.items()
     for name,schema in others:
-        if said:=first_difference(schema, wanted): raise UsageError(f'{name} does not answer the questions of {first}: {said}')
+        if said:=schema.first_difference(wanted): raise UsageError(f'{name} does not answer the questions of {first}: {said}')
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #110d14c8
 def mean_probs(
@@ -93,7 +93,7 @@ def member_names(
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #ab57b66f
 def _same_rows(a, b)->bool:
-    if first_difference(a.schema, b.schema) or a.files!=b.files or a.truth.keys()!=b.truth.keys(): return False
+    if a.schema.first_difference(b.schema) or a.files!=b.files or a.truth.keys()!=b.truth.keys(): return False
     return all(np.array_equal(a.truth[k], b.truth[k]) for k in a.truth)
 
 def held_out(
@@ -138,7 +138,7 @@ def gain_table(
         best = np.nan_to_num(values[:-1], nan=-1).argmax(0)
         at = np.arange(len(best))
         low,high = percentile_interval(drawn[-1]-drawn[best,at], level)
-        for i,score in enumerate(headline(target)):
+        for i,score in enumerate(headline_scores(target)):
             row = dict(zip([*names, 'mean'], values[:,i])) | dict(best=names[best[i]], gain=values[-1,i]-values[best[i],i], low=low[i], high=high[i])
             rows[target.name, score] = row
     index = pd.MultiIndex.from_frame(pd.DataFrame(list(rows), columns=['target', 'score']))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import classification_report
 from ..core.errors import UsageError
 from .plots import largest_confusions, plot_confusion
-from ..core.plotting import MOST_BARS, Page, _short, style
+from ..core.plotting import MAX_BARS, PageFigure, shorten_label, plot_style
 from .predictions import Predictions
 from ..target import Target
 from ..metrics import confusion_matrix as count_confusions
@@ -123,26 +123,26 @@ def _shares(counts)->np.ndarray: # `(n, 2, 2)` to `(n, 4)`; NaN has no colour
     part = lambda o, whole: o/whole.clip(min=1)
     return np.stack([part(hits, hits+missed), part(missed, hits+missed), part(wrong, hits+wrong), np.full(len(counts), np.nan)], axis=1)
 
-@style()
+@plot_style()
 def plot_label_confusion(
     target:Target, # of the kind `any_of`
     counts:np.ndarray, # `(n_labels, 2, 2)`, as from `confusion_matrix`
 )->Figure: # one panel
-    "For each label how often it was said, where it is true and where it is not; at most `MOST_BARS` labels, those with the most errors"
+    "For each label how often it was said, where it is true and where it is not; at most `MAX_BARS` labels, those with the most errors"
     counts = np.asarray(counts)
-    shown = np.argsort(-counts[:,0,1]-counts[:,1,0], kind='stable')[:MOST_BARS]
+    shown = np.argsort(-counts[:,0,1]-counts[:,1,0], kind='stable')[:MAX_BARS]
     share,cells = _shares(counts[shown]), counts[shown].reshape(-1, 4)[:,[3,2,1,0]]
-    fig = Page(1.1+0.175*len(shown))
+    fig = PageFigure(1.1+0.175*len(shown))
     ax = fig.subplots()
     for columns,colors in [([0], 'Blues'), ([1,2], 'Oranges')]: # right and wrong
         ax.imshow(np.where(np.isin(np.arange(4), columns), share, np.nan), cmap=colors, vmin=0, vmax=1, aspect='auto')
     for (i,j),n in np.ndenumerate(cells): ax.text(j, i, f'{n:,}', ha='center', va='center_baseline', color='white' if share[i,j]>0.6 else '#222222')
     ax.set_xticks(np.arange(4), ['true and said', 'true but missed', 'not true but said', 'not true, not said'])
-    ax.set_yticks(np.arange(len(shown)), [_short(target.vocab[i]) for i in shown])
+    ax.set_yticks(np.arange(len(shown)), [shorten_label(target.vocab[i]) for i in shown])
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
     ax.spines[:].set_visible(False)
     some = 'each label' if len(shown)==target.n_out else f'the {len(shown)} of {target.n_out:,} labels with the most errors'
-    fig.suptitle(f'{_short(target.name, 40)}: what was said of {some}', x=0.01, ha='left')
+    fig.suptitle(f'{shorten_label(target.name, 40)}: what was said of {some}', x=0.01, ha='left')
     fig.supxlabel('Colours: shares of the images where the label is true (columns 1 and 2), and of those where it was said (column 3).', x=0.01, ha='left', fontsize=8)
     return fig
 
@@ -217,7 +217,7 @@ def _said(target:Target, codes, probs)->str:
     "Labels with their probabilities; a `?` before those that are not known"
     pairs = [(c, l, p) for c,l,p in zip(codes, target.vocab, probs) if c] if target.kind=='any_of' else [(codes, target.vocab[codes], probs[codes])]
     if all(c<0 for c,*_ in pairs) and len(pairs)==np.size(codes): return 'not known'
-    return ', '.join(f'{"?" if c<0 else ""}{_short(l)}\xa0{p:.2f}' for c,l,p in pairs) or 'none'
+    return ', '.join(f'{"?" if c<0 else ""}{shorten_label(l)}\xa0{p:.2f}' for c,l,p in pairs) or 'none'
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #d38e8470
 @patch
@@ -232,9 +232,9 @@ def show_results(
     (truth,answer),probs,losses = self._codes(question), self.predictions.probs[question.name], self.losses.get(question.name)
     lines = lambda name, said: textwrap.fill(f'{name}: {said}', 40, max_lines=3, placeholder=' …')
     images,n_rows = self._images(idxs), -(-len(idxs)//3)
-    with style():
-        fig = Page(0.4+n_rows*(2.8 if question.kind=='one_of' else 3.2))
-        fig.suptitle(f'{_short(question.name, 40)}: {title or "truth and answer"}', x=0.01, ha='left')
+    with plot_style():
+        fig = PageFigure(0.4+n_rows*(2.8 if question.kind=='one_of' else 3.2))
+        fig.suptitle(f'{shorten_label(question.name, 40)}: {title or "truth and answer"}', x=0.01, ha='left')
         for i,(position,image) in enumerate(zip(idxs, images)):
             ax = fig.add_subplot(n_rows, 3, i+1)
             ax.imshow(image)

@@ -10,8 +10,8 @@ import math
 import numpy as np, pandas as pd
 from .calibration_metrics import judged
 from .summary import RunSummary
-from ..core.plotting import named, words
-from ..metrics import headline
+from ..core.plotting import join_names, display_name
+from ..metrics import headline_scores
 
 # %% auto #0
 __all__ = ['RARE', 'limits']
@@ -28,15 +28,15 @@ def _label_limits(facts, target)->list[str]: # labels that training did not show
     if facts.train_codes is not None:
         counts = pd.Series(target.label_counts(facts.train_codes[target.name]), index=list(target.vocab))
         never,rare = counts.index[counts==0],counts[(counts>0) & (counts<RARE)].sort_values(kind='stable').index
-        if len(never): said.append(f'{target.name}: {named(never)} never occur{"s"*(len(never)==1)} in training and cannot be learned.')
+        if len(never): said.append(f'{target.name}: {join_names(never)} never occur{"s"*(len(never)==1)} in training and cannot be learned.')
         if len(rare):
             ours,theirs = f1[rare].mean(),f1.drop([*rare, *never]).mean()
             f1s = '' if np.isnan(ours) or np.isnan(theirs) else f'; mean F1 {ours:.2f}, of the others {theirs:.2f}'
             have = 'has' if len(rare)==1 else 'have'
-            said.append(f'{target.name}: {len(rare):,} of {target.n_out:,} labels {have} fewer than {RARE} images in training ({named(rare)}){f1s}.')
+            said.append(f'{target.name}: {len(rare):,} of {target.n_out:,} labels {have} fewer than {RARE} images in training ({join_names(rare)}){f1s}.')
     if target not in facts.scored: return said
     unseen = [o for o,n in zip(target.vocab, target.label_counts(facts.predictions.truth[target.name])) if not n]
-    if unseen: said.append(f'{target.name}: nothing was measured for {named(unseen)}, which no image of the validation split has.')
+    if unseen: said.append(f'{target.name}: nothing was measured for {join_names(unseen)}, which no image of the validation split has.')
     return said
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #0a20d3ac
@@ -54,15 +54,15 @@ def _baseline_limits(facts, table)->list[str]: # main scores that are not clearl
     who = {'majority': 'answers without a look at the image', 'kNN': 'nearest neighbours on the frozen body'} | ({} if solved else {'linear probe': 'linear heads on the frozen body'})
     said = []
     for name in [o for o in who if o in table]:
-        found = [f'{t} {words(s)} ({row.value:.3f} against {row[name]:.3f})' for (t,s),row in first.iterrows() if np.fmin(row.value, row.low)<=row[name]]
-        if found: said.append(f'Not clearly better than {who[name]}: {named(found)}.')
+        found = [f'{t} {display_name(s)} ({row.value:.3f} against {row[name]:.3f})' for (t,s),row in first.iterrows() if np.fmin(row.value, row.low)<=row[name]]
+        if found: said.append(f'Not clearly better than {who[name]}: {join_names(found)}.')
     return said
 
 def _slice_limits(facts, slices, most=4)->list[str]: # the slices whose main score is clearly below that of the rest, the worst first
     if not slices: return []
-    table,main = pd.concat([o.assign(column=column).reset_index() for column,o in slices.items()]),{o.name: headline(o)[0] for o in facts.schema}
+    table,main = pd.concat([o.assign(column=column).reset_index() for column,o in slices.items()]),{o.name: headline_scores(o)[0] for o in facts.schema}
     worse = table[(table.score==table.target.map(main)) & (table.difference_high<0)].sort_values('difference', kind='stable').head(most)
-    return [f'{o.target}: {words(o.score)} is {o.value:.3f} where {o.column} is {o.slice} ({o.known:,} images), {-o.difference:.3f} below all other '
+    return [f'{o.target}: {display_name(o.score)} is {o.value:.3f} where {o.column} is {o.slice} ({o.known:,} images), {-o.difference:.3f} below all other '
         f'images (95 % interval {-o.difference_high:.3f} to {-o.difference_low:.3f}).' for o in worse.itertuples()]
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #dc7daeb4

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ..data.catalogue import Catalogue
-from ..core.files import whole_file
+from ..core.files import atomic_file
 from .summary import RunSummary, compared_scores, costs, read_facts, sliced_scores, trained_on
 from .bootstrap import interval_text, score_text
 from .limitations import limits
-from ..core.plotting import words
+from ..core.plotting import display_name
 from ..run import Run
 from ..target import Target
 
@@ -45,7 +45,7 @@ def _results(facts, scores)->list[EvalResult]:
     def result(target, score, value):
         kind,args = _METRICS[score]
         return EvalResult(task_type='image-classification', task_name='Image Classification', dataset_type='custom', dataset_name=_table(facts),
-            dataset_split=facts.metrics.get('split', 'valid'), metric_type=kind, metric_args=args or None, metric_name=f'{target} {words(score)}',
+            dataset_split=facts.metrics.get('split', 'valid'), metric_type=kind, metric_args=args or None, metric_name=f'{target} {display_name(score)}',
             metric_value=round(float(value), 4))
     return [result(*names, value) for names,value in scores.value.items() if value==value]
 
@@ -73,7 +73,7 @@ def _labels(facts, target:Target)->dict: # the most common labels with their cou
 def _scores(facts, table)->dict:
     others = [o for o in ('linear probe', 'kNN', 'majority', 'fitted') if o in table]
     names = {'majority': 'without a look at the image', 'fitted': 'fitted thresholds'}
-    cells = lambda t, s, row: [_code(t), words(s), score_text(row.value), interval_text(row.low, row.high), *map(score_text, row[others])]
+    cells = lambda t, s, row: [_code(t), display_name(s), score_text(row.value), interval_text(row.low, row.high), *map(score_text, row[others])]
     return dict(columns=['target', 'score', 'value', '95 % interval', *(names.get(o, o) for o in others)], rows=[cells(*k, row) for k,row in table.iterrows()],
         n=facts.n_scored, split=facts.metrics.get('split', 'valid'), note=table.attrs.get('note', ''), fitted='fitted' in others)
 
@@ -81,7 +81,7 @@ def _calibration(facts)->list[list[str]]: # the cells of each row
     if facts.honest is None: return []
     temperatures,thresholds = facts.calibration.temperatures,facts.calibration.thresholds
     fit = lambda name: f'temperature {temperatures[name]:.2f}' if name in temperatures else f'{len(thresholds[name]):,} thresholds'
-    return [[_code(t), fit(t), words(s), score_text(row.plain), score_text(row.fitted)] for (t,s),row in facts.honest.iterrows()]
+    return [[_code(t), fit(t), display_name(s), score_text(row.plain), score_text(row.fitted)] for (t,s),row in facts.honest.iterrows()]
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #70fdbddf
 def _questions(facts)->list[str]:
@@ -112,5 +112,5 @@ def write_card(
     "Write `MODEL_CARD.md` into the run folder, whole or not at all"
     path = run.path/'MODEL_CARD.md'
     text = card_text(read_facts(run, catalogue), slices)
-    with whole_file(path) as file: file.write_text(text, encoding='utf-8')
+    with atomic_file(path) as file: file.write_text(text, encoding='utf-8')
     return path

@@ -16,8 +16,8 @@ __all__ = ['MOST_LABELS', 'MOST_PRINTED', 'MOST_CLASSES', 'WORST_CLASSES', 'labe
            'plot_curves', 'plot_counts', 'class_table', 'plot_class_scores', 'largest_confusions', 'plot_confusion']
 
 # %% ../../nbs/50_evaluation.plots.ipynb #16770d36
-from ..core.plotting import BLUE, GREEN, GREY, MOST_BARS, ORANGE, Page, _INK, _WHITE, _bar_page, _bars
-from ..core.plotting import _below, _ends, _need, _number, _short, _title, style, words
+from ..core.plotting import BLUE, GREEN, GREY, MAX_BARS, ORANGE, PageFigure, INK, WHITE, bar_figure, draw_bars
+from ..core.plotting import add_caption, bar_positions, check_plot_input, format_number, shorten_label, add_title, plot_style, display_name
 from ..schema import Schema
 from ..target import Target
 
@@ -31,7 +31,7 @@ def _cells(ax, values, said, names_down, names_across, **kwargs):
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     for (i,j),text in np.ndenumerate(np.asarray(said, dtype=object)):
-        if text: ax.text(j, i, text, ha='center', va='center_baseline', color=_WHITE if _is_dark(image, values[i,j]) else _INK)
+        if text: ax.text(j, i, text, ha='center', va='center_baseline', color=WHITE if _is_dark(image, values[i,j]) else INK)
     return image
 
 def _is_dark(image, value)->bool: # by the luminance of its colour
@@ -54,14 +54,14 @@ def _phi(value)->str: return '' if np.isnan(value) else f'{value:.2f}'.replace('
 
 def _strongest(names, values, n=3)->str: # pairs of labels in words
     i,j = np.triu_indices(len(names), 1)
-    pairs = pd.Series(values[i,j], [f'{_short(names[a])} & {_short(names[b])}' for a,b in zip(i,j)]).dropna().sort_values()
+    pairs = pd.Series(values[i,j], [f'{shorten_label(names[a])} & {shorten_label(names[b])}' for a,b in zip(i,j)]).dropna().sort_values()
     said = lambda o: ', '.join(f'{k} {v:.2f}' for k,v in o.items())
     together,apart = pairs[pairs>0][::-1][:n], pairs[pairs<0][:n]
     found = [f'{what}: {said(o)}.' for what,o in [('Most together', together), ('Most apart', apart)] if len(o)]
     return ' '.join(found) or 'No two labels have a correlation.'
 
 # %% ../../nbs/50_evaluation.plots.ipynb #52176c32
-@style()
+@plot_style()
 def plot_label_correlation(
     target:Target, # of the kind `any_of`
     codes:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
@@ -69,10 +69,10 @@ def plot_label_correlation(
 )->Figure: # one panel and its scale
     "Which labels come together (orange) and which exclude each other (purple); of many labels the most common"
     codes,n = np.asarray(codes), target.n_out
-    _need(target, 'any_of', 'codes', codes, (len(codes), n))
+    check_plot_input(target, 'any_of', 'codes', codes, (len(codes), n))
     shown = np.arange(n) if n<=MOST_LABELS else np.sort(np.argsort(-target.label_counts(codes), kind='stable')[:MOST_LABELS])
-    names,values = [_short(target.vocab[i], 22) for i in shown], label_correlation(codes[:,shown])
-    fig = Page(2.6+max(0.155, 0.26-0.003*len(shown))*len(shown))
+    names,values = [shorten_label(target.vocab[i], 22) for i in shown], label_correlation(codes[:,shown])
+    fig = PageFigure(2.6+max(0.155, 0.26-0.003*len(shown))*len(shown))
     np.fill_diagonal(cells:=values.copy(), np.nan) # always 1
     limit = max(0.1, np.nanmax(np.abs(cells), initial=0))
     said = [[_phi(o) if len(shown)<=MOST_PRINTED else '' for o in row] for row in cells]
@@ -80,8 +80,8 @@ def plot_label_correlation(
     image = _cells(ax, cells, said, names, names, cmap='PuOr_r', vmin=-limit, vmax=limit, aspect='auto')
     fig.colorbar(image, ax=ax, label='correlation (phi)', fraction=0.03).outline.set_visible(False)
     some = f'correlation of {n} labels' if len(shown)==n else f'correlation of the {len(shown)} most common of {n:,} labels'
-    _title(fig, target, some + (f' ({part})' if part else ''))
-    _below(fig, _strongest([target.vocab[i] for i in shown], cells))
+    add_title(fig, target, some + (f' ({part})' if part else ''))
+    add_caption(fig, _strongest([target.vocab[i] for i in shown], cells))
     return fig
 
 # %% ../../nbs/50_evaluation.plots.ipynb #f42d1c44
@@ -89,7 +89,7 @@ _PANELS = dict(
     one_of=[['loss'], ['accuracy', 'mean_class_accuracy'], ['macro_f1', 'macro_precision'], ['auroc']],
     any_of=[['loss'], ['samples_f1', 'macro_f1', 'exact_match'], ['micro_f1', 'precision', 'recall'], ['auroc']])
 _OVERALL = [['loss'], ['clean_loss', 'flipped_loss'], ['lr']]
-_SPLITS = {'train/': dict(linestyle=(0, (3,1.2)), linewidth=1.1, markerfacecolor=_WHITE), 'valid/': {}, '': {}} # the learning rate has no split
+_SPLITS = {'train/': dict(linestyle=(0, (3,1.2)), linewidth=1.1, markerfacecolor=WHITE), 'valid/': {}, '': {}} # the learning rate has no split
 
 def _columns(history, prefix, name)->dict: # for each split the column that has numbers
     columns = {split: f'{split}{prefix}{name}' for split in _SPLITS}
@@ -113,7 +113,7 @@ def _draw_curves(ax, history, prefix, names):
     for name,color in zip(names, (BLUE, ORANGE, GREEN)):
         columns = _columns(history, prefix, name)
         for split,column in columns.items(): ax.plot(epochs, history[column].astype(float), color=color, **_marks(history), **_SPLITS[split])
-        if columns: lines.append(Line2D([], [], color=color, label='learning rate' if name=='lr' else words(name)))
+        if columns: lines.append(Line2D([], [], color=color, label='learning rate' if name=='lr' else display_name(name)))
     for epoch in _unfreezes(history): ax.axvline(epoch, color=GREY, linestyle=':', linewidth=1)
     ax.legend(handles=lines, loc='lower left', bbox_to_anchor=(-0.04, 0.98), borderaxespad=0, labelspacing=0.2, handlelength=1)
     ax.set_xlim(min(epochs)-0.5, max(epochs)+0.5)
@@ -123,7 +123,7 @@ def _draw_curves(ax, history, prefix, names):
     ax.grid(axis='y')
 
 # %% ../../nbs/50_evaluation.plots.ipynb #8ff50292
-@style()
+@plot_style()
 def plot_curves(
     history:pd.DataFrame, # a row for each epoch, as `history.csv` has it; a score may be absent or NaN
     schema:Schema, # the targets
@@ -131,13 +131,13 @@ def plot_curves(
     "Losses and scores over the epochs, in training and in validation"
     rows = _panel_rows(history, schema)
     if not rows: raise ValueError('the history has no losses and no scores')
-    fig = Page(1.7*len(rows)+0.4)
+    fig = PageFigure(1.7*len(rows)+0.4)
     for axes,(name,prefix,panels) in zip(fig.subplots(len(rows), 4, squeeze=False), rows):
         for ax,names in zip(axes, panels): _draw_curves(ax, history, prefix, names)
         for ax in axes[len(panels):]: ax.remove()
-        axes[0].set_title(_short(name, 60), fontsize=9, fontweight='bold', x=-0.04, pad=6+11.5*max(map(len, panels))) # above the legends
+        axes[0].set_title(shorten_label(name, 60), fontsize=9, fontweight='bold', x=-0.04, pad=6+11.5*max(map(len, panels))) # above the legends
     for ax in axes[:len(panels)]: ax.set_xlabel('epoch')
-    keys = [Line2D([], [], color=_INK, label=o[:-1], **_marks(history), **_SPLITS[o]) for o in ('train/', 'valid/')]
+    keys = [Line2D([], [], color=INK, label=o[:-1], **_marks(history), **_SPLITS[o]) for o in ('train/', 'valid/')]
     if _unfreezes(history): keys.append(Line2D([], [], color=GREY, linestyle=':', label='more of the body unfreezes'))
     fig.legend(handles=keys, loc='outside upper right', ncols=3, handlelength=2.2)
     return fig
@@ -149,7 +149,7 @@ def _counted(n, n_occur, n_shown)->str: # of `n` labels
     return f'how often each of {n:,} labels occurs{never}'
 
 # %% ../../nbs/50_evaluation.plots.ipynb #962be415
-@style()
+@plot_style()
 def plot_counts(
     target:Target, # of either kind
     before:np.ndarray, # `(n_labels,)`, how often each label occurs
@@ -161,13 +161,13 @@ def plot_counts(
     counts = {k: np.nan_to_num(np.asarray(v, dtype=float)) for k,v in counts.items()}
     first,n = next(iter(counts.values())), target.n_out
     order = np.argsort(-first, kind='stable')
-    if n>MOST_BARS: order = order[first[order]>0]
-    shown,places = _ends(order)
-    fig,axes = _bar_page(target, shown, places, len(counts))
+    if n>MAX_BARS: order = order[first[order]>0]
+    shown,places = bar_positions(order)
+    fig,axes = bar_figure(target, shown, places, len(counts))
     for ax,color,(name,values) in zip(axes, (BLUE, GREEN), counts.items()):
-        _bars(ax, places, values[shown], color, [_number(o) for o in values[shown]])
+        draw_bars(ax, places, values[shown], color, [format_number(o) for o in values[shown]])
         ax.set(title=name, xlim=(0, 1.2*max(1e-9, *(o[shown].max(initial=0) for o in counts.values()))))
-    _title(fig, target, _counted(n, (first>0).sum(), len(shown)) + (f' ({part})' if part else ''))
+    add_title(fig, target, _counted(n, (first>0).sum(), len(shown)) + (f' ({part})' if part else ''))
     return fig
 
 # %% ../../nbs/50_evaluation.plots.ipynb #68c391cf
@@ -180,10 +180,10 @@ def class_table(
     return table.reindex(list(target.vocab)).sort_values([o for o in ('f1', 'auroc') if o in table], ascending=False, kind='stable')
 
 def _some(table)->tuple[pd.DataFrame, str]: # what is shown of it, and what that is
-    if len(table)<=MOST_BARS: return table, f'scores of each of {len(table)} labels'
-    known,half = table[table.f1.notna()], MOST_BARS//2
+    if len(table)<=MAX_BARS: return table, f'scores of each of {len(table)} labels'
+    known,half = table[table.f1.notna()], MAX_BARS//2
     left_out = f', {len(table)-len(known)} undefined' if len(known)<len(table) else ''
-    if len(known)<=MOST_BARS: return known, f'scores of {len(known)} of {len(table):,} labels (the others are undefined)'
+    if len(known)<=MAX_BARS: return known, f'scores of {len(known)} of {len(table):,} labels (the others are undefined)'
     return known, f'scores of the {half} best and the {half} worst of {len(table):,} labels (by F1{left_out})'
 
 # %% ../../nbs/50_evaluation.plots.ipynb #efcfbe93
@@ -191,16 +191,16 @@ def _draw_scores(ax, places, values, colors, name):
     "The bars of one score, or of the support"
     values,start = values.to_numpy(), 0.5 if name=='auroc' else 0.
     form = '{:,.0f}' if name=='support' else '{:.2f}'
-    _bars(ax, places, values, GREY if name=='support' else colors, ['undefined' if np.isnan(o) else form.format(o) for o in values], start)
+    draw_bars(ax, places, values, GREY if name=='support' else colors, ['undefined' if np.isnan(o) else form.format(o) for o in values], start)
     if name=='support': ax.set_xlim(0, 1.3*max(1, np.nanmax(values, initial=1)))
     else: ax.set(xlim=(start, 1+0.2*(1-start)), xticks=[start, (1+start)/2, 1])
     if name=='auroc' and (values<0.5).any(): # worse than chance: bars to the left
-        ax.axvline(0.5, color=_INK, linewidth=0.8)
+        ax.axvline(0.5, color=INK, linewidth=0.8)
         ax.set(xlim=(np.nanmin(values)-0.05, 1.1), xticks=[0, 0.5, 1] if np.nanmin(values)<0.25 else [0.25, 0.5, 0.75, 1])
-    ax.set_title('images with the label' if name=='support' else words(name))
+    ax.set_title('images with the label' if name=='support' else display_name(name))
 
 # %% ../../nbs/50_evaluation.plots.ipynb #0824f725
-@style()
+@plot_style()
 def plot_class_scores(
     target:Target, # of either kind
     scores:dict, # of this target, as from `target_scores` or `metrics.json`
@@ -208,18 +208,18 @@ def plot_class_scores(
 )->Figure: # panels of F1, AUROC and support; AUROC only where it was measured
     "F1, AUROC and support of each label, the best and the worst named"
     table,said = _some(class_table(target, scores))
-    shown,places = _ends(np.array([target.vocab.index(o) for o in table.index]))
+    shown,places = bar_positions(np.array([target.vocab.index(o) for o in table.index]))
     table = table.loc[[target.vocab[i] for i in shown]]
     n_known = table.f1.notna().sum()
     n_named = min(n_named, n_known//2)
     rank = np.arange(len(table))
     colors = np.where(rank<n_named, GREEN, np.where((rank>=n_known-n_named) & (rank<n_known), ORANGE, BLUE))
     panels = [o for o in ('f1', 'auroc', 'support') if o in table and (o!='auroc' or table.auroc.notna().any())]
-    fig,axes = _bar_page(target, shown, places, len(panels))
+    fig,axes = bar_figure(target, shown, places, len(panels))
     for ax,name in zip(axes, panels): _draw_scores(ax, places, table[name], colors, name)
-    _title(fig, target, said)
-    names = lambda part: ', '.join(f'{_short(k)} {v:.2f}' for k,v in part.items())
-    if n_named: _below(fig, f'Best F1: {names(table.f1[:n_named])}. Worst: {names(table.f1[:n_known][::-1][:n_named])}.')
+    add_title(fig, target, said)
+    names = lambda part: ', '.join(f'{shorten_label(k)} {v:.2f}' for k,v in part.items())
+    if n_named: add_caption(fig, f'Best F1: {names(table.f1[:n_named])}. Worst: {names(table.f1[:n_known][::-1][:n_named])}.')
     return fig
 
 # %% ../../nbs/50_evaluation.plots.ipynb #30c75fa9
@@ -244,27 +244,27 @@ def _count(n, n_columns)->str: # as exact as the width of a cell allows
     return f'{n/1000:.1f}k' if n<9_950 else f'{n/1000:.0f}k' if n<1_000_000 else f'{n/1_000_000:.1f}M'
 
 # %% ../../nbs/50_evaluation.plots.ipynb #eca91b89
-@style()
+@plot_style()
 def plot_confusion(
     target:Target, # of the kind `one_of`
     matrix:np.ndarray, # `(n_labels, n_labels)` counts, as from `confusion_matrix`
 )->Figure: # one panel and its scale
     "Which class got which answer; where there are many classes, those with the most errors"
     matrix,n = np.asarray(matrix), target.n_out
-    _need(target, 'one_of', 'matrix', matrix, (n, n))
+    check_plot_input(target, 'one_of', 'matrix', matrix, (n, n))
     shown = _confused(matrix)
     support,counts = matrix.sum(1)[shown], matrix[np.ix_(shown, shown)]
-    names = [_short(target.vocab[i], 22) for i in shown]
+    names = [shorten_label(target.vocab[i], 22) for i in shown]
     across = names if len(shown)==n else [*names, 'another class']
     if len(shown)<n: counts = np.c_[counts, support-counts.sum(1)]
     share = np.divide(counts, support[:,None], out=np.zeros(counts.shape), where=support[:,None]>0)
-    fig = Page(2.9+0.3*len(shown))
+    fig = PageFigure(2.9+0.3*len(shown))
     ax = fig.subplots()
     down = [f'{name} ({count:,})' for name,count in zip(names, support)]
     image = _cells(ax, share, [[_count(o, len(across)) for o in row] for row in counts], down, across, cmap='Blues', vmin=0, vmax=1, aspect='auto')
     ax.set(ylabel='truth (images)', xlabel='answer')
     fig.colorbar(image, ax=ax, label='share of the images of a class', fraction=0.03).outline.set_visible(False)
-    _title(fig, target, f'confusions of {n} classes' if len(shown)==n else f'confusions of the {len(shown)} of {n:,} classes with the most errors')
-    pairs = [f'{_short(t)} taken for {_short(a)} ({count:,})' for t,a,count in largest_confusions(target, matrix)]
-    _below(fig, f'Largest confusions: {", ".join(pairs)}.' if pairs else 'No confusions.')
+    add_title(fig, target, f'confusions of {n} classes' if len(shown)==n else f'confusions of the {len(shown)} of {n:,} classes with the most errors')
+    pairs = [f'{shorten_label(t)} taken for {shorten_label(a)} ({count:,})' for t,a,count in largest_confusions(target, matrix)]
+    add_caption(fig, f'Largest confusions: {", ".join(pairs)}.' if pairs else 'No confusions.')
     return fig

@@ -16,10 +16,10 @@ __all__ = ['Predictions', 'read_predictions', 'held_out_predictions']
 
 # %% ../../nbs/50_evaluation.predictions.ipynb #e6dd010f
 from ..core.errors import UsageError
-from ..core.files import whole_file
-from ..metrics import metrics_of
+from ..core.files import atomic_file
+from ..metrics import compute_metrics
 from ..run import Run
-from ..schema import Schema, first_difference, schema_from_json
+from ..schema import Schema, schema_from_json
 
 # %% ../../nbs/50_evaluation.predictions.ipynb #81a9af46
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def metrics(
     thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; 0.5 without it
 )->dict: # as `metrics.json` holds it
     "The scores of all targets"
-    return dict(split=split, rows=len(self), seconds=round(self.seconds, 3), **metrics_of(self.schema, self.probs, self.truth, thresholds))
+    return dict(split=split, rows=len(self), seconds=round(self.seconds, 3), **compute_metrics(self.schema, self.probs, self.truth, thresholds))
 
 # %% ../../nbs/50_evaluation.predictions.ipynb #2918b349
 _SCHEMA_KEY,_SECONDS_KEY = b'fashion_fastai.schema',b'fashion_fastai.seconds'
@@ -79,7 +79,7 @@ def write(
     columns |= {name: _lists(o.astype(np.float32)) for name,o in self.probs.items()}
     columns |= {f'{name}/truth': _array(o) for name,o in self.truth.items()}
     table = pa.table(columns).replace_schema_metadata({_SCHEMA_KEY: self.schema.to_json(), _SECONDS_KEY: f'{self.seconds:.3f}'})
-    with whole_file(path) as file: pq.write_table(table, file)
+    with atomic_file(path) as file: pq.write_table(table, file)
 
 # %% ../../nbs/50_evaluation.predictions.ipynb #3f4a6c03
 def _matrix(table, name, n, is_value)->np.ndarray:
@@ -128,5 +128,5 @@ def held_out_predictions(
     path = run.predictions('valid')
     if run.config.training.refit or not path.is_file(): return None
     predictions = read_predictions(path)
-    if difference := first_difference(predictions.schema, run.schema): raise UsageError(f'{path} belongs to another run: {difference}')
+    if difference := predictions.schema.first_difference(run.schema): raise UsageError(f'{path} belongs to another run: {difference}')
     return predictions

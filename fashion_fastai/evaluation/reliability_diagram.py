@@ -10,7 +10,7 @@ import numpy as np, pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from .calibration_metrics import ece, equal_mass_bins, judged
-from ..core.plotting import BLUE, GREY, ORANGE, Page, style, _below, _title
+from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, plot_style, add_caption, add_title
 from ..target import Target
 
 # %% auto #0
@@ -56,7 +56,7 @@ def _draw_histogram(ax, confidence, color, edge):
     ax.stairs(np.histogram(confidence.clip(ends[0], ends[-1]), ends)[0], ends, color=color, linewidth=1.2)
 
 # %% ../../nbs/51_evaluation.reliability_diagram.ipynb #fa21969c
-@style()
+@plot_style()
 def plot_reliability(
     target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`, probabilities
@@ -67,7 +67,7 @@ def plot_reliability(
     "How far the confidence can be believed, before and after calibration"
     edge,what = (0., 'answers') if target.kind=='one_of' else (_EDGE, 'cells')
     drawn = [('', BLUE, probs)] if calibrated is None else [('before', BLUE, probs), ('after', ORANGE, calibrated)]
-    fig = Page(5.6)
+    fig = PageFigure(5.6)
     ax,below = fig.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     ax.plot([edge, 1-edge], [edge, 1-edge], color=GREY, linestyle=':', linewidth=1, label='as it should be')
     said = []
@@ -83,7 +83,7 @@ def plot_reliability(
     below.yaxis.set_major_formatter(lambda value,_: f'{value:,.0f}')
     ax.legend(loc='upper left')
     for o in (ax, below): o.grid()
-    _title(fig, target, f'reliability of {len(right):,} known {what}')
+    add_title(fig, target, f'reliability of {len(right):,} known {what}')
     true,mean = ('are right', 'confidence') if not edge else ('have the label', 'probability')
-    if said: _below(fig, f'{right.mean():.1%} of the {what} {true}; mean {mean} {" and ".join(said)}.')
+    if said: add_caption(fig, f'{right.mean():.1%} of the {what} {true}; mean {mean} {" and ".join(said)}.')
     return fig

@@ -13,7 +13,7 @@ from PIL import Image
 from ..data.catalogue import Catalogue
 from ..data.images import BadImage, middle, read_square
 from ..core.errors import UsageError
-from ..core.files import whole_file
+from ..core.files import atomic_file
 from .calibration_metrics import ece
 from .summary import RunSummary, compared_scores, costs, read_facts, sliced_scores, trained_on
 from .plots import class_table, largest_confusions, plot_confusion, plot_curves
@@ -22,11 +22,11 @@ from .limitations import limits
 from .consistency import all_pair_counts, consistency_effect, unlikely
 from .reliability_diagram import plot_reliability
 from .saliency import overlay, saliency
-from ..core.plotting import MOST_BARS, words
+from ..core.plotting import MAX_BARS, display_name
 from .plots import plot_label_correlation
 from ..models.body import body_stats
 from ..models.network import FashionNetwork
-from ..core.html import SIDE, embedded_figure, embedded_image, last_parts, page_html
+from ..core.html import THUMBNAIL_SIDE, inline_figure, inline_image, shorten_path, render_page
 from ..run import Run
 from ..metrics import confusion_matrix
 
@@ -48,7 +48,7 @@ def _heat(facts, network, target, labels, positions)->np.ndarray: # of the place
     mean,std = [torch.tensor(o)[:,None,None] for o in ((image.mean, image.std) if image.mean else body_stats(network.body))]
     pixels = np.stack([_square(facts, o, image.size) for o in positions])
     heat = saliency(network, (torch.from_numpy(pixels).permute(0,3,1,2)/255-mean)/std, facts.schema.names.index(target.name), labels)
-    return np.stack([np.asarray(Image.fromarray(o).resize((SIDE,SIDE), Image.Resampling.BILINEAR)) for o in heat]).clip(0, 1)
+    return np.stack([np.asarray(Image.fromarray(o).resize((THUMBNAIL_SIDE,THUMBNAIL_SIDE), Image.Resampling.BILINEAR)) for o in heat]).clip(0, 1)
 
 # %% ../../nbs/55_evaluation.report.ipynb #bf3497e0
 def _section(id:str, title:str, parts:Sequence=(), **values)->dict: return dict(id=id, title=title, parts=parts, **values)
@@ -59,14 +59,14 @@ def _numbers(row, *names)->dict: return {o: _plain(row.get(o)) for o in names}
 
 def _scores(facts, table)->dict|None:
     columns = [o for o in ('linear probe', 'kNN', 'majority', 'fitted') if o in table]
-    def row(score, values): return dict(score=words(score), **_numbers(values, 'value', 'low', 'high', *columns, 'linear probe', 'majority'))
+    def row(score, values): return dict(score=display_name(score), **_numbers(values, 'value', 'low', 'high', *columns, 'linear probe', 'majority'))
     parts = [dict(target=o, rows=[row(s, v) for (t,s),v in table.iterrows() if t==o.name]) for o in facts.schema]
     parts = [o for o in parts if o['rows']]
     if parts: return _section('scores', 'Scores', parts, columns=columns, intervals=bool(table.low.notna().any()), notes=[o for o in [table.attrs.get('note')] if o])
 
 def _tiles(table)->list[dict]: # the main score of each target
     first = table[~table.index.get_level_values('target').duplicated()]
-    return [dict(target=t, score=words(s), **_numbers(v, 'value', 'low', 'high', 'majority', 'linear probe')) for (t,s),v in first.iterrows()]
+    return [dict(target=t, score=display_name(s), **_numbers(v, 'value', 'low', 'high', 'majority', 'linear probe')) for (t,s),v in first.iterrows()]
 
 # %% ../../nbs/55_evaluation.report.ipynb #3c2e79f2
 def _verdict(change, least=5e-3)->str: return '' if not abs(change)>=least else 'better' if change>0 else 'worse'
@@ -74,7 +74,7 @@ def _verdict(change, least=5e-3)->str: return '' if not abs(change)>=least else 
 def _changes(facts, target)->list[dict]: # scores before and after calibration
     if facts.honest is None: return []
     table = facts.honest.loc[target.name].assign(change=lambda o: o.fitted-o.plain)
-    return [dict(score=words(k), verdict=_verdict(-o.change if k in ('nll', 'ece') else o.change), **_numbers(o, 'plain', 'fitted', 'change')) for k,o in table.iterrows()]
+    return [dict(score=display_name(k), verdict=_verdict(-o.change if k in ('nll', 'ece') else o.change), **_numbers(o, 'plain', 'fitted', 'change')) for k,o in table.iterrows()]
 
 def _fit(calibration, target)->str: # what was fitted
     if calibration is None: return ''
@@ -88,7 +88,7 @@ def _confidence(facts)->dict|None:
         after = facts.calibration.apply(facts.predictions).probs[target.name] if facts.calibration and target.kind=='one_of' else None
         alt = f'Reliability diagram of {target.name}: calibration error {ece(target, probs, truth):.3f}'
         if after is not None: alt += f' before calibration, {ece(target, after, truth):.3f} after it'
-        figure = embedded_figure(plot_reliability(target, probs, truth, after), alt) if i<MOST_DRAWN else None
+        figure = inline_figure(plot_reliability(target, probs, truth, after), alt) if i<MOST_DRAWN else None
         return dict(target=target, fit=_fit(facts.calibration, target), rows=_changes(facts, target), figure=figure)
     if facts.scored: return _section('confidence', 'Confidence', [part(*o) for o in enumerate(facts.scored)], calibrated=facts.calibration is not None)
 
@@ -98,7 +98,7 @@ def _curves(facts)->dict|None:
     losses = history.get('valid/loss', pd.Series(dtype=float)).dropna()
     if losses.empty: return None
     alt = f'Learning curves over {len(history)} epochs; the validation loss goes from {losses.iloc[0]:.3f} to {losses.iloc[-1]:.3f}'
-    return _section('curves', 'Learning curves', [dict(target=None, pairs=[], figure=embedded_figure(plot_curves(history, facts.schema), alt))])
+    return _section('curves', 'Learning curves', [dict(target=None, pairs=[], figure=inline_figure(plot_curves(history, facts.schema), alt))])
 
 def _confusions(facts)->dict|None:
     def part(i, target):
@@ -106,7 +106,7 @@ def _confusions(facts)->dict|None:
         support = dict(zip(target.vocab, matrix.sum(1)))
         pairs = [f'{t} taken for {a}: {n:,} of {support[t]:,} images ({n/support[t]:.0%})' for t,a,n in largest_confusions(target, matrix)]
         alt = f'Confusion matrix of {target.name}; {"; ".join(pairs) or "no confusions"}'
-        return dict(target=target, pairs=pairs, figure=embedded_figure(plot_confusion(target, matrix), alt) if i<MOST_DRAWN else None)
+        return dict(target=target, pairs=pairs, figure=inline_figure(plot_confusion(target, matrix), alt) if i<MOST_DRAWN else None)
     targets = [o for o in facts.scored if o.kind=='one_of' and o.n_out>1]
     if targets: return _section('confusions', 'Confusions', [part(*o) for o in enumerate(targets)])
 
@@ -115,13 +115,13 @@ def _together(facts)->dict|None:
     targets = [o for o in facts.schema if o.kind=='any_of' and o.n_out>1 and o.name in truth and (truth[o.name]>=0).any()]
     def part(i, target):
         alt = f'Correlation of the labels of {target.name} in the {split} split'
-        return dict(target=target, pairs=[], figure=embedded_figure(plot_label_correlation(target, truth[target.name], split), alt) if i<MOST_DRAWN else None)
+        return dict(target=target, pairs=[], figure=inline_figure(plot_label_correlation(target, truth[target.name], split), alt) if i<MOST_DRAWN else None)
     if targets: return _section('together', 'Labels that come together', [part(*o) for o in enumerate(targets)])
 
 # %% ../../nbs/55_evaluation.report.ipynb #78d7a8c3
 def _ends(table)->list[int]: # positions of the rows that are shown
-    half,n = MOST_BARS//2,max(MOST_BARS, int(table.f1.notna().sum()))
-    return list(range(len(table))) if len(table)<=MOST_BARS else [*range(half), *range(n-half, n)]
+    half,n = MAX_BARS//2,max(MAX_BARS, int(table.f1.notna().sum()))
+    return list(range(len(table))) if len(table)<=MAX_BARS else [*range(half), *range(n-half, n)]
 
 def _label_rows(facts, target)->dict:
     table,counts = class_table(target, facts.metrics['targets'][target.name]),None
@@ -130,7 +130,7 @@ def _label_rows(facts, target)->dict:
     def row(i):
         values,label = table.iloc[i],table.index[i]
         train = {} if counts is None else dict(train=int(counts[label]), train_share=counts[label]/max(1, counts.max()))
-        gap = len(shown)<len(table) and i==shown[MOST_BARS//2]
+        gap = len(shown)<len(table) and i==shown[MAX_BARS//2]
         return dict(label=label, gap=gap, support=int(values.support), **_numbers(values, 'precision', 'recall', 'f1'), **train)
     return dict(target=target, n_shown=len(shown), counted=counts is not None, rows=[row(i) for i in shown])
 
@@ -141,22 +141,22 @@ def _labels(facts)->dict|None:
 
 # %% ../../nbs/55_evaluation.report.ipynb #93d5a5fe
 def _card(pixels, file, answer, probability, truth='', label='')->dict:
-    file = last_parts(file)
+    file = shorten_path(file)
     alt = f'{file}: answer {answer}' + (f', truth {truth}' if truth else '')
-    return dict(src=None if pixels is None else embedded_image(pixels), heat=None, alt=alt, file=file, answer=answer, truth=truth, label=label, probability=float(probability))
+    return dict(src=None if pixels is None else inline_image(pixels), heat=None, alt=alt, file=file, answer=answer, truth=truth, label=label, probability=float(probability))
 
 def _label_of(target, row)->str: # what the heat map is about
     return row.truth if target.kind=='any_of' and row.answer==f'not {row.truth}' else row.answer
 
 def _cards(facts, target, table, network)->tuple[list[dict], str]: # a card for each row of `confident_mistakes`; why there are no heat maps
-    pixels = [None if facts.valid is None else _square(facts, o, SIDE) for o in table.position]
+    pixels = [None if facts.valid is None else _square(facts, o, THUMBNAIL_SIDE) for o in table.position]
     cards = [_card(p, o.file, o.answer, o.probability, o.truth, _label_of(target, o)) for o,p in zip(table.itertuples(), pixels)]
     heated = [i for i,p in enumerate(pixels) if p is not None][:MOST_OF_TARGET//2]
     if network is None or not heated: return cards, ''
     labels = [target.vocab.index(cards[i]['label']) for i in heated]
     try: maps = _heat(facts, network, target, labels, table.position.iloc[heated])
     except UsageError as e: return cards, str(e) # an architecture without a feature map
-    for i,heat in zip(heated, maps): cards[i]['heat'] = embedded_image(overlay(pixels[i], heat))
+    for i,heat in zip(heated, maps): cards[i]['heat'] = inline_image(overlay(pixels[i], heat))
     return cards, ''
 
 # %% ../../nbs/55_evaluation.report.ipynb #2c778cfc
@@ -179,7 +179,7 @@ def _slices(sliced)->dict|None:
         return dict(slice=name, known=int(o.known), verdict=verdict, **_numbers(o, 'value', 'low', 'high', 'difference'))
     def part(column, target, rows): # of the main score
         rows = rows.loc[score:=rows.index[0][0]]
-        return dict(target=target, column=column, score=words(score), all=_plain(rows.value.iloc[0]), rows=[row(k, o) for k,o in rows.iterrows()])
+        return dict(target=target, column=column, score=display_name(score), all=_plain(rows.value.iloc[0]), rows=[row(k, o) for k,o in rows.iterrows()])
     parts = [part(column, target, table.loc[target]) for column,table in sliced.items() for target in table.index.unique('target')]
     if parts: return _section('slices', 'Slices', parts)
 
@@ -187,7 +187,7 @@ def _unlikely(facts)->dict|None:
     counts = all_pair_counts(facts.schema, facts.train_codes) if facts.scored and facts.train_codes else []
     def part(pair):
         table,effect = unlikely(facts.predictions, pair),consistency_effect(facts.predictions, pair)
-        pixels = [_square(facts, facts.predictions.files.index(o), SIDE) for o in table.file[:MOST_OF_TARGET//2]]
+        pixels = [_square(facts, facts.predictions.files.index(o), THUMBNAIL_SIDE) for o in table.file[:MOST_OF_TARGET//2]]
         cards = [_card(p, o.file, f'{o.category}, {o.attribute}', o.probability) for p,o in zip(pixels, table.itertuples())]
         usual,without = effect.loc[pair.attributes.name, 'samples_f1'][['usual', 'consistent']] if len(effect) else (None, None)
         return dict(pair=pair, n=len(table), cards=cards, usual=_plain(usual), without=_plain(without))
@@ -201,7 +201,7 @@ def _cost(facts)->dict|None:
 
 # %% ../../nbs/55_evaluation.report.ipynb #af11d1cd
 def _named(said)->dict[str, str]: # without the folders of the machine
-    return said | dict(table=last_parts(said['table']))
+    return said | dict(table=shorten_path(said['table']))
 
 def report_html(
     facts:RunSummary, # from `read_facts`
@@ -213,7 +213,7 @@ def report_html(
     sections = [_section('run', 'What was trained', rows=_named(trained_on(facts))), _scores(facts, table), _confidence(facts), _curves(facts), _confusions(facts),
         _labels(facts), _mistakes(facts, network), _slices(sliced), _together(facts), _unlikely(facts), _cost(facts)]
     n_train = 0 if facts.catalogue is None else len(facts.catalogue.where('train'))
-    return page_html('report.html', title=facts.run.path.resolve().name, facts=facts, n_train=n_train, tiles=_tiles(table), limits=limits(facts, table, sliced),
+    return render_page('report.html', title=facts.run.path.resolve().name, facts=facts, n_train=n_train, tiles=_tiles(table), limits=limits(facts, table, sliced),
         sections=[o for o in sections if o])
 
 # %% ../../nbs/55_evaluation.report.ipynb #f1fcf919
@@ -225,5 +225,5 @@ def write_report(
 )->Path: # of the file
     "Write `report.html` into the run folder, whole or not at all"
     path,page = run.path/'report.html',report_html(read_facts(run, catalogue), network, slices)
-    with whole_file(path) as file: file.write_text(page, encoding='utf-8')
+    with atomic_file(path) as file: file.write_text(page, encoding='utf-8')
     return path

@@ -15,9 +15,9 @@ from ..core.errors import UsageError
 from .bootstrap import group_counts, interval_text, percentile_interval, print_rows, resamples
 from .bootstrap import score_counts, score_text, scores_of_counts
 from .predictions import Predictions
-from ..core.plotting import BLUE, GREY, ORANGE, Page, style, words, _below, _short
+from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, plot_style, display_name, add_caption, shorten_label
 from ..target import UNKNOWN, as_text
-from ..metrics import headline
+from ..metrics import headline_scores
 
 # %% auto #0
 __all__ = ['ALL', 'OTHER', 'MISSING', 'cut_slices', 'slice_scores', 'print_slices', 'plot_slices']
@@ -65,7 +65,7 @@ def _slice_scores(target, counts, parts, groups, n, level, seed)->np.ndarray: # 
     value,rest = both(np.ones((whole.shape[1], 1)))[...,0]
     both_found = np.concatenate([both(w) for w in resamples(whole.shape[1], n, seed, len(parts)*whole.shape[0])], axis=-1)
     (low,low_rest),(high,high_rest) = percentile_interval(both_found, level)
-    macro = [o not in _OVER_IMAGES for o in headline(target)]
+    macro = [o not in _OVER_IMAGES for o in headline_scores(target)]
     between = np.where((low==high) | (low_rest==high_rest) | macro, np.nan, percentile_interval(both_found[0]-both_found[1], level))
     return np.stack([value, low, high, value-rest, *between])
 
@@ -73,9 +73,9 @@ def _slice_frame(target, found, sizes, known, min_rows)->pd.DataFrame:
     "A row for each score and slice; NaN where there are too few images"
     found[:,known<min_rows] = np.nan
     found[3:,known[0]-known<min_rows] = np.nan # the rest is too small
-    index = pd.MultiIndex.from_product([[target.name], headline(target), list(sizes)], names=['target', 'score', 'slice'])
+    index = pd.MultiIndex.from_product([[target.name], headline_scores(target), list(sizes)], names=['target', 'score', 'slice'])
     columns = 'value', 'low', 'high', 'difference', 'difference_low', 'difference_high'
-    counted = dict(rows=np.tile(list(sizes.values()), len(headline(target))), known=np.tile(known, len(headline(target))))
+    counted = dict(rows=np.tile(list(sizes.values()), len(headline_scores(target))), known=np.tile(known, len(headline_scores(target))))
     return pd.DataFrame(counted | {k: v.T.ravel() for k,v in zip(columns, found)}, index=index)
 
 # %% ../../nbs/52_evaluation.slices.ipynb #b7046303
@@ -125,14 +125,14 @@ def print_slices(
     if (least:=table.attrs.get('min_rows', 0))>table.known.min(): print(f'no score where fewer than {least} images have a known label')
 
 # %% ../../nbs/52_evaluation.slices.ipynb #c5862366
-@style()
+@plot_style()
 def plot_slices(
     table:pd.DataFrame, # from `slice_scores`
     target:str, # the name of a target in it
 )->Figure: # a panel for each headline score
     "Scores and intervals of each slice of one target"
     scores,slices = table.loc[target].index.unique('score'),table.loc[target].index.unique('slice')
-    fig,places = Page(1.1+0.2*len(slices)),np.arange(len(slices))
+    fig,places = PageFigure(1.1+0.2*len(slices)),np.arange(len(slices))
     axes = fig.subplots(1, len(scores), sharey=True, squeeze=False)[0]
     for ax,score in zip(axes, scores):
         rows = table.loc[target, score]
@@ -141,12 +141,12 @@ def plot_slices(
         ax.hlines(places, rows.low, rows.high, color=colors)
         ax.scatter(rows.value, places, color=colors, s=16, zorder=3)
         for y in places[rows.value.isna()]: ax.annotate('no score', (0.02, y), xycoords=('axes fraction', 'data'), va='center', color=GREY)
-        ax.set_title(words(score))
+        ax.set_title(display_name(score))
         ax.tick_params(axis='y', length=0)
         ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.grid(axis='x')
-    axes[0].set_yticks(places, [f'{_short(o)} ({n:,})' for o,n in zip(slices, rows.known)])
+    axes[0].set_yticks(places, [f'{shorten_label(o)} ({n:,})' for o,n in zip(slices, rows.known)])
     axes[0].set_ylim(len(slices)-0.4, -0.6)
-    fig.suptitle(f'{_short(target, 40)}: scores by {_short(table.attrs.get("column", "slice"), 40)} (images)', x=0.01, ha='left')
-    _below(fig, f'Lines: {100*table.attrs.get("level", 0.95):.4g}% intervals. In orange: that of the difference from all other images does not hold 0.')
+    fig.suptitle(f'{shorten_label(target, 40)}: scores by {shorten_label(table.attrs.get("column", "slice"), 40)} (images)', x=0.01, ha='left')
+    add_caption(fig, f'Lines: {100*table.attrs.get("level", 0.95):.4g}% intervals. In orange: that of the difference from all other images does not hold 0.')
     return fig

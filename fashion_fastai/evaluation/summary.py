@@ -24,11 +24,11 @@ from .calibration import Calibration, cross_fitted, read_calibration
 from .bootstrap import score_with_baselines
 from .predictions import Predictions, read_predictions
 from .slices import MISSING, OTHER, cut_slices, slice_scores
-from ..core.plotting import named
+from ..core.plotting import join_names
 from ..run import Run
 from ..schema import Schema
 from ..target import Target
-from ..metrics import headline
+from ..metrics import headline_scores
 
 # %% auto #0
 __all__ = ['RunSummary', 'read_facts', 'trained_on', 'parameters', 'frozen_baselines', 'compared_scores', 'slice_columns',
@@ -88,11 +88,11 @@ def scored(self:RunSummary)->list[Target]:
 # %% ../../nbs/53_evaluation.summary.ipynb #c4fa7bbd
 def _check_same(table:Schema, run:Schema):
     "A `UsageError` names what the table asks otherwise than the run"
-    if table.names!=run.names: raise UsageError(f'the table has the targets {named(table.names)}, the run has {named(run.names)}; give the table that it was trained on')
+    if table.names!=run.names: raise UsageError(f'the table has the targets {join_names(table.names)}, the run has {join_names(run.names)}; give the table that it was trained on')
     for a,b in zip(table, run):
         other = [o for o in a.vocab if o not in b.vocab] or [o for o in b.vocab if o not in a.vocab]
         if (a.kind,a.vocab)!=(b.kind,b.vocab):
-            raise UsageError(f'the table has other labels than the run: {a.name} differs in {named(other) or "kind or order"}; give the table that it was trained on')
+            raise UsageError(f'the table has other labels than the run: {a.name} differs in {join_names(other) or "kind or order"}; give the table that it was trained on')
 
 def _numbered(names)->pd.MultiIndex: # each name with how often it occurred before
     names = pd.Series(names, dtype=object)
@@ -194,7 +194,7 @@ def _probe(facts)->tuple[dict, str]: # baselines for `score_with_baselines`; why
 
 def _bare_scores(facts)->pd.DataFrame: # from `metrics.json` alone
     targets = facts.metrics.get('targets', {})
-    rows = [(o.name, s, targets[o.name][s], np.nan, np.nan) for o in facts.schema if o.name in targets for s in headline(o)]
+    rows = [(o.name, s, targets[o.name][s], np.nan, np.nan) for o in facts.schema if o.name in targets for s in headline_scores(o)]
     table = pd.DataFrame(rows, columns=['target', 'score', 'value', 'low', 'high']).set_index(['target', 'score'])
     return table.astype(float)
 

@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, Field
 from ..config import TrainConfig, make_config, read_packaged
-from ..core.errors import UsageError, validated
-from ..core.files import whole_file
-from ..core.plotting import Page, style
+from ..core.errors import UsageError, validate_fields
+from ..core.files import atomic_file
+from ..core.plotting import PageFigure, plot_style
 from .train import train
 from .resume import asked_settings
 from ..run import Run
-from ..metrics import headline
+from ..metrics import headline_scores
 
 # %% auto #0
 __all__ = ['ComparedRun', 'Comparison', 'read_comparison', 'comparison_configs', 'run_comparison', 'comparison_table',
@@ -43,7 +43,7 @@ def read_comparison(
     name:str, # one of `packaged_names('comparison')`, or a file of your own
 )->Comparison:
     "The comparison `name`; a `UsageError` says what is wrong with it"
-    comparison = validated(Comparison, read_packaged('comparison', name), f'comparison {name}')
+    comparison = validate_fields(Comparison, read_packaged('comparison', name), f'comparison {name}')
     names = [o.name for o in comparison.runs]
     if len(set(names))<len(names): raise UsageError(f'comparison {name}: two runs have the same name: {", ".join(names)}')
     return comparison
@@ -100,16 +100,16 @@ def run_comparison(
         echo(f'run {number} of {len(runs)}: {name}' + (' is finished already' if finished[name] else ''))
         if not finished[name]: train(configs[name], run.path, echo, resume=True)
     table = comparison_table(runs)
-    with whole_file(out/'comparison.csv') as file: table.to_csv(file)
-    with whole_file(out/'comparison.md') as file: file.write_text(markdown_table(table), encoding='utf-8')
+    with atomic_file(out/'comparison.csv') as file: table.to_csv(file)
+    with atomic_file(out/'comparison.md') as file: file.write_text(markdown_table(table), encoding='utf-8')
     figure = plot_comparison(runs, comparison.title)
-    with whole_file(out/'comparison.png') as file: figure.savefig(file, dpi=150, format='png')
+    with atomic_file(out/'comparison.png') as file: figure.savefig(file, dpi=150, format='png')
     return table
 
 # %% ../../nbs/73_experiments.compare.ipynb #bbf02d41
 def _row(run)->dict:
     metrics,history = json.loads(run.metrics.read_text()),pd.read_csv(run.history) if run.history.is_file() else pd.DataFrame(dict(seconds=[]))
-    wanted = lambda o: [*headline(o), 'average_precision'] if o.kind=='any_of' else headline(o) # thresholds play no part in the last
+    wanted = lambda o: [*headline_scores(o), 'average_precision'] if o.kind=='any_of' else headline_scores(o) # thresholds play no part in the last
     row = {f'{o.name}/{s}': metrics['targets'][o.name][s] for o in run.schema if o.name in metrics['targets'] for s in wanted(o)}
     overall = {o: metrics[o] for o in ('overall_accuracy', 'overall_mean_class_accuracy') if metrics.get(o) is not None}
     return overall | row | dict(epochs=len(history), seconds=round(history.seconds.sum()))
@@ -143,16 +143,16 @@ def markdown_table(
     return ''.join(f'| {" | ".join(o)} |\n' for o in lines)
 
 # %% ../../nbs/73_experiments.compare.ipynb #fee8f5b1
-@style()
+@plot_style()
 def plot_comparison(
     runs:dict[str, Run], # complete runs by name
     title:str='', # above the plot
-)->Page:
+)->PageFigure:
     "Validation scores over the epochs"
     histories = {name: pd.read_csv(run.history) for name,run in runs.items() if run.history.is_file()}
-    names = list(dict.fromkeys(f'valid/{o.name}/{headline(o)[0]}' for run in runs.values() for o in run.schema))
+    names = list(dict.fromkeys(f'valid/{o.name}/{headline_scores(o)[0]}' for run in runs.values() for o in run.schema))
     rows,columns = -(-len(names)//2),min(2, len(names))
-    figure = Page(2.6*rows+0.5+0.18*-(-len(runs)//2), 3.9*columns+0.3)
+    figure = PageFigure(2.6*rows+0.5+0.18*-(-len(runs)//2), 3.9*columns+0.3)
     for axis,name in zip(figure.subplots(rows, columns, squeeze=False).flat, names):
         for number,(run,history) in enumerate(histories.items()):
             if name in history: axis.plot(history.epoch, history[name], marker='o', markersize=3, color=f'C{number%10}', linestyle='-' if number<10 else '--', label=run)

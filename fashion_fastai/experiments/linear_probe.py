@@ -123,7 +123,7 @@ K,TEMPERATURE = 20,0.07
 
 def _label_shares(target, codes)->tuple[torch.Tensor, torch.Tensor]: # what is present, what is known, float32 `(n, n_labels)`
     codes = np.asarray(codes)
-    return [torch.from_numpy(np.array(o, dtype=np.float32)) for o in (target.one_hot(codes), target.known(codes))]
+    return [torch.from_numpy(np.array(o, dtype=np.float32)) for o in (target.one_hot(codes), target.known_mask(codes))]
 
 def _vote(target, cosine, at, present, known)->torch.Tensor: # float32 `(q, n_labels)`
     "The weighted share of neighbours that have each label; that of all rows where no neighbour knows"

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from safetensors import SafetensorError
 from ..config import TrainConfig, make_config
 from ..data.catalogue import Catalogue
-from ..core.errors import UsageError, validated
+from ..core.errors import UsageError, validate_fields
 from ..core.files import read_json, write_json
 from ..run import Run
 from ..training.checkpoint import checkpoint_numbers
@@ -60,7 +60,7 @@ def read_resume_info(
     run:Run, # cut off
 )->ResumeInfo:
     "What was known when the first step was taken; a `UsageError` where it cannot be read"
-    return validated(ResumeInfo, read_json(_resume_file(run)), str(_resume_file(run)))
+    return validate_fields(ResumeInfo, read_json(_resume_file(run)), str(_resume_file(run)))
 
 # %% ../../nbs/70_experiments.resume.ipynb #152f5f89
 _FREE = 'data.cache', 'training.checkpoint_minutes', 'training.log'
@@ -88,7 +88,7 @@ def asked_settings(
     config:TrainConfig|None=None, # what is given now
 )->TrainConfig: # what is given now, or what was given then
     "The settings that a training goes on with; a `UsageError` where they are others"
-    asked = validated(TrainConfig, read_resume_info(run).asked, str(_resume_file(run)))
+    asked = validate_fields(TrainConfig, read_resume_info(run).asked, str(_resume_file(run)))
     if config is None: return asked
     check_same(asked, config, run.path)
     return config
@@ -107,7 +107,7 @@ def resumed_config(
     fields = asked.model_dump(mode='json')
     for given in settings:
         for key,value in _flat(given).items(): _put(fields, key.split('.'), value)
-    return validated(TrainConfig, fields, 'settings')
+    return validate_fields(TrainConfig, fields, 'settings')
 
 def _put(fields, path, value):
     *sections,key = path

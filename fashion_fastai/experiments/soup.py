@@ -17,16 +17,16 @@ from ..data.catalogue import Catalogue
 from ..data.images import middle, stream_images
 from ..evaluation.evaluate import check_unseen, scored_rows
 from ..core.errors import UsageError
-from ..core.files import read_json, whole_folder, write_json
+from ..core.files import read_json, atomic_folder, write_json
 from ..evaluation.ensemble import check_members, member_names
 from ..evaluation.inference import run_predictions, predict_catalogue
 from ..evaluation.predictions import Predictions
-from ..core.lock import locked
+from ..core.lock import lock_folder
 from ..models.inference import run_pixels
 from ..models.network import FashionNetwork, load_network, save_network
 from ..evaluation.artifacts import finish_run
 from ..run import Run, check_new, start_run
-from ..metrics import headline, quick_scores
+from ..metrics import headline_scores, scalar_scores
 
 # %% auto #0
 __all__ = ['Weights', 'NORM_IMAGES', 'check_soup', 'mean_weights', 'measure_norms', 'soup_score', 'Judge', 'make_judge', 'Member',
@@ -97,7 +97,7 @@ def soup_score(
     predictions:Predictions, # with truth
 )->float: # from 0 to 1; a `UsageError` where no truth is known
     "The mean of the main scores of all targets"
-    found = [quick_scores(o, predictions.probs[o.name], predictions.truth[o.name], ranking=False)[headline(o)[0]] for o in predictions.schema if o.name in predictions.truth]
+    found = [scalar_scores(o, predictions.probs[o.name], predictions.truth[o.name], ranking=False)[headline_scores(o)[0]] for o in predictions.schema if o.name in predictions.truth]
     known = [o for o in found if o is not None]
     if not known: raise UsageError('no truth is known in the validation split, so nothing can be judged on it')
     return float(np.mean(known))
@@ -202,7 +202,7 @@ def make_soup(
     config = best.config.model_copy(deep=True)
     config.data,config.training.seed = first.data,first.training.seed # one table, one split
     judge = make_judge(catalogue, config, positions)
-    with locked(out), whole_folder(out) as passing:
+    with lock_folder(out), atomic_folder(out) as passing:
         network,members = greedy_soup([runs[i] for i in order], [alone[i] for i in order], judge, echo)
         config.model.origin = _origin(members, best)
         run = start_run(passing/out.name, config, best.schema) # the name stands in the card

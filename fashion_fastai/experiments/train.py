@@ -17,7 +17,7 @@ __all__ = ['train', 'refit']
 from ..config import TrainConfig
 from ..core.errors import UsageError
 from ..core.files import remove_folder
-from ..core.lock import locked
+from ..core.lock import lock_folder
 from ..evaluation.artifacts import finish_run
 from ..evaluation.calibration import Calibration, read_calibration, run_calibration
 from .prepare import _predict_valid, fit_planned, prepare, ready_to_fit
@@ -92,7 +92,7 @@ def train(
     with joined(), ExitStack() as held:
         if not is_main_process(): echo,cbs = noop,()
         out = broadcast_from_main(lambda: Path(out))
-        broadcast_from_main(lambda: held.enter_context(locked(out)))
+        broadcast_from_main(lambda: held.enter_context(lock_folder(out)))
         signals = held.enter_context(ending_well(out, echo))
         found = broadcast_from_main(lambda: _found(Run(out), config, resume, calibration, echo))
         if found is None: return Run(out)

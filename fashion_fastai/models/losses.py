@@ -16,7 +16,7 @@ __all__ = ['KIND_WEIGHTS', 'binary_costs', 'softmax_costs', 'effective_weights',
 
 # %% ../../nbs/20_models.losses.ipynb #691e47f9
 from ..config import TargetLossConfig
-from ..core.errors import UsageError, validated
+from ..core.errors import UsageError, validate_fields
 from ..schema import Schema
 from ..target import Target
 
@@ -95,7 +95,7 @@ def target_losses(
 )->dict[str, TargetLossConfig]: # for each target
     "How each target is learned; a `UsageError` for a setting that has no meaning for it"
     schema.check_roles(per_target or {}, 'loss terms')
-    per_target,plain,found = {k: validated(TargetLossConfig, dict(v), f'loss terms: {k}') for k,v in (per_target or {}).items()},TargetLossConfig(),{}
+    per_target,plain,found = {k: validate_fields(TargetLossConfig, dict(v), f'loss terms: {k}') for k,v in (per_target or {}).items()},TargetLossConfig(),{}
     for target in schema:
         term = found[target.name] = schema.setting_for(target, per_target, plain)
         softmax = target.kind=='one_of' and one_of=='softmax'

@@ -20,7 +20,7 @@ __all__ = ['FashionNetwork', 'create_network', 'head_groups', 'count_parameters'
 
 # %% ../../nbs/23_models.network.ipynb #dc33438a
 from ..core.errors import UsageError
-from ..core.files import whole_file
+from ..core.files import atomic_file
 from .body import create_body, depth_groups, map_shape, set_pool
 from .heads import AttentionHead, ConditionedHead, DerivedHead, create_head, create_neck
 from ..run import Run
@@ -145,7 +145,7 @@ def save_network(
 ):
     "Write the weights of `network`, whole or not at all"
     weights = {k: v.detach().cpu().contiguous() for k,v in network.state_dict().items()}
-    with whole_file(path) as file: save_file(weights, file)
+    with atomic_file(path) as file: save_file(weights, file)
 
 # %% ../../nbs/23_models.network.ipynb #7898c280
 def _made(run)->FashionNetwork:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq
 from ..core.errors import UsageError, unknown_name
-from ..core.files import whole_file
+from ..core.files import atomic_file
 from ..evaluation.predictions import Predictions
 from ..schema import Schema
 from .results import Results, result_format, join_results
@@ -126,7 +126,7 @@ def write_frames(
         for frame in frames:
             n,n_bad = n+len(frame),n_bad+int((frame.error!='').sum())
             yield frame
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         if format=='parquet': _write_parquet(counted(), file)
         else:
             with file.open('w', encoding='utf-8', newline='') as out:

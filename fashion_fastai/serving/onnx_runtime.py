@@ -14,7 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 from pydantic import BaseModel, Field, model_validator
 from ..config import ImageConfig
-from ..core.errors import UsageError, validated
+from ..core.errors import UsageError, validate_fields
 from ..core.files import parse_json
 from ..schema import Schema
 from ..core.parallel import prefetch, n_cores
@@ -63,7 +63,7 @@ def read_facts(
     origin:str, # the file, for messages
 )->OnnxMetadata:
     "The metadata in `text`; a `UsageError` says what is wrong with it"
-    return validated(OnnxMetadata, parse_json(text, f'{origin}: its metadata'), origin)
+    return validate_fields(OnnxMetadata, parse_json(text, f'{origin}: its metadata'), origin)
 
 # %% ../../nbs/65_serving.onnx_runtime.ipynb #5c6650c7
 _PART = 16 # images at once on a core

@@ -17,7 +17,7 @@ __all__ = ['RESULT_FORMATS', 'ImageResult', 'Results', 'join_results', 'result_t
 
 # %% ../../nbs/65_serving.results.ipynb #62f26d26
 from ..core.errors import unknown_name
-from ..core.files import whole_file
+from ..core.files import atomic_file
 from ..data.images import BadImage
 from ..evaluation.predictions import Predictions
 from ..target import TargetResult
@@ -69,7 +69,7 @@ class Results(Sequence):
         i = range(len(self))[at]
         name,schema,distance = self.predictions.files[i],self.predictions.schema,self.apparel_distance
         if i in self.bad: return ImageResult(name, {}, error=self.bad[i])
-        targets = {o.name: o.answer(self.predictions.probs[o.name][i], self.thresholds.get(o.name, 0.5)) for o in schema}
+        targets = {o.name: o.to_result(self.predictions.probs[o.name][i], self.thresholds.get(o.name, 0.5)) for o in schema}
         asked = {k: dict(zip(schema[k].vocab, map(float, v))) for k,v in self.thresholds.items()}
         return ImageResult(name, targets, asked, *(() if distance is None else (float(distance[i]), bool(distance[i]<=self.limit))))
 
@@ -140,7 +140,7 @@ def write_results(
     format:str, # one of `RESULT_FORMATS`, see `result_format`
 ):
     "Write answers, whole or not at all"
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         if format=='csv': frame.to_csv(file, index=False)
         elif format=='parquet': frame.to_parquet(file, index=False)
         else: frame.to_json(file, orient='records', lines=True, force_ascii=False)

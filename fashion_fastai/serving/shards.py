@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
 from ..core.console import track
 from ..core.errors import UsageError
-from ..core.files import whole_file, write_json
+from ..core.files import atomic_file, write_json
 from ..evaluation.predictions import Predictions
-from ..core.lock import locked
+from ..core.lock import lock_folder
 from .results import Results, join_results
 from .predictor import Predictor
 from .inputs import Columns, Rows, read_rows, write_rows
@@ -85,7 +85,7 @@ def _write_shard(parts, i, answers):
     columns = {f'target/{k}': _lists(v) for k,v in answers.predictions.probs.items()}
     columns['error'] = pa.array([answers.bad.get(o, '') for o in range(len(answers))], pa.string())
     if answers.apparel_distance is not None: columns['apparel_distance'] = pa.array(answers.apparel_distance, pa.float32(), from_pandas=False)
-    with whole_file(parts.file(i)) as file: pq.write_table(pa.table(columns), file)
+    with atomic_file(parts.file(i)) as file: pq.write_table(pa.table(columns), file)
 
 def read_shard(
     parts:Shards, # from `open_shards`
@@ -198,7 +198,7 @@ def predicted(
     bs:int|None=None, # same as above
 )->Iterator[Shards]: # all of them done
     "Predict images, or what is left of them; afterwards nothing but `out` remains"
-    with locked(f'{out}.parts'):
+    with lock_folder(f'{out}.parts'):
         _sweep(Path(out))
         parts = open_shards(predictor, sources, out, columns, bs)
         fill_shards(predictor, parts)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.meta import delegates
-from ..data.formats.base import check_once, positions_in
+from ..data.formats.base import check_unique, match_names
 from ..core.errors import UsageError, unknown_name
-from ..core.files import whole_file
+from ..core.files import atomic_file
 from ..schema import Schema
 from ..target import Target
 
@@ -69,7 +69,7 @@ def label_numbers(
     if long:=[o for o in target.vocab if not re.fullmatch(_WHOLE, o)]:
         raise UsageError(f'{target.name}: {long[0][:24]!r} is a number of {len(long[0].lstrip("-")):,} digits; one that a submission holds has at most {_DIGITS}')
     numbers = [int(o) for o in target.vocab]
-    check_once(numbers, lambda i,said: UsageError(f'{target.name}: {target.vocab[i]!r} is a number that another label has, too'))
+    check_unique(numbers, lambda i,said: UsageError(f'{target.name}: {target.vocab[i]!r} is a number that another label has, too'))
     return numbers
 
 # %% ../../nbs/65_serving.submissions.ipynb #f73da093
@@ -81,7 +81,7 @@ def _csv_line(*cells)->str:
 def _names(files, prefix)->list[str]:
     "The names of the images in the submission, each once and each on one line"
     names = [f'{prefix}{o}' for o in files]
-    check_once(names, lambda i,said: UsageError(f'image {i+1}: {names[i]} was predicted before; a submission has each image once'))
+    check_unique(names, lambda i,said: UsageError(f'image {i+1}: {names[i]} was predicted before; a submission has each image once'))
     for o in names:
         if not o or re.search('[\r\n]', o): raise UsageError(f'the image {o!r} cannot be named on one line of a submission')
     return names
@@ -166,9 +166,9 @@ def read_submission(
 def _check_files(names, files, origin, header):
     "A `UsageError` names the first row that is not about the image whose turn it is"
     listed = 'the given list of files'
-    check_once(files, lambda i,said: UsageError(f'{listed}: entry {i+1}: {said}'))
+    check_unique(files, lambda i,said: UsageError(f'{listed}: entry {i+1}: {said}'))
     error = lambda i,said: UsageError(f'{origin}: line {i+1+bool(header)}: {said}')
-    turns = np.flatnonzero(positions_in(names, files, origin, listed, error)!=np.arange(len(files)))
+    turns = np.flatnonzero(match_names(names, files, origin, listed, error)!=np.arange(len(files)))
     if len(turns): raise error(turns[0], f'it is about {names[turns[0]]}, but it must be about {files[turns[0]]}, as in {listed}')
 
 def _check_labels(rows, targets, origin, header):
@@ -196,7 +196,7 @@ def check_submission(
     rows = _rows(layout, lines, origin)
     _check_labels(rows, targets, origin, layout.header)
     names = [o for o,_ in rows]
-    if layout.header: check_once(names, lambda i,said: UsageError(f'{origin}: line {i+2}: {said}'))
+    if layout.header: check_unique(names, lambda i,said: UsageError(f'{origin}: line {i+2}: {said}'))
     if files is None: return
     if layout.header: _check_files(names, list(files), origin, layout.header)
     elif len(rows)!=len(files): raise UsageError(f'{origin}: {len(rows):,} rows for {len(files):,} images')
@@ -215,4 +215,4 @@ def write_submission(
     lines = submission_lines(name, predictions, target=target, prefix=prefix, **kwargs)
     if files is not None: _check_files(_names(predictions.files, prefix), list(files), name, _layout(name).header)
     check_submission(name, lines, predictions.schema, files, target)
-    with whole_file(path) as file: file.write_bytes(''.join(f'{o}\n' for o in lines).encode())
+    with atomic_file(path) as file: file.write_bytes(''.join(f'{o}\n' for o in lines).encode())

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from safetensors import SafetensorError
 from ..data.loaders import FashionDL
 from ..core.errors import UsageError
-from ..core.files import remove_folder, write_rows
+from ..core.files import remove_folder, write_csv
 from .distributed import ended_by, is_main_process, most
 from .serialization import copied, optimizer_state, read_state, set_optimizer_state, write_state
 from .interrupt import TrainingInterrupted, StopSignals
@@ -169,7 +169,7 @@ def set_network(self:Checkpoints, learn)->Place: # where the training goes on
         learn.history.rows = list(self.begin['callbacks']['history']['rows'])
         at = Place(**self.begin['at'])
     except (KeyError, TypeError, ValueError, RuntimeError) as e: raise UsageError(f'{self.kept_in} does not fit this training: {str(e).splitlines()[0]}') from None
-    if learn.history.file and learn.history.rows: write_rows(learn.history.file, learn.history.rows)
+    if learn.history.file and learn.history.rows: write_csv(learn.history.file, learn.history.rows)
     return at
 
 # %% ../../nbs/42_training.checkpoint.ipynb #bd86d564

@@ -15,9 +15,9 @@ from fastai.callback.core import Callback
 from fastai.learner import ValueMetric
 from fastcore.basics import patch
 from ..core.errors import unknown_name
-from ..core.files import write_rows
+from ..core.files import write_csv
 from ..schema import Schema
-from ..metrics import headline
+from ..metrics import headline_scores
 from .running_metrics import RunningMetrics
 
 # %% auto #0
@@ -95,7 +95,7 @@ class History(Callback):
         unfrozen = len(self.opt.hypers)-1-self.opt.frozen_idx
         cost = dict(unfrozen=unfrozen, lr=self.rate or float(self.opt.hypers[-1]['lr']), seconds=round(time.monotonic()-self.started, 2))
         self.rows.append(dict(epoch=len(self.rows)+1, **self.latest, **cost))
-        if self.file: write_rows(self.file, self.rows)
+        if self.file: write_csv(self.file, self.rows)
 
 # %% ../../nbs/41_training.history.ipynb #a4cb5f04
 @patch
@@ -157,9 +157,9 @@ def score_metrics(
     history:History|None=None, # where the scores come from
 )->list[ValueMetric]: # for a `Learner`
     "fastai metrics that show scores of the history"
-    names = names or [f'{o.name}/{headline(o)[0]}' for o in schema]
+    names = names or [f'{o.name}/{headline_scores(o)[0]}' for o in schema]
     for name in names:
         target,_,score = name.rpartition('/')
-        if target not in schema.names: raise unknown_name('score', name, [f'{o.name}/{s}' for o in schema for s in headline(o)])
+        if target not in schema.names: raise unknown_name('score', name, [f'{o.name}/{s}' for o in schema for s in headline_scores(o)])
     value = lambda name: history.latest.get(f'valid/{name}') if history.latest.get(f'valid/{name}') is not None else float('nan')
     return [ValueMetric(partial(value, name), name) for name in names]

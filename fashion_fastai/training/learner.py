@@ -148,7 +148,7 @@ def predict(
     own = hasattr(self.dls, 'catalogue') # its loaders read anything; for others fastai finds out what `item` is
     dl = self.dls.test_dl([item], rm_type_tfms=0 if own else None, num_workers=0)
     with self.no_bar(): probs,_ = self.get_preds(dl=dl)
-    return {o.name: o.answer(p[0].numpy()) for o,p in zip(self.schema, probs)}
+    return {o.name: o.to_result(p[0].numpy()) for o,p in zip(self.schema, probs)}
 
 # %% ../../nbs/42_training.learner.ipynb #967c9492
 @patch

@@ -10,7 +10,7 @@ import sys, time
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastcore.basics import noop, patch
-from ..core.console import clock, on_terminal
+from ..core.console import format_duration, is_terminal
 from .distributed import is_main_process
 
 # %% auto #0
@@ -28,7 +28,7 @@ class PlainProgress(Callback):
         self.learn.logger = noop # fastai's own log line
         self.silent,self.mock = hasattr(self.learn, 'gather_preds') or not is_main_process(),hasattr(self.learn, 'lr_finder')
         self.started,self.begun = time.monotonic(),None
-        if not self.silent and on_terminal(): self._open_bar()
+        if not self.silent and is_terminal(): self._open_bar()
 
     def before_epoch(self):
         self.epoch_started = self.said = time.monotonic()
@@ -81,7 +81,7 @@ def _say_within(self:PlainProgress):
     self.said = time.monotonic()
     gone,left = self.said-self.epoch_started,self.n_iter-self.iter-1
     done = self.iter+1-(self.begun[1] if self.begun[0]==self.epoch else 0)
-    self._say(f'epoch {self._number()}: {self.iter+1} of {self.n_iter} batches, loss {float(self.smooth_loss):.4f}, {clock(gone*left/done)} left in it')
+    self._say(f'epoch {self._number()}: {self.iter+1} of {self.n_iter} batches, loss {float(self.smooth_loss):.4f}, {format_duration(gone*left/done)} left in it')
 
 @patch
 def _say_epoch(self:PlainProgress):
@@ -92,5 +92,5 @@ def _say_epoch(self:PlainProgress):
     if not self.trained: return scores and self._say(scores)
     now = time.monotonic()
     done = self.epoch+1-(self.begun or (0, 0))[0]
-    rest = f', {clock((now-self.started)*left/done)} left in this stage' if left else ''
-    self._say(f'epoch {self._number()}: {scores}; {clock(now-self.epoch_started)}{rest}')
+    rest = f', {format_duration((now-self.started)*left/done)} left in this stage' if left else ''
+    self._say(f'epoch {self._number()}: {scores}; {format_duration(now-self.epoch_started)}{rest}')

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from fastcore.basics import patch
 from ..target import Target
-from ..metrics import _checked, _label_table, _plain, _ranking_means, _ratio, _two_by_two, _weighted, f1_of, precision_of, recall_of, top_recall
+from ..metrics import check_scores_input, label_score_table, to_json_number, ranking_means, safe_divide, binary_confusion, weighted_mean, f1_from_counts, precision_from_counts, recall_from_counts, top_k_recall
 
 # %% auto #0
 __all__ = ['MOST_CELLS', 'ReservoirSample', 'RunningMetrics']
@@ -71,25 +71,25 @@ def add(
     truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
 ):
     "Count some rows"
-    probs,truth = _checked(self.target, probs, truth)
+    probs,truth = check_scores_input(self.target, probs, truth)
     if not len(probs): return
     answer,codes = self.target.decide(probs, 0.5),self.target.label_codes(truth)
     true = (codes==1).sum()
-    if true: self.hits = {k: self.hits[k]+round(v*true) for k,v in top_recall(probs, codes).items()}
+    if true: self.hits = {k: self.hits[k]+round(v*true) for k,v in top_k_recall(probs, codes).items()}
     if self.target.kind=='one_of':
         known = truth>=0
         self.counts += _label_counts(truth[known], answer[known], self.target.n_out)
         self.sums['known'] += int(known.sum()); self.sums['right'] += int((truth==answer)[known].sum())
     else:
-        self.counts += _two_by_two(truth, answer, axis=0)
-        self._add_rows(_two_by_two(truth, answer, axis=1))
+        self.counts += binary_confusion(truth, answer, axis=0)
+        self._add_rows(binary_confusion(truth, answer, axis=1))
     self.sample.add(probs.astype(np.float32), truth.astype(np.int32 if truth.ndim==1 else np.int8))
 
 # %% ../../nbs/40_training.running_metrics.ipynb #c92f0178
 @patch
 def _add_rows(self:RunningMetrics, rows):
     rows = rows[rows.any((1,2))]
-    f1 = f1_of(rows)
+    f1 = f1_from_counts(rows)
     news = dict(known=len(rows), right=int((rows[:,0,1]+rows[:,1,0]==0).sum()), rows_with_f1=int((f1==f1).sum()), f1=float(np.nansum(f1)))
     self.sums = {k: v+news[k] for k,v in self.sums.items()}
 
@@ -98,19 +98,19 @@ def _no_rows(target): return np.zeros((0, target.n_out)[:1 if target.kind=='one_
 
 @patch
 def scores(self:RunningMetrics)->dict[str, float|None]: # name and value
-    "The `quick_scores` of all rows that were counted"
+    "The `scalar_scores` of all rows that were counted"
     target,sums,total = self.target,self.sums,self.counts.sum(0)
     probs,truth,_ = self.sample.rows() if self.sample.parts else (np.zeros((0, target.n_out)), _no_rows(target), None)
-    table = _label_table(target, self.counts, probs, target.label_codes(truth), ranking=True)
-    common = dict(macro_f1=table.f1.mean(), weighted_f1=_weighted(table.f1, table.support))
-    right,ranked = _ratio(sums['right'], sums['known']),{k: v.mean() for k,v in _ranking_means(table).items()}
+    table = label_score_table(target, self.counts, probs, target.label_codes(truth), ranking=True)
+    common = dict(macro_f1=table.f1.mean(), weighted_f1=weighted_mean(table.f1, table.support))
+    right,ranked = safe_divide(sums['right'], sums['known']),{k: v.mean() for k,v in ranking_means(table).items()}
     if target.kind=='one_of':
         found = dict(accuracy=right, mean_class_accuracy=table.recall.mean(), **common, macro_precision=table.precision.where(table.support>0).mean(), **ranked)
     else:
-        found = dict(samples_f1=_ratio(sums['f1'], sums['rows_with_f1']), macro_f1=common['macro_f1'], micro_f1=f1_of(total), weighted_f1=common['weighted_f1'],
-            precision=precision_of(total), recall=recall_of(total), exact_match=right, **ranked)
+        found = dict(samples_f1=safe_divide(sums['f1'], sums['rows_with_f1']), macro_f1=common['macro_f1'], micro_f1=f1_from_counts(total), weighted_f1=common['weighted_f1'],
+            precision=precision_from_counts(total), recall=recall_from_counts(total), exact_match=right, **ranked)
     name = 'accuracy' if target.kind=='one_of' else 'recall'
-    return {k: _plain(v) for k,v in found.items()} | {f'top_{k}_{name}': _plain(_ratio(v, table.support.sum())) for k,v in self.hits.items()}
+    return {k: to_json_number(v) for k,v in found.items()} | {f'top_{k}_{name}': to_json_number(safe_divide(v, table.support.sum())) for k,v in self.hits.items()}
 
 # %% ../../nbs/40_training.running_metrics.ipynb #21691843
 @patch

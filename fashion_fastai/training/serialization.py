@@ -13,7 +13,7 @@ import numpy as np, torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from ..core.errors import UsageError
-from ..core.files import whole_folder
+from ..core.files import atomic_folder
 
 # %% auto #0
 __all__ = ['copied', 'write_state', 'read_state', 'optimizer_state', 'set_optimizer_state']
@@ -57,7 +57,7 @@ def write_state(
     "Write `state` into a folder, whole or not at all"
     tensors = {}
     plain = _packed(state, tensors)
-    with whole_folder(folder) as passing:
+    with atomic_folder(folder) as passing:
         save_file(tensors, passing/'tensors.safetensors')
         (passing/'state.json').write_text(json.dumps(plain, allow_nan=False), encoding='utf-8')
         for o in passing.iterdir(): _to_disk(o) # the name must not be on the disk before what it names

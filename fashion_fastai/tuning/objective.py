@@ -19,7 +19,7 @@ from ..core.errors import UsageError, unknown_name
 from ..experiments.prepare import fit_planned, ready_to_fit
 from ..schema import Schema
 from .search_space import Parameter
-from ..metrics import quick_scores
+from ..metrics import scalar_scores
 
 # %% auto #0
 __all__ = ['choose_value', 'is_lower_better', 'history_value', 'EqualShares', 'TrialWatch', 'run_trial']
@@ -33,7 +33,7 @@ def _changes_loss(config, params)->bool: # or lets it be changed in training
 
 def _score_names(target)->list[str]:
     nothing = np.zeros((0, target.n_out), dtype=int)
-    return list(quick_scores(target, nothing, nothing[:,0] if target.kind=='one_of' else nothing))
+    return list(scalar_scores(target, nothing, nothing[:,0] if target.kind=='one_of' else nothing))
 
 def choose_value(
     by:str|None, # `loss`, `score`, or a score such as `category/macro_f1`; chosen by what is searched without it

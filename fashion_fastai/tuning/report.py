@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
-from ..core.plotting import BLUE, GREY, ORANGE, Page, _bars, _short, style
+from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, draw_bars, shorten_label, plot_style
 from .search_space import Parameter
 
 # %% auto #0
@@ -69,7 +69,7 @@ def _dots(ax, places, table, limits):
     ax.grid(axis='y')
 
 # %% ../../nbs/76_tuning.report.ipynb #59bb4ec9
-@style()
+@plot_style()
 def plot_trials(
     table:pd.DataFrame, # from `trial_table`, with a trial that is complete
     by:str, # what the value is, for the axis
@@ -79,7 +79,7 @@ def plot_trials(
     "The values of all trials, and the best so far"
     done = table.value.where(table.ended=='complete')
     limits,best = _limits(table, lower, own),(done.cummin() if lower else done.cummax()).ffill()
-    fig = Page(2.9)
+    fig = PageFigure(2.9)
     ax = fig.subplots()
     _dots(ax, table.index.to_numpy(), table, limits)
     ax.plot(table.index, best.clip(*limits), drawstyle='steps-post', color=ORANGE, label='best so far', zorder=1)
@@ -113,7 +113,7 @@ def _panel(ax, param, table, limits):
     if all(isinstance(o, (int, float)) for o in choices): choices = sorted(choices)
     places = drawn.to_numpy(dtype=float) if numbers else np.array([choices.index(o) for o in drawn], dtype=float)
     _dots(ax, places, table, limits)
-    ax.set_title(_short(param.name, 40))
+    ax.set_title(shorten_label(param.name, 40))
     if choices:
         ax.set_xticks(range(len(choices)), [_in_lines(o, 42//len(choices)) for o in choices])
         ax.set_xlim(-0.5, len(choices)-0.5)
@@ -131,7 +131,7 @@ def _decades(ax): # `10^-2` would need matplotlib's formulas, which labels of a 
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 # %% ../../nbs/76_tuning.report.ipynb #1bea46d2
-@style()
+@plot_style()
 def plot_importances(
     shares:pd.Series, # from `importances`
     table:pd.DataFrame, # from `trial_table`
@@ -144,11 +144,11 @@ def plot_importances(
     known = table[table.value.notna()]
     shown,limits = [o for name in shares.index[:MOST_PANELS] for o in params if o.name==name],_limits(table, lower, own)
     rows = -(-len(shown)//2)
-    fig = Page(0.7+0.2*len(shares)+2.2*rows)
+    fig = PageFigure(0.7+0.2*len(shares)+2.2*rows)
     above,below = fig.subfigures(2, 1, height_ratios=[0.7+0.2*len(shares), 2.2*rows])
     ax = above.subplots()
-    _bars(ax, np.arange(len(shares)), shares.to_numpy(), BLUE, [f'{o:.0%}' for o in shares])
-    ax.set_yticks(range(len(shares)), [_short(o, 40) for o in shares.index])
+    draw_bars(ax, np.arange(len(shares)), shares.to_numpy(), BLUE, [f'{o:.0%}' for o in shares])
+    ax.set_yticks(range(len(shares)), [shorten_label(o, 40) for o in shares.index])
     ax.set(ylim=(len(shares)-0.4, -0.6), xlim=(0, max(shares)*1.1), title=f'share of the differences in {by} that a setting explains, {len(table[table.ended=="complete"])} trials')
     ax.xaxis.set_major_formatter(lambda o,_: f'{o:.0%}')
     axes = below.subplots(rows, 2, sharey=True, squeeze=False)

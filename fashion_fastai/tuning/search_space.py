@@ -14,7 +14,7 @@ import yaml
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import BaseModel, Field, model_validator
 from ..config import TrainConfig, _merged, read_packaged
-from ..core.errors import UsageError, validated
+from ..core.errors import UsageError, validate_fields
 
 # %% auto #0
 __all__ = ['Entry', 'Space', 'read_space', 'changed', 'Parameter', 'parameters', 'space_of', 'settings_of']
@@ -43,7 +43,7 @@ def read_space(
     name:str, # one of `packaged_names('space')`, or a file of your own
 )->Space:
     "The space `name`; a `UsageError` says what is wrong with it"
-    return validated(Space, read_packaged('space', name), f'space {name}')
+    return validate_fields(Space, read_packaged('space', name), f'space {name}')
 
 # %% ../../nbs/75_tuning.search_space.ipynb #4c0d923d
 _JUDGING = 'data.', 'versions', 'recipe', 'training.seed', 'training.refit', 'training.log'
@@ -64,7 +64,7 @@ def changed(
     origin:str='settings', # with which the message of an error begins
 )->TrainConfig:
     "`config` with other settings; a `UsageError` where a path or a value is none"
-    return validated(TrainConfig, _merged(config.model_dump(mode='json'), _nested(changes)), origin)
+    return validate_fields(TrainConfig, _merged(config.model_dump(mode='json'), _nested(changes)), origin)
 
 def _own(config, path, origin='settings'):
     "What `config` says at `path`, or the default of what it leaves out; None where neither is there"

@@ -17,12 +17,12 @@ from optuna.distributions import distribution_to_json
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import TrialState
 from ..config import Recipe, TrainConfig, read_recipe
-from ..core.console import clock
+from ..core.console import format_duration
 from ..data.cache import free_bytes
 from ..data.from_config import catalogue_for
-from ..core.errors import UsageError, validated
-from ..core.files import whole_file, remove_folder
-from ..core.lock import locked
+from ..core.errors import UsageError, validate_fields
+from ..core.files import atomic_file, remove_folder
+from ..core.lock import lock_folder
 from ..experiments.resume import check_same, table_digest
 from .search_space import Parameter, changed, parameters, settings_of, space_of
 from ..training.interrupt import TrainingInterrupted, StopSignals
@@ -72,7 +72,7 @@ def _check_asked(study, out, config, params, by, digest):
     before = study.user_attrs.get('asked')
     if before is None and not study.get_trials(deepcopy=False): return study.set_user_attr('asked', asked)
     if before is None: raise UsageError(f'{out}/study.db was not made by this command; choose another --out')
-    check_same(validated(TrainConfig, before['config'], f'{out}/study.db'), config, out)
+    check_same(validate_fields(TrainConfig, before['config'], f'{out}/study.db'), config, out)
     for what,said in (('space', 'searches in other spaces'), ('by', f'compares by {before["by"]}'), ('table', 'was begun on another table, or its files, parts or labels have changed')):
         if before[what]!=asked[what]: raise UsageError(f'{out} {said}; give the same to go on, or choose another --out')
 
@@ -120,10 +120,10 @@ def _write(study, out, config, params)->Found|None: # none as long as no trial i
     table,best,by = trial_table(study, params),_best(study),study.user_attrs['asked']['by']
     done = {o.number: o for o in study.get_trials(deepcopy=False) if how_ended(o)=='complete'}
     own = next((o.value for o in done.values() if not settings_of(params, o.params)), math.nan)
-    with whole_file(out/'trials.csv') as file: table.to_csv(file)
+    with atomic_file(out/'trials.csv') as file: table.to_csv(file)
     if best is None: return None
     found = Found(out, by, table, best, settings_of(params, done[best].params), own, None)
-    with whole_file(found.recipe) as file:
+    with atomic_file(found.recipe) as file:
         file.write_text(yaml.safe_dump(_best_recipe(config, found).model_dump(), sort_keys=False, allow_unicode=True, width=120), encoding='utf-8')
     return found
 
@@ -134,7 +134,7 @@ def _draw(found, params):
     figures = dict(trials=plot_trials(found.table, found.by, lower, found.own))
     if found.shares is not None: figures['importance'] = plot_importances(found.shares, found.table, params, found.by, lower, found.own)
     for name,figure in figures.items():
-        with whole_file(found.out/f'{name}.png') as file: figure.savefig(file, dpi=150, format='png')
+        with atomic_file(found.out/f'{name}.png') as file: figure.savefig(file, dpi=150, format='png')
 
 # %% ../../nbs/77_tuning.study.ipynb #c1c7504a
 def _spent(study)->float: return sum(o.user_attrs.get('seconds', 0.) for o in study.get_trials(deepcopy=False) if how_ended(o) not in ('running', 'killed'))
@@ -145,7 +145,7 @@ def _over(study, deadline, most)->str|None:
     seconds,left = [o.user_attrs['seconds'] for o in settled if how_ended(o)=='complete'],deadline-time.monotonic()
     if most is not None and len(settled)>=most: return f'{len(settled)} trials are made'
     if len(settled)>=5 and all(how_ended(o)=='failed' for o in settled[-5:]): raise UsageError(f'five trials failed one after another, the last because of this: {settled[-1].user_attrs["why"]}')
-    if settled and left<=min(seconds, default=0): return 'the time is used up' if left<=0 else f'{clock(left)} is left, less than the quickest trial took'
+    if settled and left<=min(seconds, default=0): return 'the time is used up' if left<=0 else f'{format_duration(left)} is left, less than the quickest trial took'
 
 def _try_next(study, config, params, by, deadline, echo)->bool: # False where nothing is left to try
     "One more trial"
@@ -174,7 +174,7 @@ def _line(study, number, settings, by, value, why, seconds, deadline)->str:
     reached = f'{by} {value:.4f}{_HOW[how_ended(study.trials[number])]}' if value==value else why or 'diverged in its first epoch'
     best,left = _best(study),max(0, deadline-time.monotonic())
     place = '' if best is None else ', the best so far' if best==number else f'; best is trial {best}, {study.trials[best].value:.4f}'
-    return f'trial {number}: {_shown(settings)}: {reached}, {clock(seconds)}{place}; {clock(left)} left'
+    return f'trial {number}: {_shown(settings)}: {reached}, {format_duration(seconds)}{place}; {format_duration(left)} left'
 
 @contextmanager
 def _stoppable(out, echo)->Iterator[None]:
@@ -221,7 +221,7 @@ def tune(
     catalogue = catalogue_for(config)
     _check_searchable(config, catalogue, minutes)
     by,digest = choose_value(by, config, params, catalogue.schema),table_digest(catalogue, config.image.crop=='box')
-    with locked(out), _stoppable(out, echo):
+    with lock_folder(out), _stoppable(out, echo):
         study = _opened(out, by)
         _check_asked(study, out, config, params, by, digest)
         for o in study.get_trials(states=[TrialState.RUNNING]): study.tell(o.number, state=TrialState.FAIL) # the lock is ours: they were killed

@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from ...core.errors import UsageError, validated
-from ...core.files import whole_file
+from ...core.errors import UsageError, validate_fields
+from ...core.files import atomic_file
 from ...schema import Schema
 from ...target import Target, target_from_column
 
 # %% auto #0
-__all__ = ['Labels', 'spaced', 'relative_files', 'images_folder', 'text_lines', 'Listing', 'read_count', 'check_count',
-           'counted_listing', 'csv_frame', 'line_error', 'check_once', 'positions_in', 'with_split']
+__all__ = ['LabelTable', 'label_cells', 'relative_paths', 'find_images_folder', 'read_lines', 'ListFile', 'read_count',
+           'check_count', 'read_list_file', 'read_strict_csv', 'line_error', 'check_unique', 'match_names', 'add_split']
 
 # %% ../../../nbs/10_data.formats.base.ipynb #eaa1e2a1
 @dataclass(frozen=True)
-class Labels:
+class LabelTable:
     "What a format says about its images"
     frame:pd.DataFrame # a column `file`, one for each target; where the format has them `split`, the columns `BOX`, and others
     images:Path # the folder that the file names start from
@@ -38,15 +38,15 @@ class Labels:
 
 # %% ../../../nbs/10_data.formats.base.ipynb #f9227093
 @patch(as_prop=True)
-def schema(self:Labels)->Schema:
+def schema(self:LabelTable)->Schema:
     "The targets, `one_of` first"
     def target(name, kind):
-        if name in self.vocab: return validated(Target, dict(name=name, kind=kind, vocab=tuple(self.vocab[name])), f'target {name}')
+        if name in self.vocab: return validate_fields(Target, dict(name=name, kind=kind, vocab=tuple(self.vocab[name])), f'target {name}')
         return target_from_column(self.frame[name], kind)
-    return validated(Schema, dict(targets=[*(target(o, 'one_of') for o in self.one_of), *(target(o, 'any_of') for o in self.any_of)]), 'targets')
+    return validate_fields(Schema, dict(targets=[*(target(o, 'one_of') for o in self.one_of), *(target(o, 'any_of') for o in self.any_of)]), 'targets')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #9c392e33
-def spaced(
+def label_cells(
     column:pd.Series, # cells that are lists of labels, or text with `sep` between the labels
     sep:str=' ', # what stands between the labels of a text
 )->pd.Series: # labels between single blanks, `_` for a blank inside a label; empty where the cell is
@@ -57,7 +57,7 @@ def spaced(
     return column.map(cell).astype(object)
 
 # %% ../../../nbs/10_data.formats.base.ipynb #0619a8f6
-def relative_files(
+def relative_paths(
     files:pd.Series, # file names that start from `images`
     images:str|Path, # a folder
     folder:str|Path, # the folder that they shall start from
@@ -70,7 +70,7 @@ def relative_files(
 
 @patch
 def write(
-    self:Labels,
+    self:LabelTable,
     out:str|Path, # a `.csv` file that does not exist yet
 )->Path: # the schema's file
     "Write the table to `out` and its schema beside it; nothing is overwritten"
@@ -79,15 +79,15 @@ def write(
     if out.suffix.lower()!='.csv': raise UsageError(f'{out}: the table is written as CSV; give it a name that ends in .csv')
     for path in (out, beside):
         if path.exists(): raise UsageError(f'{path} exists already; choose another name or remove it')
-    frame = self.frame.assign(file=relative_files(self.frame.file, self.images, out.parent))
+    frame = self.frame.assign(file=relative_paths(self.frame.file, self.images, out.parent))
     schema = self.schema.to_json()
-    with whole_file(out) as table, whole_file(beside) as targets:
+    with atomic_file(out) as table, atomic_file(beside) as targets:
         frame.to_csv(table, index=False)
         targets.write_text(schema+'\n', encoding='utf-8')
     return beside
 
 # %% ../../../nbs/10_data.formats.base.ipynb #c524b8df
-def images_folder(
+def find_images_folder(
     files:Sequence[str], # file names
     folders:Sequence[str|Path], # folders that they may start from; the first that fits is taken
     images:str|Path|None=None, # the folder where it is known
@@ -99,7 +99,7 @@ def images_folder(
     raise UsageError(f'{files[0]} is not in {" or ".join(map(str, folders))}; say with --images which folder the file names start from')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #3daf21c9
-def text_lines(
+def read_lines(
     path:str|Path, # a text file, UTF-8
 )->list[str]: # without line ends; empty lines at the end are left out
     "The lines of `path`; a `UsageError` where it is missing or no text"
@@ -110,7 +110,7 @@ def text_lines(
     return lines
 
 @dataclass(frozen=True)
-class Listing:
+class ListFile:
     "The fields of the lines of a text file"
     path:Path # the file
     rows:list[list[str]] # the fields of each line
@@ -142,20 +142,20 @@ def check_count(
     if not n: raise UsageError(f'{path}: nothing follows the header')
     if count!=n: raise UsageError(f'{path}: line 1: the count is {count}, but {n} lines follow the header')
 
-def counted_listing(
+def read_list_file(
     path:str|Path, # first line a count, second a header
     last_field:bool=False, # True: the last field of a line is cut off, what stands before it is one field, blanks and all
-)->Listing:
+)->ListFile:
     "The rows of a label file in the form of the DeepFashion benchmark"
-    lines = text_lines(path)
+    lines = read_lines(path)
     count = read_count(path, lines[0] if lines else '')
     check_count(path, count, len(lines[2:]))
-    return Listing(Path(path), [o.rsplit(None, 1) if last_field else o.split() for o in lines[2:]], first=3)
+    return ListFile(Path(path), [o.rsplit(None, 1) if last_field else o.split() for o in lines[2:]], first=3)
 
 # %% ../../../nbs/10_data.formats.base.ipynb #076510e5
 @patch
 def need_fields(
-    self:Listing,
+    self:ListFile,
     n:int, # fields of every line
     fields:str, # what they are, for the message
 ):
@@ -166,7 +166,7 @@ def need_fields(
 # %% ../../../nbs/10_data.formats.base.ipynb #a6b643c1
 @patch
 def integers(
-    self:Listing,
+    self:ListFile,
     start:int=0, # the first field that is a number; all after it are
     low:int|None=None, # smallest that is allowed
     high:int|None=None, # largest that is allowed
@@ -187,28 +187,28 @@ def integers(
     return values
 
 # %% ../../../nbs/10_data.formats.base.ipynb #3c21bcb0
-def csv_frame(
+def read_strict_csv(
     path:str|Path, # a CSV file with a header
 )->pd.DataFrame: # cells as text without blanks around them; its index holds the line numbers
     "The rows of a CSV file; a `UsageError` names the first line that has more or fewer fields than the header"
-    reader = csv.reader(text_lines(path), strict=True)
+    reader = csv.reader(read_lines(path), strict=True)
     try: rows = [(reader.line_num, row) for row in reader if row]
     except csv.Error as e: raise UsageError(f'{path}: line {reader.line_num}: {e}') from None
     if len(rows)<2: raise UsageError(f'{path}: the table is empty')
     (_,head),*rows = [(line, [o.strip() for o in row]) for line,row in rows]
     if not all(head) or len(set(head))<len(head): raise UsageError(f'{path}: line 1: every column must have a name of its own')
-    for line,row in rows: Listing(path, [row], line).need_fields(len(head), ', '.join(head))
+    for line,row in rows: ListFile(path, [row], line).need_fields(len(head), ', '.join(head))
     return pd.DataFrame([row for _,row in rows], columns=head, index=[line for line,_ in rows], dtype=object)
 
 def line_error(
     path:str|Path, # names the file
-    frame:pd.DataFrame, # of `csv_frame`
+    frame:pd.DataFrame, # of `read_strict_csv`
 )->Callable[[int, str], UsageError]: # makes the error from a row and a message
     "The error of a row of a CSV file"
     return lambda row,said: UsageError(f'{path}: line {frame.index[row]}: {said}')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #f5d22c88
-def check_once(
+def check_unique(
     names:Sequence[str], # for example the file names of a listing
     error, # makes the error from a row and a message, for example `Listing.error`
 ):
@@ -219,7 +219,7 @@ def check_once(
         raise error(row, f'{index[row]} stands here for the second time')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #e0928cfa
-def positions_in(
+def match_names(
     names:Sequence[str], # what a second file lists
     reference:Sequence[str], # what the first file lists
     path:str|Path, # the second file
@@ -230,13 +230,13 @@ def positions_in(
     if len(names)==len(reference) and list(names)==list(reference): return np.arange(len(names))
     strange = np.flatnonzero(pd.Index(reference).get_indexer(names)<0)
     if len(strange): raise error(int(strange[0]), f'{names[strange[0]]} is not in {reference_path}; both must list the same')
-    check_once(names, error)
+    check_unique(names, error)
     rows = pd.Index(names).get_indexer(reference)
     if (rows<0).any(): raise UsageError(f'{path}: {reference[np.flatnonzero(rows<0)[0]]} is missing, which {reference_path} has; both must list the same')
     return rows
 
 # %% ../../../nbs/10_data.formats.base.ipynb #7def9df0
-def with_split(
+def add_split(
     frame:pd.DataFrame, # of labels
     split:Sequence[str], # `train`, `valid` or `test` for each row
 )->pd.DataFrame: # with a column `split`, unless all rows are alike

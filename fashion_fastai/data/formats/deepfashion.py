@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 import numpy as np, pandas as pd
-from .base import Labels, Listing, check_count, check_once, counted_listing, images_folder, positions_in, read_count, text_lines, with_split
+from .base import LabelTable, ListFile, check_count, check_unique, read_list_file, find_images_folder, match_names, read_count, read_lines, add_split
 from ..images import is_image
 from ..tables import BOX
 from ...core.errors import UsageError
@@ -26,11 +26,11 @@ def read_names(
     joined:bool=False, # blanks inside a name become `_`, see `spaced`
 )->tuple[list[str], np.ndarray]: # names in the file's order; the number of each, int `(n,)`
     "The names that a DeepFashion file lists, and the type or group of each"
-    listing = counted_listing(path, last_field=True)
+    listing = read_list_file(path, last_field=True)
     listing.need_fields(2, 'a name and a number')
     numbers = listing.integers(1, 1, high, 'the number after the name')[:,0]
     names = [('_' if joined else ' ').join(o[0].split()) for o in listing.rows]
-    check_once(names, listing.error)
+    check_unique(names, listing.error)
     if not names: raise UsageError(f'{path}: lists no name')
     return names, numbers
 
@@ -116,8 +116,8 @@ def _folder_with(path, name, folders)->Path:
             if (o/name).is_file(): return o
     raise UsageError(f'{path}: no {name} in {", ".join(folders[:-1])} or the folder itself')
 
-def _partition(path)->Listing:
-    listing = counted_listing(path)
+def _partition(path)->ListFile:
+    listing = read_list_file(path)
     listing.need_fields(2, 'image_name evaluation_status')
     for i,(_,part) in enumerate(listing.rows):
         if part not in PARTS: raise listing.error(i, f'{part!r}: the part must be one of {", ".join(PARTS)}')
@@ -127,32 +127,32 @@ def _partition(path)->Listing:
 def read_deepfashion(
     path:str|Path, # the benchmark's folder, with `Anno*` and `Eval` in it
     images:str|Path|None=None, # the folder that the file names start from; without it `path` or its `Img`
-)->Labels: # targets `category` and `attributes`; columns `item`, `split` and, where there is a `list_bbox.txt`, the boxes
+)->LabelTable: # targets `category` and `attributes`; columns `item`, `split` and, where there is a `list_bbox.txt`, the boxes
     "The DeepFashion category and attribute prediction benchmark"
     path = Path(path)
     anno = _folder_with(path, 'list_attr_img.txt', ['Anno', 'Anno_coarse', 'Anno*', '.'])
     categories = read_names(anno/'list_category_cloth.txt', 3)[0]
     attributes = read_names(anno/'list_attr_cloth.txt', 5, joined=True)[0]
-    of_category = counted_listing(anno/'list_category_img.txt')
+    of_category = read_list_file(anno/'list_category_img.txt')
     of_category.need_fields(2, 'image_name category_label')
     files = [o[0] for o in of_category.rows]
-    check_once(files, of_category.error)
+    check_unique(files, of_category.error)
     number = of_category.integers(1, 1, len(categories), 'the category')[:,0]
     frame = pd.DataFrame(dict(file=files, category=np.array(categories, dtype=object)[number-1]))
-    def beside(names, where, error=None): return positions_in(names, files, where, of_category.path, error or (lambda i,said: UsageError(f'{where}: line {i+3}: {said}')))
+    def beside(names, where, error=None): return match_names(names, files, where, of_category.path, error or (lambda i,said: UsageError(f'{where}: line {i+3}: {said}')))
     names,cells = read_attributes(anno/'list_attr_img.txt', attributes)
     frame['attributes'] = np.array(cells, dtype=object)[beside(names, anno/'list_attr_img.txt')]
     frame['item'] = [o.rpartition('/')[0].rpartition('/')[2] for o in files]
     root = path if (path/'Eval').is_dir() else anno.parent # the folder that was given may be the annotations' own
     part = _partition(root/'Eval/list_eval_partition.txt')
     rows = beside([o[0] for o in part.rows], part.path)
-    frame = with_split(frame, np.array([PARTS[o[1]] for o in part.rows], dtype=object)[rows])
+    frame = add_split(frame, np.array([PARTS[o[1]] for o in part.rows], dtype=object)[rows])
     if (anno/'list_bbox.txt').is_file():
-        boxes = counted_listing(anno/'list_bbox.txt')
+        boxes = read_list_file(anno/'list_bbox.txt')
         boxes.need_fields(5, 'image_name x_1 y_1 x_2 y_2')
         frame[list(BOX)] = boxes.integers(1)[beside([o[0] for o in boxes.rows], boxes.path)]
-    where = images_folder(files, [root, root/'Img', path], images)
-    return Labels(frame, where, ('category',), ('attributes',), dict(category=categories, attributes=attributes), group_col='item')
+    where = find_images_folder(files, [root, root/'Img', path], images)
+    return LabelTable(frame, where, ('category',), ('attributes',), dict(category=categories, attributes=attributes), group_col='item')
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #6880eb62
 GROUPS = 'texture', 'sleeve', 'length', 'neckline', 'fabric', 'fit'
@@ -160,17 +160,17 @@ GROUPS = 'texture', 'sleeve', 'length', 'neckline', 'fabric', 'fit'
 def bare_listing(
     path:str|Path, # one entry a line; a header may stand above them
     is_entry, # says of the fields of a line whether it is an entry
-)->Listing:
+)->ListFile:
     "The rows of a file without a count"
-    rows = [o.split() for o in text_lines(path)]
+    rows = [o.split() for o in read_lines(path)]
     header = bool(rows) and not is_entry(rows[0])
-    return Listing(Path(path), rows[header:], first=1+header)
+    return ListFile(Path(path), rows[header:], first=1+header)
 
 def _numbers(fields)->bool: return all(o.removeprefix('-').isdecimal() for o in fields)
 def _image_of(fields)->bool: return len(fields)==1 and is_image(fields[0])
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #30baedba
-def _beside(images, end, fields=None)->Listing|None:
+def _beside(images, end, fields=None)->ListFile|None:
     "The numbers that belong to the images of `images`: as many lines; None where there is no such file or it is empty"
     path = images.path.with_name(images.path.stem+end)
     if not path.is_file(): return None
@@ -182,7 +182,7 @@ def _beside(images, end, fields=None)->Listing|None:
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #1b1ae06b
 def six_codes(
-    listing:Listing, # lines of six numbers, or of one 0 or 1 for each attribute
+    listing:ListFile, # lines of six numbers, or of one 0 or 1 for each attribute
     group:np.ndarray, # the group of each attribute, from 1, int `(n_labels,)`
 )->np.ndarray: # int64 `(n, 6)`, places in the groups; -1 unknown
     "The values of the six groups for each line"
@@ -221,7 +221,7 @@ def _part(images, labelled, group, vocab)->pd.DataFrame:
 def read_deepfashion_six(
     path:str|Path, # the set's folder, with `split` or `Anno_fine` in it
     images:str|Path|None=None, # the folder that the file names start from; without it `path` or its `Img`
-)->Labels: # targets `texture`, `sleeve`, `length`, `neckline`, `fabric`, `fit`; a column `split`, where there are such files boxes and `landmarks`
+)->LabelTable: # targets `texture`, `sleeve`, `length`, `neckline`, `fabric`, `fit`; a column `split`, where there are such files boxes and `landmarks`
     "The six-attribute subset of DeepFashion (CE7454, AI6126), or the benchmark's fine part"
     path = Path(path)
     lists = _folder_with(path, 'train.txt', ['split', 'Anno_fine', '.'])
@@ -239,6 +239,6 @@ def read_deepfashion_six(
     if not frames: raise UsageError(f'{lists/"train.txt"}: lists no image')
     frame = pd.concat(frames, ignore_index=True)
     frame = frame.astype({o: 'Int64' for o in BOX if o in frame}) # a part without boxes must not turn 7 into 7.0
-    check_once(frame.file, lambda row,said: UsageError(f'{lists}: the file lists of the parts: {said}'))
-    where = images_folder(frame.file.tolist(), [path, path/'Img', path.parent], images)
-    return Labels(with_split(frame.drop(columns='split'), frame.split.tolist()), where, GROUPS, vocab=vocab)
+    check_unique(frame.file, lambda row,said: UsageError(f'{lists}: the file lists of the parts: {said}'))
+    where = find_images_folder(frame.file.tolist(), [path, path/'Img', path.parent], images)
+    return LabelTable(add_split(frame.drop(columns='split'), frame.split.tolist()), where, GROUPS, vocab=vocab)

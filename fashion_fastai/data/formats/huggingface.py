@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.ipc, pyarrow.parquet as pq
 from PIL import Image
 from ...core.console import track
-from .base import Labels, spaced, with_split
+from .base import LabelTable, label_cells, add_split
 from ..images import KINDS, MAX_MEGABYTES
 from ..splits import SPLITS, read_split
 from ..tables import OUTSIDE, file_issues
 from ...core.errors import UsageError, unknown_name
-from ...core.files import cache_folder, files_below, read_json, whole_file
+from ...core.files import cache_folder, walk_files, read_json, atomic_file
 
 # %% auto #0
 __all__ = ['hub_files', 'hub_batches', 'hub_features', 'hub_columns', 'hub_cells', 'save_image', 'read_hf']
@@ -56,7 +56,7 @@ def hub_files(
     parts = path/'dataset_dict.json'
     if parts.is_file(): found = [o for part in _listed(parts, 'splits', lambda o: o) for o in _of_folder(part, part.name)]
     elif (path/'state.json').is_file(): found = _of_folder(path, '')
-    else: found = [(o, _part_of(o, path)) for o in sorted(path/o for o in files_below(path) if o.endswith('.parquet'))]
+    else: found = [(o, _part_of(o, path)) for o in sorted(path/o for o in walk_files(path) if o.endswith('.parquet'))]
     if not found: raise UsageError(f'{path}: no dataset_dict.json, state.json or .parquet file in it that names data; give a folder that save_to_disk wrote, or Parquet files')
     return found
 
@@ -155,7 +155,7 @@ def save_image(
     except Exception: suffix = 'bad' # whatever Pillow raises; `Catalogue.decode` will name the row
     name = f'{hashlib.sha256(data).hexdigest()[:20]}.{suffix}'
     if not (folder/name).is_file():
-        with whole_file(folder/name) as passing: passing.write_bytes(data)
+        with atomic_file(folder/name) as passing: passing.write_bytes(data)
     return name
 
 def _image_bytes(o, source, allow_outside)->bytes|None:
@@ -197,7 +197,7 @@ def _hub_frame(file, images, image, ones, anys, vocab, sep, allow_outside)->Iter
         frame = batch.drop_columns(list({image, *dropped})).to_pandas(ignore_metadata=True)
         frame.insert(0, 'file', [save_image(o, images) if o else '' for o in data])
         for o in vocab: frame[o] = hub_cells(frame[o], vocab[o], error)
-        for o in anys: frame[o] = spaced(frame[o], sep)
+        for o in anys: frame[o] = label_cells(frame[o], sep)
         row += len(frame)
         yield frame
 
@@ -209,7 +209,7 @@ def read_hf(
     sep:str=',', # what stands between the labels of an `any_of` column of text
     images:str|Path|None=None, # the folder that the images are written to; without it the user's cache
     allow_outside:bool=False, # images that are only named may lie outside of the dataset's folder
-)->Labels: # ClassLabel names are declared vocabularies; `split` where there are parts
+)->LabelTable: # ClassLabel names are declared vocabularies; `split` where there are parts
     "A Hugging Face dataset on disk: `save_to_disk` or Parquet, images as bytes"
     files = hub_files(path)
     images = Path(images) if images else cache_folder()/'images'
@@ -226,7 +226,7 @@ def read_hf(
             frames.append(frame)
             split += [part]*len(frame)
     frame = pd.concat(frames, ignore_index=True)
-    if len(parts)>1: frame = with_split(frame, read_split(pd.Series(split)).tolist())
+    if len(parts)>1: frame = add_split(frame, read_split(pd.Series(split)).tolist())
     vocab = {k: [o if k in ones else '_'.join(o.split()) for o in v] for k,v in vocab.items()}
     empty = int((frame.file=='').sum())
-    return Labels(frame, images, tuple(ones), tuple(anys), vocab, notes=(f'{path}: {empty} rows have no image',) if empty else ())
+    return LabelTable(frame, images, tuple(ones), tuple(anys), vocab, notes=(f'{path}: {empty} rows have no image',) if empty else ())

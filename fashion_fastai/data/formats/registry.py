@@ -14,11 +14,11 @@ from ..catalogue import Catalogue, CatalogueWarning, catalogue_of
 from ..tables import read_table, need_column
 from .deepfashion import read_deepfashion, read_deepfashion_six
 from .huggingface import read_hf
-from .base import Labels, Listing, check_once, csv_frame, images_folder, line_error, positions_in, spaced, text_lines, with_split
+from .base import LabelTable, ListFile, check_unique, read_strict_csv, find_images_folder, line_error, match_names, label_cells, read_lines, add_split
 from ..images import find_images, is_image
 from ..splits import SPLITS, read_split
 from ...core.errors import UsageError, unknown_name
-from ...core.files import files_below
+from ...core.files import walk_files
 from ...target import UNKNOWN, as_text
 
 # %% auto #0
@@ -33,7 +33,7 @@ def read_labels_table(
     sep:str=' ', # what stands between the labels of an `any_of` cell
     file_col:str='file', # column of the file names
     images:str|Path|None=None, # the folder that the file names start from; without it the table's own
-)->Labels:
+)->LabelTable:
     "One CSV or Parquet table of file names and labels"
     path,frame = Path(path),read_table(path)
     if one_of is None and any_of is None: one_of,any_of = [[o for o in [name] if o in frame] for name in ('category', 'attributes')]
@@ -42,8 +42,8 @@ def read_labels_table(
         f'It has {", ".join(map(str, frame.columns))}')
     for o in (file_col, *one_of, *any_of): need_column(frame.columns, o, path)
     file = as_text(frame[file_col]).fillna('')
-    frame = frame.assign(**{o: spaced(frame[o], sep) for o in any_of}).drop(columns=file_col)
-    return Labels(frame.assign(file=file), Path(images or path.parent), one_of, any_of)
+    frame = frame.assign(**{o: label_cells(frame[o], sep) for o in any_of}).drop(columns=file_col)
+    return LabelTable(frame.assign(file=file), Path(images or path.parent), one_of, any_of)
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #c7d7bde3
 def _only_csv(path)->Path:
@@ -66,31 +66,31 @@ def read_list_column(
     file_col:str|None=None, # the column of the file names; without it the first that holds some
     sep:str=',', # what stands between the labels
     images:str|Path|None=None, # the folder that the file names start from; without it that of the table, or `images` in it
-)->Labels: # one `any_of` target with the name of the column
+)->LabelTable: # one `any_of` target with the name of the column
     "A CSV with a column of comma-separated labels"
     path = _only_csv(path)
-    frame = csv_frame(path)
+    frame = read_strict_csv(path)
     label_col = label_col or next((o for o in frame.columns if o.lower()=='category'), 'Category')
     need_column(frame.columns, label_col, path)
     file_col = file_col or _file_column(frame, path)
     need_column(frame.columns, file_col, path)
-    frame = frame.assign(**{label_col: spaced(frame[label_col], sep)}).rename(columns={file_col: 'file'})
+    frame = frame.assign(**{label_col: label_cells(frame[label_col], sep)}).rename(columns={file_col: 'file'})
     error = line_error(path, frame)
     for row in np.flatnonzero(frame.file==''): raise error(row, f'{file_col} is empty; it must be the name of an image file')
-    check_once(frame.file, error)
-    where = images_folder(frame.file.tolist(), [path.parent, *(path.parent/o for o in ('images', 'Images', 'img', path.stem))], images)
-    return Labels(frame.reset_index(drop=True), where, any_of=(label_col,))
+    check_unique(frame.file, error)
+    where = find_images_folder(frame.file.tolist(), [path.parent, *(path.parent/o for o in ('images', 'Images', 'img', path.stem))], images)
+    return LabelTable(frame.reset_index(drop=True), where, any_of=(label_col,))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #9061c5c9
 _KINDS = 'category_label', 'attribute_label'
 
 def _label_csv(path)->pd.DataFrame:
     "One of the files; its labels, if it has any, checked to be whole numbers"
-    frame = csv_frame(path)
+    frame = read_strict_csv(path)
     need_column(frame.columns, 'file_path', path)
     error = line_error(path, frame)
     for row in np.flatnonzero(frame.file_path==''): raise error(row, 'file_path is empty')
-    check_once(frame.file_path, error)
+    check_unique(frame.file_path, error)
     for name in set(_KINDS) & set(frame):
         right,said = (r'\d*', 'one whole number') if name==_KINDS[0] else (r'(\d+( +\d+)*)?', 'whole numbers between blanks')
         wrong = ~frame[name].str.fullmatch(right)
@@ -108,7 +108,7 @@ def _join_two(categories, attributes, part)->pd.DataFrame:
     paths = [o for o in (categories, attributes) if o]
     frames = [_label_csv(o) for o in paths]
     if len(frames)==2:
-        rows = positions_in(frames[1].file_path.tolist(), frames[0].file_path.tolist(), paths[1], paths[0], line_error(paths[1], frames[1]))
+        rows = match_names(frames[1].file_path.tolist(), frames[0].file_path.tolist(), paths[1], paths[0], line_error(paths[1], frames[1]))
         frames[1] = frames[1].iloc[rows]
     frames = [o.reset_index(drop=True) for o in frames]
     found = {k: o[k] for o in frames for k in _KINDS if k in o and (o[k]!='').any()} # a column of empty cells is a list without labels
@@ -121,8 +121,8 @@ def _join_two(categories, attributes, part)->pd.DataFrame:
 def _find_pairs(path)->dict[str, list]:
     "For each part its category file and its attribute file, as their headers say"
     pairs,lists = {},{}
-    for o in sorted(path/o for o in files_below(path) if o.endswith('.csv')):
-        head = [name.strip() for name in (text_lines(o) or [''])[0].split(',')]
+    for o in sorted(path/o for o in walk_files(path) if o.endswith('.csv')):
+        head = [name.strip() for name in (read_lines(o) or [''])[0].split(',')]
         part = _part_in_name(str(o.relative_to(path)))
         if 'file_path' in head and not set(_KINDS) & set(head): lists.setdefault(part, [o, None])
         if 'file_path' not in head or not set(_KINDS) & set(head): continue
@@ -141,7 +141,7 @@ def read_two_csv(
     attributes:str|Path|None=None, # the attribute file, from `path`
     test:str|Path|None=None, # a list of test images, from `path`
     images:str|Path|None=None, # the folder that the file names start from; without it `path` or the folder around it
-)->Labels: # targets `category` and `attributes`, whole numbers; a column `split` where there are parts
+)->LabelTable: # targets `category` and `attributes`, whole numbers; a column `split` where there are parts
     "Two CSV files, one for categories and one for attributes, joined on `file_path`"
     path = Path(path)
     if bool(categories)!=bool(attributes): raise UsageError(f'categories and attributes are both needed, and only {"categories" if categories else "attributes"} was given')
@@ -149,9 +149,9 @@ def read_two_csv(
     else: pairs = _find_pairs(path)
     if '' in pairs and len(pairs)>1: raise UsageError(f'{next(o for o in pairs[""] if o)}: its name says neither train nor test, as others do; name the files with options')
     frame = pd.concat([_join_two(*pairs[o], o) for o in ('', *SPLITS) if o in pairs], ignore_index=True)
-    check_once(frame.file, lambda row,said: UsageError(f'{path}: the lists of the parts: {said}'))
-    where = images_folder(frame.file.tolist(), [path, path.parent, path/'images'], images)
-    return Labels(with_split(frame.drop(columns='split'), frame.split.tolist()), where, ('category',), ('attributes',))
+    check_unique(frame.file, lambda row,said: UsageError(f'{path}: the lists of the parts: {said}'))
+    where = find_images_folder(frame.file.tolist(), [path, path.parent, path/'images'], images)
+    return LabelTable(add_split(frame.drop(columns='split'), frame.split.tolist()), where, ('category',), ('attributes',))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #36ee21a6
 def _image_files(path)->list[tuple[str, ...]]:
@@ -163,7 +163,7 @@ def _image_files(path)->list[tuple[str, ...]]:
 # %% ../../../nbs/13_data.formats.registry.ipynb #04ac51b6
 def read_folders(
     path:str|Path, # the folder above all others
-)->Labels: # target `category`, or targets `main` and `sub`
+)->LabelTable: # target `category`, or targets `main` and `sub`
     "A folder for each label: `category/image.jpg` or `main/sub/image.jpg`"
     path = Path(path)
     found = _image_files(path)
@@ -182,8 +182,8 @@ def read_folders(
         shared = frame.groupby('sub').main.nunique().idxmax()
         frame['sub'] = frame.main+'/'+frame['sub']
         notes = (f'{shared} lies in more than one main category, so each sub-category is called main/sub',)
-    if named: frame = with_split(frame, read_split(pd.Series([o[0] for o in found])).tolist())
-    return Labels(frame, path, tuple(columns), notes=notes)
+    if named: frame = add_split(frame, read_split(pd.Series([o[0] for o in found])).tolist())
+    return LabelTable(frame, path, tuple(columns), notes=notes)
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #865c3fe2
 PRODUCT_COLS = 'id', 'gender', 'masterCategory', 'subCategory', 'articleType', 'baseColour', 'season', 'year', 'usage', 'productDisplayName'
@@ -193,16 +193,16 @@ def product_rows(
     path:str|Path, # `styles.csv`
 )->pd.DataFrame: # the columns `PRODUCT_COLS` as text, empty where a value is not known
     "The rows of the product table"
-    lines = text_lines(path)
+    lines = read_lines(path)
     head = lines[0].strip().split(',') if lines else []
     if tuple(head)!=PRODUCT_COLS: raise UsageError(f'{path}: line 1: the header must be {",".join(PRODUCT_COLS)}')
-    listing = Listing(Path(path), [o.strip().split(',', len(head)-1) for o in lines[1:]], first=2)
+    listing = ListFile(Path(path), [o.strip().split(',', len(head)-1) for o in lines[1:]], first=2)
     if not len(listing): raise UsageError(f'{path}: lists no product')
     listing.need_fields(len(head), ','.join(head))
     for row,(id_,*_) in enumerate(listing.rows):
         if not id_.isdecimal(): raise listing.error(row, f'{id_!r}: the id must be a whole number')
     frame = pd.DataFrame(listing.rows, columns=head)
-    check_once(frame.id, listing.error)
+    check_unique(frame.id, listing.error)
     frame['productDisplayName'] = frame.productDisplayName.str.replace(r'^"(.*)"$', r'\1', regex=True)
     return frame.assign(**{o: frame[o].str.strip().replace('NA', '') for o in (*PRODUCT_TARGETS, 'year')})
 
@@ -210,7 +210,7 @@ def product_rows(
 def read_products(
     path:str|Path, # the set's folder, with `styles.csv` and `images` in it
     images:str|Path|None=None, # the folder of the images; without it `images`
-)->Labels: # targets `PRODUCT_TARGETS`, all `one_of`; the other columns are kept
+)->LabelTable: # targets `PRODUCT_TARGETS`, all `one_of`; the other columns are kept
     "The product catalogue set: `styles.csv` and `images/ID.jpg`"
     table,images = Path(path)/'styles.csv',Path(images or Path(path)/'images')
     frame = product_rows(table)
@@ -220,13 +220,13 @@ def read_products(
     said = ', '.join(gone[:10])+(' and others' if len(gone)>10 else '')
     if not there.any(): raise UsageError(f'{table}: none of the {len(frame)} images is in {images}: {said}')
     notes = (f'{table}: left out {len(gone)} of {len(frame)} rows without an image in {images}: {said}',) if gone else ()
-    return Labels(frame[there].reset_index(drop=True), images, PRODUCT_TARGETS, notes=notes)
+    return LabelTable(frame[there].reset_index(drop=True), images, PRODUCT_TARGETS, notes=notes)
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #db5dc25a
-FORMATS:dict[str, Callable[..., Labels]] = {'table': read_labels_table, 'deepfashion': read_deepfashion, 'deepfashion-six': read_deepfashion_six,
+FORMATS:dict[str, Callable[..., LabelTable]] = {'table': read_labels_table, 'deepfashion': read_deepfashion, 'deepfashion-six': read_deepfashion_six,
     'two-csv': read_two_csv, 'folders': read_folders, 'list-column': read_list_column, 'products': read_products, 'hf': read_hf}
 
-def _reader(name, options)->Callable[..., Labels]:
+def _reader(name, options)->Callable[..., LabelTable]:
     "The reader of a format, once it is known to take `options`"
     if name not in FORMATS: raise unknown_name('format', name, FORMATS)
     known = list(inspect.signature(FORMATS[name]).parameters)[1:]
@@ -238,7 +238,7 @@ def read_format(
     name:str, # one of `FORMATS`
     path:str|Path, # a file or folder in that format
     **options, # of the format's reader; None is as good as not given
-)->Labels:
+)->LabelTable:
     "Read `path`; what a user should know is a `CatalogueWarning`"
     options = {k:v for k,v in options.items() if v is not None}
     reader = _reader(name, options)
@@ -253,7 +253,7 @@ def convert(
     path:str|Path, # a file or folder in that format
     out:str|Path='labels.csv', # a `.csv` file that does not exist yet
     **options, # of the format's reader
-)->Labels: # what was read and written
+)->LabelTable: # what was read and written
     "Write the table of `path` to `out`, its schema beside it, and for `hf` its images into a folder beside it"
     out = Path(out)
     if out.exists(): raise UsageError(f'{out} exists already; choose another name or remove it')

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ...core.console import on_terminal, track
+from ...core.console import is_terminal, track
 from .attributes import CATEGORIES, random_attributes
 from .renderer import draw_garment
 from ...core.errors import UsageError
-from ...core.files import cache_folder, whole_folder
+from ...core.files import cache_folder, atomic_folder
 
 # %% ../../../nbs/13_data.synthetic.dataset.ipynb #0c8763df
 CYCLE = 'aabccdVVeffgWhi' # one letter for each row: its product; capitals are for validation
@@ -58,13 +58,13 @@ def draw_sample(
         if value < least: raise UsageError(f'{name} is {value}: it must be {least} or more')
     out, plan = Path(out), sample_plan(n, seed)
     what, views = f'drawing {n:,} images into {out}', plan.groupby('product_id').cumcount()
-    with whole_folder(out) as folder:
-        if not on_terminal(): print(what, file=sys.stderr, flush=True)
+    with atomic_folder(out) as folder:
+        if not is_terminal(): print(what, file=sys.stderr, flush=True)
         (folder/'images').mkdir()
         rows = track(list(zip(plan.itertuples(), views)), what)
         plan.insert(2, 'attributes', [_draw_row(folder, row, view, size, seed) for row, view in rows])
         plan.to_csv(folder/'labels.csv', index=False, lineterminator='\n')
-    if not on_terminal(): print(f'{n:,} images drawn', file=sys.stderr, flush=True)
+    if not is_terminal(): print(f'{n:,} images drawn', file=sys.stderr, flush=True)
     return out/'labels.csv'
 
 # %% ../../../nbs/13_data.synthetic.dataset.ipynb #c37f2d58
