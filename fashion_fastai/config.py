@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from fastcore.basics import patch
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
-from .core.errors import UsageError, unknown_name, validated
+from .core.errors import UsageError, unknown_name, validate_fields
 from .core.files import parse_yaml, read_yaml
 
 # %% auto #0
@@ -243,8 +243,8 @@ def read_recipe(
     name:str, # one of `packaged_names('recipe')`, or a file of your own
 )->Recipe:
     "The recipe `name`; a `UsageError` offers the near names"
-    recipe = validated(Recipe, read_packaged('recipe', name), f'recipe {name}')
-    validated(TrainConfig, recipe.settings, f'recipe {name}')
+    recipe = validate_fields(Recipe, read_packaged('recipe', name), f'recipe {name}')
+    validate_fields(TrainConfig, recipe.settings, f'recipe {name}')
     return recipe
 
 # %% ../nbs/04_config.ipynb #fe705e02
@@ -273,7 +273,7 @@ def make_config(
     "The settings of a training: defaults, recipe and then `settings`"
     fields = _merged(read_recipe(recipe).settings, dict(recipe=recipe))
     for o in settings: fields = _merged(fields, o)
-    return validated(TrainConfig, fields, 'settings')
+    return validate_fields(TrainConfig, fields, 'settings')
 
 # %% ../nbs/04_config.ipynb #ff8277fc
 @patch

@@ -16,8 +16,8 @@ __all__ = ['Run', 'open_run', 'check_new', 'start_run']
 
 # %% ../nbs/05_run.ipynb #8aeb5f98
 from .config import TrainConfig
-from .core.errors import UsageError, validated
-from .core.files import read_yaml, whole_folder
+from .core.errors import UsageError, validate_fields
+from .core.files import read_yaml, atomic_folder
 from .schema import Schema, read_schema
 
 # %% ../nbs/05_run.ipynb #0c28543b
@@ -37,7 +37,7 @@ class Run:
     @cached_property
     def config(self)->TrainConfig:
         "Every setting that was used"
-        return validated(TrainConfig, read_yaml(self.path/'config.yaml'), f'{self.path}/config.yaml')
+        return validate_fields(TrainConfig, read_yaml(self.path/'config.yaml'), f'{self.path}/config.yaml')
     @cached_property
     def schema(self)->Schema:
         "The targets"
@@ -118,7 +118,7 @@ def start_run(
 )->Run:
     "A new run folder with its settings and targets; a `UsageError` where the folder exists"
     check_new(path)
-    with whole_folder(path) as passing:
+    with atomic_folder(path) as passing:
         (passing/'config.yaml').write_text(config.to_yaml(), encoding='utf-8')
         (passing/'schema.json').write_text(schema.to_json(), encoding='utf-8')
         if more: more(Run(passing))

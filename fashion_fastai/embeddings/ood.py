@@ -18,7 +18,7 @@ __all__ = ['MAX_REFERENCE', 'OODDetector', 'fit_ood_detector', 'write_ood_detect
 
 # %% ../../nbs/31_embeddings.ood.ipynb #fe92e2f8
 from ..core.errors import UsageError
-from ..core.files import whole_file
+from ..core.files import atomic_file
 from .nearest import stored_features, unit_rows
 from ..run import Run
 
@@ -128,7 +128,7 @@ def write_ood_detector(
 ):
     "Write a detector into a run, atomically"
     arrays = {name: array.copy() for name,array in ood_detector.to_arrays().items()}
-    with whole_file(run.ood_detector) as file: save_file(arrays, file)
+    with atomic_file(run.ood_detector) as file: save_file(arrays, file)
 
 def run_ood_detector(
     run:Run, # a complete run

@@ -16,7 +16,7 @@ __all__ = ['LOOKED_AT', 'LEAST', 'file_names', 'run_figures', 'save_figures', 's
 
 # %% ../../nbs/56_evaluation.artifacts.ipynb #5cad545c
 from ..core.errors import UsageError
-from ..core.files import whole_file, write_json
+from ..core.files import atomic_file, write_json
 from ..data.catalogue import Catalogue
 from ..data.images import middle
 from ..data.sampling import effective_counts
@@ -95,7 +95,7 @@ def save_figures(
     paths = []
     for name,figure in run_figures(run, catalogue, balanced):
         path = run.path/'figures'/f'{name}.png'
-        with whole_file(path) as file: figure.savefig(file, format='png')
+        with atomic_file(path) as file: figure.savefig(file, format='png')
         paths.append(path)
     return paths
 
@@ -129,7 +129,7 @@ def save_reference(
     rows,features = rows.take(good),features[good]
     write_ood_detector(run, fit_ood_detector(features, rows.group, seed=seed))
     sample = reference_sample(features, np.array([_size(o) for o in rows.paths]), rows.schema, rows.codes, rows.group, seed=seed)
-    with whole_file(run.reference) as file: save_file({k: np.ascontiguousarray(v) for k,v in sample.to_arrays().items()}, file)
+    with atomic_file(run.reference) as file: save_file({k: np.ascontiguousarray(v) for k,v in sample.to_arrays().items()}, file)
 
 # %% ../../nbs/56_evaluation.artifacts.ipynb #3386da5e
 def run_reference(

@@ -19,10 +19,10 @@ __all__ = ['Count', 'PairCounts', 'pair_counts', 'all_pair_counts', 'expected_co
            'run_pairs']
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #6ad06961
-from ..core.errors import UsageError, unknown_name, validated
+from ..core.errors import UsageError, unknown_name, validate_fields
 from ..core.files import read_json
 from .predictions import Predictions
-from ..metrics import any_of_scores, quick_scores
+from ..metrics import any_of_scores, scalar_scores
 from ..run import Run
 from ..schema import Schema
 from ..target import Target
@@ -103,7 +103,7 @@ def from_dict(
     origin:str='pair counts', # where `fields` came from, for the message of an error
 )->PairCounts:
     "Read counts; a `UsageError` says what does not fit the schema"
-    given = validated(_PairFields, fields, origin)
+    given = validate_fields(_PairFields, fields, origin)
     category,attributes = schema[given.category],schema[given.attributes]
     if (category.kind, attributes.kind)!=('one_of', 'any_of'): raise UsageError(f'{origin}: {category.name} must be one_of and {attributes.name} any_of')
     lost = [o for o in category.vocab if o not in given.seen]
@@ -239,7 +239,7 @@ def taxonomy_scores(
 )->dict: # for `metrics.json`
     "How often the two targets contradict each other, and their accuracy as a pair"
     schema,tree,mended = predictions.schema,predictions.schema.taxonomy,enforce_taxonomy(predictions)
-    accuracy = lambda name: quick_scores(schema[name], mended.probs[name], predictions.truth[name], ranking=False)['accuracy']
+    accuracy = lambda name: scalar_scores(schema[name], mended.probs[name], predictions.truth[name], ranking=False)['accuracy']
     return dict(main=tree.main, sub=tree.sub, contradictions=float(contradictions(schema, predictions.probs).mean()),
         consistent_accuracy={o: accuracy(o) for o in (tree.main, tree.sub)})
 

@@ -19,12 +19,12 @@ __all__ = ['N_CHECKED', 'N_CALIBRATION', 'slim_requirements', 'OnnxGraph', 'Expo
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #63175be7
 from ..core.errors import UsageError
-from ..core.files import whole_file
+from ..core.files import atomic_file
 from ..data.catalogue import Catalogue, bad_rows
 from ..data.images import decode_images, middle
 from ..embeddings.ood import run_ood_detector
 from ..evaluation.calibration import Calibration, no_calibration, run_calibration
-from ..metrics import metrics_of
+from ..metrics import compute_metrics
 from ..models.fusion import fuse_conv_bn
 from ..models.inference import CalibratedNetwork, OODLayer, result_batches
 from ..models.network import load_network
@@ -153,7 +153,7 @@ def _differences(facts, torch_says, onnx_says)->pd.DataFrame:
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #60a5e224
 def _scores(facts, outputs, truth)->dict[str, float]:
-    found = metrics_of(facts.schema_, dict(zip(facts.outputs, outputs)), truth, {k: np.array(list(v.values())) for k,v in facts.thresholds.items()})['targets']
+    found = compute_metrics(facts.schema_, dict(zip(facts.outputs, outputs)), truth, {k: np.array(list(v.values())) for k,v in facts.thresholds.items()})['targets']
     wanted = dict(one_of='accuracy', any_of='samples_f1')
     return {f'{o.name}/{wanted[o.kind]}': found[o.name].get(wanted[o.kind]) for o in facts.schema_ if o.name in found}
 
@@ -214,7 +214,7 @@ def export_onnx(
     rows,pixels = _check_pixels(run, rows.take(np.sort(chosen)))
     calibration,ood_detector,image = run_calibration(run) if fitted else no_calibration(run.schema),run_ood_detector(run),run.config.image
     network,facts = _answering(run, calibration, ood_detector),_facts(run, calibration, ood_detector)
-    with tempfile.TemporaryDirectory() as folder, whole_file(path) as passing:
+    with tempfile.TemporaryDirectory() as folder, atomic_file(path) as passing:
         raw,plain = Path(folder)/'raw.onnx',Path(folder)/'float.onnx'
         _write_graph(OnnxGraph(network, image.mean, image.std), facts, image.size, raw)
         _with_facts(raw, facts, plain)

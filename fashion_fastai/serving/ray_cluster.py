@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import pyarrow as pa, pyarrow.dataset as pads
 from fsspec.core import url_to_fs
-from ..core.console import on_terminal
+from ..core.console import is_terminal
 from ..data.images import BadImage
 from ..data.tables import box_columns, need_file_column, read_boxes
 from ..core.errors import UsageError
@@ -177,7 +177,7 @@ def predict_on_cluster(
     except ImportError: raise UsageError('--engine ray needs Ray: pip install "fashion_fastai[ray]"') from None
     files,(store,folder),found = packed(path),_check_out(out),[look_at(o, columns) for o in sources]
     if not ray.is_initialized(): ray.init(include_dashboard=False, log_to_driver=False) # the cluster of RAY_ADDRESS, or of this machine, or a new one of its own
-    ray.data.DataContext.get_current().enable_progress_bars = on_terminal()
+    ray.data.DataContext.get_current().enable_progress_bars = is_terminal()
     pool = ray.data.ActorPoolStrategy(min_size=1, **({'max_size': workers.most} if workers.most else {}))
     def answered(source):
         return _rows(source, columns.file).map_batches(Worker, fn_constructor_args=(files, columns.file, source.images, fitted), batch_size=bs or 256,
