@@ -63,6 +63,6 @@ def alternate(names, prepare, args, rounds):
 
 def rates(seen, of, what):
     "A table of medians and of ratios to the contenders in `of`; a ratio is the median over the rounds"
-    ratio = lambda name,other: statistics.median(a/b for a,b in zip(seen[name], seen[other]))
-    rows = [[name, f'{statistics.median(o):.0f}', *[f'{ratio(name, other):.2f}' for other in of]] for name,o in seen.items()]
+    safe_divide = lambda name,other: statistics.median(a/b for a,b in zip(seen[name], seen[other]))
+    rows = [[name, f'{statistics.median(o):.0f}', *[f'{safe_divide(name, other):.2f}' for other in of]] for name,o in seen.items()]
     return markdown([what, 'images/s (median)', *[f'times {o}' for o in of]], rows)

@@ -15,6 +15,7 @@ from .core.allocator import tune_allocator
 from .run import open_run
 from .schema import Schema
 from .target import any_of, one_of
+from .evaluation.evaluate import calibrate, evaluate
 from .serving.predictor import Predictor
 from .training.learner import FashionLearner, fashion_learner
 from .training.mixup import MixUpCutMix
@@ -23,8 +24,8 @@ import fashion_fastai.training.lr_find, fashion_fastai.training.stages # methods
 # %% auto #0
 __all__ = ['AugmentConfig', 'Stage', 'TrainConfig', 'make_config', 'Catalogue', 'read_catalogue', 'catalogue_from',
            'FashionInterpretation', 'train', 'open_run', 'Schema', 'any_of', 'one_of', 'Predictor', 'FashionLearner',
-           'fashion_learner', 'MixUpCutMix', 'tune_allocator']
+           'fashion_learner', 'MixUpCutMix', 'tune_allocator', 'calibrate', 'evaluate']
 
 # %% ../nbs/80_all.ipynb #8131cf85
 _all_ = ['AugmentConfig', 'Stage', 'TrainConfig', 'make_config', 'Catalogue', 'read_catalogue', 'catalogue_from', 'FashionInterpretation', 'train', 'open_run', 'Schema', 'any_of', 'one_of', 'Predictor',
-    'FashionLearner', 'fashion_learner', 'MixUpCutMix', 'tune_allocator']
+    'FashionLearner', 'fashion_learner', 'MixUpCutMix', 'tune_allocator', 'calibrate', 'evaluate']

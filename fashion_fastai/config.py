@@ -17,7 +17,7 @@ from .core.files import parse_yaml, read_yaml
 # %% auto #0
 __all__ = ['DataConfig', 'AugmentConfig', 'AugmentBounds', 'ImageConfig', 'ModelConfig', 'TargetLossConfig', 'LossConfig',
            'Stage', 'TrainingConfig', 'TrainConfig', 'Recipe', 'packaged_names', 'read_packaged', 'read_recipe',
-           'setting', 'make_config']
+           'merge_settings', 'setting', 'make_config']
 
 # %% ../nbs/04_config.ipynb #b23a4422
 class _Section(BaseModel, extra='forbid', validate_assignment=True, allow_inf_nan=False): pass
@@ -248,10 +248,13 @@ def read_recipe(
     return recipe
 
 # %% ../nbs/04_config.ipynb #fe705e02
-def _merged(base:dict, over:dict)->dict:
-    "`base` with the values of `over` in it, sections merged; what names its `kind` stands for itself"
+def merge_settings(
+    base:dict, # nested settings
+    over:dict, # nested settings that take precedence
+)->dict: # nested settings
+    "Return `base` with the values of `over`, section by section; what names its `kind` is replaced as a whole"
     merges = lambda k,v: isinstance(v, dict) and isinstance(base.get(k), dict) and 'kind' not in v
-    return base | {k: _merged(base[k], v) if merges(k, v) else v for k,v in over.items()}
+    return base | {k: merge_settings(base[k], v) if merges(k, v) else v for k,v in over.items()}
 
 def setting(
     text:str, # `key=value`, the key a path such as `loss.smoothing`
@@ -271,8 +274,8 @@ def make_config(
     *settings:dict, # nested as in `TrainConfig`; later ones win
 )->TrainConfig:
     "The settings of a training: defaults, recipe and then `settings`"
-    fields = _merged(read_recipe(recipe).settings, dict(recipe=recipe))
-    for o in settings: fields = _merged(fields, o)
+    fields = merge_settings(read_recipe(recipe).settings, dict(recipe=recipe))
+    for o in settings: fields = merge_settings(fields, o)
     return validate_fields(TrainConfig, fields, 'settings')
 
 # %% ../nbs/04_config.ipynb #ff8277fc

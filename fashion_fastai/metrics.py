@@ -12,21 +12,33 @@ from .target import Target
 
 # %% auto #0
 __all__ = ['safe_divide', 'to_json_number', 'check_scores_input', 'binary_confusion', 'confusion_matrix', 'precision_from_counts',
-           'recall_from_counts', 'f1_from_counts', 'ranking_scores', 'top_k_recall', 'label_score_table',
-           'weighted_mean', 'ranking_means', 'one_of_scores', 'any_of_scores', 'target_scores', 'scalar_scores',
-           'headline_scores', 'compute_metrics', 'score_table']
+           'recall_from_counts', 'f1_from_counts', 'ranking_scores', 'top_k_recall', 'label_score_table', 'weighted_f1',
+           'ranking_means', 'one_of_scores', 'any_of_scores', 'target_scores', 'scalar_scores', 'headline_scores',
+           'compute_metrics', 'score_table']
 
 # %% ../nbs/04_metrics.ipynb #05c673a4
-def safe_divide(part, whole)->np.ndarray: # NaN where `whole` is 0
+def safe_divide(
+    part:np.ndarray, # numbers of any shape
+    whole:np.ndarray, # of the same shape
+)->np.ndarray: # NaN where `whole` is 0
+    "Return part/whole"
     whole = np.asarray(whole)
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole>0)
 
-def to_json_number(number)->int|float|None: # as JSON has it
+def to_json_number(
+    number, # of Python or NumPy
+)->int|float|None: # None for NaN
+    "Return a number as JSON has it"
     if number!=number: return None
     return number.item() if hasattr(number, 'item') else number
 
 # %% ../nbs/04_metrics.ipynb #6f246f5f
-def check_scores_input(target:Target, probs, truth)->tuple[np.ndarray, np.ndarray]:
+def check_scores_input(
+    target:Target, # of either kind
+    probs:np.ndarray, # must be `(n, n_labels)` and finite
+    truth:np.ndarray, # codes as from `Target.encode`, must be of as many rows
+)->tuple[np.ndarray, np.ndarray]: # both as arrays
+    "Return probabilities and truth; raise a `ValueError` if they do not fit the target or each other"
     probs, truth = np.asarray(probs), np.asarray(truth)
     n, shape = len(truth), (len(truth), target.n_out)
     if probs.shape!=shape: raise ValueError(f'target {target.name!r}: `probs` has the shape {probs.shape}, its truth needs {shape}')
@@ -39,7 +51,12 @@ def check_scores_input(target:Target, probs, truth)->tuple[np.ndarray, np.ndarra
     return probs, truth
 
 # %% ../nbs/04_metrics.ipynb #b9306edc
-def binary_confusion(truth, answer, axis)->np.ndarray: # codes of an `any_of` target to `(n_labels, 2, 2)` or `(n, 2, 2)`
+def binary_confusion(
+    truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
+    answer:np.ndarray, # `(n, n_labels)`: 1 or 0
+    axis:int, # that is added up: 0 counts for each label, 1 for each row
+)->np.ndarray: # `(n_labels, 2, 2)` or `(n, 2, 2)`, truth in rows, answers in columns
+    "Count true and false answers among the known cells"
     counts = [[((truth==t)&(answer==a)).sum(axis) for a in (0,1)] for t in (0,1)]
     return np.moveaxis(np.array(counts), -1, 0)
 
@@ -115,7 +132,14 @@ def top_k_recall(
     return {k: float(safe_divide(sum(hits[:k]), (truth==1).sum())) for k in ks}
 
 # %% ../nbs/04_metrics.ipynb #8d79b9a1
-def label_score_table(target:Target, counts, probs, truth, ranking)->pd.DataFrame: # a row for each label, NaN is undefined
+def label_score_table(
+    target:Target, # of either kind
+    counts:np.ndarray, # `(n_labels, 2, 2)`, see `binary_confusion`
+    probs:np.ndarray, # `(n, n_labels)`, for the ranking
+    truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown, for the ranking
+    ranking:bool, # with AUROC and average precision, which take most of the time
+)->pd.DataFrame: # a row for each label, NaN is undefined
+    "Return the scores of each label"
     support = counts[:,1].sum(-1)
     table = dict(precision=precision_from_counts(counts), recall=recall_from_counts(counts), f1=np.where(support>0, f1_from_counts(counts), np.nan))
     if ranking:
@@ -124,10 +148,18 @@ def label_score_table(target:Target, counts, probs, truth, ranking)->pd.DataFram
     return pd.DataFrame(dict(table, support=support, known=counts.sum((1,2))), index=target.vocab)
 
 # %% ../nbs/04_metrics.ipynb #263eeeff
-def weighted_mean(f1:pd.Series, support:pd.Series): # the mean of `f1`, each label as often as it is true
+def weighted_f1(
+    f1:pd.Series, # of each label
+    support:pd.Series, # how often each label is true
+)->float: # NaN where nothing is true
+    "Return the mean of `f1`, each label weighted by its support"
     return safe_divide((f1*support).sum(), support.sum())
 
-def ranking_means(table:pd.DataFrame)->dict: return {o: table[o] for o in ('auroc', 'average_precision') if o in table}
+def ranking_means(
+    table:pd.DataFrame, # from `label_score_table`
+)->dict[str, pd.Series]: # empty where there was no ranking
+    "Return the ranking scores of a table of labels"
+    return {name: table[name] for name in ('auroc', 'average_precision') if name in table}
 
 def _summary(target:Target, known, scores, counts, table)->dict: # of `scores` those that are means are their parts
     means = {k:v for k,v in scores.items() if isinstance(v, pd.Series)}
@@ -151,7 +183,7 @@ def one_of_scores(
     counts = _one_vs_rest(matrix)
     table = label_score_table(target, counts, probs, codes, ranking)
     scores = dict(accuracy=safe_divide(matrix.trace(), matrix.sum()), mean_class_accuracy=table.recall, macro_f1=table.f1,
-        weighted_f1=weighted_mean(table.f1, table.support), macro_precision=table.precision.where(table.support>0), **ranking_means(table))
+        weighted_f1=weighted_f1(table.f1, table.support), macro_precision=table.precision.where(table.support>0), **ranking_means(table))
     scores.update({f'top_{k}_accuracy': v for k,v in top_k_recall(probs, codes).items()})
     return _summary(target, matrix.sum(), scores, counts, table.drop(columns='known'))
 
@@ -170,7 +202,7 @@ def any_of_scores(
     table, total = label_score_table(target, counts, probs, truth, ranking), counts.sum(0)
     exact = (rows[:,0,1]+rows[:,1,0]==0).sum()
     scores = dict(samples_f1=pd.Series(f1_from_counts(rows)), macro_f1=table.f1, micro_f1=f1_from_counts(total),
-        weighted_f1=weighted_mean(table.f1, table.support), precision=precision_from_counts(total), recall=recall_from_counts(total),
+        weighted_f1=weighted_f1(table.f1, table.support), precision=precision_from_counts(total), recall=recall_from_counts(total),
         exact_match=safe_divide(exact, len(rows)), **ranking_means(table))
     scores.update({f'top_{k}_recall': v for k,v in top_k_recall(probs, truth).items()})
     return _summary(target, len(rows), scores, counts, table)

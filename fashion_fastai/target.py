@@ -17,7 +17,7 @@ from .core.errors import UsageError, unknown_name, validate_fields
 
 # %% auto #0
 __all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'as_text', 'sort_labels', 'Target', 'one_of', 'any_of', 'TargetResult',
-           'target_from_column']
+           'apply_temperature', 'target_from_column']
 
 # %% ../nbs/02_target.ipynb #58bef83d
 UNKNOWN = '?'
@@ -241,6 +241,22 @@ def known_rows(
 )->np.ndarray: # bool `(n,)`
     "Return in which rows at least one label is known"
     return (codes>=0).any(1) if self.kind=='any_of' else codes>=0
+
+# %% ../nbs/02_target.ipynb #a7455fbb
+_SMALLEST = float(np.finfo(np.float32).smallest_subnormal) # a probability below this was rounded to 0
+
+def apply_temperature(
+    probs:np.ndarray, # `(n, n_labels)`, an array or a torch tensor; each row sums to 1, or is NaN
+    temperature:float, # above 0; above 1 softens, below 1 sharpens, and the inverse of a temperature undoes it
+)->np.ndarray: # probabilities `(n, n_labels)`, of the type of `probs`
+    "Return softmax(log(probs)/temperature)"
+    if temperature==1: return probs
+    is_array = isinstance(probs, np.ndarray)
+    clipped = (probs.astype(np.float64) if is_array else probs).clip(_SMALLEST)
+    largest = clipped.max(-1, keepdims=True) if is_array else clipped.amax(-1, keepdim=True)
+    powers = (clipped/largest)**(1/temperature)
+    scaled = powers/powers.sum(-1, keepdims=True)
+    return scaled.astype(np.result_type(probs, np.float32)) if is_array else scaled
 
 # %% ../nbs/02_target.ipynb #1b061ee9
 def target_from_column(

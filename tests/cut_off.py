@@ -15,8 +15,8 @@ VARIANTS = dict(
 
 def settings(variant, table, minutes=0.0005):
     "The settings of a variant; with a checkpoint every 30 ms"
-    from fashion_fastai.config import _merged
-    return _merged(_merged(SMALL, VARIANTS[variant]), dict(data=dict(path=str(table)), training=dict(checkpoint_minutes=minutes)))
+    from fashion_fastai.config import merge_settings
+    return merge_settings(merge_settings(SMALL, VARIANTS[variant]), dict(data=dict(path=str(table)), training=dict(checkpoint_minutes=minutes)))
 
 def _kill_after(seconds):
     "SIGKILL for this process, from a thread: wherever the training is then"

@@ -97,7 +97,7 @@ def cut_off(predict, monkeypatch):
                 if i==3: raise Cut
                 yield o
         with monkeypatch.context() as patched:
-            patched.setattr(parts_of, '_PART', 32)
+            patched.setattr(parts_of, '_SHARD_ROWS', 32)
             patched.setattr(Predictor, 'stream', some)
             with pytest.raises(Cut): predict(out, *args)
         assert not out.exists() and beside(out)==[f'{out.name}.parts']

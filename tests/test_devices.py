@@ -3,7 +3,7 @@ import os, subprocess, sys
 import pandas as pd, pytest, torch
 from safetensors.torch import load_file
 import launched
-from fashion_fastai.config import _merged, make_config
+from fashion_fastai.config import merge_settings, make_config
 from fashion_fastai.evaluation.predictions import read_predictions
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.experiments.train import train
@@ -27,7 +27,7 @@ def few(sample):
     table.to_csv(sample.parent/'holes.csv', index=False)
     return sample.parent/'holes.csv'
 
-def settings(variant, table): return _merged(_merged(SMALL, VARIANTS[variant]), dict(data=dict(path=str(table))))
+def settings(variant, table): return merge_settings(merge_settings(SMALL, VARIANTS[variant]), dict(data=dict(path=str(table))))
 
 @pytest.fixture
 def alone(monkeypatch):
@@ -52,7 +52,7 @@ def differences(one, other)->dict: # largest ones
 def test_two_processes_train_as_one(few, alone, tmp_path):
     "Batch norms learn, labels are missing, the last batch of the validation split cannot be halved; a wrong batch size is said once and ends both"
     fields = settings('plain', few)
-    jobs = [dict(settings=fields, out=str(tmp_path/'two')), dict(settings=_merged(fields, dict(training=dict(batch_size=15))), out=str(tmp_path/'none'))]
+    jobs = [dict(settings=fields, out=str(tmp_path/'two')), dict(settings=merge_settings(fields, dict(training=dict(batch_size=15))), out=str(tmp_path/'none'))]
     first,second = launched.start(2, jobs, tmp_path/'jobs')
     assert first[0]['error'] is None and second[0]['error'] is None and first[0]['said'] and not second[0]['said'], (first, second)
     alone(fields, tmp_path/'one')
@@ -78,7 +78,7 @@ def test_all_that_is_drawn_and_weighed(few, alone, tmp_path):
 @pytest.mark.slow
 def test_stage_zero_and_a_searched_rate(few, alone, tmp_path):
     "The first process solves the heads for all; all search the rate together. The body stays frozen: on so few images a unfrozen one magnifies the last digit to the first"
-    fields = _merged(settings('plain', few), dict(model=dict(arch='tf_efficientnet_lite0', weights='package'), training=dict(stages=None, epochs=2, lr='auto', unfreeze='heads_only')))
+    fields = merge_settings(settings('plain', few), dict(model=dict(arch='tf_efficientnet_lite0', weights='package'), training=dict(stages=None, epochs=2, lr='auto', unfreeze='heads_only')))
     first,second = launched.start(2, [dict(settings=fields, out=str(tmp_path/'two'))], tmp_path/'jobs')
     assert (first[0]['error'] is None)==(second[0]['error'] is None) and any('the linear probe' in o for o in first[0]['said']), (first, second)
     if first[0]['error']: # no rate is suggested, as in one process
@@ -94,7 +94,7 @@ def test_stage_zero_and_a_searched_rate(few, alone, tmp_path):
 @pytest.mark.slow
 def test_cut_off_and_going_on(few, tmp_path):
     "One of three processes hears a signal: all stop behind the same batch; the training goes on in two, and ends where one ends that was never cut off"
-    fields,out = _merged(settings('plain', few), dict(training=dict(batch_size=12))),tmp_path/'run'
+    fields,out = merge_settings(settings('plain', few), dict(training=dict(batch_size=12))),tmp_path/'run'
     found = launched.start(3, [dict(settings=fields, out=str(tmp_path/'whole')), dict(settings=fields, out=str(out), signal=[1, 8])], tmp_path/'jobs')
     assert [o[1]['code'] for o in found]==[143]*3 and [o[1]['error'] for o in found].count('TrainingInterrupted')==1, found
     assert newest_checkpoint(out/'checkpoint')['at']['batch']>0
@@ -112,7 +112,7 @@ def test_numbers_that_go_wrong(few, tmp_path):
     (few.parent/'damaged.jpg').write_bytes((few.parent/table.file[3]).read_bytes()[:300])
     table.to_csv(few.parent/'damaged.csv', index=False)
     jobs = [dict(settings=settings('plain', few), out=str(tmp_path/'run'), nan=6),
-        dict(settings=_merged(settings('plain', few.parent/'damaged.csv'), dict(data=dict(cache='none'))), out=str(tmp_path/'damaged'))]
+        dict(settings=merge_settings(settings('plain', few.parent/'damaged.csv'), dict(data=dict(cache='none'))), out=str(tmp_path/'damaged'))]
     first,second = launched.start(2, jobs, tmp_path/'jobs')
     assert [(o[0]['error'], o[0]['code']) for o in (first, second)]==[('TrainingInterrupted', 1), ('EndedElsewhere', 1)], (first, second)
     assert 'the loss is nan in epoch 2' in first[0]['message'] and 'and 8 more' in first[0]['message']
@@ -135,7 +135,7 @@ def test_launchers(few, tmp_path, launcher):
 @pytest.mark.cuda
 def test_two_graphics_cards(few, alone, tmp_path):
     if torch.cuda.device_count()<2: pytest.skip('needs two GPUs')
-    fields = _merged(settings('plain', few), dict(training=dict(precision='float32')))
+    fields = merge_settings(settings('plain', few), dict(training=dict(precision='float32')))
     first,second = launched.start(2, [dict(settings=fields, out=str(tmp_path/'two'))], tmp_path/'jobs')
     assert first[0]['error'] is None and second[0]['error'] is None, (first, second)
     alone(fields, tmp_path/'one')

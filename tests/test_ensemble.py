@@ -94,7 +94,7 @@ def cut(monkeypatch, batches):
     monkeypatch.setattr(Ensemble, 'stream', stopped)
 
 def test_predict_goes_on_and_knows_its_members(runs, shop, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(parts_of, '_PART', 16)
+    monkeypatch.setattr(parts_of, '_SHARD_ROWS', 16)
     assert predict(runs, shop, tmp_path/'whole.csv')==0
     assert 'thresholds of the mean' in capfd.readouterr().err
     with monkeypatch.context() as broken:

@@ -132,7 +132,7 @@ def test_command(shop, valid, sample, tmp_path, capsys):
     export_command(run.path, tmp_path/'small.onnx', int8=True, data=sample)
     said = capsys.readouterr().out
     assert 'int8 against torch on' in said and '8 bits against float32: category/accuracy' in said and 'pip install --no-deps fashion_fastai' in said
-    assert open_onnx(tmp_path/'small.onnx').facts.precision=='int8'
+    assert open_onnx(tmp_path/'small.onnx').metadata.precision=='int8'
 
 ANSWER = '''
 import sys

@@ -31,7 +31,7 @@ from ..schema import Schema
 from ..target import Target
 
 # %% auto #0
-__all__ = ['label_probabilities', 'Audit', 'audit', 'write_audit']
+__all__ = ['label_probabilities', 'merge_settings', 'Audit', 'audit', 'write_audit']
 
 # %% ../../nbs/63_audit.audit.ipynb #e899cc77
 def _in_vocab(target, own:Target, probs)->np.ndarray|None: # `(n, n_labels)`
@@ -59,7 +59,7 @@ def label_probabilities(
     return probs
 
 # %% ../../nbs/63_audit.audit.ipynb #0f9380ea
-def _merged(codes)->np.ndarray: # `(n,)`
+def merge_settings(codes)->np.ndarray: # `(n,)`
     "The codes of one label of an `any_of` target from those of its spellings `(n, n_spellings)`"
     return np.where((codes==1).any(1), 1, np.where((codes<0).any(1), -1, 0)).astype(codes.dtype)
 
@@ -72,7 +72,7 @@ def _joined(rows, issues)->Catalogue:
         vocab = [o for o in target.vocab if o not in right]
         at = np.array([vocab.index(right.get(o, o)) for o in target.vocab])
         targets.append(target.model_dump() | dict(vocab=vocab))
-        codes[target.name] = np.where(own<0, -1, at[own]) if target.kind=='one_of' else np.stack([_merged(own[:,at==j]) for j in range(len(vocab))], axis=1)
+        codes[target.name] = np.where(own<0, -1, at[own]) if target.kind=='one_of' else np.stack([merge_settings(own[:,at==j]) for j in range(len(vocab))], axis=1)
     return replace(rows, schema=Schema(targets=targets), codes=codes) if (issues.fix=='rename label').any() else rows
 
 # %% ../../nbs/63_audit.audit.ipynb #8174a418

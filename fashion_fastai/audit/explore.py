@@ -14,7 +14,7 @@ from .image_issues import THUMB
 from .explore_plots import label_lift, lift_extremes, plot_label_shares, plot_lift, plot_image_sizes
 from .report import thumbnails
 from ..core.files import atomic_file
-from ..evaluation.plots import _strongest, label_correlation, plot_label_correlation
+from ..evaluation.plots import strongest_pairs, label_correlation, plot_label_correlation
 from ..core.plotting import join_names
 from ..core.html import inline_figure, shorten_path, render_page
 from ..target import Target
@@ -77,7 +77,7 @@ def _target_row(catalogue, target)->dict:
     most,least = (int(counts.argmax()),int(np.where(counts>0, counts, counts.max()+1).argmin())) if len(seen) else (0, 0)
     name = lambda i: dict(label=target.vocab[i], rows=int(counts[i]))
     return dict(target=target, known=float(known.mean()) if known.size else 0., n_known=int(full.sum()), most=name(most), least=name(least), never=int((counts==0).sum()),
-        ratio=seen.max()/seen.min() if len(seen) else None, share=counts[most]/max(1, int(known[:,most].sum())),
+        safe_divide=seen.max()/seen.min() if len(seen) else None, share=counts[most]/max(1, int(known[:,most].sum())),
         labels_each=float((codes[full]==1).sum(1).mean()) if target.kind=='any_of' and full.any() else None,
         without=float((codes[full]==1).any(1).__invert__().mean()) if target.kind=='any_of' and full.any() else None)
 
@@ -129,7 +129,7 @@ def _shares_section(catalogue, targets)->dict:
 def _together_section(catalogue)->dict|None:
     def part(i, o):
         codes = catalogue.codes[o.name]
-        alt = f'Correlation of the labels of {o.name}. {_strongest(o.vocab, label_correlation(codes)) if o.n_out<=200 else ""}'
+        alt = f'Correlation of the labels of {o.name}. {strongest_pairs(o.vocab, label_correlation(codes)) if o.n_out<=200 else ""}'
         return dict(target=o, figure=inline_figure(plot_label_correlation(o, codes), alt) if i<MOST_DRAWN else None)
     targets = [o for o in catalogue.schema if o.kind=='any_of' and o.n_out>1 and (catalogue.codes[o.name]>=0).any()]
     if targets: return _section('together', 'Labels that come together', parts=[part(*o) for o in enumerate(targets)])

@@ -14,7 +14,7 @@ from .label_issues import counts_by_split
 from ..data.splits import SPLITS
 from ..core.plotting import BLUE, GREEN, GREY, ORANGE, PageFigure, plot_style
 from ..core.plotting import bar_figure, add_caption, bar_positions, format_number, shorten_label, add_title
-from ..evaluation.plots import _cells
+from ..evaluation.plots import draw_cells
 from ..target import Target
 
 # %% auto #0
@@ -153,7 +153,7 @@ def plot_lift(
     ax = fig.subplots()
     ax.set_facecolor('#ECECEC')
     names = [f'{shorten_label(first.vocab[i], 20)} ({table["rows"][i].max():,.0f})' for i in down]
-    image = _cells(ax, np.clip(values, 1/8, 8), said, names, [shorten_label(second.vocab[i], 20) for i in across], cmap='PuOr_r', norm=LogNorm(1/8, 8), aspect='auto')
+    image = draw_cells(ax, np.clip(values, 1/8, 8), said, names, [shorten_label(second.vocab[i], 20) for i in across], cmap='PuOr_r', norm=LogNorm(1/8, 8), aspect='auto')
     bar = fig.colorbar(image, ax=ax, label='times as often as by chance', fraction=0.03)
     bar.outline.set_visible(False)
     bar.ax.yaxis.set(major_locator=FixedLocator([1/8,1/4,1/2,1,2,4,8]), major_formatter=FuncFormatter(lambda o,_: f'{o:g}' if o>=1 else f'1/{1/o:.0f}'), minor_locator=NullLocator())

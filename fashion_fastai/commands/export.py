@@ -45,7 +45,7 @@ def export_command(
     run = open_run(run)
     from fashion_fastai.serving.onnx_export import export_onnx
     made = export_onnx(run, onnx, _valid_part(run, data, images), int8, fitted=not no_calibration)
-    print_frame(made.differences.astype(object).map(lambda o: f'{o:.2g}'), f'{made.facts.precision} against torch on {made.rows:,} images of the validation split')
+    print_frame(made.differences.astype(object).map(lambda o: f'{o:.2g}'), f'{made.metadata.precision} against torch on {made.rows:,} images of the validation split')
     print_frame(made.scores, 'scores with the thresholds of the file, and speed')
     if int8: _print_cost(made.scores)
     print(f'{onnx}: {made.scores.MB.iloc[-1]:.1f} MB')

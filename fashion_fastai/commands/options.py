@@ -13,15 +13,16 @@ from typing import Annotated, Any, Optional, get_type_hints
 import typer
 
 # %% auto #0
-__all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'nested_settings', 'config_from']
+__all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'source_options', 'table_options', 'nested_settings', 'config_from']
 
 # %% ../../nbs/90_commands.options.ipynb #5d485792
-def _source(
+def source_options(
     data:Annotated[Optional[str], typer.Option(help='CSV or Parquet table; the embedded sample without it.', rich_help_panel='Data')]=None,
-): pass
+):
+    "The option that names a table, for `inspect.signature`"
 
 # %% ../../nbs/90_commands.options.ipynb #45b5bb7c
-def _table(
+def table_options(
     one_of:Annotated[Optional[list[str]], typer.Option(help='Column with exactly one label; repeat it or separate by commas.', rich_help_panel='Data')]=None,
     any_of:Annotated[Optional[list[str]], typer.Option(help='Column with any number of labels; same as above.', rich_help_panel='Data')]=None,
     sep:Annotated[Optional[str], typer.Option(help='What separates the labels of an --any-of cell; a blank without it.', rich_help_panel='Data')]=None,
@@ -36,7 +37,8 @@ def _table(
     on_bad:Annotated[Optional[str], typer.Option(help='stop or skip: what to do with rows whose image cannot be read.', rich_help_panel='Data')]=None,
     allow_outside:Annotated[Optional[bool], typer.Option('--allow-outside', help='File names may lead out of the folder of the images.', rich_help_panel='Data')]=None,
     cache:Annotated[Optional[str], typer.Option(help='Where decoded images are kept: auto, ram, disk or none (read again each time).', rich_help_panel='Data')]=None,
-): pass
+):
+    "The options that say how a table is read, for `inspect.signature`"
 
 # %% ../../nbs/90_commands.options.ipynb #64c8c0fb
 def _model(
@@ -95,5 +97,5 @@ def _with_options(groups, command)->Callable:
     command.__annotations__ = {o.name: hints[o.name] for o in both}
     return command
 
-with_settings = partial(_with_options, [_source, _table, _model, _training]) # all settings of a training
-with_table = partial(_with_options, [_table, _model]) # how a table that the command names is read, and the body that looks at it
+with_settings = partial(_with_options, [source_options, table_options, _model, _training]) # all settings of a training
+with_table = partial(_with_options, [table_options, _model]) # how a table that the command names is read, and the body that looks at it

@@ -10,7 +10,7 @@ import inspect, shlex
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .options import _source, _table, config_from, with_settings
+from .options import config_from, source_options, table_options, with_settings
 from .printing import print_frame, echo
 from ..core.errors import UsageError
 
@@ -23,7 +23,7 @@ _SPACES = 'rate', 'decay'
 def _train_line(recipe, given)->str:
     "How the recipe is trained on the same table"
     words = ['fashion-fastai', 'train', '--recipe', str(recipe)]
-    for name in [o for group in (_source, _table) for o in inspect.signature(group).parameters]:
+    for name in [o for group in (source_options, table_options) for o in inspect.signature(group).parameters]:
         value = given.get(name)
         if value is True: words.append('--'+name.replace('_', '-'))
         elif value: words += [o for each in (value if isinstance(value, list) else [value]) for o in ('--'+name.replace('_', '-'), str(each))]

@@ -18,9 +18,12 @@ __all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'INK', 'WHITE', 'MAX_BARS', 'plot_
            'add_title', 'add_caption', 'check_plot_input', 'display_name', 'join_names', 'bar_positions', 'draw_bars',
            'format_number', 'bar_figure']
 
+# %% ../../nbs/00_core.plotting.ipynb #a9373c00
+from ..target import Target
+
 # %% ../../nbs/00_core.plotting.ipynb #e34d6cf2
 BLUE,ORANGE,GREEN,GREY = '#0072B2', '#D55E00', '#009E73', '#9A9A9A'
-INK,WHITE = '#222222', 'white'
+INK,WHITE = '#222222', 'white' # of text on light and on dark
 _STYLE = {'font.size': 8, 'axes.titlesize': 8, 'axes.labelsize': 8, 'xtick.labelsize': 8, 'ytick.labelsize': 8, 'legend.fontsize': 8,
     'figure.titlesize': 10, 'text.color': INK, 'axes.labelcolor': INK, 'xtick.color': INK, 'ytick.color': INK, 'axes.edgecolor': '#666666',
     'figure.facecolor': WHITE, 'axes.facecolor': WHITE, 'savefig.facecolor': WHITE, 'axes.spines.top': False, 'axes.spines.right': False,
@@ -51,15 +54,36 @@ class PageFigure(Figure):
         return file.getvalue()
 
 # %% ../../nbs/00_core.plotting.ipynb #487da740
-def shorten_label(label, most=26)->str: # a long label without its middle
+def shorten_label(
+    label:str, # of a target
+    most:int=26, # characters
+)->str: # at most `most` characters
+    "Return a label, without its middle if it is long"
     return label if len(label)<=most else f'{label[:most-10]}…{label[-9:]}'
 
-def add_title(fig, target, said): fig.suptitle(textwrap.fill(f'{shorten_label(target.name, 40)}: {said}', 92), x=0.01, ha='left')
+def add_title(
+    fig:Figure, # gets the title
+    target:Target, # that the figure is about
+    said:str, # what it shows
+):
+    "Write the name of a target and what is shown above a figure"
+    fig.suptitle(textwrap.fill(f'{shorten_label(target.name, 40)}: {said}', 92), x=0.01, ha='left')
 
-def add_caption(fig, said): fig.supxlabel(textwrap.fill(said, 118), x=0.01, ha='left', fontsize=8)
+def add_caption(
+    fig:Figure, # gets the caption
+    said:str, # what a reader should see in it
+):
+    "Write a caption below a figure"
+    fig.supxlabel(textwrap.fill(said, 118), x=0.01, ha='left', fontsize=8)
 
-def check_plot_input(target, kind, name, array, shape):
-    "A figure of the wrong kind of target, or an array of the wrong shape, is a mistake of the caller"
+def check_plot_input(
+    target:Target, # that was given
+    kind:str, # that a figure is for: `one_of` or `any_of`
+    name:str, # of the argument, for the message
+    array:np.ndarray, # that was given
+    shape:tuple[int, ...], # that it must have
+):
+    "Raise a `ValueError` for a target of the wrong kind or an array of the wrong shape"
     if target.kind!=kind: raise ValueError(f'target {target.name!r} is {target.kind}; this figure is for {kind} targets')
     if array.shape!=shape: raise ValueError(f'target {target.name!r}: `{name}` has the shape {array.shape}, not {shape}')
 
@@ -84,13 +108,24 @@ def join_names(
 # %% ../../nbs/00_core.plotting.ipynb #adff80fd
 MAX_BARS = 50
 
-def bar_positions(order, most=MAX_BARS)->tuple[np.ndarray, np.ndarray]: # of `order` what is shown, and where the bars stand
+def bar_positions(
+    order:np.ndarray, # positions of labels, int `(n,)`
+    most:int=MAX_BARS, # so many are shown
+)->tuple[np.ndarray, np.ndarray]: # positions that are shown; where their bars stand, with a gap where some are left out
+    "Return the first and the last of many labels, and the places of their bars"
     if len(order)<=most: return order, np.arange(len(order))
     half = most//2
     return np.r_[order[:half], order[-half:]], np.r_[:half, half+1:2*half+1]
 
-def draw_bars(ax, places, values, colors, said, start=0.):
-    "Bars from `start`, each with what is `said` of it"
+def draw_bars(
+    ax, # a matplotlib `Axes`
+    places:np.ndarray, # of the bars, from above, `(n,)`
+    values:np.ndarray, # where the bars end, `(n,)`; NaN has no bar
+    colors, # one for all bars, or one for each
+    said:Sequence[str], # what stands beside each bar
+    start:float=0., # where all bars begin
+):
+    "Draw horizontal bars with a text beside each"
     ax.barh(places, np.nan_to_num(values-start), left=start, color=colors, height=0.74)
     for y,value,text in zip(places, values, said):
         at = start if np.isnan(value) else max(value, start)
@@ -98,10 +133,19 @@ def draw_bars(ax, places, values, colors, said, start=0.):
     ax.tick_params(axis='y', length=0)
     ax.xaxis.set_major_locator(MaxNLocator(4))
 
-def format_number(n)->str: return f'{n:,.0f}' if n==round(n) or n>=100 else f'{n:.1f}'
+def format_number(
+    n:float, # a count, or a mean of counts
+)->str: # for example `1,200` or `3.5`
+    "Return a number as text, with one decimal if it is small and not whole"
+    return f'{n:,.0f}' if n==round(n) or n>=100 else f'{n:.1f}'
 
-def bar_figure(target, shown, places, n_panels)->tuple[Figure, np.ndarray]:
-    "A page with panels side by side that share the names of the labels"
+def bar_figure(
+    target:Target, # whose labels stand at the left
+    shown:np.ndarray, # positions of the labels, see `bar_positions`
+    places:np.ndarray, # of their bars
+    n_panels:int, # side by side
+)->tuple[Figure, np.ndarray]: # the page and its axes `(n_panels,)`
+    "Return a page with panels that share the names of the labels"
     fig = PageFigure(1.1+0.165*(places[-1]+1))
     axes = fig.subplots(1, n_panels, sharey=True, squeeze=False)[0]
     axes[0].set_yticks(places, [shorten_label(target.vocab[i]) for i in shown])

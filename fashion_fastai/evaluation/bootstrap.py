@@ -132,7 +132,7 @@ def majority(
     return {o.name: np.broadcast_to(rates(o), (n, o.n_out)) for o in schema}
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #fbdb4b03
-def _check_same(name, targets, predictions):
+def _check_same_rows(name, targets, predictions):
     "Scores of other images are no baseline"
     for o in predictions.truth:
         n_known = int(predictions.schema[o].known_rows(predictions.truth[o]).sum())
@@ -149,7 +149,7 @@ def score_with_baselines(
     "The headline scores, their intervals and what they should be compared with"
     table,truth = bootstrap(predictions, thresholds=thresholds, **kwargs),predictions.truth
     columns = {name: metrics['targets'] for name,metrics in (others or {}).items()}
-    for name,targets in columns.items(): _check_same(name, targets, predictions)
+    for name,targets in columns.items(): _check_same_rows(name, targets, predictions)
     if truth_train is not None:
         probs = majority(predictions.schema, truth_train, len(predictions))
         scores = {o.name: scalar_scores(o, probs[o.name], truth[o.name], ranking=False) for o in predictions.schema if o.name in truth}

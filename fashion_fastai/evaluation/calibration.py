@@ -21,12 +21,12 @@ __all__ = ['SHRINKAGE', 'fit_thresholds', 'Calibration', 'fit_calibration', 'cal
 # %% ../../nbs/51_evaluation.calibration.ipynb #27a49f03
 from ..core.errors import UsageError, unknown_name
 from ..core.files import read_text, write_json
-from .calibration_metrics import ece, fit_temperature, known_rows, nll, rescaled
+from .calibration_metrics import ece, fit_temperature, known_rows, nll
 from .predictions import Predictions
 from ..metrics import scalar_scores
 from ..run import Run
 from ..schema import Schema
-from ..target import Target
+from ..target import Target, apply_temperature
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #5a354899
 def _cuts(positive, negative)->tuple[np.ndarray, np.ndarray, np.ndarray]: # sorted probabilities of images with and without the label
@@ -112,8 +112,8 @@ def apply(
     self:Calibration,
     predictions:Predictions, # of the same schema
 )->Predictions: # those of `any_of` targets stay as they are; rows of NaN stay NaN
-    "Predictions whose `one_of` probabilities are rescaled"
-    changed = {k: rescaled(predictions.probs[k], t) for k,t in self.temperatures.items() if k in predictions.probs}
+    "Predictions whose `one_of` probabilities are calibrated"
+    changed = {k: apply_temperature(predictions.probs[k], t) for k,t in self.temperatures.items() if k in predictions.probs}
     return replace(predictions, probs=predictions.probs | changed)
 
 @patch(as_prop=True)
@@ -130,7 +130,7 @@ def _plain(value): return None if value is None or not math.isfinite(value) else
 def _change(before, after)->dict: return dict(before=_plain(before), after=_plain(after))
 
 def _temperature_facts(target, probs, truth, temperature)->dict:
-    after = rescaled(probs, temperature)
+    after = apply_temperature(probs, temperature)
     scores = {f.__name__: _change(f(target, probs, truth), f(target, after, truth)) for f in (nll, ece)}
     return dict(kind=target.kind, known=len(known_rows(target, probs, truth)[0]), criterion='nll', **scores)
 

@@ -13,8 +13,7 @@ from scipy.special import logsumexp
 from ..target import Target
 
 # %% auto #0
-__all__ = ['FEWEST_ROWS', 'COLDEST', 'HOTTEST', 'known_rows', 'judged', 'equal_mass_bins', 'ece', 'rescaled', 'nll',
-           'fit_temperature']
+__all__ = ['FEWEST_ROWS', 'COLDEST', 'HOTTEST', 'known_rows', 'judged', 'equal_mass_bins', 'ece', 'nll', 'fit_temperature']
 
 # %% ../../nbs/50_evaluation.calibration_metrics.ipynb #34f60949
 def known_rows(
@@ -65,16 +64,6 @@ def ece(
 _LEAST = float(np.finfo(np.float32).smallest_subnormal) # a stored probability is at least this, or it was rounded to 0
 
 def _log(probs): return np.log(np.maximum(probs, _LEAST, dtype=np.float64))
-
-def rescaled(
-    probs:np.ndarray, # `(n, n_labels)`, each row adds up to 1, or is NaN
-    temperature:float, # above 0
-)->np.ndarray: # same as above
-    "softmax(log(probs)/temperature)"
-    if temperature==1: return probs
-    logits = _log(probs)
-    scaled = np.exp((logits-logits.max(1, keepdims=True))/temperature)
-    return (scaled/scaled.sum(1, keepdims=True)).astype(np.result_type(probs, np.float32))
 
 def nll(
     target:Target, # of the kind `one_of`

@@ -14,7 +14,7 @@ from ..core.plotting import join_names, display_name
 from ..metrics import headline_scores
 
 # %% auto #0
-__all__ = ['RARE', 'limits']
+__all__ = ['RARE', 'limitations']
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #7d7b05ac
 RARE = 20 # a label with fewer images in training is called rare
@@ -66,7 +66,7 @@ def _slice_limits(facts, slices, most=4)->list[str]: # the slices whose main sco
         f'images (95 % interval {-o.difference_high:.3f} to {-o.difference_low:.3f}).' for o in worse.itertuples()]
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #dc7daeb4
-def limits(
+def limitations(
     facts:RunSummary, # from `read_facts`
     scores:pd.DataFrame, # from `compared_scores`
     slices:dict[str, pd.DataFrame], # from `sliced_scores`

@@ -16,7 +16,7 @@ from ..data.catalogue import Catalogue
 from ..core.files import atomic_file
 from .summary import RunSummary, compared_scores, costs, read_facts, sliced_scores, trained_on
 from .bootstrap import interval_text, score_text
-from .limitations import limits
+from .limitations import limitations
 from ..core.plotting import display_name
 from ..run import Run
 from ..target import Target
@@ -98,7 +98,7 @@ def card_text(
     given = dict(title=_text(folder), folder=json.dumps(folder, ensure_ascii=False), shell_folder=shlex.quote(folder), refit=facts.refit,
         arch=_code(facts.config.model.arch), size=facts.config.image.size, questions=_questions(facts), labels=[_labels(facts, o) for o in facts.schema],
         data={k: said[k] for k in ('table', 'rows') if k in said}, scores=_scores(facts, table), calibration=_calibration(facts),
-        training={k:v for k,v in said.items() if k not in ('table', 'rows', 'targets', 'date')}, limits=[_text(o) for o in limits(facts, table, sliced)],
+        training={k:v for k,v in said.items() if k not in ('table', 'rows', 'targets', 'date')}, limitations=[_text(o) for o in limitations(facts, table, sliced)],
         sliced=', '.join(map(_code, sliced)), cost={k: _text(v) for k,v in costs(facts).items()})
     template = files('fashion_fastai.evaluation').joinpath('model_card_template.md').read_text(encoding='utf-8')
     return str(ModelCard.from_template(card_data(facts, table), template_str=template, **given)).rstrip()+'\n'

@@ -6,24 +6,35 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.plots.html.md""
 
 # %% ../../nbs/50_evaluation.plots.ipynb #68909c08
 from __future__ import annotations
+from collections.abc import Sequence
 import numpy as np, pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 # %% auto #0
-__all__ = ['MOST_LABELS', 'MOST_PRINTED', 'MOST_CLASSES', 'WORST_CLASSES', 'label_correlation', 'plot_label_correlation',
-           'plot_curves', 'plot_counts', 'class_table', 'plot_class_scores', 'largest_confusions', 'plot_confusion']
+__all__ = ['MOST_LABELS', 'MOST_PRINTED', 'MOST_CLASSES', 'WORST_CLASSES', 'draw_cells', 'label_correlation', 'strongest_pairs',
+           'plot_label_correlation', 'plot_curves', 'plot_counts', 'class_table', 'plot_class_scores',
+           'largest_confusions', 'plot_confusion']
 
 # %% ../../nbs/50_evaluation.plots.ipynb #16770d36
-from ..core.plotting import BLUE, GREEN, GREY, MAX_BARS, ORANGE, PageFigure, INK, WHITE, bar_figure, draw_bars
-from ..core.plotting import add_caption, bar_positions, check_plot_input, format_number, shorten_label, add_title, plot_style, display_name
+from ..core.plotting import BLUE, GREEN, GREY, INK, MAX_BARS, ORANGE, PageFigure, WHITE, bar_figure
+from ..core.plotting import check_plot_input, draw_bars, bar_positions, format_number, add_caption
+from ..core.plotting import add_title, shorten_label, plot_style, display_name
 from ..schema import Schema
 from ..target import Target
 
 # %% ../../nbs/50_evaluation.plots.ipynb #73da1b5a
-def _cells(ax, values, said, names_down, names_across, **kwargs):
-    "A table as colours, with what is `said` in each cell; the darker half of the colours bears white text"
+def draw_cells(
+    ax, # a matplotlib `Axes`
+    values:np.ndarray, # that give the colors, `(n_rows, n_columns)`
+    said:Sequence[Sequence[str]], # what stands in each cell; empty: nothing
+    names_down:Sequence[str], # of the rows
+    names_across:Sequence[str], # of the columns
+    **kwargs, # for `Axes.imshow`
+)->AxesImage: # for a color bar
+    "Draw a table as colors with a text in each cell, white on the darker half of the colors"
     image = ax.imshow(values, **kwargs)
     ax.set_yticks(np.arange(len(names_down)), names_down)
     fits = len(names_across)*max(map(len, names_across))<60
@@ -52,7 +63,12 @@ def label_correlation(
 # %% ../../nbs/50_evaluation.plots.ipynb #e6908de2
 def _phi(value)->str: return '' if np.isnan(value) else f'{value:.2f}'.replace('-0.00', '0.00').replace('0.', '.')
 
-def _strongest(names, values, n=3)->str: # pairs of labels in words
+def strongest_pairs(
+    names:Sequence[str], # of the labels
+    values:np.ndarray, # their correlation, `(n_labels, n_labels)`; NaN is undefined
+    n:int=3, # pairs of either sign
+)->str: # for example `Most together: floral & summer 0.41.`
+    "Return the pairs of labels with the highest and the lowest correlation, in words"
     i,j = np.triu_indices(len(names), 1)
     pairs = pd.Series(values[i,j], [f'{shorten_label(names[a])} & {shorten_label(names[b])}' for a,b in zip(i,j)]).dropna().sort_values()
     said = lambda o: ', '.join(f'{k} {v:.2f}' for k,v in o.items())
@@ -77,11 +93,11 @@ def plot_label_correlation(
     limit = max(0.1, np.nanmax(np.abs(cells), initial=0))
     said = [[_phi(o) if len(shown)<=MOST_PRINTED else '' for o in row] for row in cells]
     ax = fig.subplots()
-    image = _cells(ax, cells, said, names, names, cmap='PuOr_r', vmin=-limit, vmax=limit, aspect='auto')
+    image = draw_cells(ax, cells, said, names, names, cmap='PuOr_r', vmin=-limit, vmax=limit, aspect='auto')
     fig.colorbar(image, ax=ax, label='correlation (phi)', fraction=0.03).outline.set_visible(False)
     some = f'correlation of {n} labels' if len(shown)==n else f'correlation of the {len(shown)} most common of {n:,} labels'
     add_title(fig, target, some + (f' ({part})' if part else ''))
-    add_caption(fig, _strongest([target.vocab[i] for i in shown], cells))
+    add_caption(fig, strongest_pairs([target.vocab[i] for i in shown], cells))
     return fig
 
 # %% ../../nbs/50_evaluation.plots.ipynb #f42d1c44
@@ -261,7 +277,7 @@ def plot_confusion(
     fig = PageFigure(2.9+0.3*len(shown))
     ax = fig.subplots()
     down = [f'{name} ({count:,})' for name,count in zip(names, support)]
-    image = _cells(ax, share, [[_count(o, len(across)) for o in row] for row in counts], down, across, cmap='Blues', vmin=0, vmax=1, aspect='auto')
+    image = draw_cells(ax, share, [[_count(o, len(across)) for o in row] for row in counts], down, across, cmap='Blues', vmin=0, vmax=1, aspect='auto')
     ax.set(ylabel='truth (images)', xlabel='answer')
     fig.colorbar(image, ax=ax, label='share of the images of a class', fraction=0.03).outline.set_visible(False)
     add_title(fig, target, f'confusions of {n} classes' if len(shown)==n else f'confusions of the {len(shown)} of {n:,} classes with the most errors')

@@ -18,7 +18,7 @@ from .calibration_metrics import ece
 from .summary import RunSummary, compared_scores, costs, read_facts, sliced_scores, trained_on
 from .plots import class_table, largest_confusions, plot_confusion, plot_curves
 from .interpretation import confident_mistakes
-from .limitations import limits
+from .limitations import limitations
 from .consistency import all_pair_counts, consistency_effect, unlikely
 from .reliability_diagram import plot_reliability
 from .saliency import overlay, saliency
@@ -213,7 +213,7 @@ def report_html(
     sections = [_section('run', 'What was trained', rows=_named(trained_on(facts))), _scores(facts, table), _confidence(facts), _curves(facts), _confusions(facts),
         _labels(facts), _mistakes(facts, network), _slices(sliced), _together(facts), _unlikely(facts), _cost(facts)]
     n_train = 0 if facts.catalogue is None else len(facts.catalogue.where('train'))
-    return render_page('report.html', title=facts.run.path.resolve().name, facts=facts, n_train=n_train, tiles=_tiles(table), limits=limits(facts, table, sliced),
+    return render_page('report.html', title=facts.run.path.resolve().name, facts=facts, n_train=n_train, tiles=_tiles(table), limitations=limitations(facts, table, sliced),
         sections=[o for o in sections if o])
 
 # %% ../../nbs/55_evaluation.report.ipynb #f1fcf919

@@ -86,7 +86,7 @@ def scored(self:RunSummary)->list[Target]:
     return [o for o in self.schema if o.name in truth and (truth[o.name]>=0).any()]
 
 # %% ../../nbs/53_evaluation.summary.ipynb #c4fa7bbd
-def _check_same(table:Schema, run:Schema):
+def _check_same_questions(table:Schema, run:Schema):
     "A `UsageError` names what the table asks otherwise than the run"
     if table.names!=run.names: raise UsageError(f'the table has the targets {join_names(table.names)}, the run has {join_names(run.names)}; give the table that it was trained on')
     for a,b in zip(table, run):
@@ -115,7 +115,7 @@ def read_facts(
     catalogue:Catalogue|None=None, # the table that it was trained on
 )->RunSummary:
     "Read what there is; a `UsageError` where a file is broken or the table is another one"
-    if catalogue is not None: _check_same(catalogue.schema, run.schema)
+    if catalogue is not None: _check_same_questions(catalogue.schema, run.schema)
     history = pd.read_csv(run.history) if run.history.is_file() else pd.DataFrame()
     if run.config.training.refit: return RunSummary(run, history=history, catalogue=catalogue)
     path,fitted = run.predictions('valid'),run.path/'calibration.json'

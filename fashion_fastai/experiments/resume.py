@@ -23,7 +23,7 @@ from ..training.checkpoint import checkpoint_numbers
 from ..training.interrupt import TrainingInterrupted, StopSignals, disk_is_full
 
 # %% auto #0
-__all__ = ['table_digest', 'ResumeInfo', 'write_resume_info', 'read_resume_info', 'check_same', 'asked_settings',
+__all__ = ['table_digest', 'ResumeInfo', 'write_resume_info', 'read_resume_info', 'check_same_settings', 'asked_settings',
            'resumed_config', 'ending_well']
 
 # %% ../../nbs/70_experiments.resume.ipynb #32d77b4d
@@ -72,7 +72,7 @@ def _flat(fields:dict, path='')->dict:
         found |= _flat(value, f'{path}{key}.') if isinstance(value, dict) and value else {f'{path}{key}': value}
     return found
 
-def check_same(
+def check_same_settings(
     asked:TrainConfig, # what a training was begun with
     given:TrainConfig, # what it shall go on with
     out:str|Path, # its folder, for the message
@@ -90,7 +90,7 @@ def asked_settings(
     "The settings that a training goes on with; a `UsageError` where they are others"
     asked = validate_fields(TrainConfig, read_resume_info(run).asked, str(_resume_file(run)))
     if config is None: return asked
-    check_same(asked, config, run.path)
+    check_same_settings(asked, config, run.path)
     return config
 
 # %% ../../nbs/70_experiments.resume.ipynb #9cd2a986

@@ -29,8 +29,8 @@ from ..run import Run, check_new, start_run
 from ..metrics import headline_scores, scalar_scores
 
 # %% auto #0
-__all__ = ['Weights', 'NORM_IMAGES', 'check_soup', 'mean_weights', 'measure_norms', 'soup_score', 'Judge', 'make_judge', 'Member',
-           'greedy_soup', 'make_soup']
+__all__ = ['StateDict', 'NORM_IMAGES', 'check_soup', 'mean_weights', 'measure_norms', 'soup_score', 'Judge', 'make_judge',
+           'Member', 'greedy_soup', 'make_soup']
 
 # %% ../../nbs/70_experiments.soup.ipynb #56a4170b
 def _shapes(run)->dict[str, tuple]: # of every tensor in its file
@@ -56,15 +56,15 @@ def check_soup(
             raise UsageError(f'{o.path} is not a network of the same shape as {first.path}: {said}')
 
 # %% ../../nbs/70_experiments.soup.ipynb #ea216c4b
-Weights = dict[str, torch.Tensor]
+StateDict = dict[str, torch.Tensor]
 
-def _added(total:Weights, more:Weights)->Weights: return {k: v+more[k].double() if v.is_floating_point() else v for k,v in total.items()}
+def _added(total:StateDict, more:StateDict)->StateDict: return {k: v+more[k].double() if v.is_floating_point() else v for k,v in total.items()}
 
-def _divided(total:Weights, n:int, like:Weights)->Weights: return {k: (v/n).to(like[k].dtype) if v.is_floating_point() else v for k,v in total.items()}
+def _divided(total:StateDict, n:int, like:StateDict)->StateDict: return {k: (v/n).to(like[k].dtype) if v.is_floating_point() else v for k,v in total.items()}
 
 def mean_weights(
-    parts:Sequence[Weights], # with the same names and shapes
-)->Weights: # same as above
+    parts:Sequence[StateDict], # with the same names and shapes
+)->StateDict: # same as above
     "The mean of the weights of several networks"
     total = {k: v.double() if v.is_floating_point() else v for k,v in parts[0].items()}
     for o in parts[1:]: total = _added(total, o)

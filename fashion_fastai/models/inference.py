@@ -1,4 +1,4 @@
-"""A network as it serves: probabilities that mean what they say, and how far the image is from apparel, in one pass
+"""A network as it serves: calibrated probabilities, and how far the image is from apparel, in one pass
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/models.inference.html.md"""
 
@@ -13,8 +13,8 @@ import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 
 # %% auto #0
-__all__ = ['CPU_BATCH', 'run_pixels', 'embed', 'embedding_key', 'cached_array', 'cached_embeddings', 'tempered', 'OODLayer',
-           'CalibratedNetwork', 'result_batches']
+__all__ = ['CPU_BATCH', 'run_pixels', 'embed', 'embedding_key', 'cached_array', 'cached_embeddings', 'OODLayer',
+           'InferenceNetwork', 'load_inference_network', 'infer_batches']
 
 # %% ../../nbs/24_models.inference.ipynb #4a102d74
 from ..core.console import track
@@ -23,9 +23,10 @@ from ..core.files import cached
 from ..core.parallel import prefetch
 from .fusion import fuse_conv_bn
 from .losses import probabilities
-from .network import FashionNetwork
+from .network import FashionNetwork, load_network
+from ..run import Run
 from ..schema import Schema
-from ..target import Target
+from ..target import apply_temperature
 
 # %% ../../nbs/24_models.inference.ipynb #ace0cd13
 CPU_BATCH = 16 # images at once on a core: their feature maps stay in its cache
@@ -82,7 +83,7 @@ def embedding_key(
 def cached_array(
     name:str, # see `cached`; ends in `.npy`
     compute:Callable[[], np.ndarray], # any shape and dtype
-)->np.ndarray:
+)->np.ndarray: # as `compute` returns it
     "Return an array from the cache; compute it where it is missing"
     def make(path): np.save(path, compute(), allow_pickle=False)
     return cached(name, make, partial(np.load, allow_pickle=False))
@@ -95,19 +96,6 @@ def cached_embeddings(
 )->np.ndarray: # float32 `(n, n_features)`
     "Return the features of `pixels`, from disk where they were computed before"
     return cached_array(f'embeddings/{embedding_key(body, pixels, mean, std)}.npy', partial(embed, body, pixels, mean, std))
-
-# %% ../../nbs/24_models.inference.ipynb #12036f68
-def tempered(
-    target:Target, # says the kind
-    logits:torch.Tensor, # `(n, n_labels)`
-    one_of:str='softmax', # how `one_of` targets were learned, see `probabilities`
-    temperature:float=1., # of a `one_of` target
-)->torch.Tensor: # probabilities `(n, n_labels)`
-    "The probabilities that `logits` mean at a temperature"
-    if target.kind=='one_of' and one_of=='softmax': return (logits/temperature).softmax(-1)
-    probs = probabilities(target, logits, one_of)
-    if target.kind=='any_of' or temperature==1: return probs
-    return (probs.clamp(min=1e-30).log()/temperature).softmax(-1)
 
 # %% ../../nbs/24_models.inference.ipynb #a481ffe0
 class OODLayer(nn.Module):
@@ -126,14 +114,14 @@ class OODLayer(nn.Module):
         return 1-(F.normalize(features.float(), dim=1)@self.kept).topk(self.neighbours, dim=1).values.mean(1)
 
 # %% ../../nbs/24_models.inference.ipynb #22a49688
-class CalibratedNetwork(nn.Module):
-    "A network whose outputs are answers: probabilities for each target and, with a screen, the distance from apparel"
+class InferenceNetwork(nn.Module):
+    "A network that returns calibrated probabilities for each target and, with a screen, the distance from apparel"
     def __init__(self,
         network:FashionNetwork, # trained, perhaps `fuse_conv_bn`
         schema:Schema, # its targets
         one_of:str='softmax', # how `one_of` targets were learned, see `probabilities`
-        temperatures:Mapping[str,float]|None=None, # for `one_of` targets; 1 without it
-        ood_detector:OODLayer|None=None, # tells apparel from other images; no distance without it
+        temperatures:Mapping[str,float]|None=None, # of `one_of` targets by name; default: 1
+        ood_detector:OODLayer|None=None, # tells apparel from other images; default: no distances
     ):
         super().__init__()
         self.network,self.schema,self.one_of,self.temperatures,self.ood_detector = network,schema,one_of,dict(temperatures or {}),ood_detector
@@ -150,18 +138,34 @@ class CalibratedNetwork(nn.Module):
         features:torch.Tensor, # of the body, `(n, n_features)`
         feature_map:torch.Tensor|None=None, # that they were pooled from, for heads that look at it
     )->tuple[torch.Tensor, ...]: # as from `forward`
-        "Answers for features that were computed elsewhere"
-        logits = self.network.from_features(features, feature_map)
-        probs = [tempered(o, l.float(), self.one_of, self.temperatures.get(o.name, 1.)) for o,l in zip(self.schema, logits)]
+        "Return the outputs for features that were computed elsewhere"
+        outputs = self.network.from_features(features, feature_map)
+        probs = [self._calibrated(target, logits.float()) for target,logits in zip(self.schema, outputs)]
         return (*probs, self.ood_detector(features)) if self.ood_detector else tuple(probs)
 
+    def _calibrated(self, target, logits):
+        return apply_temperature(probabilities(target, logits, self.one_of), self.temperatures.get(target.name, 1.))
+
+# %% ../../nbs/24_models.inference.ipynb #c861b88a
+def load_inference_network(
+    run:Run, # a complete run
+    temperatures:Mapping[str,float]|None=None, # of `one_of` targets by name, see `InferenceNetwork`; default: 1
+    ood_detector=None, # has `kept` and `neighbours`, see `OODLayer`; default: no distances
+    device:str|torch.device='cpu', # where it computes
+)->InferenceNetwork: # in evaluation mode
+    "Return the network of a run as it serves; raise a `UsageError` if its weights or the screen do not fit"
+    network = fuse_conv_bn(load_network(run), run.config.image.size)
+    layer = OODLayer(ood_detector.reference, ood_detector.n_neighbours) if ood_detector else None
+    return InferenceNetwork(network, run.schema, run.config.loss.one_of, temperatures, layer).eval().to(device)
+
 # %% ../../nbs/24_models.inference.ipynb #bacce218
-def result_batches(
-    network:CalibratedNetwork, # on its device
+def infer_batches(
+    network:InferenceNetwork, # on its device
     batches:Iterable[np.ndarray], # decoded images, uint8 `(b, size, size, 3)`
     mean:Sequence[float], # of each channel, for images between 0 and 1
     std:Sequence[float], # same as above
-)->Iterator[list[np.ndarray]]: # float32 arrays as `CalibratedNetwork` returns them, for each batch or for parts of it
-    "What `network` says about batches of decoded images"
+)->Iterator[list[np.ndarray]]: # float32 arrays as `InferenceNetwork` returns them, for each batch or for parts of it
+    "Yield what `network` returns for batches of decoded images"
     network = network.eval().to(memory_format=torch.channels_last)
-    for outputs in run_pixels(network, next(network.parameters()).device, batches, mean, std): yield [o.float().cpu().numpy() for o in outputs]
+    for outputs in run_pixels(network, next(network.parameters()).device, batches, mean, std):
+        yield [output.float().cpu().numpy() for output in outputs]

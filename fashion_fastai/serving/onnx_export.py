@@ -25,9 +25,7 @@ from ..data.images import decode_images, middle
 from ..embeddings.ood import run_ood_detector
 from ..evaluation.calibration import Calibration, no_calibration, run_calibration
 from ..metrics import compute_metrics
-from ..models.fusion import fuse_conv_bn
-from ..models.inference import CalibratedNetwork, OODLayer, result_batches
-from ..models.network import load_network
+from ..models.inference import InferenceNetwork, infer_batches, load_inference_network
 from ..run import Run
 from .onnx_runtime import METADATA_KEY, OnnxMetadata, open_onnx
 
@@ -43,7 +41,7 @@ def slim_requirements()->list[str]: # as pip takes them, in the ranges that the 
 class OnnxGraph(nn.Module):
     "Decoded images to the answers of a network"
     def __init__(self,
-        network:CalibratedNetwork, # on the CPU
+        network:InferenceNetwork, # on the CPU
         mean:Sequence[float], # of each channel, for images between 0 and 1
         std:Sequence[float], # same as above
     ):
@@ -53,7 +51,7 @@ class OnnxGraph(nn.Module):
 
     def forward(self,
         pixels:torch.Tensor, # uint8 `(n, size, size, 3)`
-    )->tuple[torch.Tensor, ...]: # as from `CalibratedNetwork`, and the features
+    )->tuple[torch.Tensor, ...]: # as from `InferenceNetwork`, and the features
         features,feature_map = self.network.network.features((pixels.permute(0,3,1,2).float()-self.mean)/self.std)
         return (*self.network.from_features(features, feature_map), features)
 
@@ -68,9 +66,9 @@ def _free(name, taken)->str: # the graph's names must differ, and a target may b
     while name in taken: name += '_'
     return name
 
-def _write_graph(graph, facts, size, path):
-    "The graph as an ONNX file with any number of images in a batch, without its facts"
-    names = [*facts.outputs.values(), *([facts.distance] if facts.distance else []), _FEATURES]
+def _write_graph(graph, metadata, size, path):
+    "The graph as an ONNX file with any number of images in a batch, without its metadata"
+    names = [*metadata.outputs.values(), *([metadata.distance] if metadata.distance else []), _FEATURES]
     quiet = logging.getLogger('torch.onnx')
     level = quiet.level
     quiet.setLevel(logging.ERROR)
@@ -78,21 +76,21 @@ def _write_graph(graph, facts, size, path):
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
             torch.onnx.export(graph.eval(), (torch.zeros(2, size, size, 3, dtype=torch.uint8),), path, dynamo=True, verbose=False, opset_version=18,
-                input_names=[facts.input], output_names=names, dynamic_shapes=({0: torch.export.Dim('n')},), external_data=False)
+                input_names=[metadata.input], output_names=names, dynamic_shapes=({0: torch.export.Dim('n')},), external_data=False)
     finally: quiet.setLevel(level)
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #b8e84386
-def _with_facts(path, facts, out):
-    "The graph in `path` with its facts, and without the features"
+def _with_metadata(path, metadata, out):
+    "The graph in `path` with its metadata, and without the features"
     import onnx
     model = onnx.load(path)
     kept = [o for o in model.graph.output if o.name!=_FEATURES]
     del model.graph.output[:]
     model.graph.output.extend(kept)
-    onnx.helper.set_model_props(model, {METADATA_KEY: facts.to_json()})
+    onnx.helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
     onnx.save(model, out)
 
-def _facts(run:Run, calibration:Calibration, ood_detector, **kwargs)->OnnxMetadata:
+def _metadata(run:Run, calibration:Calibration, ood_detector, **kwargs)->OnnxMetadata:
     schema,image = run.schema,run.config.image
     outputs = {o: o for o in schema.names}
     return OnnxMetadata(input=_free('pixels', outputs), outputs=outputs, distance=_free('apparel_distance', [*outputs, 'pixels']) if ood_detector else None, schema=schema,
@@ -136,26 +134,26 @@ def _quantise(path, pixels, name, out):
 class Exported:
     "An ONNX file, and what it was compared with"
     path:Path # the `.onnx` file
-    facts:OnnxMetadata # its metadata
+    metadata:OnnxMetadata # its metadata
     rows:int # images that were compared
     differences:pd.DataFrame # for each output: largest difference from torch, share of images with the same answer
     scores:pd.DataFrame # for each way to compute: scores, images a second and megabytes
 
-def _results_of(schema, facts, outputs)->dict[str, np.ndarray]: # for each output codes, or whether it looks like apparel
-    thresholds = {k: np.array(list(v.values())) for k,v in facts.thresholds.items()}
+def _results_of(schema, metadata, outputs)->dict[str, np.ndarray]: # for each output codes, or whether it looks like apparel
+    thresholds = {k: np.array(list(v.values())) for k,v in metadata.thresholds.items()}
     found = {o.name: o.decide(p, thresholds.get(o.name, 0.5)) for o,p in zip(schema, outputs)}
-    return found | ({facts.distance: outputs[-1]<=facts.apparel_limit} if facts.distance else {})
+    return found | ({metadata.distance: outputs[-1]<=metadata.apparel_limit} if metadata.distance else {})
 
-def _differences(facts, torch_says, onnx_says)->pd.DataFrame:
-    first,second = [_results_of(facts.schema_, facts, o) for o in (torch_says, onnx_says)]
+def _differences(metadata, torch_says, onnx_says)->pd.DataFrame:
+    first,second = [_results_of(metadata.schema_, metadata, o) for o in (torch_says, onnx_says)]
     rows = [(np.abs(a-b).max(), (first[k]==second[k]).reshape(len(a), -1).all(1).mean()) for k,a,b in zip(first, torch_says, onnx_says)]
     return pd.DataFrame(rows, pd.Index(first, name='output'), ['largest difference', 'same answer'], dtype=float)
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #60a5e224
-def _scores(facts, outputs, truth)->dict[str, float]:
-    found = compute_metrics(facts.schema_, dict(zip(facts.outputs, outputs)), truth, {k: np.array(list(v.values())) for k,v in facts.thresholds.items()})['targets']
+def _scores(metadata, outputs, truth)->dict[str, float]:
+    found = compute_metrics(metadata.schema_, dict(zip(metadata.outputs, outputs)), truth, {k: np.array(list(v.values())) for k,v in metadata.thresholds.items()})['targets']
     wanted = dict(one_of='accuracy', any_of='samples_f1')
-    return {f'{o.name}/{wanted[o.kind]}': found[o.name].get(wanted[o.kind]) for o in facts.schema_ if o.name in found}
+    return {f'{o.name}/{wanted[o.kind]}': found[o.name].get(wanted[o.kind]) for o in metadata.schema_ if o.name in found}
 
 def _rates(ways:dict[str, Callable], pixels, rounds=3)->dict[str, float]:
     "Images a second of each way, the median of some rounds in which they take turns"
@@ -178,24 +176,18 @@ def _check_pixels(run, rows)->tuple[Catalogue, np.ndarray]:
 # %% ../../nbs/66_serving.onnx_export.ipynb #8d626786
 _FARTHEST = 1e-3 # a float file that is further away from torch is wrong
 
-def _compared(ways, sizes, facts, pixels, truth, path)->Exported:
+def _compared(ways, sizes, metadata, pixels, truth, path)->Exported:
     "What each way to compute says, how well and how fast; an error where the float file is wrong"
     said = {name: [np.concatenate(o) for o in zip(*compute([pixels]))] for name,compute in ways.items()}
-    differences = {name: _differences(facts, said['torch'], o) for name,o in said.items() if name!='torch'}
+    differences = {name: _differences(metadata, said['torch'], o) for name,o in said.items() if name!='torch'}
     worst = differences['ONNX float32']['largest difference']
     if not worst.max()<_FARTHEST: raise RuntimeError(f'{path} is not written: the exported {worst.idxmax()} differs from torch by {worst.max():.2g}')
     rates = _rates(ways, pixels[:256])
-    scores = pd.DataFrame({name: _scores(facts, o, truth) | {'images/s': round(rates[name]), 'MB': sizes[name]/1e6} for name,o in said.items()}).T
-    return Exported(path, facts, len(pixels), differences[list(said)[-1]], scores.rename_axis('computed by'))
+    scores = pd.DataFrame({name: _scores(metadata, o, truth) | {'images/s': round(rates[name]), 'MB': sizes[name]/1e6} for name,o in said.items()}).T
+    return Exported(path, metadata, len(pixels), differences[list(said)[-1]], scores.rename_axis('computed by'))
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #4ec596d4
 N_CHECKED,N_CALIBRATION = 2000, 128 # images that are compared at most; images that the ranges of 8 bits are learned from
-
-def _answering(run, calibration, ood_detector)->CalibratedNetwork:
-    "The network of a run with its temperatures and its screen"
-    layer = OODLayer(ood_detector.reference, ood_detector.n_neighbours) if ood_detector else None
-    network = fuse_conv_bn(load_network(run), run.config.image.size)
-    return CalibratedNetwork(network, run.schema, run.config.loss.one_of, calibration.temperatures, layer).eval()
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #17320836
 def export_onnx(
@@ -213,18 +205,19 @@ def export_onnx(
     chosen = np.random.default_rng(0).permutation(len(rows))[:N_CHECKED]
     rows,pixels = _check_pixels(run, rows.take(np.sort(chosen)))
     calibration,ood_detector,image = run_calibration(run) if fitted else no_calibration(run.schema),run_ood_detector(run),run.config.image
-    network,facts = _answering(run, calibration, ood_detector),_facts(run, calibration, ood_detector)
+    network = load_inference_network(run, calibration.temperatures, ood_detector)
+    metadata = _metadata(run, calibration, ood_detector)
     with tempfile.TemporaryDirectory() as folder, atomic_file(path) as passing:
         raw,plain = Path(folder)/'raw.onnx',Path(folder)/'float.onnx'
-        _write_graph(OnnxGraph(network, image.mean, image.std), facts, image.size, raw)
-        _with_facts(raw, facts, plain)
-        ways = {'torch': lambda o: result_batches(network, o, image.mean, image.std), 'ONNX float32': open_onnx(plain, 'cpu').compute}
+        _write_graph(OnnxGraph(network, image.mean, image.std), metadata, image.size, raw)
+        _with_metadata(raw, metadata, plain)
+        ways = {'torch': lambda o: infer_batches(network, o, image.mean, image.std), 'ONNX float32': open_onnx(plain, 'cpu').compute}
         sizes = {'torch': run.model.stat().st_size, 'ONNX float32': plain.stat().st_size}
         if int8:
-            facts,small = facts.model_copy(update=dict(precision='int8')),Path(folder)/'int8.onnx'
-            _quantise(raw, pixels[:N_CALIBRATION], facts.input, small)
-            _with_facts(small, facts, small)
+            metadata,small = metadata.model_copy(update=dict(precision='int8')),Path(folder)/'int8.onnx'
+            _quantise(raw, pixels[:N_CALIBRATION], metadata.input, small)
+            _with_metadata(small, metadata, small)
             ways['ONNX int8'],sizes['ONNX int8'] = open_onnx(small, 'cpu').compute,small.stat().st_size
-        found = _compared(ways, sizes, facts, pixels, rows.codes, path)
+        found = _compared(ways, sizes, metadata, pixels, rows.codes, path)
         passing.write_bytes((small if int8 else plain).read_bytes())
     return found

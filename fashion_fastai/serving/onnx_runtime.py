@@ -20,7 +20,7 @@ from ..schema import Schema
 from ..core.parallel import prefetch, n_cores
 
 # %% auto #0
-__all__ = ['METADATA_KEY', 'OnnxMetadata', 'read_facts', 'OnnxNetwork', 'open_onnx', 'untempered']
+__all__ = ['METADATA_KEY', 'OnnxMetadata', 'read_metadata', 'OnnxNetwork', 'open_onnx']
 
 # %% ../../nbs/65_serving.onnx_runtime.ipynb #8b22283d
 METADATA_KEY = 'fashion_fastai'
@@ -58,7 +58,7 @@ def to_json(self:OnnxMetadata)->str:
     "The metadata as text"
     return self.model_dump_json(by_alias=True, exclude_none=True)
 
-def read_facts(
+def read_metadata(
     text:str, # as `OnnxMetadata.to_json` writes it
     origin:str, # the file, for messages
 )->OnnxMetadata:
@@ -66,7 +66,7 @@ def read_facts(
     return validate_fields(OnnxMetadata, parse_json(text, f'{origin}: its metadata'), origin)
 
 # %% ../../nbs/65_serving.onnx_runtime.ipynb #5c6650c7
-_PART = 16 # images at once on a core
+_CPU_BATCH = 16 # images at once on a core
 
 def _session(path, device):
     try: import onnxruntime
@@ -87,31 +87,31 @@ def _session(path, device):
 class OnnxNetwork:
     "A network that ONNX Runtime computes"
     session:object # an `onnxruntime.InferenceSession`
-    facts:OnnxMetadata # the metadata of the file
+    metadata:OnnxMetadata # the metadata of the file
 
     @property
     def schema(self)->Schema:
         "The targets"
-        return self.facts.schema_
+        return self.metadata.schema_
     @property
     def image(self)->ImageConfig:
         "What images are brought to"
-        return self.facts.image
+        return self.metadata.image
     @property
     def limit(self)->float|None:
         "The largest distance that still looks like apparel; none without a screen"
-        return self.facts.apparel_limit
+        return self.metadata.apparel_limit
     @property
     def thresholds(self)->dict[str, np.ndarray]:
         "For each `any_of` target `(n_labels,)`"
-        return {k: np.array(list(v.values())) for k,v in self.facts.thresholds.items()}
+        return {k: np.array(list(v.values())) for k,v in self.metadata.thresholds.items()}
 
     def run(self,
         pixels:np.ndarray, # decoded images, uint8 `(b, size, size, 3)`
     )->list[np.ndarray]: # for each target probabilities `(b, n_labels)`; with a screen the distances `(b,)`
         "What the network says about one batch"
-        names = [*self.facts.outputs.values(), *([self.facts.distance] if self.facts.distance else [])]
-        return self.session.run(names, {self.facts.input: pixels})
+        names = [*self.metadata.outputs.values(), *([self.metadata.distance] if self.metadata.distance else [])]
+        return self.session.run(names, {self.metadata.input: pixels})
 
 # %% ../../nbs/65_serving.onnx_runtime.ipynb #a597de7a
 @patch
@@ -121,7 +121,9 @@ def compute(
 )->Iterator[list[np.ndarray]]: # as from `run`, for each batch or for parts of it
     "What it says about many; on a CPU each core works on a part of its own"
     if self.session.get_providers()[0]!='CPUExecutionProvider': yield from map(self.run, batches)
-    else: yield from prefetch(self.run, (o[i:i+_PART] for o in batches for i in range(0, len(o), _PART)), n_cores())
+    else:
+        small = (pixels[i:i+_CPU_BATCH] for pixels in batches for i in range(0, len(pixels), _CPU_BATCH))
+        yield from prefetch(self.run, small, n_cores())
 
 # %% ../../nbs/65_serving.onnx_runtime.ipynb #b5a536b4
 def open_onnx(
@@ -133,18 +135,7 @@ def open_onnx(
     session = _session(path, device)
     found = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if not found: raise UsageError(f'{path} does not say how images are read; make it with fashion-fastai export')
-    facts,names = read_facts(found, str(path)),[o.name for o in session.get_outputs()]
-    lost = [o for o in [*facts.outputs.values(), facts.distance or names[0]] if o not in names]
+    metadata,names = read_metadata(found, str(path)),[output.name for output in session.get_outputs()]
+    lost = [name for name in [*metadata.outputs.values(), metadata.distance or names[0]] if name not in names]
     if lost: raise UsageError(f'{path}: the graph has no output {lost[0]}')
-    return OnnxNetwork(session, facts)
-
-# %% ../../nbs/65_serving.onnx_runtime.ipynb #470b74cb
-def untempered(
-    probs:np.ndarray, # of a `one_of` target at a temperature, `(n, n_labels)`
-    temperature:float, # above 0
-)->np.ndarray: # same as above, at a temperature of 1
-    "What a network said before its temperature was fitted"
-    if temperature==1: return probs
-    logits = np.log(np.maximum(probs, np.finfo(np.float32).tiny))*temperature
-    raised = np.exp(logits-logits.max(1, keepdims=True))
-    return (raised/raised.sum(1, keepdims=True)).astype(np.float32)
+    return OnnxNetwork(session, metadata)

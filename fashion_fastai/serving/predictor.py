@@ -18,6 +18,7 @@ from ..data.images import BadImage, stream_images
 from ..evaluation.predictions import Predictions
 from ..run import Run, open_run
 from ..schema import Schema
+from ..target import apply_temperature
 from .results import Results, ImageResult, join_results
 from .inputs import ImageFiles, find_image_files
 
@@ -81,24 +82,23 @@ def _from_run(cls, path, fitted, device)->Predictor:
     import torch
     from fashion_fastai.evaluation.calibration import no_calibration, run_calibration
     from fashion_fastai.embeddings.ood import run_ood_detector
-    from fashion_fastai.models.inference import CalibratedNetwork, OODLayer, result_batches
-    from fashion_fastai.models.fusion import fuse_conv_bn
-    from fashion_fastai.models.network import load_network
+    from fashion_fastai.models.inference import infer_batches, load_inference_network
     image,ood_detector = run.config.image,run_ood_detector(run)
     calibration = run_calibration(run) if fitted else no_calibration(run.schema)
-    network = fuse_conv_bn(load_network(run), image.size).to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    layer = OODLayer(ood_detector.reference, ood_detector.n_neighbours) if ood_detector else None
-    answering = CalibratedNetwork(network, run.schema, run.config.loss.one_of, calibration.temperatures, layer).to(next(network.parameters()).device)
-    def compute(batches): return result_batches(answering, batches, image.mean, image.std)
-    return cls(compute, run.schema, image, calibration.thresholds, path, ood_detector.threshold() if ood_detector else None, run, network, fitted)
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    inference = load_inference_network(run, calibration.temperatures, ood_detector, device)
+    def compute(batches): return infer_batches(inference, batches, image.mean, image.std)
+    return cls(compute, run.schema, image, calibration.thresholds, path, ood_detector.threshold() if ood_detector else None, run, inference.network, fitted)
 
 def _from_onnx(cls, path, fitted, device)->Predictor:
-    from fashion_fastai.serving.onnx_runtime import open_onnx, untempered
+    from fashion_fastai.serving.onnx_runtime import open_onnx
     network = open_onnx(path, device)
     if fitted: return cls(network.compute, network.schema, network.image, network.thresholds, path, network.limit)
-    temperatures = [network.facts.temperatures.get(o, 1.) for o in network.schema.names]
+    temperatures = [network.metadata.temperatures.get(name, 1.) for name in network.schema.names]
     def compute(batches):
-        for outputs in network.compute(batches): yield [*map(untempered, outputs, temperatures), *outputs[len(temperatures):]]
+        for outputs in network.compute(batches):
+            plain = [apply_temperature(probs, 1/temperature) for probs,temperature in zip(outputs, temperatures)]
+            yield [*plain, *outputs[len(temperatures):]]
     return cls(compute, network.schema, network.image, {k: np.full_like(v, 0.5) for k,v in network.thresholds.items()}, path, network.limit, fitted=False)
 
 # %% ../../nbs/66_serving.predictor.ipynb #a2788c04

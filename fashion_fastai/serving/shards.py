@@ -38,7 +38,7 @@ def batch_size(
     return 2**int(np.clip(np.log2(max(fit, 1)), 4, 8))
 
 # %% ../../nbs/67_serving.shards.ipynb #c53a6d15
-_PART,_ABOUT = 4096,'about.json'
+_SHARD_ROWS,_ABOUT = 4096,'about.json'
 
 def predictor_key(
     predictor:Predictor, # of a run, of several, or of an `.onnx` file
@@ -139,7 +139,7 @@ def open_shards(
         if folder.exists(): about = _agree(folder, about, bs)
         else:
             bs = bs or batch_size(max(o.load_size or o.size for o in read), n_cores())
-            about |= dict(bs=bs, part=-(-_PART//bs)*bs)
+            about |= dict(bs=bs, part=-(-_SHARD_ROWS//bs)*bs)
             write_json(passing/_ABOUT, about)
             passing.rename(folder)
     finally: shutil.rmtree(passing, ignore_errors=True)

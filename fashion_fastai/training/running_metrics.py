@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from fastcore.basics import patch
 from ..target import Target
-from ..metrics import check_scores_input, label_score_table, to_json_number, ranking_means, safe_divide, binary_confusion, weighted_mean, f1_from_counts, precision_from_counts, recall_from_counts, top_k_recall
+from ..metrics import binary_confusion, check_scores_input, f1_from_counts, to_json_number, label_score_table, precision_from_counts, ranking_means, safe_divide, recall_from_counts, top_k_recall, weighted_f1
 
 # %% auto #0
 __all__ = ['MOST_CELLS', 'ReservoirSample', 'RunningMetrics']
@@ -102,7 +102,7 @@ def scores(self:RunningMetrics)->dict[str, float|None]: # name and value
     target,sums,total = self.target,self.sums,self.counts.sum(0)
     probs,truth,_ = self.sample.rows() if self.sample.parts else (np.zeros((0, target.n_out)), _no_rows(target), None)
     table = label_score_table(target, self.counts, probs, target.label_codes(truth), ranking=True)
-    common = dict(macro_f1=table.f1.mean(), weighted_f1=weighted_mean(table.f1, table.support))
+    common = dict(macro_f1=table.f1.mean(), weighted_f1=weighted_f1(table.f1, table.support))
     right,ranked = safe_divide(sums['right'], sums['known']),{k: v.mean() for k,v in ranking_means(table).items()}
     if target.kind=='one_of':
         found = dict(accuracy=right, mean_class_accuracy=table.recall.mean(), **common, macro_precision=table.precision.where(table.support>0).mean(), **ranked)

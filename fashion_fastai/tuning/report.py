@@ -50,7 +50,7 @@ def trial_table(
 def _reached(trial)->float: return np.nan if trial.value is None else trial.value
 
 # %% ../../nbs/76_tuning.report.ipynb #cd14a6bf
-def _limits(table, lower, own)->tuple[float, float]:
+def _value_range(table, lower, own)->tuple[float, float]:
     "What is shown: from the best value to the worst quarter of those that went to their end, the recipe's own in any case"
     values = table.value[table.ended=='complete']
     best,far = (values.min(), values.quantile(0.75)) if lower else (values.max(), values.quantile(0.25))
@@ -58,13 +58,13 @@ def _limits(table, lower, own)->tuple[float, float]:
     margin = max(0.15*abs(far-best), 1e-3*abs(best), 1e-6)
     return (best-margin, far+margin) if lower else (far-margin, best+margin)
 
-def _dots(ax, places, table, limits):
+def _dots(ax, places, table, value_range):
     "The values of trials at `places`; those outside are at the edge"
-    done,within = (table.ended=='complete').to_numpy(),table.value.clip(*limits).to_numpy()
+    done,within = (table.ended=='complete').to_numpy(),table.value.clip(*value_range).to_numpy()
     ax.plot(places[done], within[done], 'o', color=BLUE, markersize=4, label='complete')
     ax.plot(places[~done], within[~done], 'o', color=GREY, markersize=4, markerfacecolor='white', label='stopped before its end')
-    room = 0.04*(limits[1]-limits[0]) # for a dot at the edge
-    ax.set_ylim(limits[0]-room, limits[1]+room)
+    room = 0.04*(value_range[1]-value_range[0]) # for a dot at the edge
+    ax.set_ylim(value_range[0]-room, value_range[1]+room)
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.grid(axis='y')
 
@@ -78,11 +78,11 @@ def plot_trials(
 )->Figure:
     "The values of all trials, and the best so far"
     done = table.value.where(table.ended=='complete')
-    limits,best = _limits(table, lower, own),(done.cummin() if lower else done.cummax()).ffill()
+    value_range,best = _value_range(table, lower, own),(done.cummin() if lower else done.cummax()).ffill()
     fig = PageFigure(2.9)
     ax = fig.subplots()
-    _dots(ax, table.index.to_numpy(), table, limits)
-    ax.plot(table.index, best.clip(*limits), drawstyle='steps-post', color=ORANGE, label='best so far', zorder=1)
+    _dots(ax, table.index.to_numpy(), table, value_range)
+    ax.plot(table.index, best.clip(*value_range), drawstyle='steps-post', color=ORANGE, label='best so far', zorder=1)
     if own==own: ax.axhline(own, color=GREY, linestyle=':', linewidth=1, label='the recipe as it stands', zorder=0)
     ax.set(xlabel='trial', xlim=(-0.5, max(table.index)+0.5))
     ax.set_ylabel(by)
@@ -106,13 +106,13 @@ def importances(
 # %% ../../nbs/76_tuning.report.ipynb #36c82398
 MOST_PANELS = 6
 
-def _panel(ax, param, table, limits):
+def _panel(ax, param, table, value_range):
     "The values of trials over what was drawn for `param`"
     drawn,numbers = table[param.name],not hasattr(param.distribution, 'choices')
     choices = [] if numbers else list(param.distribution.choices)
     if all(isinstance(o, (int, float)) for o in choices): choices = sorted(choices)
     places = drawn.to_numpy(dtype=float) if numbers else np.array([choices.index(o) for o in drawn], dtype=float)
-    _dots(ax, places, table, limits)
+    _dots(ax, places, table, value_range)
     ax.set_title(shorten_label(param.name, 40))
     if choices:
         ax.set_xticks(range(len(choices)), [_in_lines(o, 42//len(choices)) for o in choices])
@@ -142,7 +142,7 @@ def plot_importances(
 )->Figure:
     "How much each parameter mattered, and what was reached with which value"
     known = table[table.value.notna()]
-    shown,limits = [o for name in shares.index[:MOST_PANELS] for o in params if o.name==name],_limits(table, lower, own)
+    shown,value_range = [o for name in shares.index[:MOST_PANELS] for o in params if o.name==name],_value_range(table, lower, own)
     rows = -(-len(shown)//2)
     fig = PageFigure(0.7+0.2*len(shares)+2.2*rows)
     above,below = fig.subfigures(2, 1, height_ratios=[0.7+0.2*len(shares), 2.2*rows])
@@ -153,6 +153,6 @@ def plot_importances(
     ax.xaxis.set_major_formatter(lambda o,_: f'{o:.0%}')
     axes = below.subplots(rows, 2, sharey=True, squeeze=False)
     for ax in axes.flat[len(shown):]: ax.remove()
-    for ax,param in zip(axes.flat, shown): _panel(ax, param, known, limits)
+    for ax,param in zip(axes.flat, shown): _panel(ax, param, known, value_range)
     for ax in axes[:,0]: ax.set_ylabel(by)
     return fig

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import BaseModel, Field, model_validator
-from ..config import TrainConfig, _merged, read_packaged
+from ..config import TrainConfig, merge_settings, read_packaged
 from ..core.errors import UsageError, validate_fields
 
 # %% auto #0
@@ -64,7 +64,7 @@ def changed(
     origin:str='settings', # with which the message of an error begins
 )->TrainConfig:
     "`config` with other settings; a `UsageError` where a path or a value is none"
-    return validate_fields(TrainConfig, _merged(config.model_dump(mode='json'), _nested(changes)), origin)
+    return validate_fields(TrainConfig, merge_settings(config.model_dump(mode='json'), _nested(changes)), origin)
 
 def _own(config, path, origin='settings'):
     "What `config` says at `path`, or the default of what it leaves out; None where neither is there"

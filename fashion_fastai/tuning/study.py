@@ -23,7 +23,7 @@ from ..data.from_config import catalogue_for
 from ..core.errors import UsageError, validate_fields
 from ..core.files import atomic_file, remove_folder
 from ..core.lock import lock_folder
-from ..experiments.resume import check_same, table_digest
+from ..experiments.resume import check_same_settings, table_digest
 from .search_space import Parameter, changed, parameters, settings_of, space_of
 from ..training.interrupt import TrainingInterrupted, StopSignals
 from .objective import EqualShares, choose_value, is_lower_better, run_trial
@@ -72,7 +72,7 @@ def _check_asked(study, out, config, params, by, digest):
     before = study.user_attrs.get('asked')
     if before is None and not study.get_trials(deepcopy=False): return study.set_user_attr('asked', asked)
     if before is None: raise UsageError(f'{out}/study.db was not made by this command; choose another --out')
-    check_same(validate_fields(TrainConfig, before['config'], f'{out}/study.db'), config, out)
+    check_same_settings(validate_fields(TrainConfig, before['config'], f'{out}/study.db'), config, out)
     for what,said in (('space', 'searches in other spaces'), ('by', f'compares by {before["by"]}'), ('table', 'was begun on another table, or its files, parts or labels have changed')):
         if before[what]!=asked[what]: raise UsageError(f'{out} {said}; give the same to go on, or choose another --out')
 

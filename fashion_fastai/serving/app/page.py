@@ -18,8 +18,8 @@ from ...data.images import IMAGE_SUFFIXES, BadImage, read_image
 from ...core.errors import UsageError
 from ...run import Run, open_run
 from ..results import Results, ImageResult, join_results
-from .state import Seen, Shared, Shot, now, remembered, shared
-from .view import Limits, results_html, apparel_html, card_body, image_uri, figure_html, notice_html
+from .state import Seen, Shared, Shot, now, cached_results, shared
+from .view import UploadLimits, results_html, apparel_html, card_body, image_uri, figure_html, notice_html
 from .view import questions, refusal, row_html, strict_thresholds, strictness_words, tally, too_many
 from ..predictor import Predictor
 
@@ -29,13 +29,13 @@ __all__ = ['PAGE', 'cache_in_session', 'dropped', 'picked', 'heat_uri', 'where_i
 
 # %% ../../../nbs/68_serving.app.page.ipynb #e3e875a0
 def cache_in_session(
-    limits:Limits, # of the page
+    limits:UploadLimits, # of the page
 ):
     "Let no upload touch the disk"
     MultiPartParser.spool_max_size = (limits.megabytes+1)*2**20
 
 def dropped(
-    limits:Limits, # of the page
+    limits:UploadLimits, # of the page
 )->list[Shot]:
     "The images that somebody dropped"
     types = [suffix.removeprefix('.') for suffix in IMAGE_SUFFIXES]
@@ -181,7 +181,7 @@ def _table_is_there(run:Run)->bool:
     path = run.config.data.path
     return path is None or Path(path).exists() # without a path it was the embedded sample
 
-def _asked(run:Run, limits:Limits)->tuple[list[Shot], Shared, int]: # the last: how much was there of what is fetched in the background
+def _asked(run:Run, limits:UploadLimits)->tuple[list[Shot], Shared, int]: # the last: how much was there of what is fetched in the background
     "What was dropped and taken; the drop zone is there before the network is"
     left,right = st.columns(2, gap='large') if _table_is_there(run) else (st.container(), st.container())
     with left: shots = dropped(limits)
@@ -218,7 +218,7 @@ def _results(shots:list[Shot], seen:list[Seen], common:Shared, run:Path):
 # %% ../../../nbs/68_serving.app.page.ipynb #4a1a8aae
 def images_page(
     run:Path, # folder of a run
-    limits:Limits=Limits(), # of the page
+    limits:UploadLimits=UploadLimits(), # of the page
 )->None:
     "Images in, answers out"
     opened = open_run(run)
@@ -231,7 +231,7 @@ def images_page(
         st.session_state.get('seen', {}).clear()
         return _empty()
     memory = st.session_state.setdefault('seen', {})
-    with st.spinner(f'Looking at {len(shots)} image{"s"*(len(shots)>1)} …'): seen = remembered(shots, common.predictor, memory)
+    with st.spinner(f'Looking at {len(shots)} image{"s"*(len(shots)>1)} …'): seen = cached_results(shots, common.predictor, memory)
     _results(shots, seen, common, run)
 
 def card_page(
@@ -262,7 +262,7 @@ def main(
 ):
     "What Streamlit runs for each visitor and each thing that they do"
     run = Path(run)
-    cache_in_session(Limits())
+    cache_in_session(UploadLimits())
     st.set_page_config(f'{run.resolve().name} · fashion_fastai', hanger_icon(), layout='wide', menu_items={'Get help': None, 'Report a bug': None})
     st.html(f'<style>{files("fashion_fastai").joinpath("assets/app.css").read_text(encoding="utf-8")}</style>')
     pages = [st.Page(partial(images_page, run), title='ImageFiles', url_path='images', default=True), st.Page(partial(card_page, run), title='Model card', url_path='card')]

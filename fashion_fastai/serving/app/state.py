@@ -20,7 +20,7 @@ from .view import image_uri
 from ..predictor import Predictor
 
 # %% auto #0
-__all__ = ['in_background', 'now', 'Shared', 'shared', 'Shot', 'Seen', 'small_copy', 'look_at', 'remembered']
+__all__ = ['in_background', 'now', 'Shared', 'shared', 'Shot', 'Seen', 'small_copy', 'look_at', 'cached_results']
 
 # %% ../../../nbs/67_serving.app.state.ipynb #7ed3ebc1
 def in_background(
@@ -127,7 +127,7 @@ def look_at(
     features = dict(zip(good, image_features(predictor.network, predictor.image, [shots[i].source for i in good])))
     return [Seen(answers[i:i+1], small_copy(o), features.get(i)) for i,o in enumerate(shots)]
 
-def remembered(
+def cached_results(
     shots:Sequence[Shot], # that are asked about now
     predictor:Predictor, # of the run
     memory:dict, # of a visitor; what is not among `shots` any more is forgotten

@@ -18,13 +18,13 @@ from ...target import TargetResult, Target
 from ...schema import Schema
 
 # %% auto #0
-__all__ = ['ODDS', 'Limits', 'refusal', 'too_many', 'strict_thresholds', 'strictness_words', 'said', 'ranked', 'bars_html',
+__all__ = ['ODDS', 'UploadLimits', 'refusal', 'too_many', 'strict_thresholds', 'strictness_words', 'said', 'ranked', 'bars_html',
            'Chip', 'chips', 'chips_html', 'results_html', 'notice_html', 'apparel_html', 'image_uri', 'figure_html',
            'row_html', 'questions', 'tally', 'card_body']
 
 # %% ../../../nbs/65_serving.app.view.ipynb #ef826d6f
 @dataclass(frozen=True)
-class Limits:
+class UploadLimits:
     "What the page takes at once"
     files:int = 40 # images
     megabytes:int = 10 # of each file
@@ -33,7 +33,7 @@ class Limits:
 
 def refusal(
     content:bytes, # of a file
-    limits:Limits=Limits(), # of the page
+    limits:UploadLimits=UploadLimits(), # of the page
 )->str: # empty where nothing speaks against it; whether it is an image at all shows when it is read
     "Why a file is not even decoded"
     if not content: return 'is empty: 0 bytes arrived; try to drop it again'
@@ -43,7 +43,7 @@ def refusal(
 # %% ../../../nbs/65_serving.app.view.ipynb #ab7a379e
 def too_many(
     n:int, # images that were dropped
-    limits:Limits=Limits(), # of the page
+    limits:UploadLimits=UploadLimits(), # of the page
 )->str: # empty where there are not
     "What is said to someone who drops a whole folder"
     if n<=limits.files: return ''
