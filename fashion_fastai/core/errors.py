@@ -77,6 +77,3 @@ def validate_fields(
         if path and re.fullmatch(_KIND, str(key)): # one of several kinds that the value might have been
             loc,said = path,', or '.join([said, *[o['msg'].removeprefix('Input should be ') for o in others if list(o['loc'][:-1])==path]])
         raise UsageError(f"{origin}: {'.'.join(map(str, loc))}: {said}{given}") from None
-
-# %% ../../nbs/00_core.errors.ipynb #8f7b2fb1
-_DAMAGED = OSError, ValueError, EOFError, UsageError # what NumPy, Arrow, JSON and our own readers raise on a damaged file

@@ -19,7 +19,7 @@ __all__ = ['read_text', 'parse_json', 'read_json', 'atomic_file', 'atomic_folder
            'parse_yaml', 'read_yaml', 'remove_folder', 'write_json', 'write_csv']
 
 # %% ../../nbs/01_core.files.ipynb #867636c5
-from .errors import UsageError, _DAMAGED
+from .errors import UsageError
 
 # %% ../../nbs/01_core.files.ipynb #09252b5a
 def read_text(
@@ -88,6 +88,8 @@ def cache_folder()->Path:
     return Path(os.environ.get('FASHION_CACHE') or user_cache_path('fashion_fastai'))
 
 # %% ../../nbs/01_core.files.ipynb #6f49d8f9
+_DAMAGED = OSError, ValueError, EOFError, UsageError # what NumPy, Arrow, JSON and our own readers raise on a damaged file
+
 def cached(
     name:str, # of the file in `cache_folder`, such as `embeddings/DIGEST.npy`; the digest is of everything that the value depends on
     make:Callable[[Path], Any], # computes the value and writes it to the path that it is given

@@ -63,7 +63,7 @@ def shorten_label(
 
 def add_title(
     fig:Figure, # gets the title
-    target:Target, # that the figure is about
+    target, # the `Target` that the figure is about
     said:str, # what it shows
 ):
     "Write the name of a target and what is shown above a figure"
@@ -77,7 +77,7 @@ def add_caption(
     fig.supxlabel(textwrap.fill(said, 118), x=0.01, ha='left', fontsize=8)
 
 def check_plot_input(
-    target:Target, # that was given
+    target, # the `Target` that was given
     kind:str, # that a figure is for: `one_of` or `any_of`
     name:str, # of the argument, for the message
     array:np.ndarray, # that was given
@@ -140,7 +140,7 @@ def format_number(
     return f'{n:,.0f}' if n==round(n) or n>=100 else f'{n:.1f}'
 
 def bar_figure(
-    target:Target, # whose labels stand at the left
+    target, # the `Target` whose labels stand at the left
     shown:np.ndarray, # positions of the labels, see `bar_positions`
     places:np.ndarray, # of their bars
     n_panels:int, # side by side
