@@ -18,9 +18,6 @@ __all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'INK', 'WHITE', 'MAX_BARS', 'plot_
            'add_title', 'add_caption', 'check_plot_input', 'display_name', 'join_names', 'bar_positions', 'draw_bars',
            'format_number', 'bar_figure']
 
-# %% ../../nbs/00_core.plotting.ipynb #a9373c00
-from ..target import Target
-
 # %% ../../nbs/00_core.plotting.ipynb #e34d6cf2
 BLUE,ORANGE,GREEN,GREY = '#0072B2', '#D55E00', '#009E73', '#9A9A9A'
 INK,WHITE = '#222222', 'white' # of text on light and on dark
