@@ -139,6 +139,18 @@ def test_every_notebook_has_a_place_in_the_reference(site):
     names = {re.sub(r'^\d+_', '', name).split('.')[0] for name in notebooks}
     assert names==packages
 
+def test_the_map_of_the_packages_agrees_with_the_import_rules():
+    from test_project import MAY_IMPORT
+    text = (DOCS/'explanation'/'packages.md').read_text(encoding='utf-8')
+    lines = re.search(r'<!-- imports -->\s*(.*?)\s*<!-- /imports -->', text, re.S)[1].splitlines()
+    head, _, *rows = [[cell.strip(' `') for cell in line.strip('|').split('|')] for line in lines]
+    documented = {row[0]: {name for name, mark in zip(head[1:], row[1:]) if mark} for row in rows}
+    assert documented=={package: set(others)-{package} for package, others in MAY_IMPORT.items()}
+
+def test_the_picture_of_the_packages_is_current():
+    module = runpy.run_path(DOCS/'packages_svg.py')
+    assert (DOCS/'_static'/'packages.svg').read_text(encoding='utf-8')==module['draw']()
+
 def test_anchors_keep_the_names_of_the_code():
     slug = runpy.run_path(DOCS/'conf.py')['slug']
     headings = 'Box.grow', 'open_run', 'Where it is, and why'
