@@ -1,25 +1,32 @@
 # The doors of the project. `make train` and `make test` work on a fresh clone with nothing but Python 3.10 or newer and make.
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.installed
+# what training needs, and then every extra for tests
+BASE := .venv/.base
+ALL := .venv/.all
 DOCS := .venv/.docs
 SYNC := build/sync
 # one thread a notebook, two notebooks at once: threads of several processes on the same cores wait for each other
 NBTEST := OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2
 
-.PHONY: setup train test test-all sync docs bench clean
+.PHONY: setup train test test-all lint sync docs bench clean
 
-setup: $(STAMP)
+setup: $(ALL)
 
-$(STAMP): settings.ini setup.py constraints.txt
+$(BASE): settings.ini setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --constraint constraints.txt --editable .
+	touch $@
+
+$(ALL): $(BASE)
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,app,onnx,ray,log,tune,launch]'
 	touch $@
 
-train: setup  ## train on the embedded sample and print the scores; ARGS="..." for more options
+train: $(BASE)  ## train on the embedded sample and print the scores; ARGS="..." for more options
 	$(BIN)/fashion-fastai train $(ARGS)
 
+# test: lint
 test: setup sync  ## what CI runs
 	$(NBTEST)
 	$(BIN)/python -m pytest -m 'not slow and not cuda'
@@ -28,13 +35,16 @@ test-all: setup sync  ## slow notebooks and tests too
 	$(NBTEST) --flags slow
 	$(BIN)/python -m pytest -m 'not cuda'
 
+lint: setup  ## names, traps, old syntax and lines over 120 columns
+	$(BIN)/ruff check .
+
 sync: setup  ## prove that notebooks and modules agree, without changing either
 	rm -rf $(SYNC) && mkdir -p $(SYNC)
 	cp -r nbs fashion_fastai pyproject.toml settings.ini $(SYNC)
 	cd $(SYNC) && ../../$(BIN)/nbdev-export
 	diff -r -x __pycache__ $(SYNC)/fashion_fastai fashion_fastai || { echo 'modules and notebooks differ: run nbdev-export, or nbdev-update after an edit in a module'; exit 1; }
 
-$(DOCS): $(STAMP)
+$(DOCS): $(ALL)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 

@@ -64,10 +64,10 @@ def fastai(name, args):
 
 def reading(name, args):
     from fashion_fastai.config import ImageConfig
-    from fashion_fastai.data.images import stream_images
+    from fashion_fastai.data.images import ImageReader
     frame,image = pd.read_parquet(repeated(args.table, 2048)),ImageConfig()
     paths = [Path(args.table).parent/o for o in frame.file]
-    return lambda: sum(len(o[1]) for o in stream_images(paths, image.size, image.fit))
+    return lambda: sum(len(o[1]) for o in ImageReader.from_config(image).stream(paths))
 
 def prepare(name, args):
     if 'fastai' not in name:

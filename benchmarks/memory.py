@@ -61,7 +61,7 @@ def growth(make, arg, ours, pipe):
     if ours: tune_allocator()
     from fastai.callback.core import Callback
     from fashion_fastai.config import Stage
-    from fashion_fastai.training import schedule
+    import fashion_fastai.training.stages # noqa: F401  a method of the learner
     from fashion_fastai.training.checkpoint import Checkpoints
     seen = []
     class Watch(Callback):

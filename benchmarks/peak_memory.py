@@ -7,14 +7,14 @@ from pathlib import Path
 from bench import RESULTS, arguments, markdown, report
 
 PAGE = RESULTS.parent/'how-to/memory.md'
-PIECES = '[pieces](training-tricks.md)'
+MICRO = '[micro-batches](training-tricks.md)'
 CASES = [ # what, options, whether another allocator is loaded first
     ('as it comes: 64 images of 128 px in a batch', [], False),
     ('another allocator, see below', [], True),
     ('smaller images', ['--size', '96'], False),
     ('smaller batches', ['--batch-size', '32'], False),
-    (f'the same batch in {PIECES}: same gradients, a third more time', ['--set', 'training.micro_batch_size=16'], False),
-    (f'{PIECES} and another allocator', ['--set', 'training.micro_batch_size=16'], True)]
+    (f'the same batch in {MICRO}: same gradients, a third more time', ['--set', 'training.micro_batch_size=16'], False),
+    (f'{MICRO} and another allocator', ['--set', 'training.micro_batch_size=16'], True)]
 
 def peak(command, library):
     "Resident memory of a command at its highest, GB"

@@ -23,15 +23,16 @@ def prepare(name, args):
     else:
         from fashion_fastai.core.allocator import tune_allocator
         tune_allocator()
-    from fashion_fastai.data.images import decode_images, stream_images
+    from fashion_fastai.data.images import ImageReader
     from fashion_fastai.serving.predictor import Predictor
     paths,image = images(args)
-    if name=='reading': work = lambda: [None for _ in stream_images(paths, image.size, image.fit, 64, image.load_size)]
+    reader = ImageReader.from_config(image)
+    if name=='reading': work = lambda: [None for _ in reader.stream(paths)]
     else:
         predictor = Predictor.load(args.runs[WAYS[name]])
         if args.files: work = lambda: predictor(paths)
         else:
-            pixels,_ = decode_images(paths, image.size, image.fit)
+            pixels,_ = ImageReader(image.size, image.fit).decode(paths)
             work = lambda: [None for _ in predictor.compute(pixels[i:i+64] for i in range(0, len(pixels), 64))]
     def timed():
         started = time.perf_counter()

@@ -22,7 +22,7 @@ def memory(field): # GB
     return next(int(o.split()[1]) for o in Path('/proc/self/status').read_text().splitlines() if o.startswith(field))/1e6
 
 def measure(table, pipe):
-    import fashion_fastai.data.loaders
+    import fashion_fastai.data.loaders # noqa: F401  before the memory is measured
     from fashion_fastai.data.catalogue import read_catalogue
     before,started = memory('VmRSS'),time.perf_counter()
     catalogue = read_catalogue(table, group_col='product')

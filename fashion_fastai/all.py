@@ -19,7 +19,7 @@ from .evaluation.evaluate import calibrate, evaluate
 from .serving.predictor import Predictor
 from .training.learner import FashionLearner, fashion_learner
 from .training.mixup import MixUpCutMix
-import fashion_fastai.training.lr_find, fashion_fastai.training.stages # methods of the learner
+import fashion_fastai.training.lr_find, fashion_fastai.training.stages # noqa: F401  methods of the learner
 
 # %% auto #0
 __all__ = ['AugmentConfig', 'Stage', 'TrainConfig', 'make_config', 'Catalogue', 'read_catalogue', 'catalogue_from',

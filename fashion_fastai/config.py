@@ -186,7 +186,7 @@ class TrainingConfig(_Section):
     sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by the weights of their labels, with replacement
     linear_probe:bool = True # solve linear heads on the frozen body first and say what they reach; without an epoch they are the result
     layer_decay:float|None = Field(None, gt=0, le=1) # each group of the body learns at this share of the rate of the one above, where stages are planned; what `plan_stages` says without it
-    micro_batch_size:int|None = Field(None, ge=1, le=65_536) # images of a batch that pass through the network at once, see `MicroBatches`; all without it
+    micro_batch_size:int|None = Field(None, ge=1, le=65_536) # images of a batch that pass through the network at once, see `MicroBatches`; default: all
     clip:float = Field(0, ge=0) # gradients are cut to this norm; 0 is not at all
     ema:float = Field(0, ge=0, lt=1) # decay of a moving average of the weights, which is what is kept, see `EMA`; 0 is none
     swa_epochs:int = Field(0, ge=0, le=1000) # the mean of the weights after the last epochs is kept, see `SWA`; 0 is none

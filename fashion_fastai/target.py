@@ -235,11 +235,11 @@ def known_counts(
     return (codes>=0).sum(0) if self.kind=='any_of' else np.full(self.n_out, (codes>=0).sum())
 
 @patch
-def known_rows(
+def any_known(
     self:Target,
     codes:np.ndarray, # as from `Target.encode`
 )->np.ndarray: # bool `(n,)`
-    "Return in which rows at least one label is known"
+    "Return whether at least one label of each row is known"
     return (codes>=0).any(1) if self.kind=='any_of' else codes>=0
 
 # %% ../nbs/02_target.ipynb #a7455fbb

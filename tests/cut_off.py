@@ -1,5 +1,5 @@
 "A training in a process of its own that is killed at a given moment"
-import json, multiprocessing, os, signal, sys, threading, time
+import json, multiprocessing, os, signal, threading, time
 from pathlib import Path
 import pandas as pd
 

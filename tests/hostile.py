@@ -242,7 +242,6 @@ def texts():
     def schema(**fields): return json.dumps(dict(targets=[target|fields]))
     recipe = 'title: t\nsource: s\nsettings: {%s}\n'
     laughs = 'a: &a [x, x, x, x, x, x, x, x, x]\n'+''.join(f'{b}: &{b} [{", ".join([f"*{a}"]*9)}]\n' for a,b in zip('abcdefghij', 'bcdefghijk'))
-    weights = lambda o: (lambda p: o(p))
     def pickled(p, **kwargs):
         import torch
         torch.save(Code(), p, **kwargs)
@@ -493,7 +492,7 @@ def warm():
     import torch
     torch.set_num_threads(1)
     os.environ |= dict(FASHION_CACHE=str(Path(tempfile.gettempdir())/'fashion-hostile-cache'), HF_HUB_OFFLINE='1')
-    import fashion_fastai.cli, fashion_fastai.experiments.train, fashion_fastai.serving.batch, fashion_fastai.serving.submissions, fashion_fastai.data.formats.registry
+    import fashion_fastai.cli, fashion_fastai.experiments.train, fashion_fastai.serving.batch, fashion_fastai.serving.submissions, fashion_fastai.data.formats.registry # noqa: F401
     return forked
 
 if __name__=='__main__': sys.exit(bool(main(sys.argv[1], '--write' in sys.argv, warm() if '--forked' in sys.argv else outcome)))

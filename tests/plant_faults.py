@@ -58,7 +58,7 @@ def mountains(rng):
 def sea(rng):
     y,x = _grid(); wave = np.sin(40*y**2*rng.uniform(.8,1.6)+6*np.sin(9*x+rng.random()*6))*.5+.5
     image = _blend((20,60,110), (90,170,200), wave)
-    image.paste(_blend((150,200,240), (240,245,250), _grid()[0]).crop((0,0,SIDE,h:=int(rng.integers(60,140)))), (0,0))
+    image.paste(_blend((150,200,240), (240,245,250), _grid()[0]).crop((0,0,SIDE,int(rng.integers(60,140)))), (0,0))
     return image
 def skyline(rng):
     image = _blend(_color(rng, 0, 120), _color(rng, 120), _grid()[0]); draw = ImageDraw.Draw(image); x = 0
@@ -76,7 +76,7 @@ def stars(rng):
     return image
 def clouds(rng): return _blend((70,130,220), (250,250,252), (_fractal(rng)*rng.uniform(1,1.6)).clip(0,1))
 def marble(rng): return _blend(_color(rng), _color(rng), np.sin(rng.uniform(6,25)*_fractal(rng))*.5+.5)
-def noise(rng): return Image.fromarray(rng.integers(0, 256, (SIDE,SIDE,3), dtype=np.uint8)).resize((SIDE//(k:=int(rng.integers(1,9))),)*2)
+def noise(rng): return Image.fromarray(rng.integers(0, 256, (SIDE,SIDE,3), dtype=np.uint8)).resize((SIDE//int(rng.integers(1,9)),)*2)
 def text_page(rng):
     image = _paper(rng); draw = ImageDraw.Draw(image); y,margin,step = int(rng.integers(8,40)),int(rng.integers(8,30)),int(rng.integers(9,16))
     while y<SIDE-12:
@@ -296,7 +296,7 @@ def plant(table, out, seed=0, duplicates=.03, flipped=.05, dropped=.05, no_garme
         several = np.setdiff1d(np.flatnonzero(frame[any_of].str.split().str.len().fillna(0)>0), sources)
         for i in rng.choice(several, min(len(several), round(n*dropped)), replace=False): # forgotten attributes
             words = frame[any_of][i].split()
-            frame.loc[i, '_dropped'] = gone = words.pop(rng.integers(len(words)))
+            frame.loc[i, '_dropped'] = words.pop(rng.integers(len(words)))
             frame.loc[i, any_of] = ' '.join(words)
     strange = [frame.loc[i].to_dict() | dict(_of=-1, _how='no garment', _was='', _dropped='') for i in rng.choice(n, round(n*no_garment), replace=False)]
     new = pd.concat([frame, pd.DataFrame([*_copies(sources, frame, rng, labels), *strange], columns=frame.columns)], ignore_index=True)

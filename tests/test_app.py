@@ -11,7 +11,7 @@ from fashion_fastai.config import make_config
 from fashion_fastai.embeddings.ood import OODDetector, write_ood_detector
 from fashion_fastai.data.catalogue import read_catalogue
 from fashion_fastai.models.network import create_network, save_network
-from fashion_fastai.run import open_run, start_run
+from fashion_fastai.run import start_run
 from fashion_fastai.schema import Schema
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.serving.predictor import Predictor

@@ -37,7 +37,7 @@ def app_of(run):
 def screened(run, sample, tmp_path_factory):
     "A run that takes everything for no apparel that is not in its table"
     copy = open_run(shutil.copytree(run, tmp_path_factory.mktemp('runs')/'screened'))
-    features = table_embeddings(run_embedder(copy), read_catalogue(sample).paths)
+    features = table_embeddings(run_embedder(copy), read_catalogue(sample))
     write_ood_detector(copy, OODDetector(unit_rows(features).astype(np.float16), np.array([0.005], np.float32), 1))
     return copy.path
 

@@ -1,6 +1,5 @@
 "Bulk prediction: a process that is killed loses and repeats nothing, bad images are rows, products are brought together, and nothing is left behind"
-import json, os, random, subprocess, sys
-from pathlib import Path
+import json, os, subprocess, sys
 import numpy as np, pandas as pd, pytest
 from fashion_fastai.cli import main
 from fashion_fastai.serving.inputs import find_image_files

@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd, pyarrow as pa, pyarrow.parquet as pq, pytest
 from PIL import Image
 from fashion_fastai.data.catalogue import CatalogueWarning, read_catalogue
+from fashion_fastai.data.images import ImageReader
 from fashion_fastai.data.formats.registry import FORMATS, PRODUCT_COLS, PRODUCT_TARGETS, catalogue_from, convert, read_format
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.schema import schema_from_json
@@ -402,7 +403,7 @@ def test_hf_parts_converted(drawn, tmp_path):
     drawn.text('dataset_dict.json', '{"splits": ["train", "validation"]}')
     convert('hf', drawn.root, tmp_path/'labels.csv')
     catalogue = read_catalogue(tmp_path/'labels.csv', schema=schema_from_json((tmp_path/'labels.schema.json').read_text()))
-    assert catalogue.split_sizes() == {'train': 2, 'valid': 1} and catalogue.decode(8)[1].shape == (3, 8, 8, 3)
+    assert catalogue.split_sizes() == {'train': 2, 'valid': 1} and catalogue.decode(ImageReader(8))[1].shape == (3, 8, 8, 3)
     assert catalogue.files[0].startswith('labels_images/') and catalogue.files[0].endswith('.png')
 
 

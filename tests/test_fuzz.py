@@ -7,12 +7,11 @@ import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq, pytest, 
 from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
 from PIL import Image
 from safetensors.numpy import save as tensors
-from fashion_fastai.config import TrainConfig, make_config, read_recipe, setting
+from fashion_fastai.config import make_config, read_recipe
 from fashion_fastai.data.catalogue import read_catalogue
-from fashion_fastai.data.tables import read_table
 from fashion_fastai.data.formats.registry import PRODUCT_COLS, catalogue_from
-from fashion_fastai.data.images import BadImage, read_square
-from fashion_fastai.core.errors import UsageError, validate_fields
+from fashion_fastai.data.images import BadImage, ImageReader
+from fashion_fastai.core.errors import UsageError
 from fashion_fastai.core.files import read_json, read_text
 from fashion_fastai.evaluation.calibration import Calibration, read_calibration
 from fashion_fastai.evaluation.consistency import PairCounts
@@ -21,7 +20,7 @@ from fashion_fastai.run import open_run
 from fashion_fastai.schema import Schema, read_schema
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.serving.inputs import find_image_files
-from fashion_fastai.serving.onnx_runtime import OnnxMetadata, read_facts
+from fashion_fastai.serving.onnx_runtime import OnnxMetadata, read_metadata
 from fashion_fastai.serving.submissions import check_submission, label_numbers, read_submission
 
 FOUND = Path(__file__).with_name('fuzz_found.json')
@@ -95,7 +94,7 @@ def weights():
 def of_format(name, **options): return lambda folder: catalogue_from(name, folder, **options)
 def read_rows(folder):
     for o in ('labels.csv', 'labels.parquet'):
-        for work in (lambda: read_catalogue(folder/o, on_bad='skip').decode(16, on_bad='skip'), lambda: find_image_files(folder/o, split='train')):
+        for work in (lambda: read_catalogue(folder/o, on_bad='skip').decode(ImageReader(16), on_bad='skip'), lambda: find_image_files(folder/o, split='train')):
             try: work()
             except UsageError: pass
 
@@ -143,7 +142,7 @@ def readers(folder):
     'calibration': ({'calibration.json': written(calibration, 'c.json', folder)}, lambda o: read_calibration(o/'calibration.json', SCHEMA)),
     'pairs': ({'co_occurrence.json': json.dumps(counts.to_dict()).encode()}, lambda o: PairCounts.from_dict(read_json(o/'co_occurrence.json'), SCHEMA, 'co_occurrence.json')),
     'predictions': ({'valid.parquet': written(predictions, 'p.parquet', folder)}, lambda o: read_predictions(o/'valid.parquet').metrics('valid')),
-    'label-numbers': ({'schema.json': NUMBERED.to_json().encode()}, read_numbers), 'onnx-facts': (onnx_facts(), lambda o: read_facts(read_text(o/'facts.json'), 'shop.onnx')),
+    'label-numbers': ({'schema.json': NUMBERED.to_json().encode()}, read_numbers), 'onnx-facts': (onnx_facts(), lambda o: read_metadata(read_text(o/'facts.json'), 'shop.onnx')),
     'submissions': ({'category.csv': lines('file_path, category_label', '1.png,3', '2.png,7'), 'attribute.csv': lines('file_path,attribute_label', '1.png,1 4', '2.png,'), 'six.txt': lines('6 2 2 3 5 2', '0 0 0 0 0 0')}, read_submissions),
     'run': (a_run(), load_run), 'weights': (weights(), load_weights)}
 
@@ -251,7 +250,7 @@ def try_reading(read, folder, damaged):
         warnings.simplefilter('ignore')
         try:
             if read: read(folder)
-            for i,data in enumerate(damaged.values() if not read else ()): read_square(data, 32, ('pad', 'squash', 'crop')[i%3], None if i%2 else (1, 2, 6, 7))
+            for i,data in enumerate(damaged.values() if not read else ()): ImageReader(32, ('pad', 'squash', 'crop')[i%3]).read(data, None if i%2 else (1, 2, 6, 7))
         except (UsageError, BadImage) as e: assert len(str(e))<3000, f'a message of {len(str(e))} characters: {str(e)[:300]}'
     assert time.process_time()-started<10, 'takes too long'
 

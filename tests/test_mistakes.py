@@ -1,5 +1,4 @@
 "What a user does wrong: exit code 2, one clear line, nothing written"
-from pathlib import Path
 import pandas as pd, pytest
 from fashion_fastai.cli import main
 from fashion_fastai.schema import Schema

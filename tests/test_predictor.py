@@ -1,7 +1,5 @@
 "A predictor takes whatever stands for an image, and answers the same however it is asked"
-import io
 from dataclasses import replace
-from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
 from fashion_fastai.config import make_config
@@ -64,7 +62,7 @@ def test_batches_come_whole_and_in_order(run, shop, bs):
     assert [len(o) for o in parts]==[min(bs, 40-i) for i in range(0, 40, bs)]
     joined = join_results(parts)
     assert joined.predictions.files==list(map(str, files)) and list(joined.bad)==[3,10,17,24,31,38]
-    for k,v in joined.predictions.probs.items():
+    for v in joined.predictions.probs.values():
         assert np.isnan(v[list(joined.bad)]).all()
         np.testing.assert_allclose(v[:7], v[7:14], atol=1e-5)
     assert np.isnan(joined.apparel_distance[3]) and not joined.looks_like_apparel[3]

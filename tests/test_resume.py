@@ -7,7 +7,7 @@ from fashion_fastai.config import make_config, setting
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.experiments.train import refit, train
 from fashion_fastai.experiments.resume import resumed_config
-from fashion_fastai.run import Run, open_run
+from fashion_fastai.run import open_run
 from fashion_fastai.training.checkpoint import Checkpoints, checkpoint_numbers, newest_checkpoint
 from fashion_fastai.training.interrupt import TrainingInterrupted
 

@@ -151,7 +151,7 @@ ROWS = {
 
 @pytest.mark.parametrize('name', SUBMISSIONS)
 def test_right_files_pass(name, tmp_path):
-    schema,n = six if name=='six-txt' else two,len(ROWS[name])
+    schema = six if name=='six-txt' else two
     (tmp_path/'s').write_bytes(('\n'.join(ROWS[name])+'\n').encode())
     for given in (ROWS[name], tmp_path/'s', str(tmp_path/'s')): check_submission(name, given, schema, ['a.jpg', 'b.jpg'])
     assert len(read_submission(name, tmp_path/'s')) == 2

@@ -10,7 +10,6 @@ from fashion_fastai.core.errors import UsageError
 from fashion_fastai.experiments.train import train
 from fashion_fastai.training.checkpoint import Checkpoints
 from fashion_fastai.training.interrupt import TrainingInterrupted
-from fashion_fastai.training.tracking import flat_settings
 
 NAMES = 'tensorboard', 'wandb', 'mlflow'
 

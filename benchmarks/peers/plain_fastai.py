@@ -1,10 +1,10 @@
 "A learner for two targets as fastai's own docs teach it: plain, and as an expert would set it"
 from pathlib import Path
-import pandas as pd, timm, torch
+import pandas as pd, timm
 from fashion_fastai.models.weights import package_weights
 from fastai.callback.channelslast import ChannelsLast
 from fastai.vision.all import (BCEWithLogitsLossFlat, CategoryBlock, ColReader, ColSplitter, CrossEntropyLossFlat, DataBlock, ImageBlock, Learner,
-    MultiCategoryBlock, Normalize, Resize, ResizeMethod, aug_transforms, default_split, nn, params)
+    MultiCategoryBlock, Normalize, Resize, ResizeMethod, aug_transforms, nn, params)
 
 class TwoHeads(nn.Module):
     "A timm body and two linear layers"

@@ -93,7 +93,7 @@ class Audit:
 # %% ../../nbs/63_audit.audit.ipynb #c03ef7df
 def _queue(rows, features, probs, n)->pd.DataFrame:
     "Which rows without labels to label next"
-    unknown = np.flatnonzero(np.any([~target.known_rows(rows.codes[target.name]) for target in rows.schema], axis=0))
+    unknown = np.flatnonzero(np.any([~target.any_known(rows.codes[target.name]) for target in rows.schema], axis=0))
     counts = {o.name: counts_by_split(o, rows.codes[o.name], rows.split).rows.to_numpy() for o in rows.schema}
     found = active_learning_queue(rows.schema, features[unknown], {k: v[unknown] for k,v in probs.items()}, counts, n)
     at,files = unknown[found.position],rows.files
@@ -102,7 +102,7 @@ def _queue(rows, features, probs, n)->pd.DataFrame:
 def _drift(rows, facts, groups, reference_run)->pd.DataFrame:
     "What is different from the images that the run `reference_run` was trained on"
     old = run_reference(reference_run)
-    features = table_embeddings(run_embedder(reference_run), rows.paths, rows.boxes if reference_run.config.image.crop=='box' else None)
+    features = table_embeddings(run_embedder(reference_run), rows)
     shared = [o for o in rows.schema for own in reference_run.schema if own.name==o.name and own.kind==o.kind and own.vocab==o.vocab]
     new = reference_sample(features, facts[['width','height']].to_numpy(), shared, rows.codes, groups)
     return drift(old, new, shared)
@@ -128,7 +128,7 @@ def audit(
     kept,own = catalogue.take(good),groups[good]
     rows = _joined(kept, labels)
     echo(f'features of {len(rows):,} images from {embedder.origin}')
-    features = table_embeddings(embedder, rows.paths, rows.boxes if embedder.image.crop=='box' else None)
+    features = table_embeddings(embedder, rows)
     echo('labels are judged by models that have not seen their rows')
     probs = label_probabilities(rows, features, own, run, trained)
     found += [check_label_errors(rows, features, own, probs), check_outliers(rows, features, own)]

@@ -27,7 +27,7 @@ _PARTS = dict(zip(SPLITS, ((BLUE,'o'), (ORANGE,'D'), (GREEN,'s'))))
 
 def _share_text(value, _=None)->str: return f'{100*value:.3g} %'
 
-def _known_rows(target, codes, split)->dict[str, np.ndarray]: # for each part in how many rows each label is known
+def _known_counts(target, codes, split)->dict[str, np.ndarray]: # for each part in how many rows each label is known
     return {o: target.known_counts(codes[split==o]) for o in SPLITS if (split==o).any()}
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #3db523af
@@ -79,7 +79,7 @@ def plot_label_shares(
     split:np.ndarray, # the part of each row, `(n,)`
 )->Figure: # rows of each label, and its share in each part where there are several
     "How often each label occurs, in all and in each part, the most common first"
-    table,known = counts_by_split(target, codes, split),_known_rows(target, codes, split)
+    table,known = counts_by_split(target, codes, split),_known_counts(target, codes, split)
     counts = table.rows.to_numpy()
     order = np.argsort(-counts, kind='stable')
     occur = order[counts[order]>0] if len(order)>50 else order

@@ -109,7 +109,8 @@ def label_hints(
     "What to know of labels that are written in several ways"
     hints = []
     for target in catalogue.schema:
-        pairs = [f'{o["given"]} and {o["suggested"]}' for o in spelling_issues(target, target.label_counts(catalogue.codes[target.name]), max_typo=-1)]
+        counts = target.label_counts(catalogue.codes[target.name])
+        pairs = [f'{pair["given"]} and {pair["suggested"]}' for pair in spelling_issues(target, counts, max_typo=-1)]
         more = f' and {len(pairs)-shown} more' if len(pairs)>shown else ''
         if pairs: hints.append(f'{target.name}: {", ".join(pairs[:shown])}{more} count as different labels; data audit --fix joins such spellings')
     commas = {o.name: next((label for label in o.vocab if label.endswith(',')), '') for o in catalogue.schema if o.kind=='any_of' and o.sep==' '}

@@ -48,9 +48,9 @@ def streamlit_command(
     host:str='localhost', # whom it listens to
 )->list[str]: # for `subprocess`
     "How the page is started"
-    from fashion_fastai.serving.app.view import Limits
+    from fashion_fastai.serving.app.view import UploadLimits
     package = Path(str(files('fashion_fastai')))
-    settings = {'server.port': port, 'server.address': host, 'server.headless': 'true', 'server.fileWatcherType': 'none', 'server.maxUploadSize': Limits().megabytes,
+    settings = {'server.port': port, 'server.address': host, 'server.headless': 'true', 'server.fileWatcherType': 'none', 'server.maxUploadSize': UploadLimits().megabytes,
         'browser.gatherUsageStats': 'false', 'client.toolbarMode': 'minimal', 'logger.level': 'warning', 'theme.base': package/'assets/app_theme.toml'}
     flags = [o for name,value in settings.items() for o in (f'--{name}', str(value))]
     return [sys.executable, '-m', 'streamlit', 'run', str(package/'serving/app/main.py'), *flags, '--', str(run.resolve())]
@@ -104,7 +104,7 @@ def app_command(
     "Show what a run says about images, in a browser. Ctrl-C ends it."
     from fashion_fastai.run import open_run
     opened = open_run(run)
-    opened.config, opened.schema # a damaged one shows here
+    _ = opened.config,opened.schema # a damaged one shows here
     if importlib.util.find_spec('streamlit') is None: raise UsageError("the app needs Streamlit: pip install 'fashion_fastai[app]'")
     port = free_port(port, host)
     url = f'http://{"localhost" if host in ("0.0.0.0", "") else host}:{port}'

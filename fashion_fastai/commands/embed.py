@@ -34,7 +34,7 @@ def embed_command(
     embedder = run_embedder(run) if run else body_embedder(config)
     catalogue = catalogue_for(config, on_bad='keep')
     echo(f'features of {len(catalogue):,} images from {embedder.origin}')
-    features = table_embeddings(embedder, catalogue.paths, catalogue.boxes if embedder.image.crop=='box' else None)
+    features = table_embeddings(embedder, catalogue)
     write_embeddings(catalogue.frame, features, out)
     print(f'{features.shape[1]:,} features for {len(features):,} images: {out}')
 

@@ -72,7 +72,7 @@ def lr_find_command(
     with atomic_file(plot) as file: figure.savefig(file, dpi=120, format=plot.suffix.removeprefix('.') or 'png')
     print(f'plot: {plot}')
     for rule,rate in found.suggestions.items(): print(f'{rule}: {rate:.2e}')
-    found.lr # an error where nothing is suggested
+    _ = found.lr # an error where nothing is suggested
 
 # %% ../../nbs/91_commands.train.ipynb #4c9aff05
 @with_settings

@@ -91,7 +91,7 @@ def cache_folder()->Path:
 _DAMAGED = OSError, ValueError, EOFError, UsageError # what NumPy, Arrow, JSON and our own readers raise on a damaged file
 
 def cached(
-    name:str, # of the file in `cache_folder`, such as `embeddings/DIGEST.npy`; the digest is of everything that the value depends on
+    name:str, # of the file in `cache_folder`: `embeddings/DIGEST.npy`, a digest of all that the value depends on
     make:Callable[[Path], Any], # computes the value and writes it to the path that it is given
     read:Callable[[Path], Any], # reads it from there
     folder:bool=False, # the value is a folder of files; `make` finds it empty
@@ -116,7 +116,8 @@ def walk_files(
         with os.scandir(os.path.join(path, above)) as found: entries = sorted(found, key=lambda entry: entry.name)
         yield from (above+entry.name for entry in entries if not entry.is_dir())
         folders = [entry for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
-        waiting += [f'{above}{folder.name}/' for folder in folders if len(above)+len(folder.name)<4000] # longer than any system allows
+        short = [folder for folder in folders if len(above)+len(folder.name)<4000] # no system allows longer names
+        waiting += [f'{above}{folder.name}/' for folder in short]
 
 # %% ../../nbs/01_core.files.ipynb #d4810a75
 _MAX_ENTRIES = 100_000

@@ -10,7 +10,7 @@ import hashlib, json, os, shutil
 from collections.abc import Sequence
 from pathlib import Path
 import numpy as np, psutil
-from .images import decode_images
+from .images import ImageReader
 from ..core.errors import UsageError, unknown_name
 from ..core.files import cache_folder, cached
 
@@ -19,7 +19,7 @@ __all__ = ['CACHES', 'CACHE_SHARD', 'free_bytes', 'choose_cache', 'files_key', '
 
 # %% ../../nbs/11_data.cache.ipynb #7de5b9c6
 CACHES = 'auto', 'ram', 'disk', 'none'
-CACHE_SHARD = 8192 # rows of a table in one file of the cache, so that a long computation that was interrupted resumes
+CACHE_SHARD = 8192 # rows of a table in one cached file, so that a long computation can be resumed
 
 def free_bytes(
     place:str, # `ram` or `disk`, the disk being that of the cache folder
@@ -57,30 +57,31 @@ def files_key(
         else: digest.update(os.fsencode(f'{file}\0{about.st_size}\0{about.st_mtime_ns}\0'))
     return digest.hexdigest()
 
-def _on_disk(files, size, fit, boxes)->tuple[np.ndarray, dict[int,str]]:
+def _on_disk(files, reader, boxes)->tuple[np.ndarray, dict[int,str]]:
     "Return pixels in a file that is mapped into memory, and the bad positions"
     def make(folder):
-        pixels = np.lib.format.open_memmap(folder/'pixels.npy', 'w+', np.uint8, (len(files), size, size, 3))
-        _,bad = decode_images(files, size, fit, boxes, out=pixels)
+        shape = len(files),reader.side,reader.side,3
+        pixels = np.lib.format.open_memmap(folder/'pixels.npy', 'w+', np.uint8, shape)
+        _,bad = reader.decode(files, boxes, out=pixels)
         pixels.flush()
         (folder/'bad.json').write_text(json.dumps(bad), encoding='utf-8')
     def read(folder):
-        bad = {int(position): reason for position,reason in json.loads((folder/'bad.json').read_text(encoding='utf-8')).items()}
-        return np.load(folder/'pixels.npy', mmap_mode='r', allow_pickle=False),bad
-    return cached(f'images/{files_key(files, boxes, size, fit)}', make, read, folder=True)
+        reasons = json.loads((folder/'bad.json').read_text(encoding='utf-8'))
+        pixels = np.load(folder/'pixels.npy', mmap_mode='r', allow_pickle=False)
+        return pixels,{int(position): reason for position,reason in reasons.items()}
+    return cached(f'images/{files_key(files, boxes, reader.side, reader.fit)}', make, read, folder=True)
 
 # %% ../../nbs/11_data.cache.ipynb #77d5fca0
 def cached_pixels(
     files:Sequence[str|Path], # image files
-    size:int, # pixels a side
-    fit:str='pad', # see `fit_image`
-    boxes:np.ndarray|None=None, # `(n, 4)`, cut to these boxes, see `cut_box`
+    reader:ImageReader, # how they are read
+    boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`
     cache:str='auto', # one of `CACHES`
-)->tuple[np.ndarray|None, dict[int,str]]: # uint8 `(n, size, size, 3)`, in memory or mapped into it, none where nothing is kept; the reason for each bad position
+)->tuple[np.ndarray|None, dict[int,str]]: # uint8 `(n, side, side, 3)`, None where nothing is cached; reasons of bad positions
     "The decoded pixels of `files` in the place that is chosen"
-    place = choose_cache(len(files)*size*size*3, cache)
+    place = choose_cache(len(files)*reader.side**2*3, cache)
     if place=='none': return None, {}
-    return _on_disk(files, size, fit, boxes) if place=='disk' else decode_images(files, size, fit, boxes)
+    return _on_disk(files, reader, boxes) if place=='disk' else reader.decode(files, boxes)
 
 # %% ../../nbs/11_data.cache.ipynb #6980a4e7
 def where_pixels(

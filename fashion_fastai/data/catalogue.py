@@ -14,6 +14,7 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from .cache import cached_pixels
+from .images import ImageReader
 from .splits import SPLITS, make_split, read_split, strata
 from .tables import BOX, file_issues, joined_paths, need_column, need_file_column, read_boxes, read_table
 from ..core.errors import UsageError, unknown_name, validate_fields
@@ -105,18 +106,16 @@ def bad_rows(
 @patch
 def decode(
     self:Catalogue,
-    size:int, # pixels a side
-    fit:str='pad', # see `fit_image`
+    reader:ImageReader, # how images are read
     on_bad:str='stop', # what happens when an image cannot be read, see `bad_rows`
-    crop:str='none', # `box` cuts to the boxes of the table
     cache:str='ram', # where pixels are kept, see `choose_cache`
-)->tuple[Catalogue, np.ndarray|None]: # the catalogue of the readable rows; their pixels, uint8 `(n, size, size, 3)`, or none where nothing is kept
+)->tuple[Catalogue, np.ndarray|None]: # readable rows; their pixels, uint8 `(n, side, side, 3)`, None where nothing is cached
     "Read every image; with the cache `none`, nothing"
-    pixels,bad = cached_pixels(self.paths, size, fit, self.boxes if crop=='box' else None, cache)
+    pixels,bad = cached_pixels(self.paths, reader, reader.boxes(self), cache)
     good = bad_rows(bad, self.files, self.row, on_bad)
     if not bad: return self, pixels
     some = self.take(good)
-    return some.decode(size, fit, on_bad, crop, cache) if isinstance(pixels, np.memmap) else (some, pixels[good])
+    return some.decode(reader, on_bad, cache) if isinstance(pixels, np.memmap) else (some, pixels[good])
 
 # %% ../../nbs/12_data.catalogue.ipynb #88aed9d4
 def _schema_of(frame, path, one_of, any_of, sep, empty)->Schema:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import io, os, stat, struct, threading, zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
+from fastcore.basics import patch
 from PIL import Image, ImageOps
-from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # with what Pillow itself loads, all of `KINDS`
+from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # noqa: F401  with what Pillow itself loads, all of `KINDS`
+from ..config import ImageConfig
 from ..core.console import track
 from ..core.files import walk_files
 from ..core.errors import unknown_name
@@ -20,8 +23,7 @@ from ..core.parallel import prefetch, n_cores
 
 # %% auto #0
 __all__ = ['MAX_MEGAPIXELS', 'KINDS', 'IMAGE_SUFFIXES', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'BadImage', 'is_image',
-           'find_images', 'to_rgb', 'read_image', 'fit_image', 'cut_box', 'middle', 'read_square', 'stream_images',
-           'decode_images']
+           'find_images', 'to_rgb', 'read_image', 'fit_image', 'cut_box', 'middle', 'ImageReader']
 
 # %% ../../nbs/10_data.images.ipynb #c8251371
 class BadImage(Exception):
@@ -183,54 +185,103 @@ def middle(
     pixels:np.ndarray, # `(..., side, side, 3)`
     size:int, # pixels a side
 )->np.ndarray: # `(..., size, size, 3)`
-    "The middle of square images"
+    "Return the middle of square images"
     edge = (pixels.shape[-2]-size)//2
     return pixels[...,edge:edge+size,edge:edge+size,:] if edge>0 else pixels
 
-def read_square(
-    source:str|Path|bytes|Image.Image|np.ndarray, # see `read_image`
-    size:int, # pixels a side
-    fit:str='pad', # see `fit_image`
-    box:Sequence[float]|None=None, # in pixels of the upright image, see `cut_box`
-)->Image.Image: # `size` by `size` pixels, mode RGB
-    "The image in `source` as the network will see it"
-    if box is None: return fit_image(read_image(source, size), size, fit)
-    return fit_image(cut_box(read_image(source), box), size, fit)
-
 # %% ../../nbs/10_data.images.ipynb #57ac7f25
-def stream_images(
+@dataclass(frozen=True)
+class ImageReader:
+    "Reads images as a network was trained to see them"
+    size:int = 128 # image side in pixels that the network receives
+    fit:str = 'pad' # how an image becomes a square, see `fit_image`
+    crop:str = 'none' # `box` cuts images to the boxes of their table first
+    load_size:int|None = None # side that images are loaded at: training crops, the rest takes the middle; default: `size`
+
+    @classmethod
+    def from_config(cls,
+        image:ImageConfig, # the section `image` of the settings
+    )->ImageReader:
+        "Return the reader of a run"
+        return cls(image.size, image.fit, image.crop, image.load_size)
+
+    @property
+    def side(self)->int:
+        "Image side in pixels that images are loaded at"
+        return self.load_size or self.size
+
+    @property
+    def uses_boxes(self)->bool:
+        "Whether images are cut to the boxes of their table"
+        return self.crop=='box'
+
+    def boxes(self,
+        rows, # of a table: a `Catalogue`, or anything else with the attribute `boxes`, float `(n, 4)`
+    )->np.ndarray|None: # float `(n, 4)`; None where images are not cut
+        "Return the boxes that images are cut to; a `UsageError` where they are needed and the table has none"
+        return rows.boxes if self.uses_boxes else None
+
+    def resized(self,
+        size:int, # image side in pixels
+    )->ImageReader:
+        "Return a reader that shows the same part of an image at another size"
+        return ImageReader(size, self.fit, self.crop, round(size*max(1, self.side/self.size)))
+
+
+# %% ../../nbs/10_data.images.ipynb #565c49ee
+@patch
+def square(
+    self:ImageReader,
+    source:str|Path|bytes|Image.Image|np.ndarray, # see `read_image`
+    box:Sequence[float]|None=None, # one of `ImageReader.boxes`, in pixels of the upright image, see `cut_box`
+)->np.ndarray: # uint8 `(side, side, 3)`
+    "Return an image at the size that it is loaded at; `BadImage` says why it cannot be read"
+    image = read_image(source, self.side) if box is None else cut_box(read_image(source), box)
+    return np.asarray(fit_image(image, self.side, self.fit))
+
+@patch
+def read(
+    self:ImageReader,
+    source:str|Path|bytes|Image.Image|np.ndarray, # see `read_image`
+    box:Sequence[float]|None=None, # one of `ImageReader.boxes`, see `cut_box`
+)->np.ndarray: # uint8 `(size, size, 3)`
+    "Return an image as the network receives it; `BadImage` says why it cannot be read"
+    return middle(self.square(source, box), self.size)
+
+# %% ../../nbs/10_data.images.ipynb #173ea9d6
+@patch
+def stream(
+    self:ImageReader,
     files:Sequence, # image files, or anything else that `read_image` takes
-    size:int, # pixels a side
-    fit:str='pad', # see `fit_image`
+    boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`
     bs:int=64, # images in a batch
-    load_size:int|None=None, # pixels a side that they are read at, before the middle is taken; `size` without it
-    boxes:np.ndarray|None=None, # `(n, 4)`, cut to these boxes, see `cut_box`
-)->Iterator[tuple[int, np.ndarray, dict[int,str]]]: # position of the first image, uint8 `(b, size, size, 3)`, the reason for each bad position
+    whole:bool=False, # at the size that they are loaded at, not only the middle
+)->Iterator[tuple[int, np.ndarray, dict[int,str]]]: # first position, uint8 `(b, size, size, 3)`, reasons of bad positions
     "Read `files` batch by batch in their order, on all cores, a few batches ahead; a bad image is white"
+    side,read_one = (self.side,self.square) if whole else (self.size,self.read)
     def read(start):
-        part = files[start:start+bs]
-        pixels,bad = np.full((len(part), size, size, 3), 255, dtype=np.uint8),{}
-        for i,file in enumerate(part):
-            box = None if boxes is None else boxes[start+i]
-            try: pixels[i] = middle(np.asarray(read_square(file, load_size or size, fit, box)), size)
+        batch = files[start:start+bs]
+        pixels,bad = np.full((len(batch), side, side, 3), 255, dtype=np.uint8),{}
+        for i,file in enumerate(batch):
+            try: pixels[i] = read_one(file, None if boxes is None else boxes[start+i])
             except BadImage as e: bad[start+i] = str(e)
         return start,pixels,bad
     yield from prefetch(read, range(0, len(files), bs), n_cores())
 
-# %% ../../nbs/10_data.images.ipynb #173ea9d6
-def decode_images(
+@patch
+def decode(
+    self:ImageReader,
     files:Sequence[str|Path], # image files
-    size:int, # pixels a side
-    fit:str='pad', # see `fit_image`
-    boxes:np.ndarray|None=None, # `(n, 4)`, cut to these boxes, see `cut_box`
-    out:np.ndarray|None=None, # where the pixels go, uint8 `(n, size, size, 3)`; a new array without it
-)->tuple[np.ndarray, dict[int,str]]: # uint8 `(n, size, size, 3)`, white where an image is bad; the reason for each bad position
-    "Read all of `files`"
-    pixels,bad = np.empty((len(files), size, size, 3), dtype=np.uint8) if out is None else out, {}
+    boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`
+    out:np.ndarray|None=None, # where the pixels go, uint8 `(n, side, side, 3)`; default: a new array
+)->tuple[np.ndarray, dict[int,str]]: # uint8 `(n, side, side, 3)`, white where an image is bad; reasons of bad positions
+    "Read all of `files` at the size that they are loaded at"
+    pixels,bad = np.empty((len(files), self.side, self.side, 3), dtype=np.uint8) if out is None else out, {}
     def read():
-        for start,part,reasons in stream_images(files, size, fit, bs=32, boxes=boxes):
-            pixels[start:start+len(part)] = part
+        for start,batch,reasons in self.stream(files, boxes, 32, whole=True):
+            pixels[start:start+len(batch)] = batch
             bad.update(reasons)
-            yield from part
+            yield from batch
     for _ in track(read(), 'reading images', total=len(files)): pass
     return pixels, bad
+

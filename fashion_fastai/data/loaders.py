@@ -17,7 +17,7 @@ from fastcore.basics import chunked, noop, patch
 from ..config import AugmentConfig
 from .augment import BatchAugment, Share
 from .catalogue import Catalogue, CatalogueWarning, bad_rows
-from .images import BadImage, read_square, stream_images
+from .images import BadImage, ImageReader
 from ..core.errors import UsageError, unknown_name
 from ..target import UNKNOWN, Target
 from ..core.parallel import prefetch
@@ -27,25 +27,24 @@ __all__ = ['ReadImage', 'CategorizeCodes', 'target_block', 'ImageBatches', 'seed
 
 # %% ../../nbs/13_data.loaders.ipynb #6c578be1
 class ReadImage(Transform):
-    "A position in the catalogue, or any image, to pixels `(3, size, size)`"
+    "A position in the catalogue, or any image, to pixels `(3, side, side)`"
     def __init__(self,
-        size:int, # pixels a side
-        fit:str='pad', # see `fit_image`
+        images:ImageReader, # how images are read
         paths:list[str]=(), # the image files by position
-        pixels:np.ndarray|None=None, # the decoded images by position, uint8 `(n, size, size, 3)`; read from `paths` without it
-        boxes:np.ndarray|None=None, # `(n, 4)`, images at these positions are cut to them, see `cut_box`
-    ): self.size,self.fit,self.paths,self.pixels,self.boxes = size,fit,paths,pixels,boxes
+        pixels:np.ndarray|None=None, # decoded images by position, uint8 `(n, side, side, 3)`; default: read from `paths`
+        boxes:np.ndarray|None=None, # float `(n, 4)` by position, from `ImageReader.boxes`
+    ): self.images,self.paths,self.pixels,self.boxes = images,paths,pixels,boxes
 
     def square(self,
-        o, # a position in `paths`, or anything that `read_square` takes
-    )->np.ndarray: # uint8 `(size, size, 3)`
-        "An image as the network sees it"
+        o, # a position in `paths`, or anything that `read_image` takes
+    )->np.ndarray: # uint8 `(side, side, 3)`, may be written to
+        "Return an image at the size that it is loaded at"
         if not isinstance(o, (int, np.integer)): return self._from_elsewhere(o)
         if self.pixels is not None: return np.array(self.pixels[o])
-        return np.array(read_square(self.paths[o], self.size, self.fit, None if self.boxes is None else self.boxes[o]))
+        return np.array(self.images.square(self.paths[o], None if self.boxes is None else self.boxes[o]))
 
     def _from_elsewhere(self, o):
-        try: return np.array(read_square(o, self.size, self.fit))
+        try: return np.array(self.images.square(o))
         except BadImage as e: raise BadImage(f'{o}: {e}' if isinstance(o, (str, os.PathLike)) else str(e)) from None
 
     def encodes(self, o): return TensorImage(torch.from_numpy(self.square(o)).permute(2,0,1))
@@ -109,7 +108,7 @@ def _streamed(self:ImageBatches, chunks):
     if not chunks: return
     reader,rows = self.reader,np.concatenate(chunks)
     boxes = None if reader.boxes is None else reader.boxes[rows]
-    read = stream_images([reader.paths[o] for o in rows], reader.size, reader.fit, len(chunks[0]), boxes=boxes)
+    read = reader.images.stream([reader.paths[row] for row in rows], boxes, len(chunks[0]), whole=True)
     for at,(start,pixels,bad) in zip(chunks, read):
         if bad: bad_rows({int(rows[i]): o for i,o in bad.items()}, self.catalogue.files, self.catalogue.row, self.on_bad)
         yield self.batch(pixels, at, [i-start for i in bad])
@@ -256,15 +255,15 @@ def dataloaders(
     "fastai `DataLoaders` of the catalogue's train and validation split"
     for o in kwargs:
         if o not in _KNOWN: raise unknown_name('argument of dataloaders', o, sorted(_KNOWN | {*inspect.signature(Catalogue.dataloaders).parameters} - {'self', 'kwargs'}))
-    load_size = load_size or size
-    catalogue,pixels = self.decode(load_size, fit, on_bad, crop, cache)
+    images = ImageReader(size, fit, crop, load_size)
+    catalogue,pixels = self.decode(images, on_bad, cache)
     parts = [catalogue.where(o) for o in ('train', 'valid')]
     for split,part in zip(('train', 'valid')[:1+need_valid], parts):
         if not len(part): raise UsageError(f'the {split} split of the table is empty; the split column must name both train and valid rows')
     if (n:=len(parts[0]))<bs: # the last batch of an epoch is left out where it is not full, and this would be all of them
         warnings.warn(f'the train split has {n} rows, so a batch has {n} images, not {bs}', CatalogueWarning, stacklevel=2)
         bs = n
-    reader = ReadImage(load_size, fit, catalogue.paths, pixels, catalogue.boxes if crop=='box' else None)
+    reader = ReadImage(images, catalogue.paths, pixels, images.boxes(catalogue))
     made = [dict(batches=ImageBatches(catalogue, part, reader, on_bad)) for part in parts]
     dls = catalogue.datablock(reader, BatchAugment(augment, size)).dataloaders(range(len(catalogue)), bs=bs, dl_type=FashionDL,
         dl_kwargs=[dict(weights=_weights(self, catalogue, weights))|made[0], made[1]], **dict(num_workers=0)|kwargs)

@@ -213,7 +213,7 @@ def box_columns(
 
 def read_boxes(
     frame:pd.DataFrame, # a table
-)->np.ndarray: # float64 `(n, 4)`, NaN where a cell is empty or no number, and everywhere where `box_columns` are missing
+)->np.ndarray: # float64 `(n, 4)`, NaN where a cell is empty or no number, or a column of `BOX` is missing
     "Return the bounding boxes of a table"
     if not box_columns(frame): return np.full((len(frame), 4), np.nan)
     return frame[list(BOX)].apply(pd.to_numeric, errors='coerce').to_numpy(dtype=float)

@@ -14,7 +14,7 @@ import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq, torch
 from torch import nn
 
 # %% auto #0
-__all__ = ['Embedder', 'run_embedder', 'body_embedder', 'table_embeddings', 'write_embeddings']
+__all__ = ['Embedder', 'run_embedder', 'body_embedder', 'file_embeddings', 'table_embeddings', 'write_embeddings']
 
 # %% ../../nbs/30_embeddings.embedder.ipynb #512dbc0c
 from ..config import ImageConfig, TrainConfig
@@ -22,7 +22,8 @@ from ..core.console import track
 from ..core.errors import UsageError
 from ..core.files import atomic_file
 from ..data.cache import CACHE_SHARD, files_key
-from ..data.images import stream_images
+from ..data.catalogue import Catalogue
+from ..data.images import ImageReader
 from ..models.body import body_stats, create_body
 from ..models.fusion import fuse_conv_bn
 from ..models.inference import cached_array, run_pixels
@@ -39,6 +40,11 @@ class Embedder:
     origin:str # says in words whose body it is
 
     def __repr__(self): return f'Embedder({self.origin}, {self.image.size} pixels)'
+
+    @property
+    def reader(self)->ImageReader:
+        "How it is shown images"
+        return ImageReader.from_config(self.image)
 
     @property
     def key(self)->str:
@@ -72,7 +78,7 @@ def _features(embedder, paths, boxes, bs)->tuple[np.ndarray, dict[int,str]]: # f
     body = fuse_conv_bn(embedder.body.eval().to(memory_format=torch.channels_last), image.size)
     def batches()->Iterator[np.ndarray]:
         n_batches = -(-len(paths)//bs)
-        for _,pixels,reasons in track(stream_images(paths, image.size, image.fit, bs, image.load_size, boxes), 'embedding batches', total=n_batches):
+        for _,pixels,reasons in track(embedder.reader.stream(paths, boxes, bs), 'embedding batches', total=n_batches):
             bad.update(reasons)
             yield pixels
     found = [o.float().cpu().numpy() for o in run_pixels(body, next(body.parameters()).device, batches(), image.mean, image.std)]
@@ -86,19 +92,26 @@ def _shard(embedder, key, paths, boxes, bs)->np.ndarray:
     return cached_array(name, lambda: _features(embedder, paths, boxes, bs)[0])
 
 # %% ../../nbs/30_embeddings.embedder.ipynb #a652a18d
-def table_embeddings(
-    embedder:Embedder, # who looks
+def file_embeddings(
+    embedder:Embedder, # from `run_embedder` or `body_embedder`
     paths:Sequence[str|Path], # image files
-    boxes:np.ndarray|None=None, # `(n, 4)`, cut to these boxes where the embedder was made for boxes
+    boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`
     bs:int=64, # images in a batch
 )->np.ndarray: # float32 `(n, n_features)`; NaN where an image cannot be read
-    "The features of image files, from disk where they were computed before"
-    boxes = boxes if embedder.image.crop=='box' else None
+    "Return the features of image files, from disk where they were computed before"
     key,shards = embedder.key,[np.zeros((0, embedder.body.head_hidden_size), np.float32)]
     for start in range(0, len(paths), CACHE_SHARD):
         rows = slice(start, start+CACHE_SHARD)
         shards.append(_shard(embedder, key, paths[rows], None if boxes is None else boxes[rows], bs))
     return np.concatenate(shards)
+
+def table_embeddings(
+    embedder:Embedder, # from `run_embedder` or `body_embedder`
+    rows:Catalogue, # whose images, cut to their boxes where the embedder was made for boxes
+    bs:int=64, # images in a batch
+)->np.ndarray: # float32 `(n, n_features)`; NaN where an image cannot be read
+    "Return the features of the images of a table, see `file_embeddings`"
+    return file_embeddings(embedder, rows.paths, embedder.reader.boxes(rows), bs)
 
 # %% ../../nbs/30_embeddings.embedder.ipynb #b25112bb
 def write_embeddings(

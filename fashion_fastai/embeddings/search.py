@@ -11,9 +11,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from matplotlib.figure import Figure
 from ..data.catalogue import Catalogue
-from ..data.images import BadImage, read_image, read_square
+from ..data.images import BadImage, ImageReader, read_image
 from .nearest import NearestGarments
-from .embedder import Embedder, table_embeddings
+from .embedder import Embedder, file_embeddings, table_embeddings
 from ..core.errors import UsageError
 
 # %% auto #0
@@ -39,8 +39,8 @@ def find_similar(
 )->pd.DataFrame: # `k` rows for each image: `image`, `similarity` (cosine, at most 1), `row`, `file`, and the labels of each target
     "The most similar garments of a table, the most similar first"
     _check(images)
-    query = table_embeddings(embedder, images)
-    features = table_embeddings(embedder, rows.paths, rows.boxes if embedder.image.crop=='box' else None)
+    query = file_embeddings(embedder, images)
+    features = table_embeddings(embedder, rows)
     good = np.isfinite(features).all(1) & _others(rows, images)
     rows,features = rows.take(good),features[good]
     if not len(rows): raise UsageError('no garment is left to compare with')
@@ -51,7 +51,7 @@ def find_similar(
 
 # %% ../../nbs/31_embeddings.search.ipynb #f7c853b5
 def _show(ax, path, title):
-    ax.imshow(read_square(path, 160))
+    ax.imshow(ImageReader(160).read(path))
     ax.set_title(title, fontsize=8, loc='left')
     ax.axis('off')
 

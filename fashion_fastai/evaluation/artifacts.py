@@ -29,7 +29,8 @@ from .evaluate import scores
 from .model_card import write_card
 from .plots import plot_class_scores, plot_confusion, plot_counts, plot_curves
 from .plots import plot_label_correlation
-from .predictions import Predictions, read_predictions
+from .predictions import Predictions
+from .predictions import read_predictions
 from .report import write_report
 from ..metrics import confusion_matrix
 from ..models.inference import embed
@@ -123,7 +124,7 @@ def save_reference(
     rows = catalogue.take(at)
     if len(set(rows.group))<LEAST: return
     embedder = Embedder(network.body, image, f'the body of {run.path}')
-    if pixels is None: features = table_embeddings(embedder, rows.paths, rows.boxes if image.crop=='box' else None)
+    if pixels is None: features = table_embeddings(embedder, rows)
     else: features = embed(network.body, middle(pixels[at], image.size), image.mean, image.std)
     good = np.isfinite(features).all(1)
     rows,features = rows.take(good),features[good]

@@ -134,10 +134,11 @@ def majority(
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #fbdb4b03
 def _check_same_rows(name, targets, predictions):
     "Scores of other images are no baseline"
-    for o in predictions.truth:
-        n_known = int(predictions.schema[o].known_rows(predictions.truth[o]).sum())
-        if o in targets and targets[o]['known']!=n_known:
-            raise UsageError(f'{name}: its scores of {o} are of {targets[o]["known"]:,} images, these of {n_known:,}; compare scores of the same images')
+    for target in predictions.truth:
+        n_known = int(predictions.schema[target].any_known(predictions.truth[target]).sum())
+        if target in targets and targets[target]['known']!=n_known:
+            raise UsageError(f'{name}: its scores of {target} are of {targets[target]["known"]:,} images, '
+                f'these of {n_known:,}; compare scores of the same images')
 
 def score_with_baselines(
     predictions:Predictions, # with truth

@@ -26,7 +26,7 @@ def known_rows(
     shape = (len(truth), target.n_out)
     if probs.shape!=shape or truth.shape!=(shape[:1] if target.kind=='one_of' else shape):
         raise ValueError(f'target {target.name!r}: `probs` {probs.shape} and `truth` {truth.shape} do not fit together and to {target.n_out} labels')
-    rows = target.known_rows(truth) & np.isfinite(probs).all(1)
+    rows = target.any_known(truth) & np.isfinite(probs).all(1)
     return (probs,truth) if rows.all() else (probs[rows],truth[rows])
 
 def judged(

@@ -51,7 +51,8 @@ def pair_counts(
         if target.kind!=kind: raise UsageError(f'pairs are counted of a one_of and an any_of target; {target.name} is {target.kind} and stands where {kind} is needed')
     first,second = codes[category.name],codes[attributes.name]
     rows = [second[first==i] for i in range(category.n_out)]
-    known,together = (np.stack([count(o) for o in rows]) for count in (attributes.known_counts, attributes.label_counts))
+    known = np.stack([attributes.known_counts(own) for own in rows])
+    together = np.stack([attributes.label_counts(own) for own in rows])
     return PairCounts(category, attributes, category.label_counts(first), known, together)
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #29ec5b79

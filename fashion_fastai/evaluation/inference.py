@@ -24,8 +24,9 @@ from ..core.parallel import prefetch
 from ..data.augment import BatchAugment
 from ..data.cache import CACHE_SHARD, files_key
 from ..data.catalogue import Catalogue, bad_rows
-from ..data.images import middle, stream_images
-from .predictions import Predictions, read_predictions
+from ..data.images import ImageReader, middle
+from .predictions import Predictions
+from .predictions import read_predictions
 from ..models.fusion import fuse_conv_bn
 from ..models.inference import run_pixels
 from ..models.losses import probabilities
@@ -96,13 +97,13 @@ def predict_files(
     paths:Sequence, # image files, or anything else that `read_image` takes
     config:TrainConfig, # of the run, see `Run.config`
     bs:int=64, # images in a batch
-    boxes:np.ndarray|None=None, # `(n, 4)`, see `read_square`
+    boxes:np.ndarray|None=None, # `(n, 4)`, from `ImageReader.boxes`
 )->tuple[dict[str, np.ndarray], dict[int,str]]: # for each target float32 `(n, n_labels)`, NaN where an image is bad; the reason for each bad position
     "Probabilities for image files; while the network works, the next batches are read"
-    bad,image = {},config.image
+    bad,image,reader = {},config.image,ImageReader.from_config(config.image)
     def batches():
         n_batches = -(-len(paths)//bs)
-        for _,pixels,reasons in track(stream_images(paths, image.size, image.fit, bs, image.load_size, boxes), 'predicting batches', total=n_batches):
+        for _,pixels,reasons in track(reader.stream(paths, boxes, bs), 'predicting batches', total=n_batches):
             bad.update(reasons)
             yield pixels
     probs = predict_pixels(network, schema, batches(), image.mean, image.std, config.loss.one_of)
@@ -133,7 +134,8 @@ def predict_catalogue(
 
 def _from_files(network, rows, config, bs)->tuple[Catalogue, dict[str, np.ndarray]]:
     "The rows that can be read, and their probabilities"
-    probs,bad = predict_files(network, rows.schema, rows.paths, config, bs, rows.boxes if config.image.crop=='box' else None)
+    boxes = ImageReader.from_config(config.image).boxes(rows)
+    probs,bad = predict_files(network, rows.schema, rows.paths, config, bs, boxes)
     good = bad_rows(bad, rows.files, rows.row, config.data.on_bad)
     return (rows.take(good),{k: v[good] for k,v in probs.items()}) if bad else (rows, probs)
 
@@ -154,7 +156,7 @@ def run_predictions(
 )->Predictions: # with the truth, for the rows that can be read
     "What a run says about rows of a table, from disk where it was said before"
     rows,image = catalogue.take(positions),config.image
-    boxes = rows.boxes if image.crop=='box' else None
+    boxes = ImageReader.from_config(image).boxes(rows)
     weights = hashlib.blake2b(run.model.read_bytes(), digest_size=16).hexdigest()
     key = files_key(rows.paths, boxes, weights, image.model_dump_json(), config.loss.one_of, config.training.seed, sorted(tta.items()))
     @cache

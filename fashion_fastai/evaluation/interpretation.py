@@ -77,7 +77,7 @@ class FashionInterpretation:
         schema,loss,logits = learn.schema,learn.loss_func,[o.float() for o in logits]
         probs = {o.name: p.numpy() for o,p in zip(schema, loss.activation(tuple(logits)))}
         truth = {o.name: np.asarray(t).astype(np.int64 if o.kind=='one_of' else np.int8) for o,t in zip(schema, truths)}
-        losses = {o.name: np.where(o.known_rows(truth[o.name]), l.numpy(), np.nan) for o,(l,_) in zip(schema, loss.rows(logits, truths))}
+        losses = {o.name: np.where(o.any_known(truth[o.name]), l.numpy(), np.nan) for o,(l,_) in zip(schema, loss.rows(logits, truths))}
         return cls(dl, Predictions(schema, _files(learn.dls, dl), probs, truth, time.monotonic()-started), losses, thresholds)
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #59425bcc

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from PIL import Image
 from ..data.catalogue import Catalogue
-from ..data.images import BadImage, middle, read_square
+from ..data.images import BadImage, ImageReader
 from ..core.errors import UsageError
 from ..core.files import atomic_file
 from .calibration_metrics import ece
@@ -37,10 +37,9 @@ __all__ = ['MOST_IMAGES', 'MOST_OF_TARGET', 'MOST_DRAWN', 'report_html', 'write_
 MOST_IMAGES,MOST_OF_TARGET,MOST_DRAWN = 64, 8, 8 # images in all and of each target; targets whose figures are drawn
 
 def _square(facts, position, side)->np.ndarray|None: # uint8 `(side, side, 3)`, as the network sees it; None where it cannot be read
-    image,row = facts.config.image,facts.valid.take(np.array([position]))
-    load = round(side*max(1, (image.load_size or image.size)/image.size))
-    box = row.boxes[0] if image.crop=='box' else None
-    try: return middle(np.asarray(read_square(row.paths[0], load, image.fit, box)), side)
+    reader,row = ImageReader.from_config(facts.config.image).resized(side),facts.valid.take(np.array([position]))
+    boxes = reader.boxes(row)
+    try: return reader.read(row.paths[0], None if boxes is None else boxes[0])
     except BadImage: return None
 
 def _heat(facts, network, target, labels, positions)->np.ndarray: # of the places that speak for the labels, `(n, SIDE, SIDE)`

@@ -97,7 +97,7 @@ def slice_scores(
     for target in predictions.schema:
         if (truth:=predictions.truth.get(target.name)) is None: continue
         counts = score_counts(target, predictions.probs[target.name], truth, (thresholds or {}).get(target.name, 0.5))
-        known = target.known_rows(truth)
+        known = target.any_known(truth)
         found = _slice_scores(target, counts, parts.values(), predictions.files if groups is None else groups, n, level, seed)
         frames.append(_slice_frame(target, found, sizes, np.array([known[o].sum() for o in parts.values()]), min_rows))
     if not frames: raise UsageError('no slice can be scored: the predictions have no truth')

@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from ..config import TrainConfig
 from ..data.catalogue import Catalogue
+from ..data.images import ImageReader
 from ..data.tables import BOX
 from ..core.errors import UsageError, unknown_name
 from ..core.files import parse_json, read_text
@@ -149,12 +150,12 @@ def trained_on(
     config,run = facts.config,facts.run
     model,image,training = config.model,config.image,config.training
     written = next((o for o in (run.model, run.path/'config.yaml') if o.is_file()), None)
-    n_parameters = parameters(run)
+    n_parameters,boxes = parameters(run),', cut to boxes' if ImageReader.from_config(image).uses_boxes else ''
     said = {'table': config.data.path or 'the embedded sample', 'rows': _size(facts.catalogue, facts.metrics),
         'targets': ', '.join(f'{o.name} ({o.kind.replace("_", " ")} {o.n_out:,})' for o in facts.schema),
         'body': model.arch+(f', {n_parameters:,} parameters with the heads' if n_parameters else ''),
         'weights at the start': model.origin or model.weights,
-        'images': f'{image.size} by {image.size} pixels, {image.fit}' + (', cut to boxes' if image.crop=='box' else ''),
+        'images': f'{image.size} by {image.size} pixels, {image.fit}{boxes}',
         'recipe': config.recipe, 'epochs': _epochs(training, len(facts.history)),
         'optimiser': f'{training.optimizer}, {training.schedule}, batches of {training.batch_size}, {training.precision}',
         'label noise': f'{config.data.label_noise:.0%} of the training labels were replaced on purpose' if config.data.label_noise else '',
@@ -188,7 +189,7 @@ def frozen_baselines(
 def _probe(facts)->tuple[dict, str]: # baselines for `score_with_baselines`; why there is none
     probe,truth = facts.probe.get('targets'),facts.predictions.truth
     if not probe: return {}, ''
-    known = {name: int(facts.schema[name].known_rows(codes).sum()) for name,codes in truth.items()}
+    known = {name: int(facts.schema[name].any_known(codes).sum()) for name,codes in truth.items()}
     if all(probe[o]['known']==n for o,n in known.items() if o in probe): return frozen_baselines(facts.probe), ''
     return {}, 'The linear probe was scored on other images and is left out.'
 

@@ -20,7 +20,7 @@ __all__ = ['PENALTIES', 'K', 'TEMPERATURE', 'CELLS', 'MOST', 'LinearSolution', '
 # %% ../../nbs/70_experiments.linear_probe.ipynb #892c3ed0
 from ..config import TrainConfig
 from ..core.errors import UsageError
-from ..data.images import decode_images, middle
+from ..data.images import ImageReader, middle
 from ..evaluation.evaluate import headlines, scores
 from ..evaluation.predictions import Predictions
 from ..models.heads import DerivedHead
@@ -170,8 +170,8 @@ def _pixels(learn, config, positions)->np.ndarray:
     "The images at `positions` as the network sees them; a `UsageError` names one that cannot be read"
     dls,image = learn.dls,config.image
     if dls.pixels is not None: return middle(dls.pixels[positions], image.size)
-    some = dls.catalogue.take(positions)
-    pixels,_ = decode_images(some.paths, image.load_size or image.size, image.fit, some.boxes if image.crop=='box' else None)
+    some,reader = dls.catalogue.take(positions),ImageReader.from_config(image)
+    pixels,_ = reader.decode(some.paths, reader.boxes(some))
     return middle(pixels, image.size)
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #24b907cc

@@ -28,6 +28,7 @@ from ..core.errors import UsageError
 from ..data.augment import bounded
 from ..data.cache import free_bytes, where_pixels
 from ..data.from_config import catalogue_for
+from ..data.images import ImageReader
 from ..data.sampling import effective_counts, flip_labels, label_weights, row_weights
 from ..evaluation.inference import predict_catalogue
 from ..evaluation.predictions import Predictions
@@ -78,7 +79,7 @@ def _callbacks(config)->list[Callback]:
 def _cache(config, n)->str:
     "Where `n` decoded images are kept; several processes share a file instead of keeping each its own in memory"
     if config.data.cache!='auto' or world_size()==1: return config.data.cache
-    side = config.image.load_size or config.image.size
+    side = ImageReader.from_config(config.image).side
     return 'disk' if n*side*side*3<=free_bytes('disk') else 'none'
 
 def _compile(network, device):

@@ -29,13 +29,13 @@ __all__ = ['table_digest', 'ResumeInfo', 'write_resume_info', 'read_resume_info'
 # %% ../../nbs/70_experiments.resume.ipynb #32d77b4d
 def table_digest(
     catalogue:Catalogue, # as it is trained on
-    boxes:bool=False, # images are cut to the boxes of the table
+    boxes:np.ndarray|None=None, # float `(n, 4)`, that images are cut to, from `ImageReader.boxes`
 )->str:
     "A digest of file names, parts and labels"
     digest = hashlib.blake2b(catalogue.schema.to_json().encode(), digest_size=16)
     for texts in (catalogue.files, catalogue.split): digest.update('\0'.join(map(str, texts)).encode('utf-8', 'surrogatepass'))
     for target in catalogue.schema: digest.update(np.ascontiguousarray(catalogue.codes[target.name], dtype=np.int64).tobytes())
-    if boxes: digest.update(np.ascontiguousarray(catalogue.boxes, dtype=np.float64).tobytes())
+    if boxes is not None: digest.update(np.ascontiguousarray(boxes, dtype=np.float64).tobytes())
     return digest.hexdigest()
 
 # %% ../../nbs/70_experiments.resume.ipynb #ce95c4ad

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from ..config import TrainConfig
 from ..data.catalogue import Catalogue
-from ..data.images import middle, stream_images
+from ..data.images import ImageReader, middle
 from ..evaluation.evaluate import check_unseen, scored_rows
 from ..core.errors import UsageError
 from ..core.files import read_json, atomic_folder, write_json
@@ -128,7 +128,8 @@ class Judge:
 def _batches(rows, image, pixels, bs=64):
     "Batches of images as prediction sees them"
     if pixels is not None: return (middle(pixels[i:i+bs], image.size) for i in range(0, len(pixels), bs))
-    read = stream_images(rows.paths, image.size, image.fit, bs, image.load_size, rows.boxes if image.crop=='box' else None)
+    reader = ImageReader.from_config(image)
+    read = reader.stream(rows.paths, reader.boxes(rows), bs)
     return (pixels[[i for i in range(len(pixels)) if start+i not in bad]] for start,pixels,bad in read)
 
 def make_judge(
@@ -137,9 +138,9 @@ def make_judge(
     positions:np.ndarray, # rows that are held out from all, int `(n,)`
 )->Judge:
     "What means of weights are judged on"
-    image,data,train = config.image,config.data,catalogue.where('train')
+    reader,data,train = ImageReader.from_config(config.image),config.data,catalogue.where('train')
     if len(train)>NORM_IMAGES: train = np.sort(np.random.default_rng(config.training.seed).choice(train, NORM_IMAGES, replace=False))
-    parts = [catalogue.take(o).decode(image.load_size or image.size, image.fit, data.on_bad, image.crop, data.cache) for o in (train, positions)]
+    parts = [catalogue.take(o).decode(reader, data.on_bad, data.cache) for o in (train, positions)]
     return Judge(config, *[o[0] for o in parts], *[o[1] for o in parts])
 
 # %% ../../nbs/70_experiments.soup.ipynb #55b1031a

@@ -18,6 +18,7 @@ from ..config import TrainConfig
 from ..core.errors import UsageError
 from ..core.files import remove_folder
 from ..core.lock import lock_folder
+from ..data.images import ImageReader
 from ..evaluation.artifacts import finish_run
 from ..evaluation.calibration import Calibration, read_calibration, run_calibration
 from .prepare import _predict_valid, fit_planned, prepare, ready_to_fit
@@ -32,7 +33,9 @@ from ..training.tracking import tracker_callbacks
 # %% ../../nbs/72_experiments.train.ipynb #660aa58b
 def _given_calibration(run)->Path: return run.checkpoint/'calibration.json' # until the end: it is not one of this network
 
-def _digest(learn, config)->str: return table_digest(learn.dls.catalogue, config.image.crop=='box')
+def _digest(learn, config)->str:
+    catalogue = learn.dls.catalogue
+    return table_digest(catalogue, ImageReader.from_config(config.image).boxes(catalogue))
 
 # %% ../../nbs/72_experiments.train.ipynb #18b0a07c
 def _begin(config, out, echo, calibration)->FashionLearner:

@@ -11,7 +11,8 @@ from timm.models import group_parameters
 from torch import nn
 
 # %% auto #0
-__all__ = ['POOLS', 'create_body', 'body_features', 'body_stats', 'depth_groups', 'map_layout', 'map_shape', 'set_pool']
+__all__ = ['POOLS', 'create_body', 'body_features', 'body_stats', 'depth_groups', 'map_layout', 'map_shape', 'ConcatPooled',
+           'set_pool']
 
 # %% ../../nbs/22_models.body.ipynb #3c5ace85
 from ..core.errors import UsageError, unknown_name
@@ -52,6 +53,7 @@ def depth_groups(
     n:int=3, # how many groups are wanted
 )->list[list[nn.Parameter]]: # earliest layers first; a network with fewer layers has fewer groups
     "The parameters of `body` in groups of about equal depth"
+    body = getattr(body, 'inner', body) # of a `ConcatPooled`
     if hasattr(body, 'group_matcher'): by_depth = sorted(group_parameters(body, body.group_matcher(coarse=False), return_values=True).items())
     else: by_depth = enumerate(list(o.parameters()) for o in body.children()) # a few architectures have no matcher
     layers = [layer for _,layer in by_depth if layer]
@@ -83,27 +85,51 @@ def map_shape(
 
 # %% ../../nbs/22_models.body.ipynb #4a3ef23a
 def _peak(body, feature_map)->torch.Tensor:
-    "The map with its maximum in every place, and a single place where it has rows and columns"
+    "Return the map with its maximum in every place, and a single place where it has rows and columns"
     layout = map_layout(body, feature_map)
-    if layout is None: raise UsageError(f'neck.pool: concat: {body.pretrained_cfg.get("architecture") or type(body).__name__} gives no feature map; leave it out')
+    if layout is None:
+        arch = body.pretrained_cfg.get('architecture') or type(body).__name__
+        raise UsageError(f'neck.pool: concat: {arch} gives no feature map; leave it out')
     if layout!='NLC': return feature_map.amax((2,3) if layout=='NCHW' else (1,2), keepdim=True)
     prefix = getattr(body, 'num_prefix_tokens', 0)
     return feature_map[:,prefix:].amax(1, keepdim=True).expand(-1, prefix+1, -1)
 
-class _ConcatPooled:
-    "A body whose features are those of the mean and those of the maximum"
-    def forward_head(self, x, pre_logits=True): return torch.cat([super(_ConcatPooled, self).forward_head(o, pre_logits=True) for o in (x, _peak(self, x))], dim=1)
+class ConcatPooled(nn.Module):
+    "A body whose features are those of the mean and those of the maximum, side by side"
+    def __init__(self,
+        inner:nn.Module, # from `create_body`
+    ):
+        super().__init__()
+        self.inner,self.pretrained_cfg = inner,inner.pretrained_cfg
+        self.num_features,self.head_hidden_size = inner.num_features,2*inner.head_hidden_size
+        self.output_fmt,self.num_prefix_tokens = getattr(inner, 'output_fmt', 'NCHW'),getattr(inner, 'num_prefix_tokens', 0)
+
+    @property
+    def global_pool(self)->str|nn.Module|None: # as timm has it
+        "How the body inside pools"
+        return getattr(self.inner, 'global_pool', None)
+
+    def forward_features(self,
+        x:torch.Tensor, # normalised images `(n, 3, size, size)`
+    )->torch.Tensor: # as from timm
+        "Return the last feature map"
+        return self.inner.forward_features(x)
+
+    def forward_head(self,
+        x:torch.Tensor, # from `forward_features`
+        pre_logits:bool=True, # for the contract of timm; there is no classifier behind it
+    )->torch.Tensor: # `(n, head_hidden_size)`
+        "Return the features that heads see: those of the mean, then those of the maximum"
+        return torch.cat([self.inner.forward_head(features, pre_logits=True) for features in (x, _peak(self.inner, x))], dim=1)
+
     def forward(self, x): return self.forward_head(self.forward_features(x))
 
 POOLS = 'body', 'concat'
 
 def set_pool(
-    body:nn.Module, # from `create_body`; is changed
+    body:nn.Module, # from `create_body`
     pool:str='body', # `body` pools as timm has it, `concat` takes mean and maximum
-)->nn.Module:
-    "Let `body` pool as said"
+)->nn.Module: # `body` itself, or around it a `ConcatPooled`
+    "Return a body that pools as `pool` says"
     if pool not in POOLS: raise unknown_name('neck.pool', pool, POOLS)
-    if pool=='body': return body
-    body.__class__ = type(type(body).__name__, (_ConcatPooled, type(body)), {})
-    body.head_hidden_size *= 2
-    return body
+    return body if pool=='body' else ConcatPooled(body)

@@ -95,7 +95,8 @@ def cached_embeddings(
     std:Sequence[float], # same as above
 )->np.ndarray: # float32 `(n, n_features)`
     "Return the features of `pixels`, from disk where they were computed before"
-    return cached_array(f'embeddings/{embedding_key(body, pixels, mean, std)}.npy', partial(embed, body, pixels, mean, std))
+    key = embedding_key(body, pixels, mean, std)
+    return cached_array(f'embeddings/{key}.npy', partial(embed, body, pixels, mean, std))
 
 # %% ../../nbs/24_models.inference.ipynb #a481ffe0
 class OODLayer(nn.Module):

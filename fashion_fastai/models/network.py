@@ -14,6 +14,7 @@ from fastcore.foundation import L
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 # %% auto #0
 __all__ = ['FashionNetwork', 'create_network', 'head_groups', 'count_parameters', 'save_network', 'load_network']
@@ -41,6 +42,8 @@ def _in_order(heads)->list[int]: # positions, each behind the one that it waits 
 
 class FashionNetwork(nn.Module):
     "A shared body and neck, and a head for each target"
+    micro_batch_size = None # images that pass through at once where gradients are wanted, see `MicroBatches`; None is all of them
+
     def __init__(self,
         body:nn.Module, # from `create_body`
         heads:list[nn.Module], # one for each target, from `create_head`, or a `DerivedHead` or `ConditionedHead`
@@ -52,7 +55,12 @@ class FashionNetwork(nn.Module):
     def forward(self,
         x:torch.Tensor, # images `(n, 3, size, size)`
     )->tuple[torch.Tensor, ...]: # for each target logits `(n, n_labels)`
-        return self.from_features(*self.features(x.as_subclass(torch.Tensor))) # fastai's own kind of tensor would take a detour through Python at every layer
+        x,n = x.as_subclass(torch.Tensor),self.micro_batch_size # fastai's own kind of tensor would take a detour through Python at every layer
+        if n is None or len(x)<=n or not torch.is_grad_enabled(): return self._logits(x)
+        parts = [checkpoint(self._logits, part, use_reentrant=False) for part in x.split(n)]
+        return tuple(torch.cat(logits) for logits in zip(*parts))
+
+    def _logits(self, x): return self.from_features(*self.features(x))
 
 # %% ../../nbs/23_models.network.ipynb #974858b8
 @patch

@@ -15,7 +15,7 @@ import timm, torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import clean_state_dict
-import fashion_fastai.models.cnn # registers an architecture with timm
+import fashion_fastai.models.cnn # noqa: F401  registers an architecture with timm
 from ..core.errors import UsageError, unknown_name
 
 # %% auto #0

@@ -41,7 +41,7 @@ def _rows_in_order(codes)->tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _votes(target, probs)->np.ndarray:
     "1 for each label that is the answer of an image; `probs` of an `any_of` target are 1 where it is said"
-    return np.eye(target.n_out)[probs.argmax(1)] if target.kind=='one_of' else probs
+    return target.one_hot(target.decide(probs)).astype(np.float64) if target.kind=='one_of' else probs
 
 # %% ../../nbs/66_serving.aggregation.ipynb #7f5ca58e
 class ProductSums:
@@ -99,7 +99,8 @@ def product_results(
 )->Results:
     "The answers for products"
     thresholds = {k: np.full_like(v, 0.5) for k,v in answers.thresholds.items()} if sums.how=='vote' else answers.thresholds
-    return replace(answers, predictions=change(Predictions(sums.schema, names, sums.probs())), bad=bad, apparel_distance=distance, thresholds=thresholds)
+    predictions = change(Predictions(sums.schema, names, sums.probs()))
+    return replace(answers, predictions=predictions, bad=bad, apparel_distance=distance, thresholds=thresholds)
 
 # %% ../../nbs/66_serving.aggregation.ipynb #e813d7fb
 def product_table(

@@ -16,7 +16,7 @@ from ..evaluation.predictions import Predictions
 from ..schema import Schema
 from .results import Results, result_format, join_results
 from .shards import Shards, predicted, read_shard
-from .predictor import Predictor
+from .predictor import BasePredictor
 from .aggregation import AGGREGATES, ProductSums, eligible, product_results, product_table
 from .inputs import Columns
 
@@ -156,7 +156,7 @@ def check_products(
 
 # %% ../../nbs/68_serving.batch.ipynb #748fc412
 def predict_to_file(
-    predictor:Predictor, # of a run, of several, or of an `.onnx` file
+    predictor:BasePredictor, # of a run, of several, or of an `.onnx` file
     sources:Sequence[str|Path]|str|Path, # images, folders, `.csv` or `.parquet` tables
     out:str|Path, # the file of answers; while they are made, there is a folder `OUT.parts`
     format:str|None=None, # one of `RESULT_FORMATS`; what the name of the file ends in without it

@@ -12,9 +12,10 @@ from itertools import tee
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
+from ..data.images import ImageReader
 from ..evaluation.ensemble import check_different, check_same_targets, mean_predictions
 from .results import Results
-from .predictor import Predictor, as_images, read_ahead
+from .predictor import BasePredictor, Predictor, as_images
 
 # %% auto #0
 __all__ = ['mean_results', 'Ensemble']
@@ -34,7 +35,7 @@ def mean_results(
     return replace(first, predictions=mean_predictions([o.predictions for o in parts]), bad=dict(sorted(bad.items())), thresholds=thresholds, apparel_distance=distance)
 
 # %% ../../nbs/67_serving.ensemble.ipynb #2f94ff7b
-class Ensemble(Predictor):
+class Ensemble(BasePredictor):
     "Several predictors that answer as one: by the mean of their probabilities, each at its own temperature"
     def __init__(self,
         members:Sequence[Predictor], # one at least; the first has the say where there can be only one: apparel screen, pairs of labels
@@ -43,7 +44,7 @@ class Ensemble(Predictor):
     ):
         check_same_targets({str(o.origin): o.schema for o in members})
         first = members[0]
-        super().__init__(None, first.schema, first.image, thresholds, first.origin, first.limit, first.run)
+        super().__init__(first.schema, first.image, thresholds, first.origin, first.limit, first.run)
         self.several,self.thresholds_from = list(members),thresholds_from
 
     def __repr__(self): return f'Ensemble of {", ".join(repr(str(o.origin)) for o in self.several)}; targets {", ".join(self.schema.names)}'
@@ -74,9 +75,10 @@ def stream(
 )->Iterator[Results]: # as from `Predictor.stream`
     "What the members say together, while the next batches are read"
     found = as_images(images)
-    ways = [(o.image.size, o.image.fit, o.image.load_size, o.image.crop) for o in self.several]
-    read = {way: list(tee(read_ahead(found, self.several[ways.index(way)].image, bs), ways.count(way))) for way in ways}
-    streams = [o.answered(found, read[way].pop()) for o,way in zip(self.several, ways)]
+    readers = [ImageReader.from_config(member.image) for member in self.several]
+    def copies(reader): return list(tee(reader.stream(found.paths, reader.boxes(found), bs), readers.count(reader)))
+    read = {reader: copies(reader) for reader in dict.fromkeys(readers)} # members that read alike share their batches
+    streams = [member.answered(found, read[reader].pop()) for member,reader in zip(self.several, readers)]
     for parts in zip(*streams): yield mean_results(parts, self.thresholds)
 
 # %% ../../nbs/67_serving.ensemble.ipynb #25fcd876

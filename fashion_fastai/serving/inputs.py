@@ -102,7 +102,8 @@ def _check_columns(source, columns)->list[str]:
     if columns.split and 'split' not in known: raise UsageError(f'{source}: no column split to choose {columns.split} by')
     need_file_column(known, columns.file, source)
     if columns.group: need_column(known, columns.group, source)
-    return list(dict.fromkeys([columns.file, *([columns.group] if columns.group else []), *(box_columns(known) if columns.boxes else [])]))
+    group,boxes = [columns.group] if columns.group else [],box_columns(known) if columns.boxes else []
+    return list(dict.fromkeys([columns.file, *group, *boxes]))
 
 def check_source(
     source:str|Path, # an image, a folder or a table
@@ -143,7 +144,8 @@ def _table_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         names = as_text(frame[columns.file]).fillna('').to_numpy(dtype=object)[keep].tolist()
         if not columns.allow_outside: check_inside(source, names, root)
         start += len(frame)
-        yield _batch(names, [os.path.join(root, o) for o in names], groups and np.array(groups, dtype=object)[keep].tolist()), read_boxes(frame)[keep]
+        kept = groups and np.array(groups, dtype=object)[keep].tolist()
+        yield _batch(names, [os.path.join(root, name) for name in names], kept),read_boxes(frame)[keep]
     if not start: raise UsageError(f'{source}: the table is empty')
 
 def _rows_of(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:

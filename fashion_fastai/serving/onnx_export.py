@@ -21,7 +21,7 @@ __all__ = ['N_CHECKED', 'N_CALIBRATION', 'slim_requirements', 'OnnxGraph', 'Expo
 from ..core.errors import UsageError
 from ..core.files import atomic_file
 from ..data.catalogue import Catalogue, bad_rows
-from ..data.images import decode_images, middle
+from ..data.images import ImageReader, middle
 from ..embeddings.ood import run_ood_detector
 from ..evaluation.calibration import Calibration, no_calibration, run_calibration
 from ..metrics import compute_metrics
@@ -167,11 +167,10 @@ def _rates(ways:dict[str, Callable], pixels, rounds=3)->dict[str, float]:
 
 def _check_pixels(run, rows)->tuple[Catalogue, np.ndarray]:
     "Rows that can be read, and their pixels as the network sees them"
-    image = run.config.image
-    boxes = rows.boxes if image.crop=='box' else None
-    pixels,bad = decode_images(rows.paths, image.load_size or image.size, image.fit, boxes)
+    reader = ImageReader.from_config(run.config.image)
+    pixels,bad = reader.decode(rows.paths, reader.boxes(rows))
     good = bad_rows(bad, rows.files, rows.row, 'skip')
-    return rows.take(good),np.ascontiguousarray(middle(pixels[good], image.size))
+    return rows.take(good),np.ascontiguousarray(middle(pixels[good], reader.size))
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #8d626786
 _FARTHEST = 1e-3 # a float file that is further away from torch is wrong

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from PIL import Image
 from ..config import ImageConfig
 from ..core.console import track
-from ..data.images import BadImage, stream_images
+from ..data.images import BadImage, ImageReader
 from ..evaluation.predictions import Predictions
 from ..run import Run, open_run
 from ..schema import Schema
@@ -23,7 +23,7 @@ from .results import Results, ImageResult, join_results
 from .inputs import ImageFiles, find_image_files
 
 # %% auto #0
-__all__ = ['is_single_image', 'as_images', 'Predictor', 'read_ahead']
+__all__ = ['is_single_image', 'as_images', 'BasePredictor', 'Predictor']
 
 # %% ../../nbs/66_serving.predictor.ipynb #475daa18
 def is_single_image(
@@ -44,7 +44,30 @@ def as_images(
     return ImageFiles(found, [str(o) if isinstance(o, (str, Path)) else str(i) for i,o in enumerate(found)], np.full((len(found), 4), np.nan))
 
 # %% ../../nbs/66_serving.predictor.ipynb #465fb59c
-class Predictor:
+class BasePredictor:
+    "What a `Predictor` and an `Ensemble` share: they differ in how they `stream` answers"
+    def __init__(self,
+        schema:Schema, # the targets
+        image:ImageConfig, # how images are read
+        thresholds:dict[str, np.ndarray], # for `any_of` targets `(n_labels,)`
+        origin:Path, # what it was loaded from
+        limit:float|None=None, # the largest distance of what looks like apparel; default: no screen
+        run:Run|None=None, # where it was loaded from one
+    ): self.schema,self.image,self.thresholds,self.origin,self.limit,self.run = schema,image,thresholds,origin,limit,run
+
+    @property
+    def members(self)->Sequence[Predictor]:
+        "The predictors whose answers are combined; of a single one, itself"
+        raise NotImplementedError
+
+    def stream(self,
+        images, # several, see `as_images`; boxes are cut out where the run was trained on boxes
+        bs:int=64, # images in a batch
+    )->Iterator[Results]: # of each batch, in the order of the images; positions in `bad` count from the batch's first image
+        "Yield answers while the next batches are read"
+        raise NotImplementedError
+
+class Predictor(BasePredictor):
     "Answers for images, from a run or from an ONNX file"
     def __init__(self,
         compute:Callable, # batches of uint8 `(b, size, size, 3)` to lists of arrays, of each batch or of parts of it: for each target probabilities and, with a `limit`, distances from apparel
@@ -57,14 +80,14 @@ class Predictor:
         network=None, # the `FashionNetwork`, where torch computes
         fitted:bool=True, # answers go by fitted temperatures and thresholds, where there are any
     ):
-        self.compute,self.schema,self.image,self.thresholds = compute,schema,image,thresholds
-        self.origin,self.limit,self.run,self.network,self.fitted = origin,limit,run,network,fitted
+        super().__init__(schema, image, thresholds, origin, limit, run)
+        self.compute,self.network,self.fitted = compute,network,fitted
 
     def __repr__(self): return f'Predictor({str(self.origin)!r}); targets {", ".join(self.schema.names)}'
 
     @property
     def members(self)->Sequence[Predictor]:
-        "Whose answers are brought together: its own alone; see [serving.ensemble](67_serving.ensemble.ipynb)"
+        "Itself alone"
         return [self]
 
     @classmethod
@@ -102,14 +125,6 @@ def _from_onnx(cls, path, fitted, device)->Predictor:
     return cls(compute, network.schema, network.image, {k: np.full_like(v, 0.5) for k,v in network.thresholds.items()}, path, network.limit, fitted=False)
 
 # %% ../../nbs/66_serving.predictor.ipynb #a2788c04
-def read_ahead(
-    images:ImageFiles, # from `as_images`
-    image:ImageConfig, # how they are read
-    bs:int, # images in a batch
-)->Iterator[tuple[int, np.ndarray, dict[int,str]]]: # see `stream_images`
-    "Batches of images as a network sees them"
-    return stream_images(images.paths, image.size, image.fit, bs, image.load_size, images.boxes if image.crop=='box' else None)
-
 @patch
 def stream(
     self:Predictor,
@@ -117,15 +132,15 @@ def stream(
     bs:int=64, # images in a batch
 )->Iterator[Results]: # of each batch, in the order of the images; positions in `bad` count from the batch's first image
     "What the network says, while the next batches are read"
-    found = as_images(images)
-    yield from self.answered(found, read_ahead(found, self.image, bs))
+    found,reader = as_images(images),ImageReader.from_config(self.image)
+    yield from self.answered(found, reader.stream(found.paths, reader.boxes(found), bs))
 
 # %% ../../nbs/66_serving.predictor.ipynb #c7dedf6e
 @patch
 def answered(
     self:Predictor,
     images:ImageFiles, # from `as_images`
-    batches:Iterable[tuple[int, np.ndarray, dict[int,str]]], # of them, see `read_ahead`
+    batches:Iterable[tuple[int, np.ndarray, dict[int,str]]], # of them, see `ImageReader.stream`
 )->Iterator[Results]: # as from `stream`
     "What the network says about images that are decoded elsewhere"
     waiting,parts = deque(),[]
@@ -143,14 +158,14 @@ def answered(
 
 # %% ../../nbs/66_serving.predictor.ipynb #df5cced7
 @patch
-def _results_from(self:Predictor, names, outputs, bad)->Results:
+def _results_from(self:BasePredictor, names, outputs, bad)->Results:
     "Answers from the arrays of one batch"
     for o in outputs: o[list(bad)] = np.nan
     probs = dict(zip(self.schema.names, outputs))
     return Results(Predictions(self.schema, names, probs), bad, self.thresholds, None if self.limit is None else outputs[-1], self.limit)
 
 @patch
-def _all(self:Predictor, images, bs)->Results:
+def _all(self:BasePredictor, images, bs)->Results:
     "The answers of all batches"
     found = as_images(images)
     parts = list(track(self.stream(found, bs), 'predicting batches', total=-(-len(found)//bs)))
@@ -160,7 +175,7 @@ def _all(self:Predictor, images, bs)->Results:
 # %% ../../nbs/66_serving.predictor.ipynb #5482ddbf
 @patch
 def __call__(
-    self:Predictor,
+    self:BasePredictor,
     images, # an image: file, content of one, Pillow image or array; or several: a sequence of them, a folder, a `.csv` or `.parquet` table, `ImageFiles`
     bs:int=64, # images in a batch
 )->ImageResult|Results: # one answer for one image, a list of them for several
@@ -172,7 +187,7 @@ def __call__(
 
 @patch
 def table(
-    self:Predictor,
+    self:BasePredictor,
     images:ImageFiles, # from `find_image_files`
     bs:int=64, # images in a batch
 )->tuple[Predictions, dict[int,str]]: # NaN where an image is bad; the reason for each bad position

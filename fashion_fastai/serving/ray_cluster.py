@@ -138,7 +138,8 @@ def look_at(
     known = _first_schema(store, found[0])
     need_file_column(known, columns.file, source)
     images = str(columns.images or _address(store, found[0]).rsplit('/', 1)[0])
-    return Source(store, found, list(dict.fromkeys([columns.file, *box_columns(known)])), images if '://' in images else os.path.abspath(images))
+    images = images if '://' in images else os.path.abspath(images)
+    return Source(store, found, list(dict.fromkeys([columns.file, *box_columns(known)])), images)
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #6327576b
 def _rows(source, file_col):

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
 from ..core.console import track
+from ..data.images import ImageReader
 from ..core.errors import UsageError
 from ..core.files import atomic_file, write_json
 from ..evaluation.predictions import Predictions
 from ..core.lock import lock_folder
 from .results import Results, join_results
-from .predictor import Predictor
+from .predictor import BasePredictor
 from .inputs import Columns, Rows, read_rows, write_rows
 from ..core.parallel import n_cores
 
@@ -41,7 +42,7 @@ def batch_size(
 _SHARD_ROWS,_ABOUT = 4096,'about.json'
 
 def predictor_key(
-    predictor:Predictor, # of a run, of several, or of an `.onnx` file
+    predictor:BasePredictor, # of a run, of several, or of an `.onnx` file
 )->str: # a digest of weights, settings, calibration and apparel screen, those of every member of an ensemble
     "What a predictor's probabilities depend on"
     digest = hashlib.blake2b(digest_size=16)
@@ -123,7 +124,7 @@ def _sweep(out):
 
 # %% ../../nbs/67_serving.shards.ipynb #a5b77010
 def open_shards(
-    predictor:Predictor, # of a run, of several, or of an `.onnx` file
+    predictor:BasePredictor, # of a run, of several, or of an `.onnx` file
     sources:Sequence[str|Path], # images, folders and tables
     out:str|Path, # the file that will hold the answers
     columns:Columns=Columns(), # of the tables
@@ -133,12 +134,12 @@ def open_shards(
     folder = Path(f'{out}.parts')
     passing = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
     try:
-        read = [o.image for o in predictor.members]
-        columns = replace(columns, boxes=any(o.crop=='box' for o in read))
+        readers = [ImageReader.from_config(member.image) for member in predictor.members]
+        columns = replace(columns, boxes=any(reader.uses_boxes for reader in readers))
         about = dict(predictor=predictor_key(predictor), rows=write_rows(sources, passing, columns))
         if folder.exists(): about = _agree(folder, about, bs)
         else:
-            bs = bs or batch_size(max(o.load_size or o.size for o in read), n_cores())
+            bs = bs or batch_size(max(reader.side for reader in readers), n_cores())
             about |= dict(bs=bs, part=-(-_SHARD_ROWS//bs)*bs)
             write_json(passing/_ABOUT, about)
             passing.rename(folder)
@@ -166,7 +167,7 @@ def _in_shards(stream, parts, left)->Iterator[int]:
         _write_shard(parts, i, join_results(held))
 
 def fill_shards(
-    predictor:Predictor, # of a run, of several, or of an `.onnx` file
+    predictor:BasePredictor, # of a run, of several, or of an `.onnx` file
     parts:Shards, # from `open_shards`
 ):
     "Predict the rows that are not done"
@@ -191,7 +192,7 @@ def _mend(predictor, parts, i):
 # %% ../../nbs/67_serving.shards.ipynb #4d86579a
 @contextmanager
 def predicted(
-    predictor:Predictor, # of a run, of several, or of an `.onnx` file
+    predictor:BasePredictor, # of a run, of several, or of an `.onnx` file
     sources:Sequence[str|Path], # see `open_shards`
     out:str|Path, # same as above
     columns:Columns=Columns(), # same as above

@@ -10,7 +10,6 @@ import math
 import torch
 from fastai.callback.core import Callback
 from fastcore.basics import patch
-from torch.utils.checkpoint import checkpoint
 
 # %% auto #0
 __all__ = ['progressive_sizes', 'ProgressiveResizing', 'MicroBatches', 'UncertaintyWeighting']
@@ -18,6 +17,7 @@ __all__ = ['progressive_sizes', 'ProgressiveResizing', 'MicroBatches', 'Uncertai
 # %% ../../nbs/42_training.callbacks.ipynb #3c3b7226
 from ..core.errors import UsageError
 from ..data.augment import BatchAugment
+from ..models.network import FashionNetwork
 from .history import only_looks
 
 # %% ../../nbs/42_training.callbacks.ipynb #9048c428
@@ -69,28 +69,16 @@ def _scale(self:ProgressiveResizing, factor):
 
 # %% ../../nbs/42_training.callbacks.ipynb #da571ee6
 class MicroBatches(Callback):
-    "Training batches pass through the network in pieces; weights change once for each batch"
+    "Let the batches of a training pass through the network in micro-batches; weights change once for each batch"
     def __init__(self,
-        n:int, # images in a piece, at most
-    ): self.n,self.network = n,None
+        size:int, # images in a micro-batch, at most
+    ): self.size = size
 
     def before_fit(self):
-        if hasattr(self.learn, 'gather_preds'): return
-        self.network = self.learn.model
-        self.network.forward = self._forward # of this object alone, until the fit ends
+        if not isinstance(self.model, FashionNetwork): raise UsageError(f'micro-batches need a FashionNetwork, not a {type(self.model).__name__}')
 
-    def after_fit(self):
-        if self.network is not None: del self.network.forward
-        self.network = None
-
-# %% ../../nbs/42_training.callbacks.ipynb #050ec951
-@patch
-def _forward(self:MicroBatches, x):
-    network = self.network
-    whole = type(network).forward.__get__(network)
-    if not torch.is_grad_enabled() or len(x)<=self.n: return whole(x)
-    answers = [checkpoint(whole, o, use_reentrant=False) for o in x.split(self.n)]
-    return tuple(torch.cat(o) for o in zip(*answers))
+    def before_train(self): self.model.micro_batch_size = self.size
+    def after_train(self): self.model.micro_batch_size = None
 
 # %% ../../nbs/42_training.callbacks.ipynb #0da964bf
 class UncertaintyWeighting(Callback):

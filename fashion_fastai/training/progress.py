@@ -22,7 +22,10 @@ class PlainProgress(Callback):
     order = ProgressCallback.order
     def __init__(self,
         seconds:float=30, # at most one line within an epoch in so many seconds
-    ): self.seconds,self.bar,self.offset,self.total = seconds,None,0,None
+        epoch_lines:bool=True, # a line for each epoch
+    ):
+        self.seconds,self.epoch_lines = seconds,epoch_lines
+        self.bar,self.offset,self.total = None,0,None
 
     def before_fit(self):
         self.learn.logger = noop # fastai's own log line
@@ -42,7 +45,7 @@ class PlainProgress(Callback):
         elif self.training and not self.mock and time.monotonic()-self.said>self.seconds: self._say_within()
 
     def after_epoch(self):
-        if not (self.silent or self.mock): self._say_epoch()
+        if self.epoch_lines and not (self.silent or self.mock): self._say_epoch()
 
     def after_fit(self):
         if self.bar: self.bar.stop()

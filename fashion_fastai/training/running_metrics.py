@@ -59,7 +59,7 @@ class RunningMetrics:
         self.sample = ReservoirSample(most or max(1, MOST_CELLS//target.n_out), seed)
 
 # %% ../../nbs/40_training.running_metrics.ipynb #e488b5d6
-def _label_counts(truth, answer, n)->np.ndarray: # codes of a `one_of` target to `(n, 2, 2)`
+def _one_vs_rest_counts(truth, answer, n)->np.ndarray: # codes of a `one_of` target to `(n, 2, 2)`
     "What the columns and rows of a confusion matrix add up to, without the matrix: with many labels it would be large"
     hit,true,answered = [np.bincount(o, minlength=n) for o in (truth[truth==answer], truth, answer)]
     return np.moveaxis(np.array([[len(truth)-true-answered+hit, answered-hit], [true-hit, hit]]), -1, 0)
@@ -78,7 +78,7 @@ def add(
     if true: self.hits = {k: self.hits[k]+round(v*true) for k,v in top_k_recall(probs, codes).items()}
     if self.target.kind=='one_of':
         known = truth>=0
-        self.counts += _label_counts(truth[known], answer[known], self.target.n_out)
+        self.counts += _one_vs_rest_counts(truth[known], answer[known], self.target.n_out)
         self.sums['known'] += int(known.sum()); self.sums['right'] += int((truth==answer)[known].sum())
     else:
         self.counts += binary_confusion(truth, answer, axis=0)

@@ -245,10 +245,9 @@ def _begin(tracker:Tracker):
     try: tracker._send()
     except tracker.troubles() as e:
         if not before: raise UsageError(f'--log {tracker.name}: {_line(e)}') from None
-        tracker._try(lambda: _raise(e))
+        def again(error=e): raise error
+        tracker._try(again)
     if tracker.where: tracker.echo(f'log: {tracker.name}, {tracker.where}')
-
-def _raise(error): raise error
 
 def _end(tracker:Tracker, done:bool):
     "Tell what waits, and close"

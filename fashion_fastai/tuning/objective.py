@@ -126,7 +126,7 @@ def run_trial(
             warnings.simplefilter('ignore', CatalogueWarning) # the table was read, and warned of, before
             learn,planned,_ = ready_to_fit(config, echo)
         watch.n_epochs = sum(o.epochs for o in planned.training.stages)
-        if hasattr(learn, 'plain_progress'): learn.plain_progress._say_epoch = noop # a line for each trial is enough
+        if hasattr(learn, 'plain_progress'): learn.plain_progress.epoch_lines = False # a line for each trial is enough
         learn.add_cb(watch)
         with learn.no_bar(), learn.no_logging(): fit_planned(learn, planned)
     except _Stopped: pass

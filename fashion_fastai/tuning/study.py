@@ -20,6 +20,7 @@ from ..config import Recipe, TrainConfig, read_recipe
 from ..core.console import format_duration
 from ..data.cache import free_bytes
 from ..data.from_config import catalogue_for
+from ..data.images import ImageReader
 from ..core.errors import UsageError, validate_fields
 from ..core.files import atomic_file, remove_folder
 from ..core.lock import lock_folder
@@ -193,7 +194,7 @@ def _stoppable(out, echo)->Iterator[None]:
 def _for_trials(config, catalogue)->TrainConfig:
     "The recipe as trials are trained by"
     config = config.model_copy(deep=True)
-    side = 2*(config.image.load_size or config.image.size) # a space may ask for larger ones
+    side = 2*ImageReader.from_config(config.image).side # a space may ask for larger ones
     if config.data.cache=='auto' and len(catalogue)*side*side*3<free_bytes('disk'): config.data.cache = 'disk'
     config.training.log = []
     return config
@@ -220,7 +221,8 @@ def tune(
     started,out,params = time.monotonic(),Path(out),parameters(spaces, config)
     catalogue = catalogue_for(config)
     _check_searchable(config, catalogue, minutes)
-    by,digest = choose_value(by, config, params, catalogue.schema),table_digest(catalogue, config.image.crop=='box')
+    by = choose_value(by, config, params, catalogue.schema)
+    digest = table_digest(catalogue, ImageReader.from_config(config.image).boxes(catalogue))
     with lock_folder(out), _stoppable(out, echo):
         study = _opened(out, by)
         _check_asked(study, out, config, params, by, digest)

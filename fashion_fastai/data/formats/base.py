@@ -25,7 +25,7 @@ __all__ = ['LabelTable', 'label_cells', 'relative_paths', 'find_images_folder', 
 @dataclass(frozen=True)
 class LabelTable:
     "What a format says about its images"
-    frame:pd.DataFrame # a column `file`, one for each target; where the format has them `split`, the columns `BOX`, and others
+    frame:pd.DataFrame # columns `file`, each target and, where the format has them, `split`, `BOX` and others
     images:Path # the folder that the file names start from
     one_of:tuple[str, ...] = () # columns that hold exactly one label; an empty cell is unknown
     any_of:tuple[str, ...] = () # columns that hold any number of labels between blanks; an empty cell is none

@@ -80,7 +80,7 @@ def hub_batches(
 def _check_names(fields):
     "A `UnicodeDecodeError`, which is a `ValueError`, where a name is no text"
     for o in fields:
-        o.name
+        _ = o.name
         _check_names(o.type.field(i) for i in range(o.type.num_fields))
 
 def _most_rows(path)->int: return 10*path.stat().st_size # a row takes a few bits at least

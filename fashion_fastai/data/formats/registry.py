@@ -78,7 +78,8 @@ def read_list_column(
     error = line_error(path, frame)
     for row in np.flatnonzero(frame.file==''): raise error(row, f'{file_col} is empty; it must be the name of an image file')
     check_unique(frame.file, error)
-    where = find_images_folder(frame.file.tolist(), [path.parent, *(path.parent/o for o in ('images', 'Images', 'img', path.stem))], images)
+    folders = [path.parent, *(path.parent/name for name in ('images', 'Images', 'img', path.stem))]
+    where = find_images_folder(frame.file.tolist(), folders, images)
     return LabelTable(frame.reset_index(drop=True), where, any_of=(label_col,))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #9061c5c9

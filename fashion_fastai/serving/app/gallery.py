@@ -15,7 +15,7 @@ from PIL import Image
 from ...config import ImageConfig
 from ...data.catalogue import Catalogue, CatalogueWarning
 from ...data.from_config import catalogue_for
-from ...data.images import cut_box, middle, read_image, read_square
+from ...data.images import ImageReader, cut_box, read_image
 from ...embeddings.nearest import NearestGarments
 from ...embeddings.embedder import run_embedder, table_embeddings
 from ...core.errors import UsageError
@@ -24,7 +24,7 @@ from ...run import Run
 
 # %% auto #0
 __all__ = ['MOST_KNOWN', 'known_catalogue', 'known_image', 'known_labels', 'gallery', 'KnownGarments', 'known_garments',
-           'image_features', 'network_pixels']
+           'image_features']
 
 # %% ../../../nbs/65_serving.app.gallery.ipynb #f0518843
 def known_catalogue(
@@ -44,8 +44,8 @@ def known_image(
     image:ImageConfig, # of the run
 )->Path|Image.Image: # the file, or what is in its box where the run was trained on boxes
     "An image of the table, as the network should get it; `BadImage` where it has to be cut and cannot be read"
-    path = Path(catalogue.paths[position])
-    return cut_box(read_image(path), catalogue.boxes[position]) if image.crop=='box' else path
+    path,boxes = Path(catalogue.paths[position]),ImageReader.from_config(image).boxes(catalogue)
+    return path if boxes is None else cut_box(read_image(path), boxes[position])
 
 def known_labels(
     catalogue:Catalogue, # the table of the run
@@ -103,7 +103,7 @@ def known_garments(
     rows = np.flatnonzero(catalogue.split!='test')
     if len(rows)>most: rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
     part = catalogue.take(rows)
-    features = table_embeddings(run_embedder(run), part.paths, part.boxes if run.config.image.crop=='box' else None)
+    features = table_embeddings(run_embedder(run), part)
     good = np.isfinite(features).all(1)
     return KnownGarments(part.take(good), NearestGarments(features[good], part.group[good]))
 
@@ -115,13 +115,7 @@ def image_features(
 )->np.ndarray: # float32 `(n, n_features)`
     "What the body of a run sees in images"
     if not len(sources): return np.zeros((0, network.body.head_hidden_size), np.float32)
-    pixels = np.stack([network_pixels(o, image) for o in sources])
+    reader = ImageReader.from_config(image)
+    pixels = np.stack([reader.read(source) for source in sources])
     found = run_pixels(network.body, next(network.parameters()).device, [pixels], image.mean, image.std)
     return np.concatenate([o.float().cpu().numpy() for o in found])
-
-def network_pixels(
-    source, # an image that can be read, see `read_image`
-    image:ImageConfig, # of the run
-)->np.ndarray: # uint8 `(size, size, 3)`
-    "What the network gets to see of an image"
-    return middle(np.asarray(read_square(source, image.load_size or image.size, image.fit)), image.size)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np, streamlit as st
 from PIL import Image, ImageDraw
 from starlette.formparsers import MultiPartParser
-from ...data.images import IMAGE_SUFFIXES, BadImage, read_image
+from ...data.images import IMAGE_SUFFIXES, BadImage, ImageReader, read_image
 from ...core.errors import UsageError
 from ...run import Run, open_run
 from ..results import Results, ImageResult, join_results
@@ -99,9 +99,8 @@ def heat_uri(
     "Where the network looked, as an image"
     import torch
     from fashion_fastai.evaluation.saliency import overlay, saliency
-    from fashion_fastai.serving.app.gallery import network_pixels
     image = predictor.image
-    pixels = network_pixels(source, image)
+    pixels = ImageReader.from_config(image).read(source)
     x = (pixels/255-np.array(image.mean))/np.array(image.std)
     x = torch.from_numpy(x.astype(np.float32)).permute(2,0,1)[None]
     heat = saliency(predictor.network, x, target, label)[0]
