@@ -84,7 +84,7 @@ def test_a_run_is_calibrated_and_answers_by_it(sample, tmp_path, monkeypatch, ca
     run = open_run(out)
     calibration,predictions = read_calibration(run.calibration, run.schema),read_predictions(run.predictions('valid'))
     assert set(calibration.temperatures)=={'category'} and len(cross_fitted(predictions))
-    for flags,expected in (([], calibration.apply(predictions).answers(calibration.thresholds)), (['--no-calibration'], predictions.answers())):
+    for flags,expected in (([], calibration.apply(predictions).results(calibration.thresholds)), (['--no-calibration'], predictions.results())):
         answers = tmp_path/f'answers{len(flags)}.csv'
         assert main(['predict', str(out), str(sample), '--split', 'valid', '--out', str(answers), *flags])==0
         assert pd.read_csv(answers, keep_default_na=False).attributes.tolist()==expected.attributes.tolist()

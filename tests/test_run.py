@@ -34,7 +34,7 @@ def test_another_seed_gives_others(sample, run, tmp_path, metrics_of_run):
 def test_predicting_a_folder_agrees_with_the_runs_own_predictions(sample, run, tmp_path):
     assert main(['predict', str(run), str(sample.parent/'images'), '--out', str(tmp_path/'answers.csv'), '--no-calibration'])==0
     answers = pd.read_csv(tmp_path/'answers.csv', keep_default_na=False).set_index('file')
-    own = read_predictions(run/'predictions/valid.parquet').answers()
+    own = read_predictions(run/'predictions/valid.parquet').results()
     theirs = answers.loc[[Path(o).name for o in own.file]]
     for target in ('category', 'attributes'): assert theirs[target].tolist()==own[target].tolist()
 

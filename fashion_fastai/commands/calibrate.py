@@ -19,10 +19,10 @@ __all__ = ['calibrate_command']
 def _groups(run, predictions):
     "Return the groups of the predicted rows, or None if the table of the run is no longer what it was"
     from fashion_fastai.data.from_config import catalogue_for, check_own_table
-    from fashion_fastai.evaluation.summary import read_facts
+    from fashion_fastai.evaluation.summary import summarize_run
     try:
         check_own_table(run)
-        return read_facts(run, catalogue_for(run.config, schema=run.schema)).groups
+        return summarize_run(run, catalogue_for(run.config, schema=run.schema)).groups
     except UsageError as e:
         echo(f'{e}; images of one product may stand in both halves of the table below')
         return None
@@ -44,11 +44,11 @@ def calibrate_command(
     if f1 and min_precision is not None: raise UsageError('--f1 and --min-precision exclude each other; choose one')
     from fashion_fastai.run import open_run
     run = open_run(run)
-    from fashion_fastai.evaluation.calibration import calibration_changes, run_calibration
+    from fashion_fastai.evaluation.calibration import compare_calibrations, run_calibration
     from fashion_fastai.evaluation.predictions import held_out_predictions
     from fashion_fastai.evaluation.evaluate import calibrate
     before = run_calibration(run)
     after = calibrate(run, min_precision)
     _print_expected(run, held_out_predictions(run), min_precision)
-    print_frame(calibration_changes(before, after), 'what changed')
+    print_frame(compare_calibrations(before, after), 'what changed')
     print(f'written: {run.calibration}')

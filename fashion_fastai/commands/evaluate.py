@@ -28,13 +28,13 @@ def _evaluation(runs, split, data, images, tta):
 def _gain_of_mean(found, split)->dict:
     "Print what the mean of several runs gains over the best of them; return that and the scores of each for the file"
     from fashion_fastai.evaluation.ensemble import gain_table, print_gain
-    from fashion_fastai.evaluation.evaluate import scores
+    from fashion_fastai.evaluation.evaluate import score_predictions
     table = gain_table(found.members, found.rows.group)
     print_gain(table, f'mean of {len(found.members)} runs, and what it gains over the best of them')
     columns = 'best', 'gain', 'low', 'high'
     gain = [dict(zip(table.index.names, key)) | {name: None if row[name]!=row[name] else row[name] for name in columns}
         for key,row in table.iterrows()]
-    return dict(members={name: scores(member, split)['targets'] for name,member in found.members.items()}, gain=gain)
+    return dict(members={name: score_predictions(member, split)['targets'] for name,member in found.members.items()}, gain=gain)
 
 # %% ../../nbs/91_commands.evaluate.ipynb #643c4fa0
 def _print_thresholds(runs, predictions, groups):
@@ -47,9 +47,9 @@ def _print_thresholds(runs, predictions, groups):
 
 def _print_consistency(run, predictions, thresholds):
     "Print what leaving out pairs that training never showed does to the scores"
-    from fashion_fastai.evaluation.consistency import run_pairs, consistency_effect
+    from fashion_fastai.evaluation.consistency import run_pair_counts, consistency_effect
     title = 'attributes that training never showed with the answered category, kept and left out'
-    if pairs := run_pairs(run): print_frame(consistency_effect(predictions, pairs, thresholds=thresholds), title)
+    if pairs := run_pair_counts(run): print_frame(consistency_effect(predictions, pairs, thresholds=thresholds), title)
 
 def _check_slices(found, columns):
     "Raise a `UsageError` for an unknown column before anything is printed or written"
@@ -68,9 +68,9 @@ def _print_slices(found, columns, thresholds):
 def _print_scores(run, found, predictions, split, own)->dict:
     "Print the scores with intervals and baselines; return them as `metrics.json` holds them"
     from fashion_fastai.evaluation.bootstrap import print_scores, score_with_baselines
-    from fashion_fastai.evaluation.evaluate import baselines, scores
-    metrics = scores(predictions, split)
-    table = score_with_baselines(predictions, *baselines(run, found.catalogue, own), groups=found.rows.group)
+    from fashion_fastai.evaluation.evaluate import run_baselines, score_predictions
+    metrics = score_predictions(predictions, split)
+    table = score_with_baselines(predictions, *run_baselines(run, found.catalogue, own), groups=found.rows.group)
     print_scores(table, f'{len(predictions):,} images of the {split} split, attributes at a threshold of 0.5')
     print_overall(metrics)
     return metrics
@@ -78,17 +78,17 @@ def _print_scores(run, found, predictions, split, own)->dict:
 def _report(runs, found, split, own, enforce_taxonomy, columns)->dict:
     "Print all that an evaluation shows; return what `--out` writes"
     from fashion_fastai.evaluation.ensemble import ensemble_thresholds
-    from fashion_fastai.evaluation.consistency import run_pairs
-    from fashion_fastai.evaluation.evaluate import enforce_consistency, scores
+    from fashion_fastai.evaluation.consistency import run_pair_counts
+    from fashion_fastai.evaluation.evaluate import enforce_consistency, score_predictions
     run,(thresholds,origin) = runs[0],ensemble_thresholds(runs)
-    predictions = enforce_consistency(found.predictions, run_pairs(run)) if enforce_taxonomy else found.predictions
+    predictions = enforce_consistency(found.predictions, run_pair_counts(run)) if enforce_taxonomy else found.predictions
     gain = _gain_of_mean(found, split) if len(runs)>1 else {}
     if gain and thresholds: print(f'thresholds of the mean: {origin}')
     metrics = _print_scores(run, found, predictions, split, own)
     if split=='valid': _print_thresholds(runs, predictions, found.rows.group)
     if not enforce_taxonomy: _print_consistency(run, predictions, thresholds)
     _print_slices(found, columns, thresholds)
-    return metrics | dict(fitted=scores(predictions, split, thresholds)['targets']) | gain
+    return metrics | dict(fitted=score_predictions(predictions, split, thresholds)['targets']) | gain
 
 # %% ../../nbs/91_commands.evaluate.ipynb #fe62bfd0
 def evaluate_command(

@@ -42,9 +42,9 @@ def _change(predictor, enforced):
     "Return what is done with probabilities before they become answers"
     if not enforced: return lambda predictions: predictions
     if predictor.run is None: raise UsageError('--enforce-taxonomy needs the folder of a run: an .onnx file does not know which pairs of labels training showed')
-    from fashion_fastai.evaluation.consistency import run_pairs, masked, enforce_taxonomy
-    pairs = run_pairs(predictor.run)
-    return lambda predictions: masked(enforce_taxonomy(predictions), pairs)
+    from fashion_fastai.evaluation.consistency import run_pair_counts, mask_unseen_pairs, enforce_taxonomy
+    pairs = run_pair_counts(predictor.run)
+    return lambda predictions: mask_unseen_pairs(enforce_taxonomy(predictions), pairs)
 
 def _load(paths, fitted):
     "The predictor of a run, or of several that answer as one"

@@ -25,8 +25,8 @@ from ..embeddings.embedder import Embedder, table_embeddings
 from ..embeddings.ood import fit_ood_detector, write_ood_detector
 from .calibration import fit_calibration
 from .consistency import all_pair_counts
-from .evaluate import scores
-from .model_card import write_card
+from .evaluate import score_predictions
+from .model_card import write_model_card
 from .plots import plot_class_scores, plot_confusion, plot_counts, plot_curves
 from .plots import plot_label_correlation
 from .predictions import Predictions
@@ -154,7 +154,7 @@ def finish_run(
     train,training = catalogue.take(catalogue.where('train')),run.config.training
     write_json(run.co_occurrence, [o.to_dict() for o in all_pair_counts(train.schema, train.codes)])
     if predictions is not None:
-        metrics = scores(predictions, 'valid')
+        metrics = score_predictions(predictions, 'valid')
         predictions.write(run.predictions('valid'))
         write_json(run.metrics, metrics)
         fit_calibration(predictions).write(run.calibration)
@@ -162,4 +162,4 @@ def finish_run(
     save_reference(run, catalogue, network, pixels)
     save_figures(run, catalogue, effective_counts(catalogue, training.sampler, run.config.loss.class_weights))
     write_report(run, catalogue, network)
-    write_card(run, catalogue)
+    write_model_card(run, catalogue)

@@ -17,7 +17,7 @@ from ..metrics import headline_scores, scalar_scores
 
 # %% auto #0
 __all__ = ['score_counts', 'scores_of_counts', 'group_counts', 'resamples', 'percentile_interval', 'bootstrap', 'majority',
-           'score_with_baselines', 'print_rows', 'score_text', 'interval_text', 'print_scores']
+           'score_with_baselines', 'print_rows', 'format_score', 'format_interval', 'print_scores']
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #0da5f137
 def _ratio(part, whole)->np.ndarray: # NaN where `whole` is 0
@@ -181,14 +181,14 @@ def print_rows(
     console.print(table)
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #08340183
-def score_text(
+def format_score(
     value:float, # a score, or a difference of two
     form:str='.3f', # how it is written
 )->str: # `-` where it is undefined
     "A score as tables show it"
     return '-' if value!=value else format(value, form)
 
-def interval_text(
+def format_interval(
     low:float, # NaN where there is no interval
     high:float, # upper end
     form:str='.3f', # how both are written
@@ -204,5 +204,5 @@ def print_scores(
     "Print scores, intervals and baselines; 80 columns are enough for names of usual length"
     baselines = list(table.columns[3:])
     columns = ['target', 'score', 'value', f'{100*table.attrs.get("level", 0.95):.4g}% interval', *baselines]
-    rows = [[*map(str, names), score_text(row.value), interval_text(row.low, row.high), *map(score_text, row[baselines])] for names,row in table.iterrows()]
+    rows = [[*map(str, names), format_score(row.value), format_interval(row.low, row.high), *map(format_score, row[baselines])] for names,row in table.iterrows()]
     print_rows(columns, rows, 2, title)

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from scipy.special import expit, logit
 
 # %% auto #0
-__all__ = ['SHRINKAGE', 'fit_thresholds', 'Calibration', 'fit_calibration', 'calibration_changes', 'read_calibration',
+__all__ = ['SHRINKAGE', 'fit_thresholds', 'Calibration', 'fit_calibration', 'compare_calibrations', 'read_calibration',
            'cross_fitted', 'no_calibration', 'run_calibration']
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #27a49f03
@@ -104,8 +104,8 @@ class Calibration:
     "What was fitted for the targets of a schema"
     schema:Schema # the targets
     temperatures:dict[str, float] # for each `one_of` target
-    thresholds:dict[str, np.ndarray] # for each `any_of` target `(n_labels,)`; for `Predictions.answers` and `Predictions.metrics`
-    facts:dict[str, dict] = field(default_factory=dict, repr=False) # for each target what the fit was made from and what it changed, for people
+    thresholds:dict[str, np.ndarray] # for each `any_of` target `(n_labels,)`; for `Predictions.results` and `Predictions.metrics`
+    metadata:dict[str, dict] = field(default_factory=dict, repr=False) # for each target what the fit was made from and what it changed, for people
 
 @patch
 def apply(
@@ -119,7 +119,7 @@ def apply(
 @patch(as_prop=True)
 def min_precision(self:Calibration)->float|None:
     "The precision that the thresholds keep for every label; none if they were fitted for F1, or by hand"
-    wanted = [self.facts.get(name, {}).get('min_precision') for name in self.thresholds]
+    wanted = [self.metadata.get(name, {}).get('min_precision') for name in self.thresholds]
     return wanted[0] if wanted and _within(wanted[0], sys.float_info.min, 1) else None
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #c57fa06b
@@ -154,17 +154,17 @@ def fit_calibration(
 )->Calibration: # targets without truth have a temperature of 1, or thresholds as for no rows
     "Temperatures and thresholds for all targets"
     _check_precision(min_precision)
-    temperatures,thresholds,facts = {},{},{}
+    temperatures,thresholds,metadata = {},{},{}
     for target in predictions.schema:
         name,probs = target.name,predictions.probs[target.name]
         truth = predictions.truth.get(name, _nothing_known(target, len(probs)))
         if target.kind=='one_of':
             temperatures[name] = fit_temperature(target, probs, truth)
-            facts[name] = _temperature_facts(target, probs, truth, temperatures[name])
+            metadata[name] = _temperature_facts(target, probs, truth, temperatures[name])
         else:
             thresholds[name] = fit_thresholds(target, probs, truth, min_precision)
-            facts[name] = _threshold_facts(target, probs, truth, thresholds[name], min_precision)
-    return Calibration(predictions.schema, temperatures, thresholds, facts)
+            metadata[name] = _threshold_facts(target, probs, truth, thresholds[name], min_precision)
+    return Calibration(predictions.schema, temperatures, thresholds, metadata)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #71738f02
 def _settings(calibration:Calibration)->dict[tuple[str, str], float]:
@@ -175,7 +175,7 @@ def _settings(calibration:Calibration)->dict[tuple[str, str], float]:
         found[name, 'labels never answered'] = int((thresholds>=1).sum())
     return found
 
-def calibration_changes(
+def compare_calibrations(
     before:Calibration, # of a run
     after:Calibration, # of the same run
 )->pd.DataFrame: # a row for each target and setting, columns `before` and `after`
@@ -196,7 +196,7 @@ def write(
     "Keep the calibration, whole or not at all"
     fitted = {k: dict(temperature=v) for k,v in self.temperatures.items()}
     fitted |= {k: dict(thresholds=dict(zip(self.schema[k].vocab, np.asarray(v).tolist()))) for k,v in self.thresholds.items()}
-    write_json(path, dict(version=1, targets={k: self.facts.get(k, dict(kind=self.schema[k].kind)) | v for k,v in fitted.items()}))
+    write_json(path, dict(version=1, targets={k: self.metadata.get(k, dict(kind=self.schema[k].kind)) | v for k,v in fitted.items()}))
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #2609ee3f
 def _finite(text)->float:
@@ -242,8 +242,8 @@ def read_calibration(
         read = _read_temperature if target.kind=='one_of' else _read_thresholds
         try: found[target.kind][target.name] = read(target, targets[target.name])
         except ValueError as e: raise UsageError(f'{path}: target {target.name!r}: {e}') from None
-    facts = {k: {f: o for f,o in v.items() if f not in ('temperature', 'thresholds')} for k,v in targets.items()}
-    return Calibration(schema, found['one_of'], found['any_of'], facts)
+    metadata = {k: {f: o for f,o in v.items() if f not in ('temperature', 'thresholds')} for k,v in targets.items()}
+    return Calibration(schema, found['one_of'], found['any_of'], metadata)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #c8482146
 def _first_half(groups, seed)->np.ndarray: # bool `(n,)`; groups in a random order until half of the rows are taken

@@ -13,7 +13,8 @@ from scipy.special import logsumexp
 from ..target import Target
 
 # %% auto #0
-__all__ = ['FEWEST_ROWS', 'COLDEST', 'HOTTEST', 'known_rows', 'judged', 'equal_mass_bins', 'ece', 'nll', 'fit_temperature']
+__all__ = ['FEWEST_ROWS', 'COLDEST', 'HOTTEST', 'known_rows', 'confidence_and_correct', 'equal_mass_bins', 'ece', 'nll',
+           'fit_temperature']
 
 # %% ../../nbs/50_evaluation.calibration_metrics.ipynb #34f60949
 def known_rows(
@@ -29,7 +30,7 @@ def known_rows(
     rows = target.any_known(truth) & np.isfinite(probs).all(1)
     return (probs,truth) if rows.all() else (probs[rows],truth[rows])
 
-def judged(
+def confidence_and_correct(
     target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`, probabilities; NaN rows are left out
     truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
@@ -56,7 +57,7 @@ def ece(
     n_bins:int=15, # of equal mass
 )->float: # from 0 to 1, lower is better; NaN where nothing is known
     "Expected calibration error: of the answers for `one_of`, of the single cells for `any_of`"
-    confidence,right = judged(target, probs, truth)
+    confidence,right = confidence_and_correct(target, probs, truth)
     if not len(right): return math.nan
     return float(np.abs(np.bincount(equal_mass_bins(confidence, n_bins), right-confidence.astype(float))).sum()/len(right))
 

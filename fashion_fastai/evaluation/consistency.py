@@ -14,9 +14,9 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field
 
 # %% auto #0
-__all__ = ['Count', 'PairCounts', 'pair_counts', 'all_pair_counts', 'expected_counts', 'never_together', 'unlikely', 'mask_probs',
-           'masked', 'consistency_effect', 'belongs', 'contradictions', 'enforce_taxonomy', 'taxonomy_scores',
-           'run_pairs']
+__all__ = ['Count', 'PairCounts', 'pair_counts', 'all_pair_counts', 'expected_counts', 'never_together', 'unlikely_predictions',
+           'mask_probs', 'mask_unseen_pairs', 'consistency_effect', 'belongs', 'contradictions', 'enforce_taxonomy',
+           'taxonomy_scores', 'run_pair_counts']
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #6ad06961
 from ..core.errors import UsageError, unknown_name, validate_fields
@@ -139,7 +139,7 @@ def _check_vocab(schema, counts):
     for o in (counts.category, counts.attributes):
         if schema[o.name].vocab!=o.vocab: raise UsageError(f'the pairs were counted for other labels of {o.name} than those that are predicted')
 
-def unlikely(
+def unlikely_predictions(
     predictions:Predictions, # of both targets
     counts:PairCounts, # of the train split
     thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; 0.5 without it
@@ -171,7 +171,7 @@ def mask_probs(
         probs[o.attributes.name] = np.where(strange[o.category.decide(probs[o.category.name])], given.dtype.type(0), given)
     return probs
 
-def masked(
+def mask_unseen_pairs(
     predictions:Predictions, # thresholds of 0 would still answer what is masked
     counts:PairCounts|Sequence[PairCounts], # of the train split, see `all_pair_counts`
     min_examples:int=1, # training images of the category that must have the attribute
@@ -190,12 +190,12 @@ def _effect(target, probs, truth, threshold)->dict:
 def consistency_effect(
     predictions:Predictions, # with truth
     counts:PairCounts|Sequence[PairCounts], # of the train split
-    min_examples:int=1, # see `masked`
+    min_examples:int=1, # see `mask_unseen_pairs`
     thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; 0.5 without it
 )->pd.DataFrame: # a row for each `target` and `score`; columns `usual`, `consistent`, `difference`; NaN is undefined
-    "Scores of the `any_of` targets without and with `masked`; the last two of each are numbers of answers"
+    "Scores of the `any_of` targets without and with `mask_unseen_pairs`; the last two of each are numbers of answers"
     counts,rows = [counts] if isinstance(counts, PairCounts) else list(counts),{}
-    mended = masked(predictions, counts, min_examples)
+    mended = mask_unseen_pairs(predictions, counts, min_examples)
     for name in dict.fromkeys(o.attributes.name for o in counts):
         if name not in predictions.truth: continue
         usual,consistent = (_effect(predictions.schema[name], o.probs[name], predictions.truth[name], (thresholds or {}).get(name, 0.5)) for o in (predictions, mended))
@@ -245,7 +245,7 @@ def taxonomy_scores(
         consistent_accuracy={o: accuracy(o) for o in (tree.main, tree.sub)})
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #b83e2564
-def run_pairs(
+def run_pair_counts(
     run:Run, # a complete run
 )->list[PairCounts]: # empty where the run has none
     "Which labels of a category and of attributes were together in training"

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np, pandas as pd
 
 # %% auto #0
-__all__ = ['check_different', 'check_same_targets', 'mean_probs', 'mean_predictions', 'common_rows', 'check_members',
-           'member_names', 'held_out', 'ensemble_thresholds', 'gain_table', 'print_gain']
+__all__ = ['check_distinct', 'check_same_targets', 'mean_probs', 'mean_predictions', 'common_rows', 'check_members',
+           'member_names', 'shared_held_out', 'ensemble_thresholds', 'gain_table', 'print_gain']
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #1d526083
 from ..core.errors import UsageError
-from .bootstrap import group_counts, interval_text, percentile_interval, print_rows
-from .bootstrap import resamples, score_counts, score_text, scores_of_counts
+from .bootstrap import group_counts, format_interval, percentile_interval, print_rows
+from .bootstrap import resamples, score_counts, format_score, scores_of_counts
 from .calibration import fit_calibration, run_calibration
 from .predictions import Predictions
 from .predictions import held_out_predictions
@@ -27,7 +27,7 @@ from ..run import Run
 from ..schema import Schema
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #3b2886d4
-def check_different(
+def check_distinct(
     paths:Sequence[str|Path], # of what shall answer together
 ):
     "A `UsageError` where two paths lead to the same"
@@ -75,7 +75,7 @@ def check_members(
     runs:Sequence[Run], # that shall answer together
 ):
     "A `UsageError` where two of them are one, or are asked other questions"
-    check_different([o.path for o in runs])
+    check_distinct([o.path for o in runs])
     check_same_targets({str(o.path): o.schema for o in runs})
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #96e95bc5
@@ -96,7 +96,7 @@ def _same_rows(a, b)->bool:
     if a.schema.first_difference(b.schema) or a.files!=b.files or a.truth.keys()!=b.truth.keys(): return False
     return all(np.array_equal(a.truth[k], b.truth[k]) for k in a.truth)
 
-def held_out(
+def shared_held_out(
     runs:Sequence[Run], # complete runs with the same targets
 )->list[Predictions]|None: # of each run, at its temperatures, with the truth; none where the rows are not the same
     "What several runs said of the validation split that they share"
@@ -111,9 +111,9 @@ def ensemble_thresholds(
     own = [run_calibration(o) for o in runs]
     if len(runs)==1: return own[0].thresholds,f'those of {runs[0].path}'
     mean = {k: np.mean([o.thresholds[k] for o in own], axis=0) for k in own[0].thresholds}
-    for_f1 = all(o.facts.get(k, {}).get('criterion')=='f1' for o in own for k in mean)
+    for_f1 = all(o.metadata.get(k, {}).get('criterion')=='f1' for o in own for k in mean)
     if not for_f1: return mean,"the mean of the members' own, because not all of these were fitted for F1"
-    if (parts:=held_out(runs)) is None: return mean,"the mean of the members' own, because their valid parts are not the same rows"
+    if (parts:=shared_held_out(runs)) is None: return mean,"the mean of the members' own, because their valid parts are not the same rows"
     return fit_calibration(mean_predictions(parts)).thresholds,f'fitted on the {len(parts[0]):,} images of the validation split that all members share'
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #abc3ef33
@@ -155,6 +155,6 @@ def print_gain(
     members = list(table.columns[:-len(_COLUMNS)])
     shown = members if len(members)<=4 else []
     columns = ['target', 'score', *shown, *(['best member'] if not shown else []), 'mean', 'gain', f'{100*table.attrs.get("level", 0.95):.4g}% interval']
-    rows = [[*map(str, k), *[score_text(row[o]) for o in shown], *([f'{score_text(row[row.best])} {row.best}'] if not shown else []), score_text(row['mean']),
-        score_text(row.gain, '+.3f'), interval_text(row.low, row.high, '+.3f')] for k,row in table.iterrows()]
+    rows = [[*map(str, k), *[format_score(row[o]) for o in shown], *([f'{format_score(row[row.best])} {row.best}'] if not shown else []), format_score(row['mean']),
+        format_score(row.gain, '+.3f'), format_interval(row.low, row.high, '+.3f')] for k,row in table.iterrows()]
     print_rows(columns, rows, 2, title)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 # %% auto #0
-__all__ = ['scores', 'headlines', 'baselines', 'enforce_consistency', 'Evaluation', 'scored_rows', 'predicted_rows', 'evaluate',
-           'calibrate', 'check_unseen', 'EnsembleEvaluation', 'evaluate_ensemble']
+__all__ = ['score_predictions', 'format_headlines', 'run_baselines', 'enforce_consistency', 'Evaluation', 'scored_rows',
+           'predicted_rows', 'evaluate', 'calibrate', 'check_unseen', 'EnsembleEvaluation', 'evaluate_ensemble']
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #8e495c86
 from ..config import TrainConfig
@@ -24,7 +24,7 @@ from ..data.catalogue import Catalogue
 from ..data.from_config import catalogue_for, check_own_table
 from ..data.tables import read_table
 from .calibration import Calibration, fit_calibration, run_calibration
-from .consistency import PairCounts, enforce_taxonomy, masked, taxonomy_scores
+from .consistency import PairCounts, enforce_taxonomy, mask_unseen_pairs, taxonomy_scores
 from .ensemble import check_members, common_rows, mean_predictions, member_names
 from .inference import run_predictions
 from .predictions import held_out_predictions
@@ -33,7 +33,7 @@ from .summary import frozen_baselines
 from ..run import Run
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #dd3fea41
-def scores(
+def score_predictions(
     predictions:Predictions, # with truth
     split:str, # that was predicted: `train`, `valid` or `test`
     thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; 0.5 without it
@@ -43,7 +43,7 @@ def scores(
     if predictions.schema.taxonomy: metrics['taxonomy'] = taxonomy_scores(predictions)
     return metrics
 
-def headlines(
+def format_headlines(
     metrics:dict, # from `scores`
 )->str: # for example `category/accuracy 0.859, attributes/samples_f1 0.510`
     "The headline scores in one line"
@@ -51,7 +51,7 @@ def headlines(
     return ', '.join(f'{o}/{s} {metrics["targets"][o][s]:.3f}' for o,s in shown if (s!='macro_f1' or metrics['targets'][o]['kind']=='any_of'))
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #180f1241
-def baselines(
+def run_baselines(
     run:Run, # a complete run
     catalogue:Catalogue, # the table that is scored; its train split is counted
     own:bool, # whether it is the validation split of the run's own table
@@ -64,10 +64,10 @@ def baselines(
 
 def enforce_consistency(
     predictions:Predictions, # with or without truth
-    pairs:list[PairCounts], # of the run, see `run_pairs`
+    pairs:list[PairCounts], # of the run, see `run_pair_counts`
 )->Predictions:
     "Predictions that fit the taxonomy, without attributes that training never showed with the answered category"
-    return masked(enforce_taxonomy(predictions), pairs)
+    return mask_unseen_pairs(enforce_taxonomy(predictions), pairs)
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #cdf4cdf2
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.limitations.htm
 from __future__ import annotations
 import math
 import numpy as np, pandas as pd
-from .calibration_metrics import judged
+from .calibration_metrics import confidence_and_correct
 from .summary import RunSummary
 from ..core.plotting import join_names, display_name
 from ..metrics import headline_scores
@@ -19,14 +19,14 @@ __all__ = ['RARE', 'limitations']
 # %% ../../nbs/54_evaluation.limitations.ipynb #7d7b05ac
 RARE = 20 # a label with fewer images in training is called rare
 
-def _f1(facts, target)->pd.Series: # of each label; NaN where it is undefined or was not measured
-    found = facts.metrics.get('targets', {}).get(target.name, {}).get('classes' if target.kind=='one_of' else 'labels', {})
+def _f1(summary, target)->pd.Series: # of each label; NaN where it is undefined or was not measured
+    found = summary.metrics.get('targets', {}).get(target.name, {}).get('classes' if target.kind=='one_of' else 'labels', {})
     return pd.Series({o: found.get(o, {}).get('f1') for o in target.vocab}, dtype=float)
 
-def _label_limits(facts, target)->list[str]: # labels that training did not show, or rarely; labels that were not measured
-    said,f1 = [],_f1(facts, target)
-    if facts.train_codes is not None:
-        counts = pd.Series(target.label_counts(facts.train_codes[target.name]), index=list(target.vocab))
+def _label_limits(summary, target)->list[str]: # labels that training did not show, or rarely; labels that were not measured
+    said,f1 = [],_f1(summary, target)
+    if summary.train_codes is not None:
+        counts = pd.Series(target.label_counts(summary.train_codes[target.name]), index=list(target.vocab))
         never,rare = counts.index[counts==0],counts[(counts>0) & (counts<RARE)].sort_values(kind='stable').index
         if len(never): said.append(f'{target.name}: {join_names(never)} never occur{"s"*(len(never)==1)} in training and cannot be learned.')
         if len(rare):
@@ -34,23 +34,23 @@ def _label_limits(facts, target)->list[str]: # labels that training did not show
             f1s = '' if np.isnan(ours) or np.isnan(theirs) else f'; mean F1 {ours:.2f}, of the others {theirs:.2f}'
             have = 'has' if len(rare)==1 else 'have'
             said.append(f'{target.name}: {len(rare):,} of {target.n_out:,} labels {have} fewer than {RARE} images in training ({join_names(rare)}){f1s}.')
-    if target not in facts.scored: return said
-    unseen = [o for o,n in zip(target.vocab, target.label_counts(facts.predictions.truth[target.name])) if not n]
+    if target not in summary.scored: return said
+    unseen = [o for o,n in zip(target.vocab, target.label_counts(summary.predictions.truth[target.name])) if not n]
     if unseen: said.append(f'{target.name}: nothing was measured for {join_names(unseen)}, which no image of the validation split has.')
     return said
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #0a20d3ac
-def _confidence_limits(facts, target)->list[str]:
+def _confidence_limits(summary, target)->list[str]:
     if target.kind=='any_of': return []
-    confidence,right = judged(target, facts.predictions.probs[target.name], facts.predictions.truth[target.name])
+    confidence,right = confidence_and_correct(target, summary.predictions.probs[target.name], summary.predictions.truth[target.name])
     mean,share = confidence.astype(float).mean(),right.mean()
     if abs(mean-share)<=2*math.sqrt(max(share*(1-share), 1/len(right))/len(right)): return []
-    cure = f' calibration.json has a temperature of {facts.calibration.temperatures[target.name]:.2f} for it.' if facts.calibration else ''
+    cure = f' calibration.json has a temperature of {summary.calibration.temperatures[target.name]:.2f} for it.' if summary.calibration else ''
     return [f'{target.name}: answers are too {"sure" if mean>share else "unsure"}; their mean confidence is {mean:.2f}, and {share:.2f} of them are right.{cure}']
 
-def _baseline_limits(facts, table)->list[str]: # main scores that are not clearly above a baseline
+def _baseline_limits(summary, table)->list[str]: # main scores that are not clearly above a baseline
     first = table[~table.index.get_level_values('target').duplicated()]
-    solved = not (facts.config.training.epochs or facts.config.training.stages) # then the network is the linear probe
+    solved = not (summary.config.training.epochs or summary.config.training.stages) # then the network is the linear probe
     who = {'majority': 'answers without a look at the image', 'kNN': 'nearest neighbours on the frozen body'} | ({} if solved else {'linear probe': 'linear heads on the frozen body'})
     said = []
     for name in [o for o in who if o in table]:
@@ -58,26 +58,26 @@ def _baseline_limits(facts, table)->list[str]: # main scores that are not clearl
         if found: said.append(f'Not clearly better than {who[name]}: {join_names(found)}.')
     return said
 
-def _slice_limits(facts, slices, most=4)->list[str]: # the slices whose main score is clearly below that of the rest, the worst first
+def _slice_limits(summary, slices, most=4)->list[str]: # the slices whose main score is clearly below that of the rest, the worst first
     if not slices: return []
-    table,main = pd.concat([o.assign(column=column).reset_index() for column,o in slices.items()]),{o.name: headline_scores(o)[0] for o in facts.schema}
+    table,main = pd.concat([o.assign(column=column).reset_index() for column,o in slices.items()]),{o.name: headline_scores(o)[0] for o in summary.schema}
     worse = table[(table.score==table.target.map(main)) & (table.difference_high<0)].sort_values('difference', kind='stable').head(most)
     return [f'{o.target}: {display_name(o.score)} is {o.value:.3f} where {o.column} is {o.slice} ({o.known:,} images), {-o.difference:.3f} below all other '
         f'images (95 % interval {-o.difference_high:.3f} to {-o.difference_low:.3f}).' for o in worse.itertuples()]
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #dc7daeb4
 def limitations(
-    facts:RunSummary, # from `read_facts`
-    scores:pd.DataFrame, # from `compared_scores`
+    summary:RunSummary, # from `summarize_run`
+    scores:pd.DataFrame, # from `compare_scores`
     slices:dict[str, pd.DataFrame], # from `sliced_scores`
 )->list[str]: # sentences, plain text
     "What was measured and speaks against the network"
-    if facts.refit: return ['Trained again on all rows, the validation split among them: there is nothing left to score it on.']
-    said = [o for target in facts.schema for o in _label_limits(facts, target)]
-    said += _slice_limits(facts, slices)
-    said += [o for target in facts.scored for o in _confidence_limits(facts, target)]
-    said += _baseline_limits(facts, scores)
-    if (tree:=facts.metrics.get('taxonomy', {})).get('contradictions'):
+    if summary.refit: return ['Trained again on all rows, the validation split among them: there is nothing left to score it on.']
+    said = [o for target in summary.schema for o in _label_limits(summary, target)]
+    said += _slice_limits(summary, slices)
+    said += [o for target in summary.scored for o in _confidence_limits(summary, target)]
+    said += _baseline_limits(summary, scores)
+    if (tree:=summary.metrics.get('taxonomy', {})).get('contradictions'):
         said.append(f'{tree["main"]} and {tree["sub"]} contradict each other in {tree["contradictions"]:.1%} of the answers.')
-    if noise:=facts.config.data.label_noise: said.append(f'{noise:.0%} of the training labels of each one_of target were replaced by wrong ones on purpose.')
+    if noise:=summary.config.data.label_noise: said.append(f'{noise:.0%} of the training labels of each one_of target were replaced by wrong ones on purpose.')
     return said

@@ -14,15 +14,15 @@ import numpy as np, pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ..data.catalogue import Catalogue
 from ..core.files import atomic_file
-from .summary import RunSummary, compared_scores, costs, read_facts, sliced_scores, trained_on
-from .bootstrap import interval_text, score_text
+from .summary import RunSummary, compare_scores, costs, summarize_run, sliced_scores, training_summary
+from .bootstrap import format_interval, format_score
 from .limitations import limitations
 from ..core.plotting import display_name
 from ..run import Run
 from ..target import Target
 
 # %% auto #0
-__all__ = ['MOST_NAMED', 'card_data', 'card_text', 'write_card']
+__all__ = ['MOST_NAMED', 'card_data', 'model_card_text', 'write_model_card']
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #02b816d6
 _MARKS = r'[\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)' # an underscore inside of a word is none
@@ -39,78 +39,78 @@ def _code(label:str)->str:
 _METRICS = dict(accuracy=('accuracy', {}), mean_class_accuracy=('recall', dict(average='macro')), macro_f1=('f1', dict(average='macro')),
     samples_f1=('f1', dict(average='samples')), exact_match=('exact_match', {}))
 
-def _table(facts)->str: return Path(facts.config.data.path or 'embedded sample').name # without the folders of whoever trained
+def _table(summary)->str: return Path(summary.config.data.path or 'embedded sample').name # without the folders of whoever trained
 
-def _results(facts, scores)->list[EvalResult]:
+def _results(summary, scores)->list[EvalResult]:
     def result(target, score, value):
         kind,args = _METRICS[score]
-        return EvalResult(task_type='image-classification', task_name='Image Classification', dataset_type='custom', dataset_name=_table(facts),
-            dataset_split=facts.metrics.get('split', 'valid'), metric_type=kind, metric_args=args or None, metric_name=f'{target} {display_name(score)}',
+        return EvalResult(task_type='image-classification', task_name='Image Classification', dataset_type='custom', dataset_name=_table(summary),
+            dataset_split=summary.metrics.get('split', 'valid'), metric_type=kind, metric_args=args or None, metric_name=f'{target} {display_name(score)}',
             metric_value=round(float(value), 4))
     return [result(*names, value) for names,value in scores.value.items() if value==value]
 
 def card_data(
-    facts:RunSummary, # from `read_facts`
-    scores:pd.DataFrame, # from `compared_scores`
+    summary:RunSummary, # from `summarize_run`
+    scores:pd.DataFrame, # from `compare_scores`
 )->ModelCardData: # without a licence
     "What a hub reads"
-    config,results = facts.config,_results(facts, scores)
+    config,results = summary.config,_results(summary, scores)
     origin = config.model.origin or ''
     base = next(iter(re.findall(r'(?:^|begun from )hub (\S+)$', origin)), None) # a soup says what it began from
     return ModelCardData(library_name='fashion_fastai', pipeline_tag='image-classification', tags=['fashion', 'fastai', 'timm', 'image-classification', config.model.arch],
-        base_model=base, metrics=sorted({o.metric_type for o in results}) or None, model_name=facts.run.path.resolve().name, eval_results=results or None)
+        base_model=base, metrics=sorted({o.metric_type for o in results}) or None, model_name=summary.run.path.resolve().name, eval_results=results or None)
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #f577f18f
 MOST_NAMED = 60 # labels of a target that are listed
 
-def _labels(facts, target:Target)->dict: # the most common labels with their counts
-    counts = target.label_counts(facts.train_codes[target.name]) if facts.train_codes else None
+def _labels(summary, target:Target)->dict: # the most common labels with their counts
+    counts = target.label_counts(summary.train_codes[target.name]) if summary.train_codes else None
     order = np.arange(target.n_out) if counts is None else np.argsort(-counts, kind='stable')
     said = [_code(target.vocab[i]) + ('' if counts is None else f' {counts[i]:,}') for i in order[:MOST_NAMED]]
     more = [f'and {target.n_out-MOST_NAMED:,} more in `schema.json`'] if target.n_out>MOST_NAMED else []
     return dict(target=_code(target.name), kind=f'{target.kind.replace("_", " ")} {target.n_out:,}', labels=', '.join(said+more), counted=counts is not None)
 
-def _scores(facts, table)->dict:
+def _scores(summary, table)->dict:
     others = [o for o in ('linear probe', 'kNN', 'majority', 'fitted') if o in table]
     names = {'majority': 'without a look at the image', 'fitted': 'fitted thresholds'}
-    cells = lambda t, s, row: [_code(t), display_name(s), score_text(row.value), interval_text(row.low, row.high), *map(score_text, row[others])]
+    cells = lambda t, s, row: [_code(t), display_name(s), format_score(row.value), format_interval(row.low, row.high), *map(format_score, row[others])]
     return dict(columns=['target', 'score', 'value', '95 % interval', *(names.get(o, o) for o in others)], rows=[cells(*k, row) for k,row in table.iterrows()],
-        n=facts.n_scored, split=facts.metrics.get('split', 'valid'), note=table.attrs.get('note', ''), fitted='fitted' in others)
+        n=summary.n_scored, split=summary.metrics.get('split', 'valid'), note=table.attrs.get('note', ''), fitted='fitted' in others)
 
-def _calibration(facts)->list[list[str]]: # the cells of each row
-    if facts.honest is None: return []
-    temperatures,thresholds = facts.calibration.temperatures,facts.calibration.thresholds
+def _calibration(summary)->list[list[str]]: # the cells of each row
+    if summary.cross_fitted_scores is None: return []
+    temperatures,thresholds = summary.calibration.temperatures,summary.calibration.thresholds
     fit = lambda name: f'temperature {temperatures[name]:.2f}' if name in temperatures else f'{len(thresholds[name]):,} thresholds'
-    return [[_code(t), fit(t), display_name(s), score_text(row.plain), score_text(row.fitted)] for (t,s),row in facts.honest.iterrows()]
+    return [[_code(t), fit(t), display_name(s), format_score(row.plain), format_score(row.fitted)] for (t,s),row in summary.cross_fitted_scores.iterrows()]
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #70fdbddf
-def _questions(facts)->list[str]:
+def _questions(summary)->list[str]:
     kinds = dict(one_of='exactly one', any_of='any number')
-    return [f'{_code(o.name)}: {kinds[o.kind]} of {o.n_out:,} labels' for o in facts.schema]
+    return [f'{_code(o.name)}: {kinds[o.kind]} of {o.n_out:,} labels' for o in summary.schema]
 
-def card_text(
-    facts:RunSummary, # from `read_facts`
+def model_card_text(
+    summary:RunSummary, # from `summarize_run`
     slices:Sequence[str]|None=None, # columns of the table, see `sliced_scores`
 )->str: # the same for the same files
     "The model card of a run as Markdown"
-    table,sliced,folder = compared_scores(facts),sliced_scores(facts, slices),facts.run.path.resolve().name
-    said = {k: _text(v) for k,v in (trained_on(facts) | dict(table=_table(facts))).items()}
-    given = dict(title=_text(folder), folder=json.dumps(folder, ensure_ascii=False), shell_folder=shlex.quote(folder), refit=facts.refit,
-        arch=_code(facts.config.model.arch), size=facts.config.image.size, questions=_questions(facts), labels=[_labels(facts, o) for o in facts.schema],
-        data={k: said[k] for k in ('table', 'rows') if k in said}, scores=_scores(facts, table), calibration=_calibration(facts),
-        training={k:v for k,v in said.items() if k not in ('table', 'rows', 'targets', 'date')}, limitations=[_text(o) for o in limitations(facts, table, sliced)],
-        sliced=', '.join(map(_code, sliced)), cost={k: _text(v) for k,v in costs(facts).items()})
+    table,sliced,folder = compare_scores(summary),sliced_scores(summary, slices),summary.run.path.resolve().name
+    said = {k: _text(v) for k,v in (training_summary(summary) | dict(table=_table(summary))).items()}
+    given = dict(title=_text(folder), folder=json.dumps(folder, ensure_ascii=False), shell_folder=shlex.quote(folder), refit=summary.refit,
+        arch=_code(summary.config.model.arch), size=summary.config.image.size, questions=_questions(summary), labels=[_labels(summary, o) for o in summary.schema],
+        data={k: said[k] for k in ('table', 'rows') if k in said}, scores=_scores(summary, table), calibration=_calibration(summary),
+        training={k:v for k,v in said.items() if k not in ('table', 'rows', 'targets', 'date')}, limitations=[_text(o) for o in limitations(summary, table, sliced)],
+        sliced=', '.join(map(_code, sliced)), cost={k: _text(v) for k,v in costs(summary).items()})
     template = files('fashion_fastai.evaluation').joinpath('model_card_template.md').read_text(encoding='utf-8')
-    return str(ModelCard.from_template(card_data(facts, table), template_str=template, **given)).rstrip()+'\n'
+    return str(ModelCard.from_template(card_data(summary, table), template_str=template, **given)).rstrip()+'\n'
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #f76c7f11
-def write_card(
+def write_model_card(
     run:Run, # of a training that has ended
     catalogue:Catalogue|None=None, # the table that it was trained on: for counts, slices and groups
     slices:Sequence[str]|None=None, # columns of the table that cut it into slices; up to three are chosen without it
 )->Path: # of the file
     "Write `MODEL_CARD.md` into the run folder, whole or not at all"
     path = run.path/'MODEL_CARD.md'
-    text = card_text(read_facts(run, catalogue), slices)
+    text = model_card_text(summarize_run(run, catalogue), slices)
     with atomic_file(path) as file: file.write_text(text, encoding='utf-8')
     return path

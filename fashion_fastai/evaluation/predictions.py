@@ -41,7 +41,7 @@ def _probs_cell(target, codes, probs)->list[str]:
     return [target.sep.join(f'{o:.4f}' for o in p[c==1]) for c,p in zip(codes, probs)]
 
 @patch
-def answers(
+def results(
     self:Predictions,
     thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; 0.5 without it
 )->pd.DataFrame: # column `file`, and for each target its labels and, as `NAME_probability`, their probabilities

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np, pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from .calibration_metrics import ece, equal_mass_bins, judged
+from .calibration_metrics import ece, equal_mass_bins, confidence_and_correct
 from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, plot_style, add_caption, add_title
 from ..target import Target
 
@@ -28,7 +28,7 @@ def reliability_bins(
     n_bins:int=15, # at most so many
 )->pd.DataFrame: # a row for each bin, rising: mean `confidence`, `share` that came true, `low` and `high` ends of its 95 % interval, `count`; no rows where nothing is known
     "What was said with which confidence and how often it was so: answers for `one_of`, cells for `any_of`"
-    confidence,right = judged(target, probs, truth)
+    confidence,right = confidence_and_correct(target, probs, truth)
     frame = pd.DataFrame(dict(confidence=confidence.astype(float), share=right.astype(float), count=1))
     bins = frame.groupby(equal_mass_bins(confidence, n_bins)).agg(dict(confidence='mean', share='mean', count='sum'))
     low,high = _wilson(bins.share, bins['count'])
@@ -72,7 +72,7 @@ def plot_reliability(
     ax.plot([edge, 1-edge], [edge, 1-edge], color=GREY, linestyle=':', linewidth=1, label='as it should be')
     said = []
     for name,color,p in drawn:
-        confidence,right = judged(target, p, truth)
+        confidence,right = confidence_and_correct(target, p, truth)
         if not len(right): continue
         _draw_bins(ax, reliability_bins(target, p, truth, n_bins), color, f'{name} ECE {ece(target, p, truth, n_bins):.3f}'.strip(), edge)
         _draw_histogram(below, confidence.astype(float), color, edge)

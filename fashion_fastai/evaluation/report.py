@@ -15,11 +15,11 @@ from ..data.images import BadImage, ImageReader
 from ..core.errors import UsageError
 from ..core.files import atomic_file
 from .calibration_metrics import ece
-from .summary import RunSummary, compared_scores, costs, read_facts, sliced_scores, trained_on
+from .summary import RunSummary, compare_scores, costs, summarize_run, sliced_scores, training_summary
 from .plots import class_table, largest_confusions, plot_confusion, plot_curves
 from .interpretation import confident_mistakes
 from .limitations import limitations
-from .consistency import all_pair_counts, consistency_effect, unlikely
+from .consistency import all_pair_counts, consistency_effect, unlikely_predictions
 from .reliability_diagram import plot_reliability
 from .saliency import overlay, saliency
 from ..core.plotting import MAX_BARS, display_name
@@ -36,17 +36,17 @@ __all__ = ['MOST_IMAGES', 'MOST_OF_TARGET', 'MOST_DRAWN', 'report_html', 'write_
 # %% ../../nbs/55_evaluation.report.ipynb #e57e9838
 MOST_IMAGES,MOST_OF_TARGET,MOST_DRAWN = 64, 8, 8 # images in all and of each target; targets whose figures are drawn
 
-def _square(facts, position, side)->np.ndarray|None: # uint8 `(side, side, 3)`, as the network sees it; None where it cannot be read
-    reader,row = ImageReader.from_config(facts.config.image).resized(side),facts.valid.take(np.array([position]))
+def _square(summary, position, side)->np.ndarray|None: # uint8 `(side, side, 3)`, as the network sees it; None where it cannot be read
+    reader,row = ImageReader.from_config(summary.config.image).resized(side),summary.valid.take(np.array([position]))
     boxes = reader.boxes(row)
     try: return reader.read(row.paths[0], None if boxes is None else boxes[0])
     except BadImage: return None
 
-def _heat(facts, network, target, labels, positions)->np.ndarray: # of the places that speak for the labels, `(n, SIDE, SIDE)`
-    image = facts.config.image
+def _heat(summary, network, target, labels, positions)->np.ndarray: # of the places that speak for the labels, `(n, SIDE, SIDE)`
+    image = summary.config.image
     mean,std = [torch.tensor(o)[:,None,None] for o in ((image.mean, image.std) if image.mean else body_stats(network.body))]
-    pixels = np.stack([_square(facts, o, image.size) for o in positions])
-    heat = saliency(network, (torch.from_numpy(pixels).permute(0,3,1,2)/255-mean)/std, facts.schema.names.index(target.name), labels)
+    pixels = np.stack([_square(summary, o, image.size) for o in positions])
+    heat = saliency(network, (torch.from_numpy(pixels).permute(0,3,1,2)/255-mean)/std, summary.schema.names.index(target.name), labels)
     return np.stack([np.asarray(Image.fromarray(o).resize((THUMBNAIL_SIDE,THUMBNAIL_SIDE), Image.Resampling.BILINEAR)) for o in heat]).clip(0, 1)
 
 # %% ../../nbs/55_evaluation.report.ipynb #bf3497e0
@@ -56,10 +56,10 @@ def _plain(value)->float|None: return None if value is None or value!=value else
 
 def _numbers(row, *names)->dict: return {o: _plain(row.get(o)) for o in names}
 
-def _scores(facts, table)->dict|None:
+def _scores(summary, table)->dict|None:
     columns = [o for o in ('linear probe', 'kNN', 'majority', 'fitted') if o in table]
     def row(score, values): return dict(score=display_name(score), **_numbers(values, 'value', 'low', 'high', *columns, 'linear probe', 'majority'))
-    parts = [dict(target=o, rows=[row(s, v) for (t,s),v in table.iterrows() if t==o.name]) for o in facts.schema]
+    parts = [dict(target=o, rows=[row(s, v) for (t,s),v in table.iterrows() if t==o.name]) for o in summary.schema]
     parts = [o for o in parts if o['rows']]
     if parts: return _section('scores', 'Scores', parts, columns=columns, intervals=bool(table.low.notna().any()), notes=[o for o in [table.attrs.get('note')] if o])
 
@@ -70,9 +70,9 @@ def _tiles(table)->list[dict]: # the main score of each target
 # %% ../../nbs/55_evaluation.report.ipynb #3c2e79f2
 def _verdict(change, least=5e-3)->str: return '' if not abs(change)>=least else 'better' if change>0 else 'worse'
 
-def _changes(facts, target)->list[dict]: # scores before and after calibration
-    if facts.honest is None: return []
-    table = facts.honest.loc[target.name].assign(change=lambda o: o.fitted-o.plain)
+def _changes(summary, target)->list[dict]: # scores before and after calibration
+    if summary.cross_fitted_scores is None: return []
+    table = summary.cross_fitted_scores.loc[target.name].assign(change=lambda o: o.fitted-o.plain)
     return [dict(score=display_name(k), verdict=_verdict(-o.change if k in ('nll', 'ece') else o.change), **_numbers(o, 'plain', 'fitted', 'change')) for k,o in table.iterrows()]
 
 def _fit(calibration, target)->str: # what was fitted
@@ -81,37 +81,37 @@ def _fit(calibration, target)->str: # what was fitted
     thresholds = calibration.thresholds[target.name]
     return f'thresholds from {thresholds.min():.2f} to {thresholds.max():.2f}'
 
-def _confidence(facts)->dict|None:
+def _confidence(summary)->dict|None:
     def part(i, target):
-        probs,truth = facts.predictions.probs[target.name],facts.predictions.truth[target.name]
-        after = facts.calibration.apply(facts.predictions).probs[target.name] if facts.calibration and target.kind=='one_of' else None
+        probs,truth = summary.predictions.probs[target.name],summary.predictions.truth[target.name]
+        after = summary.calibration.apply(summary.predictions).probs[target.name] if summary.calibration and target.kind=='one_of' else None
         alt = f'Reliability diagram of {target.name}: calibration error {ece(target, probs, truth):.3f}'
         if after is not None: alt += f' before calibration, {ece(target, after, truth):.3f} after it'
         figure = inline_figure(plot_reliability(target, probs, truth, after), alt) if i<MOST_DRAWN else None
-        return dict(target=target, fit=_fit(facts.calibration, target), rows=_changes(facts, target), figure=figure)
-    if facts.scored: return _section('confidence', 'Confidence', [part(*o) for o in enumerate(facts.scored)], calibrated=facts.calibration is not None)
+        return dict(target=target, fit=_fit(summary.calibration, target), rows=_changes(summary, target), figure=figure)
+    if summary.scored: return _section('confidence', 'Confidence', [part(*o) for o in enumerate(summary.scored)], calibrated=summary.calibration is not None)
 
 # %% ../../nbs/55_evaluation.report.ipynb #ab3e2ef6
-def _curves(facts)->dict|None:
-    history = facts.history
+def _curves(summary)->dict|None:
+    history = summary.history
     losses = history.get('valid/loss', pd.Series(dtype=float)).dropna()
     if losses.empty: return None
     alt = f'Learning curves over {len(history)} epochs; the validation loss goes from {losses.iloc[0]:.3f} to {losses.iloc[-1]:.3f}'
-    return _section('curves', 'Learning curves', [dict(target=None, pairs=[], figure=inline_figure(plot_curves(history, facts.schema), alt))])
+    return _section('curves', 'Learning curves', [dict(target=None, pairs=[], figure=inline_figure(plot_curves(history, summary.schema), alt))])
 
-def _confusions(facts)->dict|None:
+def _confusions(summary)->dict|None:
     def part(i, target):
-        matrix = confusion_matrix(target, facts.predictions.probs[target.name], facts.predictions.truth[target.name])
+        matrix = confusion_matrix(target, summary.predictions.probs[target.name], summary.predictions.truth[target.name])
         support = dict(zip(target.vocab, matrix.sum(1)))
         pairs = [f'{t} taken for {a}: {n:,} of {support[t]:,} images ({n/support[t]:.0%})' for t,a,n in largest_confusions(target, matrix)]
         alt = f'Confusion matrix of {target.name}; {"; ".join(pairs) or "no confusions"}'
         return dict(target=target, pairs=pairs, figure=inline_figure(plot_confusion(target, matrix), alt) if i<MOST_DRAWN else None)
-    targets = [o for o in facts.scored if o.kind=='one_of' and o.n_out>1]
+    targets = [o for o in summary.scored if o.kind=='one_of' and o.n_out>1]
     if targets: return _section('confusions', 'Confusions', [part(*o) for o in enumerate(targets)])
 
-def _together(facts)->dict|None:
-    truth,split = (facts.train_codes, 'train') if facts.train_codes else (facts.predictions.truth if facts.predictions else {}, 'valid')
-    targets = [o for o in facts.schema if o.kind=='any_of' and o.n_out>1 and o.name in truth and (truth[o.name]>=0).any()]
+def _together(summary)->dict|None:
+    truth,split = (summary.train_codes, 'train') if summary.train_codes else (summary.predictions.truth if summary.predictions else {}, 'valid')
+    targets = [o for o in summary.schema if o.kind=='any_of' and o.n_out>1 and o.name in truth and (truth[o.name]>=0).any()]
     def part(i, target):
         alt = f'Correlation of the labels of {target.name} in the {split} split'
         return dict(target=target, pairs=[], figure=inline_figure(plot_label_correlation(target, truth[target.name], split), alt) if i<MOST_DRAWN else None)
@@ -122,9 +122,9 @@ def _ends(table)->list[int]: # positions of the rows that are shown
     half,n = MAX_BARS//2,max(MAX_BARS, int(table.f1.notna().sum()))
     return list(range(len(table))) if len(table)<=MAX_BARS else [*range(half), *range(n-half, n)]
 
-def _label_rows(facts, target)->dict:
-    table,counts = class_table(target, facts.metrics['targets'][target.name]),None
-    if facts.train_codes: counts = pd.Series(target.label_counts(facts.train_codes[target.name]), index=list(target.vocab))
+def _label_rows(summary, target)->dict:
+    table,counts = class_table(target, summary.metrics['targets'][target.name]),None
+    if summary.train_codes: counts = pd.Series(target.label_counts(summary.train_codes[target.name]), index=list(target.vocab))
     shown = _ends(table)
     def row(i):
         values,label = table.iloc[i],table.index[i]
@@ -133,9 +133,9 @@ def _label_rows(facts, target)->dict:
         return dict(label=label, gap=gap, support=int(values.support), **_numbers(values, 'precision', 'recall', 'f1'), **train)
     return dict(target=target, n_shown=len(shown), counted=counts is not None, rows=[row(i) for i in shown])
 
-def _labels(facts)->dict|None:
-    found = facts.metrics.get('targets', {})
-    parts = [_label_rows(facts, o) for o in facts.schema if o.name in found and found[o.name]['known']]
+def _labels(summary)->dict|None:
+    found = summary.metrics.get('targets', {})
+    parts = [_label_rows(summary, o) for o in summary.schema if o.name in found and found[o.name]['known']]
     if parts: return _section('labels', 'Each label', parts)
 
 # %% ../../nbs/55_evaluation.report.ipynb #93d5a5fe
@@ -147,25 +147,25 @@ def _card(pixels, file, answer, probability, truth='', label='')->dict:
 def _label_of(target, row)->str: # what the heat map is about
     return row.truth if target.kind=='any_of' and row.answer==f'not {row.truth}' else row.answer
 
-def _cards(facts, target, table, network)->tuple[list[dict], str]: # a card for each row of `confident_mistakes`; why there are no heat maps
-    pixels = [None if facts.valid is None else _square(facts, o, THUMBNAIL_SIDE) for o in table.position]
+def _cards(summary, target, table, network)->tuple[list[dict], str]: # a card for each row of `confident_mistakes`; why there are no heat maps
+    pixels = [None if summary.valid is None else _square(summary, o, THUMBNAIL_SIDE) for o in table.position]
     cards = [_card(p, o.file, o.answer, o.probability, o.truth, _label_of(target, o)) for o,p in zip(table.itertuples(), pixels)]
     heated = [i for i,p in enumerate(pixels) if p is not None][:MOST_OF_TARGET//2]
     if network is None or not heated: return cards, ''
     labels = [target.vocab.index(cards[i]['label']) for i in heated]
-    try: maps = _heat(facts, network, target, labels, table.position.iloc[heated])
+    try: maps = _heat(summary, network, target, labels, table.position.iloc[heated])
     except UsageError as e: return cards, str(e) # an architecture without a feature map
     for i,heat in zip(heated, maps): cards[i]['heat'] = inline_image(overlay(pixels[i], heat))
     return cards, ''
 
 # %% ../../nbs/55_evaluation.report.ipynb #2c778cfc
-def _mistakes(facts, network)->dict|None:
+def _mistakes(summary, network)->dict|None:
     parts,notes = [],{}
-    k = int(np.clip(MOST_IMAGES//max(1, len(facts.scored)), 2, MOST_OF_TARGET))
-    for target in facts.scored:
-        probs,truth = facts.predictions.probs[target.name],facts.predictions.truth[target.name]
+    k = int(np.clip(MOST_IMAGES//max(1, len(summary.scored)), 2, MOST_OF_TARGET))
+    for target in summary.scored:
+        probs,truth = summary.predictions.probs[target.name],summary.predictions.truth[target.name]
         known,wrong = truth>=0,(truth>=0) & (truth!=target.decide(probs))
-        cards,note = _cards(facts, target, confident_mistakes(facts.predictions, target.name, k), network)
+        cards,note = _cards(summary, target, confident_mistakes(summary.predictions, target.name, k), network)
         if cards: parts.append(dict(target=target, n_wrong=int(wrong.sum()), n_known=int(known.sum()), cards=cards))
         if note: notes[note] = True
     heated = any(o['heat'] for part in parts for o in part['cards'])
@@ -182,18 +182,18 @@ def _slices(sliced)->dict|None:
     parts = [part(column, target, table.loc[target]) for column,table in sliced.items() for target in table.index.unique('target')]
     if parts: return _section('slices', 'Slices', parts)
 
-def _unlikely(facts)->dict|None:
-    counts = all_pair_counts(facts.schema, facts.train_codes) if facts.scored and facts.train_codes else []
+def _unlikely(summary)->dict|None:
+    counts = all_pair_counts(summary.schema, summary.train_codes) if summary.scored and summary.train_codes else []
     def part(pair):
-        table,effect = unlikely(facts.predictions, pair),consistency_effect(facts.predictions, pair)
-        pixels = [_square(facts, facts.predictions.files.index(o), THUMBNAIL_SIDE) for o in table.file[:MOST_OF_TARGET//2]]
+        table,effect = unlikely_predictions(summary.predictions, pair),consistency_effect(summary.predictions, pair)
+        pixels = [_square(summary, summary.predictions.files.index(o), THUMBNAIL_SIDE) for o in table.file[:MOST_OF_TARGET//2]]
         cards = [_card(p, o.file, f'{o.category}, {o.attribute}', o.probability) for p,o in zip(pixels, table.itertuples())]
         usual,without = effect.loc[pair.attributes.name, 'samples_f1'][['usual', 'consistent']] if len(effect) else (None, None)
         return dict(pair=pair, n=len(table), cards=cards, usual=_plain(usual), without=_plain(without))
     if counts: return _section('unlikely', 'Unlikely answers', [part(o) for o in counts])
 
-def _cost(facts)->dict|None:
-    rows,history = costs(facts),facts.history
+def _cost(summary)->dict|None:
+    rows,history = costs(summary),summary.history
     timed = 'seconds' in history and 1<len(history)<=30
     epochs = [dict(epoch=int(o.epoch), seconds=float(o.seconds), share=o.seconds/history.seconds.max()) for o in history.itertuples()] if timed else []
     if rows: return _section('cost', 'Cost', rows=rows, epochs=epochs)
@@ -203,16 +203,16 @@ def _named(said)->dict[str, str]: # without the folders of the machine
     return said | dict(table=shorten_path(said['table']))
 
 def report_html(
-    facts:RunSummary, # from `read_facts`
+    summary:RunSummary, # from `summarize_run`
     network:FashionNetwork|None=None, # of the run, for heat maps
     slices:Sequence[str]|None=None, # columns of the table, see `sliced_scores`
 )->str: # a whole page
     "The report of a run as HTML"
-    table,sliced = compared_scores(facts),sliced_scores(facts, slices)
-    sections = [_section('run', 'What was trained', rows=_named(trained_on(facts))), _scores(facts, table), _confidence(facts), _curves(facts), _confusions(facts),
-        _labels(facts), _mistakes(facts, network), _slices(sliced), _together(facts), _unlikely(facts), _cost(facts)]
-    n_train = 0 if facts.catalogue is None else len(facts.catalogue.where('train'))
-    return render_page('report.html', title=facts.run.path.resolve().name, facts=facts, n_train=n_train, tiles=_tiles(table), limitations=limitations(facts, table, sliced),
+    table,sliced = compare_scores(summary),sliced_scores(summary, slices)
+    sections = [_section('run', 'What was trained', rows=_named(training_summary(summary))), _scores(summary, table), _confidence(summary), _curves(summary), _confusions(summary),
+        _labels(summary), _mistakes(summary, network), _slices(sliced), _together(summary), _unlikely(summary), _cost(summary)]
+    n_train = 0 if summary.catalogue is None else len(summary.catalogue.where('train'))
+    return render_page('report.html', title=summary.run.path.resolve().name, summary=summary, n_train=n_train, tiles=_tiles(table), limitations=limitations(summary, table, sliced),
         sections=[o for o in sections if o])
 
 # %% ../../nbs/55_evaluation.report.ipynb #f1fcf919
@@ -223,6 +223,6 @@ def write_report(
     slices:Sequence[str]|None=None, # columns of the table that cut it into slices; up to three are chosen without it
 )->Path: # of the file
     "Write `report.html` into the run folder, whole or not at all"
-    path,page = run.path/'report.html',report_html(read_facts(run, catalogue), network, slices)
+    path,page = run.path/'report.html',report_html(summarize_run(run, catalogue), network, slices)
     with atomic_file(path) as file: file.write_text(page, encoding='utf-8')
     return path

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.sparse import diags_array
 from ..core.errors import UsageError
-from .bootstrap import group_counts, interval_text, percentile_interval, print_rows, resamples
-from .bootstrap import score_counts, score_text, scores_of_counts
+from .bootstrap import group_counts, format_interval, percentile_interval, print_rows, resamples
+from .bootstrap import score_counts, format_score, scores_of_counts
 from .predictions import Predictions
 from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, plot_style, display_name, add_caption, shorten_label
 from ..target import UNKNOWN, as_text
@@ -119,8 +119,8 @@ def print_slices(
         name = score or table.loc[target].index[0][0]
         if name not in table.loc[target].index.unique('score'): continue
         rows = table.loc[target, name]
-        cells = [[str(k), f'{o.known:,.0f}', score_text(o.value), interval_text(o.low, o.high), score_text(o.difference, '+.3f')+('*' if star else ' '),
-            interval_text(o.difference_low, o.difference_high, '+.3f')] for (k,o),star in zip(rows.iterrows(), _differs(rows))]
+        cells = [[str(k), f'{o.known:,.0f}', format_score(o.value), format_interval(o.low, o.high), format_score(o.difference, '+.3f')+('*' if star else ' '),
+            format_interval(o.difference_low, o.difference_high, '+.3f')] for (k,o),star in zip(rows.iterrows(), _differs(rows))]
         print_rows(columns, cells, title=f'{target}: {name}')
     if (least:=table.attrs.get('min_rows', 0))>table.known.min(): print(f'no score where fewer than {least} images have a known label')
 

@@ -32,7 +32,7 @@ from ..target import Target
 from ..metrics import headline_scores
 
 # %% auto #0
-__all__ = ['RunSummary', 'read_facts', 'trained_on', 'parameters', 'frozen_baselines', 'compared_scores', 'slice_columns',
+__all__ = ['RunSummary', 'summarize_run', 'training_summary', 'parameters', 'frozen_baselines', 'compare_scores', 'slice_columns',
            'sliced_scores', 'costs']
 
 # %% ../../nbs/53_evaluation.summary.ipynb #af8b50aa
@@ -53,7 +53,7 @@ class RunSummary:
         "For each target its codes in the train split; None without the table"
         return None if self.catalogue is None else self.catalogue.take(self.catalogue.where('train')).codes
     @cached_property
-    def honest(self)->pd.DataFrame|None:
+    def cross_fitted_scores(self)->pd.DataFrame|None:
         "As from `cross_fitted`; None where the run has no calibration"
         return cross_fitted(self.predictions, self.groups) if self.calibration and self.scored else None
     @property
@@ -111,7 +111,7 @@ def _rows_of(catalogue:Catalogue, files:list[str])->Catalogue:
 def _json(path:Path)->dict: return parse_json(read_text(path, 1000), path) if path.is_file() else {} # scores of many labels are no small file
 
 # %% ../../nbs/53_evaluation.summary.ipynb #49e261dd
-def read_facts(
+def summarize_run(
     run:Run, # of a training that has ended
     catalogue:Catalogue|None=None, # the table that it was trained on
 )->RunSummary:
@@ -143,20 +143,20 @@ def _size(catalogue, metrics)->str: # rows of each split
     return f'{metrics["rows"]:,} {metrics["split"]}' if metrics else ''
 
 # %% ../../nbs/53_evaluation.summary.ipynb #9684547f
-def trained_on(
-    facts:RunSummary, # from `read_facts`
+def training_summary(
+    summary:RunSummary, # from `summarize_run`
 )->dict[str, str]: # what is not known is left out
     "What was trained on what, in words"
-    config,run = facts.config,facts.run
+    config,run = summary.config,summary.run
     model,image,training = config.model,config.image,config.training
     written = next((o for o in (run.model, run.path/'config.yaml') if o.is_file()), None)
     n_parameters,boxes = parameters(run),', cut to boxes' if ImageReader.from_config(image).uses_boxes else ''
-    said = {'table': config.data.path or 'the embedded sample', 'rows': _size(facts.catalogue, facts.metrics),
-        'targets': ', '.join(f'{o.name} ({o.kind.replace("_", " ")} {o.n_out:,})' for o in facts.schema),
+    said = {'table': config.data.path or 'the embedded sample', 'rows': _size(summary.catalogue, summary.metrics),
+        'targets': ', '.join(f'{o.name} ({o.kind.replace("_", " ")} {o.n_out:,})' for o in summary.schema),
         'body': model.arch+(f', {n_parameters:,} parameters with the heads' if n_parameters else ''),
         'weights at the start': model.origin or model.weights,
         'images': f'{image.size} by {image.size} pixels, {image.fit}{boxes}',
-        'recipe': config.recipe, 'epochs': _epochs(training, len(facts.history)),
+        'recipe': config.recipe, 'epochs': _epochs(training, len(summary.history)),
         'optimiser': f'{training.optimizer}, {training.schedule}, batches of {training.batch_size}, {training.precision}',
         'label noise': f'{config.data.label_noise:.0%} of the training labels were replaced on purpose' if config.data.label_noise else '',
         'seed': f'{training.seed}',
@@ -186,73 +186,73 @@ def frozen_baselines(
     knn = probe.get('knn')
     return {'linear probe': probe} | ({'kNN': knn} if isinstance(knn, dict) and isinstance(knn.get('targets'), dict) else {})
 
-def _probe(facts)->tuple[dict, str]: # baselines for `score_with_baselines`; why there is none
-    probe,truth = facts.probe.get('targets'),facts.predictions.truth
+def _probe(summary)->tuple[dict, str]: # baselines for `score_with_baselines`; why there is none
+    probe,truth = summary.probe.get('targets'),summary.predictions.truth
     if not probe: return {}, ''
-    known = {name: int(facts.schema[name].any_known(codes).sum()) for name,codes in truth.items()}
-    if all(probe[o]['known']==n for o,n in known.items() if o in probe): return frozen_baselines(facts.probe), ''
+    known = {name: int(summary.schema[name].any_known(codes).sum()) for name,codes in truth.items()}
+    if all(probe[o]['known']==n for o,n in known.items() if o in probe): return frozen_baselines(summary.probe), ''
     return {}, 'The linear probe was scored on other images and is left out.'
 
-def _bare_scores(facts)->pd.DataFrame: # from `metrics.json` alone
-    targets = facts.metrics.get('targets', {})
-    rows = [(o.name, s, targets[o.name][s], np.nan, np.nan) for o in facts.schema if o.name in targets for s in headline_scores(o)]
+def _bare_scores(summary)->pd.DataFrame: # from `metrics.json` alone
+    targets = summary.metrics.get('targets', {})
+    rows = [(o.name, s, targets[o.name][s], np.nan, np.nan) for o in summary.schema if o.name in targets for s in headline_scores(o)]
     table = pd.DataFrame(rows, columns=['target', 'score', 'value', 'low', 'high']).set_index(['target', 'score'])
     return table.astype(float)
 
 # %% ../../nbs/53_evaluation.summary.ipynb #e39b2aae
-def compared_scores(
-    facts:RunSummary, # from `read_facts`
+def compare_scores(
+    summary:RunSummary, # from `summarize_run`
     n:int=1000, # resamples, see `bootstrap`
 )->pd.DataFrame: # a row for each `target` and `score`; columns `value`, `low`, `high`, where known `majority`, `linear probe`, `kNN`, `fitted`; NaN is undefined
     "The headline scores and what they should be compared with; without predictions what `metrics.json` says"
-    if facts.predictions is None: return _bare_scores(facts)
-    others,note = _probe(facts)
-    table = score_with_baselines(facts.predictions, facts.train_codes, others, groups=facts.groups, n=n)
-    if facts.honest is not None:
-        fitted = facts.honest.fitted.to_dict()
-        table['fitted'] = [fitted.get((o, s), np.nan) if facts.schema[o].kind=='any_of' else np.nan for o,s in table.index]
+    if summary.predictions is None: return _bare_scores(summary)
+    others,note = _probe(summary)
+    table = score_with_baselines(summary.predictions, summary.train_codes, others, groups=summary.groups, n=n)
+    if summary.cross_fitted_scores is not None:
+        fitted = summary.cross_fitted_scores.fitted.to_dict()
+        table['fitted'] = [fitted.get((o, s), np.nan) if summary.schema[o].kind=='any_of' else np.nan for o,s in table.index]
     table.attrs['note'] = note
     return table
 
 # %% ../../nbs/53_evaluation.summary.ipynb #2af14895
 def slice_columns(
-    facts:RunSummary, # from `read_facts`
+    summary:RunSummary, # from `summarize_run`
     most:int=3, # so many columns
     min_rows:int=20, # images of a slice, at least
     max_values:int=12, # different values of a column, at most
 )->list[str]: # empty without the table
     "Columns of the table that cut the predicted images into slices worth a score"
-    if facts.valid is None: return []
-    frame,found = facts.valid.frame,[]
-    for column in frame.columns.difference([*facts.schema.names, facts.valid.file_col, *BOX], sort=False):
+    if summary.valid is None: return []
+    frame,found = summary.valid.frame,[]
+    for column in frame.columns.difference([*summary.schema.names, summary.valid.file_col, *BOX], sort=False):
         if len(found)==most or not 2<=frame[column].astype('string').nunique()<=max_values: continue
         sizes = [len(rows) for name,rows in cut_slices(frame[column], max_values).items() if name not in (OTHER, MISSING)]
         if sum(size>=min_rows for size in sizes)>=2: found.append(column)
     return found
 
 def sliced_scores(
-    facts:RunSummary, # from `read_facts`
+    summary:RunSummary, # from `summarize_run`
     columns:Sequence[str]|None=None, # of the table; those of `slice_columns` without it
     n:int=1000, # resamples, see `slice_scores`
 )->dict[str, pd.DataFrame]: # for each column as from `slice_scores`
     "The scores of the slices of several columns"
-    if facts.valid is None or not facts.scored: return {}
-    frame = facts.valid.frame
+    if summary.valid is None or not summary.scored: return {}
+    frame = summary.valid.frame
     for o in columns or []:
         if o not in frame: raise unknown_name('column', o, frame.columns)
-    chosen = slice_columns(facts) if columns is None else dict.fromkeys(columns)
-    return {o: slice_scores(facts.predictions, frame[o], groups=facts.groups, n=n) for o in chosen}
+    chosen = slice_columns(summary) if columns is None else dict.fromkeys(columns)
+    return {o: slice_scores(summary.predictions, frame[o], groups=summary.groups, n=n) for o in chosen}
 
 # %% ../../nbs/53_evaluation.summary.ipynb #f1dc1fe0
 def costs(
-    facts:RunSummary, # from `read_facts`
+    summary:RunSummary, # from `summarize_run`
 )->dict[str, str]: # what is not known is left out
     "What training and answers cost, in words"
-    history,metrics,run,said = facts.history,facts.metrics,facts.run,{}
+    history,metrics,run,said = summary.history,summary.metrics,summary.run,{}
     if 'seconds' in history and len(history):
         usual,n_epochs = history.seconds.median(),len(history)
         said['training'] = f'{history.seconds.sum():,.0f} s for {n_epochs} epoch{"s"*(n_epochs>1)}, {usual:,.1f} s for a usual one'
-        sizes = {} if facts.catalogue is None else facts.catalogue.split_sizes()
+        sizes = {} if summary.catalogue is None else summary.catalogue.split_sizes()
         if n:=sizes.get('train', 0)+sizes.get('valid', 0): said['pace of training'] = f'{n/max(usual, 0.01):,.0f} images a second, scoring included'
     if seconds:=metrics.get('seconds'): said['pace of answers'] = f'{metrics["rows"]/seconds:,.0f} images a second ({metrics["rows"]:,} in {seconds:,.1f} s)'
     if n:=parameters(run): said['parameters'] = f'{n:,}'

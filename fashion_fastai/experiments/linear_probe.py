@@ -21,7 +21,7 @@ __all__ = ['PENALTIES', 'K', 'TEMPERATURE', 'CELLS', 'MOST', 'LinearSolution', '
 from ..config import TrainConfig
 from ..core.errors import UsageError
 from ..data.images import ImageReader, middle
-from ..evaluation.evaluate import headlines, scores
+from ..evaluation.evaluate import format_headlines, score_predictions
 from ..evaluation.predictions import Predictions
 from ..models.heads import DerivedHead
 from ..models.inference import cached_embeddings
@@ -187,11 +187,11 @@ class LinearProbe:
     @cached_property
     def scores(self)->dict|None:
         "As `linear_probe.json` holds them: those of the heads, and under `knn` those of the neighbours; none where nothing is held out"
-        return scores(self.predictions, 'valid')|dict(knn=scores(self.neighbours, 'valid')) if len(self.predictions) else None
+        return score_predictions(self.predictions, 'valid')|dict(knn=score_predictions(self.neighbours, 'valid')) if len(self.predictions) else None
 
     def __str__(self):
         said = [f'the linear probe, linear heads on the frozen body, in {self.seconds:.0f} s: ', f'kNN on the same features, cosine, k={K}, in {self.neighbours.seconds:.0f} s: ']
-        reached = ['nothing is held out']*2 if self.scores is None else map(headlines, (self.scores, self.scores['knn']))
+        reached = ['nothing is held out']*2 if self.scores is None else map(format_headlines, (self.scores, self.scores['knn']))
         return '\n'.join(a+b+self.part for a,b in zip(said, reached))
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #a8905086

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from ..data.images import ImageReader
-from ..evaluation.ensemble import check_different, check_same_targets, mean_predictions
+from ..evaluation.ensemble import check_distinct, check_same_targets, mean_predictions
 from .results import Results
 from .predictor import BasePredictor, Predictor, as_images
 
@@ -61,7 +61,7 @@ class Ensemble(BasePredictor):
         device:str|None=None, # see `Predictor.load`
     )->Ensemble:
         "The ensemble of several runs; a `UsageError` where they do not answer the same questions"
-        check_different(paths)
+        check_distinct(paths)
         members = [Predictor.load(o, fitted, device) for o in paths]
         check_same_targets({str(o.origin): o.schema for o in members})
         return cls(members, *_thresholds(members, fitted))

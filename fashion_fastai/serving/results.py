@@ -99,9 +99,9 @@ def result_table(
     distance:np.ndarray|None=None, # from apparel, float32 `(n,)`, see `Answers.apparel_distance`
     limit:float|None=None, # the largest distance of what looks like apparel
     all_probs:bool=False, # the probability of every label too, in columns `TARGET/LABEL`
-)->pd.DataFrame: # as `Predictions.answers`; with `distance`, `looks_like_apparel` and `apparel_distance`; and `error`
+)->pd.DataFrame: # as `Predictions.results`; with `distance`, `looks_like_apparel` and `apparel_distance`; and `error`
     "Answers in words, empty where an image is bad"
-    frame = predictions.answers(thresholds)
+    frame = predictions.results(thresholds)
     rows = list(bad)
     frame.loc[rows, frame.columns[1:]] = ''
     if distance is not None:
