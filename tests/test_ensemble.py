@@ -143,13 +143,13 @@ def trained(sample, tmp_path_factory):
     folder,frame = tmp_path_factory.mktemp('trained'),pd.read_csv(sample, keep_default_na=False)
     frame.loc[::7, 'category'],frame.loc[3::5, 'attributes'] = '','?'
     frame.to_csv(sample.parent/'holes.csv', index=False)
-    from fashion_fastai.data.from_config import catalogue_for
+    from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.evaluation.evaluate import evaluate
     from fashion_fastai.evaluation.calibration import fit_calibration
     made = []
     for i,size in enumerate((32, 48)):
         data = dict(path=str(sample.parent/'holes.csv'))
-        schema = catalogue_for(make_config('two-head', dict(data=data))).schema
+        schema = catalogue_from_config(make_config('two-head', dict(data=data))).schema
         made.append(make_run(folder/f'net{size}', i, size, schema, data=data))
         predictions = evaluate(made[-1]).predictions
         made[-1].predictions('valid').parent.mkdir()

@@ -148,6 +148,6 @@ def test_what_is_convex_is_what_stage_zero_can_solve():
     loss = FashionLoss(SCHEMA, per_target=dict(color=dict(adjust=1, gamma=2), any_of=dict(gamma_negative=4, clip=0.05, negative_weight=0.5)), counts=COUNTS)
     logits,truth = drawn()
     for target,l,t in zip(SCHEMA, logits, truth):
-        value = lambda x: mean_loss(*row_losses(target, x, t, **loss.convex(target))).item()
+        value = lambda x: mean_loss(*row_losses(target, x, t, **loss.convex_settings(target))).item()
         a,b = l,l.flip(0)
         assert value((a+b)/2)<=(value(a)+value(b))/2+1e-6

@@ -67,7 +67,7 @@ def test_bad_rows_can_be_left_out(table, sample, tmp_path, capsys):
     def spoil(frame): frame.loc[[4,6], 'file'] = ['images/none.jpg', 'images/text.jpg']
     assert main(['train', *map(str, table(spoil)), '--out', str(tmp_path/'run'), '--on-bad', 'skip', *SMALL])==0
     said = capsys.readouterr().err
-    assert 'left out: row 5: images/none.jpg: no such file' in said and 'left out: row 7: images/text.jpg: is not an image' in said
+    assert 'skipped: row 5: images/none.jpg: no such file' in said and 'skipped: row 7: images/text.jpg: is not an image' in said
 
 def test_an_unknown_architecture(refused, sample): refused(['--data', sample, '--arch', 'resnet19'], "unknown architecture 'resnet19'", 'resnet18')
 def test_the_hub_offline(refused, sample, monkeypatch):

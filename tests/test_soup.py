@@ -3,7 +3,7 @@ import json
 import pandas as pd, pytest, torch
 from fashion_fastai.cli import main
 from fashion_fastai.config import make_config
-from fashion_fastai.data.from_config import catalogue_for
+from fashion_fastai.data.from_config import catalogue_from_config
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.models.network import create_network, load_network, save_network
 from fashion_fastai.run import Run, open_run, start_run
@@ -13,7 +13,7 @@ def make_run(path, sample, seed=0, neck=None):
     "A run of random weights; the table tells its targets"
     settings = dict(data=dict(path=str(sample)), model=dict(arch='test_resnet', weights='none', neck=neck or {}), image=dict(size=32, mean=(0.5,)*3, std=(0.5,)*3))
     config = make_config('two-head', settings)
-    run = start_run(path, config, catalogue_for(config).schema)
+    run = start_run(path, config, catalogue_from_config(config).schema)
     save_network(create_network(run.schema, 'test_resnet', 32, 'none', neck=neck, seed=seed), run.model)
     return run
 

@@ -195,7 +195,7 @@ def explore_html(
 
 def write_explore_page(
     path:str|Path, # of the file to write, for example `explore.html`
-    catalogue:Catalogue, # all rows, see `catalogue_of` with `on_bad='keep'`
+    catalogue:Catalogue, # all rows, see `make_catalogue` with `on_bad='keep'`
     facts:pd.DataFrame, # of `image_metadata(catalogue.paths)`
     title:str='', # the name of the table, as the user typed it
 )->Path: # the same path

@@ -47,9 +47,9 @@ def describe_command(
     "Check a table and say what is in it."
     if table and settings.get('data'): raise UsageError(f'two tables, {table} and --data {settings["data"]}; name one')
     config = config_from(settings | dict(data=table or settings.get('data')))
-    from fashion_fastai.data.from_config import catalogue_for
+    from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.audit.label_issues import label_hints
-    catalogue = catalogue_for(config)
+    catalogue = catalogue_from_config(config)
     print_frame(catalogue.describe(), repr(catalogue))
     print(', '.join(f'{split} {n:,}' for split,n in catalogue.split_sizes().items()))
     for o in label_hints(catalogue): echo(o)
@@ -72,10 +72,10 @@ def split_command(
     if out.suffix not in ('.csv', '.parquet'): raise UsageError(f'--out {out}: a table must be a .csv or a .parquet file')
     _fresh(out)
     config = config_from(settings | dict(data=table))
-    from fashion_fastai.data.from_config import catalogue_for
+    from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.core.files import atomic_file
     from fashion_fastai.audit.split import new_split
-    catalogue = catalogue_for(config)
+    catalogue = catalogue_from_config(config)
     split,group = new_split(catalogue, valid_share, test_share, seed)
     frame = catalogue.frame.assign(split=split, group=group)
     with atomic_file(out) as file: frame.to_csv(file, index=False) if out.suffix=='.csv' else frame.to_parquet(file, index=False)
@@ -93,11 +93,11 @@ def _of_run(run, settings)->dict:
 
 def _trained_files(run)->set[str]:
     "The files that a run was trained on; none where its table is not here any more"
-    from fashion_fastai.data.from_config import catalogue_for
+    from fashion_fastai.data.from_config import catalogue_from_config
     if run.config.data.path and not Path(run.config.data.path).exists():
         echo(f'{run.config.data.path}, the table of {run.path}, is not here: all rows count as new to it')
         return set()
-    catalogue = catalogue_for(run.config, on_bad='keep')
+    catalogue = catalogue_from_config(run.config, on_bad='keep')
     at = catalogue.split!='test' if run.config.training.refit else catalogue.split=='train'
     return {str(Path(o).resolve()) for o in catalogue.take(at).paths}
 
@@ -123,9 +123,9 @@ def audit_command(
     run,reference_run = run and open_run(run),reference_run and open_run(reference_run)
     config = config_from((_of_run(run, settings) if run else settings) | dict(data=table))
     from fashion_fastai.audit.audit import audit, write_audit
-    from fashion_fastai.data.from_config import catalogue_for
+    from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.embeddings.embedder import body_embedder
-    catalogue = catalogue_for(config, on_bad='keep')
+    catalogue = catalogue_from_config(config, on_bad='keep')
     found = audit(catalogue, body_embedder(config), run, run and _trained_files(run), reference_run, label_budget, echo)
     print_frame(found.summary(), f'{len(catalogue):,} rows')
     if found.drift is not None: print_frame(found.drift.set_index('what'), f'compared with {reference_run.path}')
@@ -143,11 +143,11 @@ def explore_command(
     "Look at a table before training: examples of each class, how often labels occur, alone and together, sizes, brightness."
     _fresh(out)
     config = config_from(settings | dict(data=table))
-    from fashion_fastai.data.from_config import catalogue_for
+    from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.audit.explore import write_explore_page
     from fashion_fastai.audit.image_issues import cached_metadata
     from fashion_fastai.core.files import atomic_folder
-    catalogue = catalogue_for(config, on_bad='keep')
+    catalogue = catalogue_from_config(config, on_bad='keep')
     facts = cached_metadata(catalogue.paths)
     with atomic_folder(out) as folder: write_explore_page(folder/'explore.html', catalogue, facts, Path(table).name)
     print(f'page: {out/"explore.html"}')

@@ -29,10 +29,10 @@ def embed_command(
     from fashion_fastai.run import open_run
     run = run and open_run(run)
     config = config_from(settings | dict(data=table))
-    from fashion_fastai.data.from_config import catalogue_for
+    from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.embeddings.embedder import body_embedder, run_embedder, table_embeddings, write_embeddings
     embedder = run_embedder(run) if run else body_embedder(config)
-    catalogue = catalogue_for(config, on_bad='keep')
+    catalogue = catalogue_from_config(config, on_bad='keep')
     echo(f'features of {len(catalogue):,} images from {embedder.origin}')
     features = table_embeddings(embedder, catalogue)
     write_embeddings(catalogue.frame, features, out)
@@ -52,11 +52,11 @@ def similar_command(
     if out and out.suffix not in ('.csv', '.png'): raise UsageError(f'--out {out}: it must end in .csv or .png')
     from fashion_fastai.run import open_run
     run = open_run(run)
-    from fashion_fastai.data.from_config import catalogue_for
+    from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.embeddings.embedder import run_embedder
     from fashion_fastai.core.files import atomic_file
     from fashion_fastai.embeddings.search import find_similar, plot_similar
-    rows = catalogue_for(config_from(settings | dict(data=table)) if table else run.config, on_bad='keep')
+    rows = catalogue_from_config(config_from(settings | dict(data=table)) if table else run.config, on_bad='keep')
     found = find_similar(run_embedder(run), rows, sources, k)
     for image,some in found.groupby('image', sort=False): print_frame(some.drop(columns='image').set_index('similarity').rename_axis('similarity'), image)
     if not out: return

@@ -17,11 +17,11 @@ __all__ = ['export_command']
 # %% ../../nbs/91_commands.export.ipynb #f23ac878
 def _valid_part(run, data, images):
     "The validation split of a run's table, or of another one"
-    from fashion_fastai.data.from_config import catalogue_for, check_own_table
+    from fashion_fastai.data.from_config import catalogue_from_config, check_training_table
     config = run.config.model_copy(deep=True)
     if data: config.data.path,config.data.images,config.data.format = str(data),images and str(images),'table'
-    else: check_own_table(run)
-    catalogue = catalogue_for(config, schema=run.schema)
+    else: check_training_table(run)
+    catalogue = catalogue_from_config(config, schema=run.schema)
     return catalogue.take(catalogue.where('valid'))
 
 def _print_slim(path):

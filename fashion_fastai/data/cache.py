@@ -15,7 +15,7 @@ from ..core.errors import UsageError, unknown_name
 from ..core.files import cache_folder, cached
 
 # %% auto #0
-__all__ = ['CACHES', 'CACHE_SHARD', 'free_bytes', 'choose_cache', 'files_key', 'cached_pixels', 'where_pixels']
+__all__ = ['CACHES', 'CACHE_SHARD', 'free_bytes', 'choose_cache', 'files_key', 'cached_pixels', 'describe_cache']
 
 # %% ../../nbs/11_data.cache.ipynb #7de5b9c6
 CACHES = 'auto', 'ram', 'disk', 'none'
@@ -84,7 +84,7 @@ def cached_pixels(
     return _on_disk(files, reader, boxes) if place=='disk' else reader.decode(files, boxes)
 
 # %% ../../nbs/11_data.cache.ipynb #6980a4e7
-def where_pixels(
+def describe_cache(
     pixels:np.ndarray|None, # from `cached_pixels`
 )->str: # with their size in GB
     "Where the images are, in words"

@@ -7,8 +7,9 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.catalogue.html.md"""
 # %% ../../nbs/12_data.catalogue.ipynb #bbdc15a3
 from __future__ import annotations
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
@@ -16,13 +17,13 @@ from fastcore.meta import delegates
 from .cache import cached_pixels
 from .images import ImageReader
 from .splits import SPLITS, make_split, read_split, strata
-from .tables import BOX, file_issues, joined_paths, need_column, need_file_column, read_boxes, read_table
+from .tables import BOX, file_issues, join_paths, check_column, check_file_column, read_boxes, read_table
 from ..core.errors import UsageError, unknown_name, validate_fields
 from ..schema import Schema, infer_taxonomy, read_schema
 from ..target import as_text, target_from_column
 
 # %% auto #0
-__all__ = ['ON_BAD', 'Catalogue', 'CatalogueWarning', 'bad_rows', 'catalogue_of', 'read_catalogue']
+__all__ = ['ON_BAD', 'Catalogue', 'CatalogueWarning', 'usable_rows', 'make_catalogue', 'read_catalogue']
 
 # %% ../../nbs/12_data.catalogue.ipynb #93d087a6
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Catalogue:
     @property
     def paths(self)->list[str]:
         "Where the images are"
-        return joined_paths(self.images, self.files)
+        return join_paths(self.images, self.files)
     @property
     def boxes(self)->np.ndarray: # float `(n, 4)`, NaN where there is none
         "The boxes that `image.crop=box` cuts to; a `UsageError` where the table has none"
@@ -74,45 +75,48 @@ def take(
         codes={k:v[positions] for k,v in self.codes.items()}, **{o: getattr(self, o)[positions] for o in ('split','group','row')})
 
 # %% ../../nbs/12_data.catalogue.ipynb #ea82aeed
-class CatalogueWarning(UserWarning): "Something about a catalogue that a user should know and that stops nothing"
+class CatalogueWarning(UserWarning): "Something about a catalogue that the user should know, and that stops nothing"
 
 def _warn(message): warnings.warn(message, CatalogueWarning, stacklevel=3)
 
 ON_BAD = 'stop', 'skip', 'keep'
 
-def bad_rows(
-    bad:dict[int,str], # the reason for each bad position
-    files:Sequence[str], # all file names
-    row:np.ndarray, # the row of the table for each position
-    on_bad:str='stop', # `stop` raises a `UsageError`, `skip` warns, `keep` leaves it to the caller: an audit
-    shown:int=10, # so many reasons are given
-)->np.ndarray: # positions of the good rows
-    "Report bad rows, and go on without them where that is wanted"
+def _printable(name)->str: # a file name must not write control characters to the terminal
+    return name if len(name)<=200 and name.isprintable() else ascii(name[:200])
+
+def _summarize(bad, table, n_shown=10)->str:
+    "Return the first reasons, each with its row and file"
+    shown = [(table.row[i], table.files[i], reason) for i,reason in islice(bad.items(), n_shown)]
+    lines = [f'row {row}: {_printable(name)}: {reason}' if name else f'row {row} {reason}' for row,name,reason in shown]
+    if len(bad)==1: return lines[0]
+    if len(bad)>n_shown: lines.append(f'and {len(bad)-n_shown} more')
+    return '\n  '.join([f'{len(bad)} of {len(table)} images cannot be used:', *lines])
+
+def usable_rows(
+    bad:Mapping[int,str], # position -> why its image cannot be used
+    table:Catalogue, # the rows, with their file names and row numbers
+    on_bad:str='stop', # `stop` raises a `UsageError`, `skip` warns, `keep` returns every row
+)->np.ndarray: # positions of the usable rows, int `(n_usable,)`
+    "Return usable rows; raise a `UsageError` for unusable ones, or warn about them"
     if on_bad not in ON_BAD: raise unknown_name('on_bad', on_bad, ON_BAD)
-    if on_bad=='keep': return np.arange(len(files))
-    if bad:
-        shorter = lambda o: o if len(o)<=200 and o.isprintable() else ascii(o[:200]) # a name must not write on the terminal
-        reasons = [f'row {row[i]}: {shorter(files[i])}: {reason}' if files[i] else f'row {row[i]} {reason}' for i,reason in list(bad.items())[:shown]]
-        more = [f'and {len(bad)-shown} more'] if len(bad)>shown else []
-        said = reasons[0] if len(bad)==1 else '\n  '.join([f'{len(bad)} of {len(files)} images cannot be used:', *reasons, *more])
-        if on_bad=='stop': raise UsageError(f'{said}; fix the table or leave such rows out with --on-bad skip')
-        if len(bad)==len(files): raise UsageError(f'no image is left: {said}')
-        _warn(f'left out: {said}')
-    good = np.ones(len(files), dtype=bool)
-    good[list(bad)] = False
-    return np.flatnonzero(good)
+    if not bad or on_bad=='keep': return np.arange(len(table))
+    message = _summarize(bad, table)
+    if on_bad=='stop': raise UsageError(f'{message}; fix the table, or skip such rows with --on-bad skip')
+    if len(bad)==len(table): raise UsageError(f'no usable image is left: {message}')
+    _warn(f'skipped: {message}')
+    return np.setdiff1d(np.arange(len(table)), list(bad))
 
 # %% ../../nbs/12_data.catalogue.ipynb #70316844
 @patch
 def decode(
     self:Catalogue,
     reader:ImageReader, # how images are read
-    on_bad:str='stop', # what happens when an image cannot be read, see `bad_rows`
+    on_bad:str='stop', # what happens when an image cannot be read, see `usable_rows`
     cache:str='ram', # where pixels are kept, see `choose_cache`
 )->tuple[Catalogue, np.ndarray|None]: # readable rows; their pixels, uint8 `(n, side, side, 3)`, None where nothing is cached
     "Read every image; with the cache `none`, nothing"
     pixels,bad = cached_pixels(self.paths, reader, reader.boxes(self), cache)
-    good = bad_rows(bad, self.files, self.row, on_bad)
+    good = usable_rows(bad, self, on_bad)
     if not bad: return self, pixels
     some = self.take(good)
     return some.decode(reader, on_bad, cache) if isinstance(pixels, np.memmap) else (some, pixels[good])
@@ -126,7 +130,7 @@ def _schema_of(frame, path, one_of, any_of, sep, empty)->Schema:
             f'It has {", ".join(map(str, frame.columns))}')
     kinds = {**dict.fromkeys(one_of or [], 'one_of'), **dict.fromkeys(any_of or [], 'any_of')}
     if not kinds: raise UsageError(f'{path}: no target; name at least one column with --one-of or --any-of')
-    for column in kinds: need_column(frame.columns, column, path)
+    for column in kinds: check_column(frame.columns, column, path)
     try: return Schema(targets=[target_from_column(frame[o], kind, sep, empty) for o,kind in kinds.items()])
     except UsageError as e: raise UsageError(f'{path}: {e}') from None
 
@@ -165,15 +169,19 @@ def _check_labels(catalogue, path):
         if only: _warn(f'{target.name}: {", ".join(only)} {"occurs" if len(only)==1 else "occur"} only outside train and cannot be learned')
 
 # %% ../../nbs/12_data.catalogue.ipynb #6bf04991
-def _split_of(split, schema, codes, group, valid_share, seed)->np.ndarray:
-    "`split`, with a share of train held out where no row is in the validation split"
+def _with_split(catalogue, split_col, valid_share, seed)->Catalogue:
+    "Return the split of the table; a share of train is held out if no row is in the validation split"
+    frame = catalogue.frame
+    if split_col is None and 'split' in frame: split_col = 'split'
+    split = read_split(frame[split_col]) if split_col else catalogue.split.copy()
     train = split=='train'
-    if (split=='valid').any() or not train.any(): return split
-    split[train] = make_split(strata(schema, {k: v[train] for k,v in codes.items()}), group[train], valid_share, seed)
-    return split
+    if train.any() and not (split=='valid').any():
+        codes = {name: codes[train] for name,codes in catalogue.codes.items()}
+        split[train] = make_split(strata(catalogue.schema, codes), catalogue.group[train], valid_share, seed)
+    return replace(catalogue, split=split)
 
 # %% ../../nbs/12_data.catalogue.ipynb #79b44b5f
-def catalogue_of(
+def make_catalogue(
     frame:pd.DataFrame, # the table
     origin:str|Path, # where it came from, for the message of an error
     images:str|Path, # the folder that the file names start from
@@ -186,16 +194,16 @@ def catalogue_of(
     group_col:str|None=None, # rows of equal value are not split apart; without it rows of the same file
     schema:Schema|None=None, # the targets where they are known already; a label that it does not have is an error
     taxonomy:Sequence[str]|str='none', # columns of the main and the sub target; `auto` takes the first two `one_of` targets where they are one
-    on_bad:str='stop', # what happens when a file is missing, see `bad_rows`
+    on_bad:str='stop', # what happens when a file is missing, see `usable_rows`
     valid_share:float=0.2, # share of the groups held out when no row is in the validation split
     seed:int=42, # of a split that is made
     all_as:str|None=None, # take every row as this split: a table that is only predicted or scored
     allow_outside:bool=False, # file names may lead out of `images`, see `file_issues`
 )->Catalogue:
     "Check a table of images with labels"
-    need_file_column(frame.columns, file_col, origin)
+    check_file_column(frame.columns, file_col, origin)
     for column in (split_col, group_col):
-        if column: need_column(frame.columns, column, origin)
+        if column: check_column(frame.columns, column, origin)
     frame,row = frame.assign(**{file_col: as_text(frame[file_col]).fillna('')}),np.arange(len(frame))+1
     bad = file_issues(frame[file_col].tolist(), images, allow_outside)
     schema = schema or _schema_of(frame, origin, one_of, any_of, sep, empty)
@@ -204,18 +212,17 @@ def catalogue_of(
     lost = [i for i,o in bad.items() if o=='no such file']
     if len(bad)==len(frame)>1 and on_bad!='keep' and 2*len(lost)>len(bad):
         raise UsageError(f'{origin}: none of its {len(frame):,} images can be used, and {len(lost):,} are not in the folder {images}, such as {frame[file_col].iloc[lost[0]]}; --images names the folder that file names start from')
-    good = bad_rows(bad, frame[file_col].tolist(), row, on_bad)
     group = (as_text(frame[group_col]).fillna('') if group_col else frame[file_col]).to_numpy(dtype=object)
-    split_col = split_col or ('split' if 'split' in frame else None)
-    split = read_split(frame[split_col]) if split_col and not all_as else np.full(len(frame), all_as or 'train', dtype=object)
-    if not all_as: split = _split_of(split, schema, codes, group, valid_share, seed)
+    split = np.full(len(frame), all_as or 'train', dtype=object)
     catalogue = Catalogue(frame, schema, Path(images), file_col, codes, split, group, row)
+    good = usable_rows(bad, catalogue, on_bad)
+    if not all_as: catalogue = _with_split(catalogue, split_col, valid_share, seed)
     if len(good)<len(frame): catalogue = catalogue.take(good)
     if not all_as: _check_labels(catalogue, origin)
     return catalogue
 
 # %% ../../nbs/12_data.catalogue.ipynb #37ebbe59
-@delegates(catalogue_of)
+@delegates(make_catalogue)
 def read_catalogue(
     path:str|Path, # a CSV or Parquet table
     images:str|Path|None=None, # the folder that the file names start from; without it the table's own
@@ -225,7 +232,7 @@ def read_catalogue(
     path,given = Path(path),[kwargs.get(o) for o in ('one_of', 'any_of', 'schema')]
     beside = path.with_suffix('.schema.json')
     if not any(given) and beside.is_file(): kwargs['schema'] = read_schema(beside)
-    return catalogue_of(read_table(path), path, images or path.parent, **kwargs)
+    return make_catalogue(read_table(path), path, images or path.parent, **kwargs)
 
 # %% ../../nbs/12_data.catalogue.ipynb #492c2d19
 @patch

@@ -16,10 +16,10 @@ from ..run import Run
 from ..schema import read_schema
 
 # %% auto #0
-__all__ = ['catalogue_for', 'check_own_table']
+__all__ = ['catalogue_from_config', 'check_training_table']
 
 # %% ../../nbs/14_data.from_config.ipynb #4a821310
-def catalogue_for(
+def catalogue_from_config(
     config:TrainConfig, # its section `data` says which table
     **kwargs, # for `read_catalogue`, for example `schema` or `all_as`
 )->Catalogue:
@@ -33,7 +33,7 @@ def catalogue_for(
     return catalogue_from(data.format, data.path, **fields)
 
 # %% ../../nbs/14_data.from_config.ipynb #f81856ff
-def check_own_table(
+def check_training_table(
     run:Run, # whose own table is needed
 ):
     "A `UsageError` where the table that a run was trained on is not here"

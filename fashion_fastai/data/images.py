@@ -23,7 +23,7 @@ from ..core.parallel import prefetch, n_cores
 
 # %% auto #0
 __all__ = ['MAX_MEGAPIXELS', 'KINDS', 'IMAGE_SUFFIXES', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'BadImage', 'is_image',
-           'find_images', 'to_rgb', 'read_image', 'fit_image', 'cut_box', 'middle', 'ImageReader']
+           'find_images', 'to_rgb', 'read_image', 'fit_image', 'crop_to_box', 'center_crop', 'ImageReader']
 
 # %% ../../nbs/10_data.images.ipynb #c8251371
 class BadImage(Exception):
@@ -170,7 +170,7 @@ def fit_image(
     return ImageOps.pad(image, shape, how, color='white')
 
 # %% ../../nbs/10_data.images.ipynb #b4ce980b
-def cut_box(
+def crop_to_box(
     image:Image.Image, # any mode
     box:Sequence[float], # left, top, right and bottom in pixels; NaN where it is not known
 )->Image.Image: # the part in the box; all of it where the box is not known or encloses nothing
@@ -181,7 +181,7 @@ def cut_box(
     return image.crop((left, top, right, bottom)) if right>left and bottom>top else image
 
 # %% ../../nbs/10_data.images.ipynb #42e41342
-def middle(
+def center_crop(
     pixels:np.ndarray, # `(..., side, side, 3)`
     size:int, # pixels a side
 )->np.ndarray: # `(..., size, size, 3)`
@@ -233,20 +233,20 @@ class ImageReader:
 def square(
     self:ImageReader,
     source:str|Path|bytes|Image.Image|np.ndarray, # see `read_image`
-    box:Sequence[float]|None=None, # one of `ImageReader.boxes`, in pixels of the upright image, see `cut_box`
+    box:Sequence[float]|None=None, # one of `ImageReader.boxes`, in pixels of the upright image, see `crop_to_box`
 )->np.ndarray: # uint8 `(side, side, 3)`
     "Return an image at the size that it is loaded at; `BadImage` says why it cannot be read"
-    image = read_image(source, self.side) if box is None else cut_box(read_image(source), box)
+    image = read_image(source, self.side) if box is None else crop_to_box(read_image(source), box)
     return np.asarray(fit_image(image, self.side, self.fit))
 
 @patch
 def read(
     self:ImageReader,
     source:str|Path|bytes|Image.Image|np.ndarray, # see `read_image`
-    box:Sequence[float]|None=None, # one of `ImageReader.boxes`, see `cut_box`
+    box:Sequence[float]|None=None, # one of `ImageReader.boxes`, see `crop_to_box`
 )->np.ndarray: # uint8 `(size, size, 3)`
     "Return an image as the network receives it; `BadImage` says why it cannot be read"
-    return middle(self.square(source, box), self.size)
+    return center_crop(self.square(source, box), self.size)
 
 # %% ../../nbs/10_data.images.ipynb #173ea9d6
 @patch

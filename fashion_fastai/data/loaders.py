@@ -16,7 +16,7 @@ from fastai.vision.core import TensorImage
 from fastcore.basics import chunked, noop, patch
 from ..config import AugmentConfig
 from .augment import BatchAugment, Share
-from .catalogue import Catalogue, CatalogueWarning, bad_rows
+from .catalogue import Catalogue, CatalogueWarning, usable_rows
 from .images import BadImage, ImageReader
 from ..core.errors import UsageError, unknown_name
 from ..target import UNKNOWN, Target
@@ -77,7 +77,7 @@ class ImageBatches:
         catalogue:Catalogue, # all of it
         positions:np.ndarray, # of the part, int `(n_part,)`
         reader:ReadImage, # holds the decoded images, or reads them
-        on_bad:str='stop', # what happens when an image cannot be read on the way, see `bad_rows`; `skip` hides its labels
+        on_bad:str='stop', # what happens when an image cannot be read on the way, see `usable_rows`; `skip` hides its labels
     ): self.catalogue,self.positions,self.reader,self.on_bad = catalogue,positions,reader,on_bad
 
     def _truths(self, rows):
@@ -110,7 +110,7 @@ def _streamed(self:ImageBatches, chunks):
     boxes = None if reader.boxes is None else reader.boxes[rows]
     read = reader.images.stream([reader.paths[row] for row in rows], boxes, len(chunks[0]), whole=True)
     for at,(start,pixels,bad) in zip(chunks, read):
-        if bad: bad_rows({int(rows[i]): o for i,o in bad.items()}, self.catalogue.files, self.catalogue.row, self.on_bad)
+        if bad: usable_rows({int(rows[i]): reason for i,reason in bad.items()}, self.catalogue, self.on_bad)
         yield self.batch(pixels, at, [i-start for i in bad])
 
 # %% ../../nbs/13_data.loaders.ipynb #f865e651
@@ -247,7 +247,7 @@ def dataloaders(
     load_size:int|None=None, # pixels a side that images are read at, when training crops from them; `size` without it
     crop:str='none', # `box` cuts to the boxes of the table
     weights:np.ndarray|None=None, # draw training rows in proportion, `(n,)`, see `row_weights`
-    on_bad:str='stop', # what happens when an image cannot be read, see `bad_rows`
+    on_bad:str='stop', # what happens when an image cannot be read, see `usable_rows`
     cache:str='auto', # where decoded images are kept, see `choose_cache`
     need_valid:bool=True, # an error where no row is held out
     **kwargs, # for `DataBlock.dataloaders`, for example `device`

@@ -13,8 +13,8 @@ import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc, pyarrow.
 from ..core.errors import UsageError, unknown_name
 
 # %% auto #0
-__all__ = ['MAX_COLUMNS', 'SHEETS', 'OUTSIDE', 'BOX', 'read_table', 'table_columns', 'table_frames', 'need_column',
-           'need_file_column', 'joined_paths', 'file_issues', 'box_columns', 'read_boxes']
+__all__ = ['MAX_COLUMNS', 'SHEETS', 'OUTSIDE', 'BOX', 'read_table', 'table_columns', 'table_frames', 'check_column',
+           'check_file_column', 'join_paths', 'file_issues', 'box_columns', 'read_boxes']
 
 # %% ../../nbs/10_data.tables.ipynb #16666ff4
 MAX_COLUMNS = 10_000
@@ -132,7 +132,7 @@ def table_frames(
     except _NO_TABLE as e: raise _said(path, e) from None
 
 # %% ../../nbs/10_data.tables.ipynb #52f91934
-def need_column(
+def check_column(
     columns:Iterable[str], # names of the columns that there are
     column:str, # one that is needed
     origin:str|Path, # the table, for the message
@@ -140,18 +140,18 @@ def need_column(
     "A `UsageError` offers the near names where the table has no such column"
     if column not in columns: raise UsageError(f'{origin}: {unknown_name("column", column, columns)}')
 
-def need_file_column(
+def check_file_column(
     columns:Iterable[str], # names of the columns that there are
     column:str, # that of the file names; `file` is what it is called when nobody says
     origin:str|Path, # the table, for the message
 ):
-    "As `need_column`, but who did not name a column is told how to"
+    "As `check_column`, but who did not name a column is told how to"
     if column=='file' and column not in columns:
         raise UsageError(f'{origin}: no column file with the names of the images among {", ".join(map(str, list(columns)[:20]))}; name it with --file-col (file_col in Python)')
-    need_column(columns, column, origin)
+    check_column(columns, column, origin)
 
 # %% ../../nbs/10_data.tables.ipynb #de767dd0
-def joined_paths(
+def join_paths(
     images:str|Path, # a folder
     files:list[str], # names that start from there
 )->list[str]:
@@ -189,7 +189,7 @@ def file_issues(
 )->dict[int,str]: # the reason for each position
     "Which names mean no file, or one that lies outside"
     outside,faults = set() if allow_outside else _leaving(files, images),{}
-    for i,(name,path) in enumerate(zip(files, joined_paths(images, files))):
+    for i,(name,path) in enumerate(zip(files, join_paths(images, files))):
         try: mode = 0 if i in outside else os.lstat(path).st_mode
         except (OSError, ValueError): mode = None
         if mode is not None and stat.S_ISREG(mode): continue

@@ -23,8 +23,8 @@ from ..core.files import cached
 from ..core.parallel import prefetch
 from ..data.augment import BatchAugment
 from ..data.cache import CACHE_SHARD, files_key
-from ..data.catalogue import Catalogue, bad_rows
-from ..data.images import ImageReader, middle
+from ..data.catalogue import Catalogue, usable_rows
+from ..data.images import ImageReader, center_crop
 from .predictions import Predictions
 from .predictions import read_predictions
 from ..models.fusion import fuse_conv_bn
@@ -128,7 +128,7 @@ def predict_catalogue(
         torch.manual_seed(config.training.seed) # of the changed views
         if pixels is None: rows,probs = _from_files(network, rows, config, bs)
         else:
-            batches = prefetch(lambda i: middle(pixels[at[i:i+bs]], image.size), range(0, len(at), bs))
+            batches = prefetch(lambda i: center_crop(pixels[at[i:i+bs]], image.size), range(0, len(at), bs))
             probs = predict_pixels(network, rows.schema, batches, image.mean, image.std, config.loss.one_of)
     return Predictions(rows.schema, rows.files, probs, rows.codes, time.monotonic()-started)
 
@@ -136,7 +136,7 @@ def _from_files(network, rows, config, bs)->tuple[Catalogue, dict[str, np.ndarra
     "The rows that can be read, and their probabilities"
     boxes = ImageReader.from_config(config.image).boxes(rows)
     probs,bad = predict_files(network, rows.schema, rows.paths, config, bs, boxes)
-    good = bad_rows(bad, rows.files, rows.row, config.data.on_bad)
+    good = usable_rows(bad, rows, config.data.on_bad)
     return (rows.take(good),{k: v[good] for k,v in probs.items()}) if bad else (rows, probs)
 
 # %% ../../nbs/51_evaluation.inference.ipynb #dc6f2b82

@@ -26,8 +26,8 @@ from ..audit.label_issues import label_hints
 from ..config import Stage, TrainConfig
 from ..core.errors import UsageError
 from ..data.augment import bounded
-from ..data.cache import free_bytes, where_pixels
-from ..data.from_config import catalogue_for
+from ..data.cache import free_bytes, describe_cache
+from ..data.from_config import catalogue_from_config
 from ..data.images import ImageReader
 from ..data.sampling import effective_counts, flip_labels, label_weights, row_weights
 from ..evaluation.inference import predict_catalogue
@@ -100,7 +100,7 @@ def prepare(
     check_batch_size(training.batch_size)
     model.arch = find_arch(model.arch)
     weights = find_weights(model.arch, model.weights) # before the table is read: it is the quicker mistake
-    catalogue,flipped = catalogue_for(config),None
+    catalogue,flipped = catalogue_from_config(config),None
     if config.data.label_noise: catalogue,flipped = flip_labels(catalogue, config.data.label_noise, training.seed)
     if training.refit: catalogue = replace(catalogue, split=np.where(catalogue.split=='valid', 'train', catalogue.split).astype(object))
     image.augment = bounded(image.augment, catalogue.schema, image.augment_bounds)
@@ -158,7 +158,7 @@ def ready_to_fit(
     catalogue,training = learn.dls.catalogue,config.training
     echo(f'{catalogue}; ' + ', '.join(f'{n:,} {split}' for split,n in catalogue.split_sizes().items()))
     for o in label_hints(catalogue): echo(o)
-    echo(f'{config.model.arch}, weights from {config.model.origin}, {count_parameters(learn.model):,} parameters; {where_pixels(learn.dls.pixels)}')
+    echo(f'{config.model.arch}, weights from {config.model.origin}, {count_parameters(learn.model):,} parameters; {describe_cache(learn.dls.pixels)}')
     stage = broadcast_from_main(lambda: _linear_probe(learn, config, echo))
     if training.epochs==0: together(lambda: set_all_heads(learn, stage))
     solved = stage is not None and set_heads(learn, stage)==learn.schema.names

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from ..config import TrainConfig
 from ..data.catalogue import Catalogue
-from ..data.images import ImageReader, middle
+from ..data.images import ImageReader, center_crop
 from ..evaluation.evaluate import check_unseen, scored_rows
 from ..core.errors import UsageError
 from ..core.files import read_json, atomic_folder, write_json
@@ -127,7 +127,7 @@ class Judge:
 # %% ../../nbs/70_experiments.soup.ipynb #e96c64c2
 def _batches(rows, image, pixels, bs=64):
     "Batches of images as prediction sees them"
-    if pixels is not None: return (middle(pixels[i:i+bs], image.size) for i in range(0, len(pixels), bs))
+    if pixels is not None: return (center_crop(pixels[i:i+bs], image.size) for i in range(0, len(pixels), bs))
     reader = ImageReader.from_config(image)
     read = reader.stream(rows.paths, reader.boxes(rows), bs)
     return (pixels[[i for i in range(len(pixels)) if start+i not in bad]] for start,pixels,bad in read)

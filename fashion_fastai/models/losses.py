@@ -11,8 +11,8 @@ import numpy as np, torch, torch.nn.functional as F
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['KIND_WEIGHTS', 'binary_costs', 'softmax_costs', 'effective_weights', 'logit_shift', 'without_likely', 'target_losses',
-           'row_losses', 'mean_loss', 'probabilities', 'FashionLoss']
+__all__ = ['KIND_WEIGHTS', 'binary_costs', 'softmax_costs', 'effective_weights', 'logit_shift', 'drop_likely_negatives',
+           'target_losses', 'row_losses', 'mean_loss', 'probabilities', 'FashionLoss']
 
 # %% ../../nbs/20_models.losses.ipynb #691e47f9
 from ..config import TargetLossConfig
@@ -73,7 +73,7 @@ def logit_shift(
     return adjust*np.log(counts/counts.sum())
 
 # %% ../../nbs/20_models.losses.ipynb #abe4b491
-def without_likely(
+def drop_likely_negatives(
     logits:torch.Tensor, # `(n, n_labels)`
     truth:torch.Tensor, # codes of an `any_of` target, see `Target.encode`
     share:float, # of the absent labels of the batch, rounded down
@@ -109,7 +109,7 @@ _PLAIN = TargetLossConfig()
 
 def _binary(logits, truth, label_weights, smoothing, term):
     "Mean cost of each row over its known labels; `truth` is 1, 0, or -1 for unknown"
-    if term.drop_negatives and logits.requires_grad: truth = without_likely(logits, truth, term.drop_negatives)
+    if term.drop_negatives and logits.requires_grad: truth = drop_likely_negatives(logits, truth, term.drop_negatives)
     known = truth>=0
     weights = known*label_weights if label_weights is not None else known.float()
     costs = binary_costs(logits, truth.clamp(min=0).float()*(1-smoothing) + smoothing/2, term)*weights
@@ -218,7 +218,7 @@ def _rows(self:FashionLoss, target, logits, truth):
     return tuple(own*a+(1-own)*b for a,b in zip(cost(truth), cost(truth[other])))
 
 @patch
-def convex(
+def convex_settings(
     self:FashionLoss,
     target:Target, # one of the targets
 )->dict: # for `row_losses`

@@ -20,7 +20,7 @@ __all__ = ['AT_ONCE', 'ImageFiles', 'check_inside', 'find_image_files', 'is_tabl
 from ..core.errors import UsageError, unknown_name
 from ..data.images import IMAGE_SUFFIXES, find_images
 from ..data.splits import read_split
-from ..data.tables import OUTSIDE, SHEETS, box_columns, file_issues, need_column, need_file_column
+from ..data.tables import OUTSIDE, SHEETS, box_columns, file_issues, check_column, check_file_column
 from ..data.tables import read_boxes, read_table, table_columns, table_frames
 from ..target import as_text
 
@@ -100,8 +100,8 @@ def _check_columns(source, columns)->list[str]:
     "The columns to read; a `UsageError` for one that the table does not have"
     known = table_columns(source)
     if columns.split and 'split' not in known: raise UsageError(f'{source}: no column split to choose {columns.split} by')
-    need_file_column(known, columns.file, source)
-    if columns.group: need_column(known, columns.group, source)
+    check_file_column(known, columns.file, source)
+    if columns.group: check_column(known, columns.group, source)
     group,boxes = [columns.group] if columns.group else [],box_columns(known) if columns.boxes else []
     return list(dict.fromkeys([columns.file, *group, *boxes]))
 

@@ -20,8 +20,8 @@ __all__ = ['N_CHECKED', 'N_CALIBRATION', 'slim_requirements', 'OnnxGraph', 'Expo
 # %% ../../nbs/66_serving.onnx_export.ipynb #63175be7
 from ..core.errors import UsageError
 from ..core.files import atomic_file
-from ..data.catalogue import Catalogue, bad_rows
-from ..data.images import ImageReader, middle
+from ..data.catalogue import Catalogue, usable_rows
+from ..data.images import ImageReader, center_crop
 from ..embeddings.ood import run_ood_detector
 from ..evaluation.calibration import Calibration, no_calibration, run_calibration
 from ..metrics import compute_metrics
@@ -169,8 +169,8 @@ def _check_pixels(run, rows)->tuple[Catalogue, np.ndarray]:
     "Rows that can be read, and their pixels as the network sees them"
     reader = ImageReader.from_config(run.config.image)
     pixels,bad = reader.decode(rows.paths, reader.boxes(rows))
-    good = bad_rows(bad, rows.files, rows.row, 'skip')
-    return rows.take(good),np.ascontiguousarray(middle(pixels[good], reader.size))
+    good = usable_rows(bad, rows, 'skip')
+    return rows.take(good),np.ascontiguousarray(center_crop(pixels[good], reader.size))
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #8d626786
 _FARTHEST = 1e-3 # a float file that is further away from torch is wrong

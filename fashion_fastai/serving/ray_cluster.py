@@ -15,7 +15,7 @@ import pyarrow as pa, pyarrow.dataset as pads
 from fsspec.core import url_to_fs
 from ..core.console import is_terminal
 from ..data.images import BadImage
-from ..data.tables import box_columns, need_file_column, read_boxes
+from ..data.tables import box_columns, check_file_column, read_boxes
 from ..core.errors import UsageError
 from ..core.allocator import tune_allocator
 from ..run import open_run
@@ -136,7 +136,7 @@ def look_at(
     store,found = _matching(source)
     if not found[0].endswith('.parquet'): return Source(store, found, None, '')
     known = _first_schema(store, found[0])
-    need_file_column(known, columns.file, source)
+    check_file_column(known, columns.file, source)
     images = str(columns.images or _address(store, found[0]).rsplit('/', 1)[0])
     images = images if '://' in images else os.path.abspath(images)
     return Source(store, found, list(dict.fromkeys([columns.file, *box_columns(known)])), images)

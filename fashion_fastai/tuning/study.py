@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from ..config import Recipe, TrainConfig, read_recipe
 from ..core.console import format_duration
 from ..data.cache import free_bytes
-from ..data.from_config import catalogue_for
+from ..data.from_config import catalogue_from_config
 from ..data.images import ImageReader
 from ..core.errors import UsageError, validate_fields
 from ..core.files import atomic_file, remove_folder
@@ -219,7 +219,7 @@ def tune(
 )->Found: # it is on disk too: `study.db`, `trials.csv`, `best.yaml`, `trials.png`, `importance.png`
     "Search better settings than those of `config`"
     started,out,params = time.monotonic(),Path(out),parameters(spaces, config)
-    catalogue = catalogue_for(config)
+    catalogue = catalogue_from_config(config)
     _check_searchable(config, catalogue, minutes)
     by = choose_value(by, config, params, catalogue.schema)
     digest = table_digest(catalogue, ImageReader.from_config(config.image).boxes(catalogue))

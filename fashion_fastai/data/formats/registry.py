@@ -10,8 +10,8 @@ import inspect, os, re, warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..catalogue import Catalogue, CatalogueWarning, catalogue_of
-from ..tables import read_table, need_column
+from ..catalogue import Catalogue, CatalogueWarning, make_catalogue
+from ..tables import read_table, check_column
 from .deepfashion import read_deepfashion, read_deepfashion_six
 from .huggingface import read_hf
 from .base import LabelTable, ListFile, check_unique, read_strict_csv, find_images_folder, line_error, match_names, label_cells, read_lines, add_split
@@ -40,7 +40,7 @@ def read_labels_table(
     one_of,any_of = tuple(one_of or ()),tuple(any_of or ())
     if not one_of+any_of: raise UsageError(f'{path}: no column category or attributes; say which are targets with --one-of and --any-of. '
         f'It has {", ".join(map(str, frame.columns))}')
-    for o in (file_col, *one_of, *any_of): need_column(frame.columns, o, path)
+    for o in (file_col, *one_of, *any_of): check_column(frame.columns, o, path)
     file = as_text(frame[file_col]).fillna('')
     frame = frame.assign(**{o: label_cells(frame[o], sep) for o in any_of}).drop(columns=file_col)
     return LabelTable(frame.assign(file=file), Path(images or path.parent), one_of, any_of)
@@ -71,9 +71,9 @@ def read_list_column(
     path = _only_csv(path)
     frame = read_strict_csv(path)
     label_col = label_col or next((o for o in frame.columns if o.lower()=='category'), 'Category')
-    need_column(frame.columns, label_col, path)
+    check_column(frame.columns, label_col, path)
     file_col = file_col or _file_column(frame, path)
-    need_column(frame.columns, file_col, path)
+    check_column(frame.columns, file_col, path)
     frame = frame.assign(**{label_col: label_cells(frame[label_col], sep)}).rename(columns={file_col: 'file'})
     error = line_error(path, frame)
     for row in np.flatnonzero(frame.file==''): raise error(row, f'{file_col} is empty; it must be the name of an image file')
@@ -88,7 +88,7 @@ _KINDS = 'category_label', 'attribute_label'
 def _label_csv(path)->pd.DataFrame:
     "One of the files; its labels, if it has any, checked to be whole numbers"
     frame = read_strict_csv(path)
-    need_column(frame.columns, 'file_path', path)
+    check_column(frame.columns, 'file_path', path)
     error = line_error(path, frame)
     for row in np.flatnonzero(frame.file_path==''): raise error(row, 'file_path is empty')
     check_unique(frame.file_path, error)
@@ -269,7 +269,7 @@ def convert(
 def catalogue_from(
     name:str, # one of `FORMATS`
     path:str|Path, # a file or folder in that format
-    **options, # of the format's reader, and of `catalogue_of`; None is as good as not given
+    **options, # of the format's reader, and of `make_catalogue`; None is as good as not given
 )->Catalogue:
     "The checked catalogue of a set in any format; `one_of` and `any_of` choose among its columns"
     options = {k:v for k,v in options.items() if v is not None}
@@ -277,4 +277,4 @@ def catalogue_from(
     labels = read_format(name, path, **{k: options.pop(k) for k in list(options) if k in of_reader})
     if not {'one_of', 'any_of', 'schema'} & set(options): options['schema'] = labels.schema
     options.setdefault('group_col', labels.group_col)
-    return catalogue_of(labels.frame, path, labels.images, **options)
+    return make_catalogue(labels.frame, path, labels.images, **options)

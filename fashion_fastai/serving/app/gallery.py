@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 from ...config import ImageConfig
 from ...data.catalogue import Catalogue, CatalogueWarning
-from ...data.from_config import catalogue_for
-from ...data.images import ImageReader, cut_box, read_image
+from ...data.from_config import catalogue_from_config
+from ...data.images import ImageReader, crop_to_box, read_image
 from ...embeddings.nearest import NearestGarments
 from ...embeddings.embedder import run_embedder, table_embeddings
 from ...core.errors import UsageError
@@ -35,7 +35,7 @@ def known_catalogue(
     config.data.on_bad = 'skip'
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', CatalogueWarning)
-        try: return catalogue_for(config, schema=run.schema)
+        try: return catalogue_from_config(config, schema=run.schema)
         except UsageError: return None
 
 def known_image(
@@ -45,7 +45,7 @@ def known_image(
 )->Path|Image.Image: # the file, or what is in its box where the run was trained on boxes
     "An image of the table, as the network should get it; `BadImage` where it has to be cut and cannot be read"
     path,boxes = Path(catalogue.paths[position]),ImageReader.from_config(image).boxes(catalogue)
-    return path if boxes is None else cut_box(read_image(path), boxes[position])
+    return path if boxes is None else crop_to_box(read_image(path), boxes[position])
 
 def known_labels(
     catalogue:Catalogue, # the table of the run
