@@ -18,11 +18,11 @@ __all__ = ['calibrate_command']
 # %% ../../nbs/91_commands.calibrate.ipynb #a7ee9f2c
 def _groups(run, predictions):
     "Return the groups of the predicted rows, or None if the table of the run is no longer what it was"
-    from fashion_fastai.data.from_config import catalogue_for, check_own_table
+    from fashion_fastai.data.from_config import catalogue_from_config, check_training_table
     from fashion_fastai.evaluation.summary import summarize_run
     try:
-        check_own_table(run)
-        return summarize_run(run, catalogue_for(run.config, schema=run.schema)).groups
+        check_training_table(run)
+        return summarize_run(run, catalogue_from_config(run.config, schema=run.schema)).groups
     except UsageError as e:
         echo(f'{e}; images of one product may stand in both halves of the table below')
         return None

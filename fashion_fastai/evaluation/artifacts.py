@@ -18,7 +18,7 @@ __all__ = ['LOOKED_AT', 'LEAST', 'file_names', 'run_figures', 'save_figures', 's
 from ..core.errors import UsageError
 from ..core.files import atomic_file, write_json
 from ..data.catalogue import Catalogue
-from ..data.images import middle
+from ..data.images import center_crop
 from ..data.sampling import effective_counts
 from ..embeddings.drift import ReferenceSample, reference_sample
 from ..embeddings.embedder import Embedder, table_embeddings
@@ -125,7 +125,7 @@ def save_reference(
     if len(set(rows.group))<LEAST: return
     embedder = Embedder(network.body, image, f'the body of {run.path}')
     if pixels is None: features = table_embeddings(embedder, rows)
-    else: features = embed(network.body, middle(pixels[at], image.size), image.mean, image.std)
+    else: features = embed(network.body, center_crop(pixels[at], image.size), image.mean, image.std)
     good = np.isfinite(features).all(1)
     rows,features = rows.take(good),features[good]
     write_ood_detector(run, fit_ood_detector(features, rows.group, seed=seed))

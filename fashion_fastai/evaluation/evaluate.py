@@ -21,7 +21,7 @@ from ..config import TrainConfig
 from ..core.errors import UsageError
 from ..core.files import read_json
 from ..data.catalogue import Catalogue
-from ..data.from_config import catalogue_for, check_own_table
+from ..data.from_config import catalogue_from_config, check_training_table
 from ..data.tables import read_table
 from .calibration import Calibration, fit_calibration, run_calibration
 from .consistency import PairCounts, enforce_taxonomy, mask_unseen_pairs, taxonomy_scores
@@ -91,8 +91,8 @@ def scored_rows(
     if data:
         config.data.path,config.data.images,config.data.format = str(data),images and str(images),'table'
         if not (config.data.split_col or 'split' in read_table(data).columns): changes['all_as'] = split
-    else: check_own_table(run)
-    catalogue = catalogue_for(config, **changes)
+    else: check_training_table(run)
+    catalogue = catalogue_from_config(config, **changes)
     positions = catalogue.where(split)
     if not len(positions): raise UsageError(f'{data or config.data.path or "the sample"}: no row is in the {split} split')
     return catalogue,config,positions
@@ -137,7 +137,7 @@ def _same_split(a, b)->bool: return all(getattr(a.config.training, o)==getattr(b
 
 def _seen(run)->set[str]:
     "The images that a run was trained on"
-    catalogue = catalogue_for(run.config, schema=run.schema)
+    catalogue = catalogue_from_config(run.config, schema=run.schema)
     learned = np.isin(catalogue.split.astype(str), ['train', 'valid'] if run.config.training.refit else ['train'])
     return {os.path.realpath(o) for o in catalogue.take(np.flatnonzero(learned)).paths}
 

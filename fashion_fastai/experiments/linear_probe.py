@@ -20,7 +20,7 @@ __all__ = ['PENALTIES', 'K', 'TEMPERATURE', 'CELLS', 'MOST', 'LinearSolution', '
 # %% ../../nbs/70_experiments.linear_probe.ipynb #892c3ed0
 from ..config import TrainConfig
 from ..core.errors import UsageError
-from ..data.images import ImageReader, middle
+from ..data.images import ImageReader, center_crop
 from ..evaluation.evaluate import format_headlines, score_predictions
 from ..evaluation.predictions import Predictions
 from ..models.heads import DerivedHead
@@ -100,7 +100,7 @@ def linear_start(
     middle,scale = x.mean(0),x.std(0).mean().clamp(min=1e-6)
     found = {}
     for target in loss.schema:
-        o = choose_head(target, (x-middle)/scale, torch.from_numpy(codes[target.name]), seed=seed, **loss.convex(target))
+        o = choose_head(target, (x-middle)/scale, torch.from_numpy(codes[target.name]), seed=seed, **loss.convex_settings(target))
         weight = o.weight/scale
         found[target.name] = LinearSolution(weight, o.bias-weight@middle, o.penalty, o.loss)
     return found
@@ -169,10 +169,10 @@ def _some(positions, seed)->np.ndarray: # at most `MOST` of them, in their order
 def _pixels(learn, config, positions)->np.ndarray:
     "The images at `positions` as the network sees them; a `UsageError` names one that cannot be read"
     dls,image = learn.dls,config.image
-    if dls.pixels is not None: return middle(dls.pixels[positions], image.size)
+    if dls.pixels is not None: return center_crop(dls.pixels[positions], image.size)
     some,reader = dls.catalogue.take(positions),ImageReader.from_config(image)
     pixels,_ = reader.decode(some.paths, reader.boxes(some))
-    return middle(pixels, image.size)
+    return center_crop(pixels, image.size)
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #24b907cc
 @dataclass(frozen=True)
