@@ -1,4 +1,4 @@
-"""What the label columns of a table mean: its targets, and which of their labels belong together
+"""The targets of a table, and which of their labels belong together
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/schema.html.md"""
 
@@ -28,63 +28,72 @@ _all_ = ['UNKNOWN', 'TargetResult', 'Target', 'any_of', 'as_text', 'one_of', 'ta
 
 # %% ../nbs/03_schema.ipynb #d2de705c
 class Taxonomy(BaseModel, frozen=True, extra='forbid'):
-    "Each label of the target `sub` belongs to one label of the target `main`"
+    "A hierarchy of two targets: each label of `sub` belongs to one label of `main`"
     main:Label # name of a `one_of` target
     sub:Label # name of a `one_of` target
     belongs:dict[Label, Label] # label of `sub` to label of `main`
 
+def _label_pairs(frame:pd.DataFrame, main:str, sub:str)->pd.DataFrame:
+    "Return the pairs of known labels with their counts, sorted by label of `sub`, the most frequent first"
+    pairs = pd.DataFrame({'main': as_text(frame[main]), 'sub': as_text(frame[sub])}).replace(UNKNOWN, pd.NA)
+    counts = pairs.dropna().value_counts().reset_index()
+    return counts.sort_values(['sub', 'count'], ascending=[True, False])
+
 def infer_taxonomy(
-    frame:pd.DataFrame, # a table with both columns
-    main:str, # the column of the wider labels
-    sub:str, # the column of the narrower labels
-)->Taxonomy: # with every label of `sub` that has a known `main` beside it
-    "The taxonomy that the rows of `frame` show; a `UsageError` names a label of `sub` that belongs to several"
-    pairs = pd.DataFrame({'main': as_text(frame[main]), 'sub': as_text(frame[sub])}).replace(UNKNOWN, pd.NA).dropna().value_counts()
-    pairs = pairs.reset_index().sort_values(['sub', 'count'], ascending=[True, False])
-    several = pairs[pairs['sub'].duplicated(keep=False)]
-    if len(several):
-        rows = several[several['sub']==several['sub'].iloc[0]]
-        parents = ', '.join(f'{m} in {n:,} rows' for m,n in zip(rows['main'], rows['count']))
-        raise UsageError(f'{main} and {sub} are no taxonomy: {rows["sub"].iloc[0]} belongs to {parents}')
+    frame:pd.DataFrame, # table with both columns
+    main:str, # column of the broader labels
+    sub:str, # column of the narrower labels
+)->Taxonomy: # has every label of `sub` that occurs with a known label of `main`
+    "Infer the taxonomy from a table; raises a `UsageError` if a label of `sub` belongs to several labels of `main`"
+    pairs = _label_pairs(frame, main, sub)
+    ambiguous = pairs[pairs['sub'].duplicated(keep=False)]
+    if len(ambiguous):
+        label = ambiguous['sub'].iloc[0]
+        rows = ambiguous[ambiguous['sub']==label]
+        parents = ', '.join(f'{parent} in {n:,} rows' for parent,n in zip(rows['main'], rows['count']))
+        raise UsageError(f'{main} and {sub} are no taxonomy: {label} belongs to {parents}')
     return Taxonomy(main=main, sub=sub, belongs=dict(zip(pairs['sub'], pairs['main'])))
 
 # %% ../nbs/03_schema.ipynb #91d677d0
 class Schema(BaseModel, frozen=True, extra='forbid'):
-    "The targets of a catalogue, a network and its answers"
-    version:Literal[1] = 1 # of the format
+    "The targets of a catalogue, a network and its predictions"
+    version:Literal[1] = 1 # version of the file format
     targets:tuple[Target, ...] = Field(min_length=1) # in the order of the heads
-    taxonomy:Taxonomy|None = None # how labels of two targets belong together, where they do
+    taxonomy:Taxonomy|None = None # hierarchy of two targets; default: none
 
     @model_validator(mode='after')
-    def _fits_together(self):
-        names,tree = self.names,self.taxonomy
-        if len(set(names))<len(names): raise ValueError(f'a column can be one target only, but the targets are {names}')
-        if tree is None: return self
-        for name in (tree.main, tree.sub):
-            if name not in names or self[name].kind!='one_of': raise ValueError(f'the taxonomy names {name!r}, which is no one_of target')
-        lost = [o for o in self[tree.sub].vocab if tree.belongs.get(o) not in self[tree.main].vocab]
-        if lost: raise ValueError(f'the taxonomy does not say to which {tree.main} the {tree.sub} {lost[0]!r} belongs')
+    def _check_names(self):
+        names,taxonomy = self.names,self.taxonomy
+        if len(set(names))<len(names):
+            raise ValueError(f'each target needs a column of its own, but the targets are {names}')
+        if taxonomy is None: return self
+        for name in (taxonomy.main, taxonomy.sub):
+            if name not in names or self[name].kind!='one_of':
+                raise ValueError(f'the taxonomy names {name!r}, which is not a one_of target')
+        main = self[taxonomy.main].vocab
+        orphans = [label for label in self[taxonomy.sub].vocab if taxonomy.belongs.get(label) not in main]
+        if orphans: raise ValueError(f'the taxonomy lacks the {taxonomy.main} of the {taxonomy.sub} {orphans[0]!r}')
         return self
 
     def __iter__(self): return iter(self.targets)
     def __len__(self): return len(self.targets)
     def __getitem__(self, name):
-        for o in self.targets:
-            if o.name==name: return o
+        for target in self.targets:
+            if target.name==name: return target
         raise unknown_name('target', name, self.names)
 
     @property
     def names(self)->list[str]:
-        "The names of the targets, in the order of the heads"
-        return [o.name for o in self.targets]
+        "Return the names of the targets, in the order of the heads"
+        return [target.name for target in self.targets]
 
 # %% ../nbs/03_schema.ipynb #5de63944
 @patch
 def roles(
     self:Schema,
     target:Target, # one of the targets
-)->list[str]: # names under which a setting can be meant for it, the closest first
-    "How settings can call a target"
+)->list[str]: # most specific first
+    "Return the names by which settings can address a target"
     tree = self.taxonomy
     role = [] if tree is None else [role for role in ('main', 'sub') if getattr(tree, role)==target.name]
     return [target.name, *role, target.kind, '*']
@@ -93,75 +102,79 @@ def roles(
 def setting_for(
     self:Schema,
     target:Target, # one of the targets
-    settings:dict, # by name or role
-    default=None, # where none is meant for it
+    settings:dict, # name or role to value
+    default=None, # value if none applies
 )->Any: # a value of `settings`, or `default`
-    "The setting that is meant for `target`"
-    return next((settings[o] for o in self.roles(target) if o in settings), default)
+    "Return the setting that applies to `target`"
+    return next((settings[role] for role in self.roles(target) if role in settings), default)
 
 @patch
 def check_roles(
     self:Schema,
-    settings:dict, # by name or role
-    what:str, # names the settings, for the message
+    settings:dict, # name or role to value
+    what:str, # name of the settings, for the message
 ):
-    "A `UsageError` for a name in `settings` that is no target and no role"
+    "Raise a `UsageError` if a key of `settings` is neither a target nor a role"
     known = [*self.names, 'main', 'sub', 'one_of', 'any_of', '*']
-    for o in settings:
-        if o not in known: raise unknown_name(f'target in {what}', o, known)
+    for key in settings:
+        if key not in known: raise unknown_name(f'target in {what}', key, known)
 
 # %% ../nbs/03_schema.ipynb #893f2113
 @patch
 def encode(
     self:Schema,
     frame:pd.DataFrame, # has a column for each target
-)->dict[str, np.ndarray]: # for each target its codes, see `Target.encode`
-    "The codes of all targets"
-    return {o.name: o.encode(frame[o.name]) for o in self}
+)->dict[str, np.ndarray]: # name of each target to its codes, see `Target.encode`
+    "Return the codes of all targets"
+    return {target.name: target.encode(frame[target.name]) for target in self}
 
 @patch
 def decode(
     self:Schema,
-    codes:dict[str, np.ndarray], # for each target its codes
-)->pd.DataFrame: # one column of cells for each target
-    "The cells that the codes of all targets stand for"
-    return pd.DataFrame({o.name: o.decode(codes[o.name]) for o in self})
+    codes:dict[str, np.ndarray], # name of each target to its codes
+)->pd.DataFrame: # a column of cells for each target
+    "Return the cells that the codes of all targets stand for"
+    return pd.DataFrame({target.name: target.decode(codes[target.name]) for target in self})
+
+# %% ../nbs/03_schema.ipynb #4b616c00
+def _extra_label(target:Target, other:Target)->str:
+    "Return a label that only one of two targets has, as the end of a sentence"
+    for has,lacks,verb in ((other, target, 'it lacks'), (target, other, 'only it has')):
+        if extra := [label for label in has.vocab if label not in lacks.vocab]: return f'; {verb} {extra[0]!r}'
+    return ''
+
+@patch
+def first_difference(
+    self:Schema,
+    other:Schema, # schema to compare with
+)->str: # a sentence about this schema; empty if there is no difference
+    "Return the first difference between the targets of two schemas"
+    if self.names!=other.names: return f'its targets are {", ".join(self.names)}, not {", ".join(other.names)}'
+    for target,expected in zip(self, other):
+        name = target.name
+        if target.kind!=expected.kind: return f'its target {name} is {target.kind}, not {expected.kind}'
+        if target.n_out!=expected.n_out:
+            counts = f'{target.n_out:,} labels, not {expected.n_out:,}'
+            return f'its target {name} has {counts}' + _extra_label(target, expected)
+        for i,(label,other_label) in enumerate(zip_longest(target.vocab, expected.vocab), 1):
+            if label!=other_label: return f'label {i} of its target {name} is {label!r}, not {other_label!r}'
+    return ''
 
 # %% ../nbs/03_schema.ipynb #2de98d61
 @patch
 def to_json(self:Schema)->str: # indented, one label a line
-    "The schema as JSON text"
+    "Return the schema as JSON"
     return json.dumps(self.model_dump(exclude_none=True), indent=1, ensure_ascii=False)
 
 def schema_from_json(
-    text:str, # as `Schema.to_json` writes it
-    origin:str='schema', # where the text stood, for the message of an error
+    text:str, # as from `Schema.to_json`
+    origin:str='schema', # where the text comes from, for the error message
 )->Schema:
-    "The schema in `text`; a `UsageError` says what is wrong with it"
+    "Parse a schema; raises a `UsageError` that names the invalid field"
     return validate_fields(Schema, parse_json(text, origin), str(origin))
 
 def read_schema(
-    path:str|Path, # as `Schema.to_json` wrote it
+    path:str|Path, # JSON file, as from `Schema.to_json`
 )->Schema:
-    "The schema in a file; a `UsageError` says what is wrong with it"
+    "Read a schema; raises a `UsageError` that names the invalid field"
     return schema_from_json(read_text(path), str(path))
-
-# %% ../nbs/03_schema.ipynb #4b616c00
-@patch
-def first_difference(
-    self:Schema,
-    other:Schema, # the schema to compare with
-)->str: # in words, empty where the questions are the same
-    "The first difference between the questions of two schemas"
-    if self.names!=other.names: return f'its targets are {", ".join(self.names)}, not {", ".join(other.names)}'
-    for a,b in zip(self, other):
-        if a.kind!=b.kind: return f'its target {a.name} is {a.kind}, not {b.kind}'
-        if a.n_out!=b.n_out: return f'its target {a.name} has {a.n_out:,} labels, not {b.n_out:,}' + _lost(a, b)
-        for i,(x,y) in enumerate(zip_longest(a.vocab, b.vocab), 1):
-            if x!=y: return f'label {i} of its target {a.name} is {x!r}, not {y!r}'
-    return ''
-
-def _lost(a, b)->str: # a label that only one of two targets has
-    for has,lacks,said in ((b, a, 'it lacks'), (a, b, 'only it has')):
-        if lost:=[o for o in has.vocab if o not in lacks.vocab]: return f'; {said} {lost[0]!r}'
-    return ''

@@ -51,8 +51,8 @@ def test_no_two_hold_it_while_it_changes_hands(tmp_path):
 
 HOLD = '''
 import sys, time
-from fashion_fastai.core.lock import locked
-with locked(sys.argv[1]):
+from fashion_fastai.core.lock import lock_folder
+with lock_folder(sys.argv[1]):
     print('held', flush=True)
     time.sleep(600)
 '''

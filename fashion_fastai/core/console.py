@@ -1,4 +1,4 @@
-"""Long work shows how far it is: a bar on a terminal, plain lines in a log file
+"""Progress of long work: a bar on a terminal, plain lines in a log file
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/core.console.html.md"""
 
@@ -14,13 +14,13 @@ __all__ = ['is_terminal', 'format_duration', 'track']
 
 # %% ../../nbs/00_core.console.ipynb #fffcbaf5
 def is_terminal()->bool:
-    "Whether a person watches the standard error on a terminal"
+    "Return whether standard error is a terminal"
     return sys.stderr.isatty()
 
 def format_duration(
-    seconds:float, # a duration
-)->str: # `m:ss`, or `h:mm:ss` from an hour on
-    "A duration as a clock shows it"
+    seconds:float, # duration in seconds
+)->str: # `m:ss`, or `h:mm:ss` from one hour
+    "Return a duration in hours, minutes and seconds"
     minutes,seconds = divmod(round(seconds), 60)
     hours,minutes = divmod(minutes, 60)
     return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
@@ -28,26 +28,30 @@ def format_duration(
 # %% ../../nbs/00_core.console.ipynb #0a15c646
 def _bar(items, what, total):
     from rich.console import Console
-    from rich.progress import Progress, BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar: yield from bar.track(items, total=total, description=what)
+    from rich import progress as rp
+    columns = [rp.TextColumn('{task.description}'), rp.BarColumn(), rp.MofNCompleteColumn(), rp.TimeElapsedColumn(),
+        rp.TextColumn('left'), rp.TimeRemainingColumn()]
+    with rp.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield from bar.track(items, total=total, description=what)
 
 def _lines(items, what, total, seconds):
-    start = said = time.monotonic()
+    start = last_line = time.monotonic()
     for done,item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now-said<seconds or done==total: continue
-        said,left = now,(now-start)/done*(total-done)
-        print(f'{what}: {done:,} of {total:,}, {format_duration(now-start)} gone, {format_duration(left)} left', file=sys.stderr, flush=True)
+        if now-last_line<seconds or done==total: continue
+        last_line = now
+        left = (now-start)/done*(total-done)
+        times = f'{format_duration(now-start)} elapsed, {format_duration(left)} left'
+        print(f'{what}: {done:,} of {total:,}, {times}', file=sys.stderr, flush=True)
 
 # %% ../../nbs/00_core.console.ipynb #e74fc987
 def track(
-    items:Iterable, # what is worked through
-    what:str, # names the work, for example `reading images`
-    total:int|None=None, # how many there are; needed where `items` has no length
-    seconds:float=10, # at most one plain line in so many seconds
+    items:Iterable, # items to work through
+    what:str, # description of the work, for example `reading images`
+    total:int|None=None, # number of items; default: `len(items)`
+    seconds:float=10, # minimum number of seconds between two plain lines
 )->Iterator: # the same items
-    "Go through `items` and show how far it is and how long it will take"
+    "Iterate over `items` and report progress and remaining time"
     total = len(items) if total is None else total
     return _bar(items, what, total) if is_terminal() else _lines(items, what, total, seconds)

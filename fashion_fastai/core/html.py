@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: what the report of a run and the pages about a table share
+"""Self-contained HTML: one file with style, images and figures inside
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/core.html.html.md"""
 
@@ -20,70 +20,77 @@ from PIL import Image
 __all__ = ['THUMBNAIL_SIDE', 'data_uri', 'inline_image', 'inline_figure', 'shorten_path', 'render_page']
 
 # %% ../../nbs/00_core.html.ipynb #ea131792
-THUMBNAIL_SIDE = 160 # pixels of the longer side of an image in a page
+THUMBNAIL_SIDE = 160 # pixels of the longer side
 
 def data_uri(
-    content:bytes, # of a file
-    kind:str, # what follows `image/`, for example `jpeg`
+    content:bytes, # content of an image file
+    kind:str, # MIME subtype after `image/`, for example `jpeg`
 )->str:
-    "An image file as an address that holds it"
+    "Return an image file as a data URI"
     return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
 
 def inline_image(
     image:Image.Image|np.ndarray, # mode RGB, or uint8 `(height, width, 3)`
-    side:int=THUMBNAIL_SIDE, # pixels; a larger image is made smaller, a smaller one stays
-    quality:int=80, # of the JPEG
-)->str: # a data URI
-    "An image as a small JPEG"
+    side:int=THUMBNAIL_SIDE, # maximum length of the longer side in pixels; smaller images keep their size
+    quality:int=80, # JPEG quality, 1 to 95
+)->str: # data URI
+    "Return an image as an inline JPEG"
     if isinstance(image, np.ndarray): image = Image.fromarray(image)
-    if max(image.size)>side: image = image.resize([max(1, round(o*side/max(image.size))) for o in image.size], Image.Resampling.LANCZOS)
+    longer = max(image.size)
+    if longer>side:
+        size = [max(1, round(length*side/longer)) for length in image.size]
+        image = image.resize(size, Image.Resampling.LANCZOS)
     image.save(file:=io.BytesIO(), 'JPEG', quality=quality, optimize=True)
     return data_uri(file.getvalue(), 'jpeg')
 
 def inline_figure(
-    figure:Figure, # it is closed afterwards
-    alt:str, # what it shows, for those who do not see it
-)->dict[str, str]: # `src`, a data URI, and `alt`; a figure that is made again gives the same bytes
-    "A figure as SVG, drawn once"
+    figure:Figure, # any matplotlib figure
+    alt:str, # description for readers who do not see the figure
+)->dict[str, str]: # `src`, a data URI, and `alt`
+    "Return a figure as an inline SVG; the same figure gives the same bytes"
     with matplotlib.rc_context({'svg.hashsalt': 'fashion_fastai', 'svg.fonttype': 'path'}):
         figure.savefig(file:=io.BytesIO(), format='svg', metadata=dict(Date=None))
     return dict(src=data_uri(file.getvalue(), 'svg+xml'), alt=alt)
 
 # %% ../../nbs/00_core.html.ipynb #7483ec07
 def shorten_path(
-    path:str|Path, # of a file or a folder, as a user typed it
-    n:int=2, # so many parts are left of an absolute path
-)->str: # a relative path stays as it is
-    "A path as a page may name it"
+    path:str|Path, # file or folder, as the user typed it
+    n:int=2, # number of components to keep of an absolute path
+)->str: # relative paths are unchanged
+    "Return a path as a page may show it"
     text = str(path)
     kind = PureWindowsPath if PureWindowsPath(text).drive else PurePath
     if not kind(text).is_absolute() and not text.startswith('~'): return text
     return '/'.join(kind(text).parts[1:][-n:])
 
 # %% ../../nbs/00_core.html.ipynb #c7f44d0c
-def _score(value, form='.3f')->str: # None is a dash; no number is minus nothing
+def _score(value, form='.3f')->str:
+    "Format a score; None becomes a dash, and zero has no sign"
     if value is None: return '–'
     text = f'{value:{form}}'
     return text.replace('-', '−') if set(text)&set('123456789') else text.lstrip('+-')
 
 def _count(n, one, many='')->str: return f'{n:,} {one if n==1 else many or one+"s"}'
+def _place(share)->str: return f'{min(1, max(0, share)):.4f}' # position in CSS, from 0 to 1
+def _number(n)->str: return f'{n:,}'
+def _kind(issue)->str: return issue.kind.replace('_', ' ')
 
-_FILTERS = dict(score=_score, count=_count, place=lambda o: f'{min(1, max(0, o)):.4f}', number=lambda o: f'{o:,}', kind=lambda o: o.kind.replace('_', ' '),
-    path=shorten_path)
+_FILTERS = dict(score=_score, count=_count, place=_place, number=_number, kind=_kind, path=shorten_path)
 
 # %% ../../nbs/00_core.html.ipynb #65239775
 def _asset(name)->str: return files('fashion_fastai').joinpath('assets', name).read_text(encoding='utf-8')
 
 @cache
 def _environment()->Environment:
-    env = Environment(loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    env = Environment(loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True)
     env.filters.update(_FILTERS)
     env.globals['css'] = Markup(_asset('page.css'))
     return env
 
 def render_page(
     template:str, # name of a file in `fashion_fastai/assets`
-    **values, # what the template asks for; all pages need `title` (text) and `sections`: a list with `id`, `title` and maybe a number `n` for the contents
-)->str: # a whole page
-    "Fill a template; text is escaped"
+    **values, # values of the template; all need `title` and `sections`, a list with `id`, `title` and maybe `n`
+)->str: # HTML of the whole page
+    "Render a template"
     return _environment().get_template(template).render(**values)

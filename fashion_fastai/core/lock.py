@@ -1,4 +1,4 @@
-"""Two trainings never write into one folder
+"""One process at a time writes to a run folder
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/core.lock.html.md"""
 
@@ -11,54 +11,60 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from filelock import FileLock, Timeout
-from .errors import UsageError
 
 # %% auto #0
 __all__ = ['lock_path', 'lock_folder']
 
+# %% ../../nbs/01_core.lock.ipynb #9ce80c5b
+from .errors import UsageError
+
 # %% ../../nbs/01_core.lock.ipynb #11508df8
 def lock_path(
-    path:str|Path, # the folder that is locked
-)->Path: # beside it, since the folder may not exist yet
-    "Return the file that locks `path`"
+    path:str|Path, # folder to lock; need not exist
+)->Path: # file beside the folder
+    "Return the path of the lock file of `path`"
     path = Path(path).absolute()
     return path.parent/f'.{path.name}.lock'
 
 def _holder(lock:Path)->str:
-    "Return who holds `lock`, in words"
+    "Return the process that holds `lock`, for a message"
     try: pid,host,*_ = lock.read_text(encoding='utf-8').splitlines()
-    except (FileNotFoundError, ValueError): return 'another process' # given back meanwhile, or not yet written
+    except (FileNotFoundError, ValueError): return 'another process' # released in the meantime, or not yet written
     return f'process {pid}' if host==socket.gethostname() else f'process {pid} on the machine {host}'
 
-def _name_holder(lock:Path):
-    "Write into `lock` that this process holds it, in the format of filelock's own soft locks"
-    own = f'{os.getpid()}\n'
-    if not lock.read_text(encoding='utf-8').startswith(own): lock.write_text(f'{own}{socket.gethostname()}\n', encoding='utf-8')
+def _write_holder(lock:Path):
+    "Write this process and host into `lock`"
+    pid = f'{os.getpid()}\n'
+    if not lock.read_text(encoding='utf-8').startswith(pid):
+        lock.write_text(f'{pid}{socket.gethostname()}\n', encoding='utf-8')
 
 # %% ../../nbs/01_core.lock.ipynb #791b99bd
 def _acquire(path, lock:Path)->FileLock:
-    "Return the acquired `lock`; raise a `UsageError` where another process holds it or no file can be locked there"
-    held = FileLock(lock)
+    "Return the acquired lock; raises a `UsageError` if another process holds it or `lock` cannot be created"
+    file_lock = FileLock(lock)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        held.acquire(blocking=False)
-    except Timeout: raise UsageError(f'{path} is in use by {_holder(lock)}; wait for it, or choose another --out') from None
-    except OSError as e: raise UsageError(f'{path} cannot be locked: {e.filename or lock}: {e.strerror}; choose another --out') from None
-    return held
+        file_lock.acquire(blocking=False)
+    except Timeout:
+        raise UsageError(f'{path} is in use by {_holder(lock)}; wait for it, or choose another --out') from None
+    except OSError as e:
+        reason = f'{e.filename or lock}: {e.strerror}'
+        raise UsageError(f'{path} cannot be locked: {reason}; choose another --out') from None
+    return file_lock
 
 @contextmanager
 def lock_folder(
-    path:str|Path, # a folder that only this process may write to; need not exist
+    path:str|Path, # folder that only this process may write to; need not exist
 )->Iterator[None]:
-    "Hold the lock of `path`; raise a `UsageError` that names its holder if another process has it"
+    "Hold the lock of `path` in a `with` block; raises a `UsageError` that names the holder if another process has it"
     lock = lock_path(path)
-    made = [folder for folder in lock.parents if not folder.exists()]
-    held = _acquire(path, lock)
+    new_folders = [folder for folder in lock.parents if not folder.exists()]
+    file_lock = _acquire(path, lock)
     try:
-        _name_holder(lock)
+        _write_holder(lock)
         yield
     finally:
         lock.unlink(missing_ok=True)
-        held.release()
-        for folder in made: # nothing is left of a training that never began
+        file_lock.release()
+        for folder in new_folders: # a training that never started leaves no empty folders
             if folder.is_dir() and not any(folder.iterdir()): folder.rmdir()

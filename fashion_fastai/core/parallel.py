@@ -1,4 +1,4 @@
-"""The next things are made while the caller is busy with the last one
+"""Prefetch: run work on threads ahead of the consumer
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/core.parallel.html.md"""
 
@@ -17,20 +17,21 @@ __all__ = ['n_cores', 'prefetch']
 
 # %% ../../nbs/00_core.parallel.ipynb #619fd7a5
 def n_cores()->int:
-    "The cores that this process may use"
+    "Return the number of cores that this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 def prefetch(
-    work:Callable, # is called with each item, on a thread
+    work:Callable, # called with each item, on a thread
     items:Iterable, # in the order of the results
-    n_threads:int=1, # that work at once
-    prepare:Callable|None=None, # is called once on each of them
+    n_threads:int=1, # number of threads
+    prepare:Callable|None=None, # called once on each thread before any work; default: nothing
 )->Iterator: # `work(item)` for each item
-    "Work on the next items while the caller is busy with a result"
-    items,waiting = iter(items),deque()
+    "Yield `work(item)` for each item, computed on threads while the caller uses earlier results"
+    items = iter(items)
+    pending = deque()
     with ThreadPoolExecutor(n_threads, initializer=prepare) as pool:
-        for item in islice(items, n_threads+1): waiting.append(pool.submit(work, item))
-        while waiting:
-            done = waiting.popleft().result()
-            for item in islice(items, 1): waiting.append(pool.submit(work, item))
-            yield done
+        for item in islice(items, n_threads+1): pending.append(pool.submit(work, item))
+        while pending:
+            result = pending.popleft().result()
+            for item in islice(items, 1): pending.append(pool.submit(work, item))
+            yield result
