@@ -1,4 +1,4 @@
-"""What the answers to each target are worth, and how many cases a score had to leave out
+"""Scores of the predictions for each target, and how many cases each score leaves out
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/metrics.html.md"""
 
@@ -7,8 +7,6 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/metrics.html.md"""
 # %% ../nbs/04_metrics.ipynb #8934657c
 from __future__ import annotations
 import numpy as np, pandas as pd
-from .schema import Schema
-from .target import Target
 
 # %% auto #0
 __all__ = ['safe_divide', 'to_json_number', 'check_scores_input', 'binary_confusion', 'confusion_matrix', 'precision_from_counts',
@@ -16,86 +14,95 @@ __all__ = ['safe_divide', 'to_json_number', 'check_scores_input', 'binary_confus
            'ranking_means', 'one_of_scores', 'any_of_scores', 'target_scores', 'scalar_scores', 'headline_scores',
            'compute_metrics', 'score_table']
 
+# %% ../nbs/04_metrics.ipynb #1c1f7895
+from .schema import Schema
+from .target import Target
+
 # %% ../nbs/04_metrics.ipynb #05c673a4
 def safe_divide(
-    part:np.ndarray, # numbers of any shape
-    whole:np.ndarray, # of the same shape
+    part, # number or array
+    whole, # number or array of the same shape, 0 or more
 )->np.ndarray: # NaN where `whole` is 0
-    "Return part/whole"
+    "Divide, with NaN for undefined ratios"
     whole = np.asarray(whole)
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole>0)
 
 def to_json_number(
-    number, # of Python or NumPy
+    number, # Python or NumPy number
 )->int|float|None: # None for NaN
-    "Return a number as JSON has it"
+    "Return a number that JSON has"
     if number!=number: return None
     return number.item() if hasattr(number, 'item') else number
 
 # %% ../nbs/04_metrics.ipynb #6f246f5f
 def check_scores_input(
     target:Target, # of either kind
-    probs:np.ndarray, # must be `(n, n_labels)` and finite
-    truth:np.ndarray, # codes as from `Target.encode`, must be of as many rows
+    probs:np.ndarray, # `(n, n_labels)`, probabilities
+    truth:np.ndarray, # codes as from `Target.encode`
 )->tuple[np.ndarray, np.ndarray]: # both as arrays
-    "Return probabilities and truth; raise a `ValueError` if they do not fit the target or each other"
-    probs, truth = np.asarray(probs), np.asarray(truth)
-    n, shape = len(truth), (len(truth), target.n_out)
-    if probs.shape!=shape: raise ValueError(f'target {target.name!r}: `probs` has the shape {probs.shape}, its truth needs {shape}')
-    shape = shape[:1] if target.kind=='one_of' else shape
+    "Raise a `ValueError` for an array of the wrong shape or probabilities that are not finite"
+    probs,truth = np.asarray(probs),np.asarray(truth)
+    n = len(truth)
+    if probs.shape!=(n, target.n_out):
+        shapes = f'the shape {probs.shape}, its truth needs {(n, target.n_out)}'
+        raise ValueError(f'target {target.name!r}: `probs` has {shapes}')
+    shape = (n,) if target.kind=='one_of' else (n, target.n_out)
     if truth.shape!=shape: raise ValueError(f'target {target.name!r}: `truth` has the shape {truth.shape}, not {shape}')
-    wrong = ~np.isfinite(probs).all(1)
-    if wrong.any():
-        rows = f'{wrong.sum()} of {n} rows'
-        raise ValueError(f'target {target.name!r}: {rows} have probabilities that are not finite, the first is row {wrong.argmax()}')
-    return probs, truth
+    invalid = ~np.isfinite(probs).all(1)
+    if invalid.any():
+        raise ValueError(f'target {target.name!r}: {invalid.sum()} of {n} rows have probabilities that are not finite, '
+            f'the first is row {invalid.argmax()}')
+    return probs,truth
 
 # %% ../nbs/04_metrics.ipynb #b9306edc
 def binary_confusion(
     truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
-    answer:np.ndarray, # `(n, n_labels)`: 1 or 0
-    axis:int, # that is added up: 0 counts for each label, 1 for each row
-)->np.ndarray: # `(n_labels, 2, 2)` or `(n, 2, 2)`, truth in rows, answers in columns
-    "Count true and false answers among the known cells"
-    counts = [[((truth==t)&(answer==a)).sum(axis) for a in (0,1)] for t in (0,1)]
+    predicted:np.ndarray, # `(n, n_labels)`: 1 or 0
+    axis:int, # 0 sums over rows, 1 over labels
+)->np.ndarray: # int `(n_labels, 2, 2)` or `(n, 2, 2)`
+    "Count true and false negatives and positives"
+    counts = [[((truth==t)&(predicted==p)).sum(axis) for p in (0,1)] for t in (0,1)]
     return np.moveaxis(np.array(counts), -1, 0)
 
-def _one_vs_rest(matrix)->np.ndarray: # a confusion matrix to `(n_labels, 2, 2)`
-    hit = matrix.diagonal()
-    missed, wrong = matrix.sum(1)-hit, matrix.sum(0)-hit
-    return np.moveaxis(np.array([[matrix.sum()-hit-missed-wrong, wrong], [missed, hit]]), -1, 0)
+def _one_vs_rest(matrix)->np.ndarray:
+    "Convert a confusion matrix `(n_labels, n_labels)` to `(n_labels, 2, 2)`"
+    hits = matrix.diagonal()
+    missed = matrix.sum(1)-hits
+    wrong = matrix.sum(0)-hits
+    return np.moveaxis(np.array([[matrix.sum()-hits-missed-wrong, wrong], [missed, hits]]), -1, 0)
 
 # %% ../nbs/04_metrics.ipynb #55459231
 def confusion_matrix(
-    target:Target, # the target that `probs` answer
+    target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
     threshold:float|np.ndarray=0.5, # for `any_of` targets: one for all labels, or `(n_labels,)`
-)->np.ndarray: # counts, truth in rows, answers in columns; `one_of`: `(n_labels, n_labels)`; `any_of`: `(n_labels, 2, 2)`
-    "How often each truth got each answer, over what is known"
-    probs, truth = check_scores_input(target, probs, truth)
-    answer = target.decide(probs, threshold)
-    if target.kind=='any_of': return binary_confusion(truth, answer, axis=0)
-    n, known = target.n_out, truth>=0
-    return np.bincount(truth[known]*n+answer[known], minlength=n*n).reshape(n, n)
+)->np.ndarray: # int, truth in rows; `one_of`: `(n_labels, n_labels)`; `any_of`: `(n_labels, 2, 2)`
+    "Count how often each true label was predicted as each label, over what is known"
+    probs,truth = check_scores_input(target, probs, truth)
+    predicted = target.decide(probs, threshold)
+    if target.kind=='any_of': return binary_confusion(truth, predicted, axis=0)
+    n = target.n_out
+    known = truth>=0
+    return np.bincount(truth[known]*n+predicted[known], minlength=n*n).reshape(n, n)
 
 # %% ../nbs/04_metrics.ipynb #21819c1f
 def precision_from_counts(
-    counts:np.ndarray, # `(..., 2, 2)`, as `confusion_matrix` counts the labels of an `any_of` target
-)->np.ndarray: # `(...)`, NaN where nothing was answered
-    "TP/(TP+FP), the share of the answers that are right"
+    counts:np.ndarray, # `(..., 2, 2)`, as from `confusion_matrix` of an `any_of` target
+)->np.ndarray: # `(...)`, NaN where nothing was predicted
+    "Return the precision, TP/(TP+FP)"
     return safe_divide(counts[...,1,1], counts[...,1].sum(-1))
 
 def recall_from_counts(
     counts:np.ndarray, # `(..., 2, 2)`
 )->np.ndarray: # `(...)`, NaN where nothing is true
-    "TP/(TP+FN), the share of the truth that was answered"
+    "Return the recall, TP/(TP+FN)"
     return safe_divide(counts[...,1,1], counts[...,1,:].sum(-1))
 
 def f1_from_counts(
     counts:np.ndarray, # `(..., 2, 2)`
-)->np.ndarray: # `(...)`, NaN where nothing is true and nothing was answered
-    "2TP/(2TP+FP+FN), the harmonic mean of precision and recall"
+)->np.ndarray: # `(...)`, NaN where nothing is true and nothing was predicted
+    "Return F1, 2TP/(2TP+FP+FN)"
     hits = 2*counts[...,1,1]
     return safe_divide(hits, hits+counts[...,0,1]+counts[...,1,0])
 
@@ -103,89 +110,98 @@ def f1_from_counts(
 def ranking_scores(
     probs:np.ndarray, # `(n,)`, probabilities of one label
     truth:np.ndarray, # `(n,)`: 1, 0, or -1 for unknown
-)->tuple[float, float]: # AUROC, NaN without both a 1 and a 0; average precision, NaN without a 1
-    "How well the `probs` of one label bring its images to the front"
-    probs, positive = probs[truth>=0], truth[truth>=0]==1
-    if not positive.any(): return np.nan, np.nan
+)->tuple[float, float]: # AUROC, NaN if all or none have the label; average precision, NaN if none has it
+    "Return AUROC and average precision of one label"
+    probs,positive = probs[truth>=0],truth[truth>=0]==1
+    if not positive.any(): return np.nan,np.nan
     order = np.argsort(-probs)
-    probs, positive = probs[order], positive[order]
+    probs,positive = probs[order],positive[order]
     ends = np.append(np.flatnonzero(probs[1:]!=probs[:-1]), len(probs)-1) # equal probabilities are one step
     hits = positive.cumsum()[ends]
     misses = ends+1-hits
-    new_hits, new_misses = np.diff(hits, prepend=0), np.diff(misses, prepend=0)
+    new_hits = np.diff(hits, prepend=0)
+    new_misses = np.diff(misses, prepend=0)
     area = (new_misses*(hits-new_hits/2)).sum()
-    return float(safe_divide(area, hits[-1]*misses[-1])), float((new_hits*hits/(ends+1)).sum()/hits[-1])
+    auroc = float(safe_divide(area, hits[-1]*misses[-1]))
+    return auroc,float((new_hits*hits/(ends+1)).sum()/hits[-1])
 
 # %% ../nbs/04_metrics.ipynb #0d60cb31
 def top_k_recall(
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
-    ks:tuple[int, ...]=(3, 5), # sizes of the short lists
-)->dict[int, float]: # for each k below n_labels its share, NaN where nothing is true
-    "The share of the true labels that are among the k most probable labels of their row"
+    ks:tuple[int, ...]=(3, 5), # values of k
+)->dict[int, float]: # each k below n_labels to its recall, NaN if nothing is true
+    "Return the share of true labels that are among the k most probable labels of their row"
     ks = [k for k in ks if k<probs.shape[1]]
-    left, rows, hits = np.where(truth<0, -np.inf, probs), np.arange(len(probs)), []
+    remaining = np.where(truth<0, -np.inf, probs)
+    rows = np.arange(len(probs))
+    hits = []
     for _ in range(max(ks, default=0)):
-        best = left.argmax(1)
-        hits.append(((truth[rows,best]==1) & np.isfinite(left[rows,best])).sum())
-        left[rows,best] = -np.inf
+        best = remaining.argmax(1)
+        hits.append(((truth[rows,best]==1) & np.isfinite(remaining[rows,best])).sum())
+        remaining[rows,best] = -np.inf
     return {k: float(safe_divide(sum(hits[:k]), (truth==1).sum())) for k in ks}
 
 # %% ../nbs/04_metrics.ipynb #8d79b9a1
 def label_score_table(
     target:Target, # of either kind
-    counts:np.ndarray, # `(n_labels, 2, 2)`, see `binary_confusion`
-    probs:np.ndarray, # `(n, n_labels)`, for the ranking
-    truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown, for the ranking
-    ranking:bool, # with AUROC and average precision, which take most of the time
-)->pd.DataFrame: # a row for each label, NaN is undefined
+    counts:np.ndarray, # `(n_labels, 2, 2)`
+    probs:np.ndarray, # `(n, n_labels)`, probabilities
+    truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
+    ranking:bool, # include AUROC and average precision
+)->pd.DataFrame: # a row for each label; NaN is undefined
     "Return the scores of each label"
     support = counts[:,1].sum(-1)
-    table = dict(precision=precision_from_counts(counts), recall=recall_from_counts(counts), f1=np.where(support>0, f1_from_counts(counts), np.nan))
+    f1 = np.where(support>0, f1_from_counts(counts), np.nan)
+    table = dict(precision=precision_from_counts(counts), recall=recall_from_counts(counts), f1=f1)
     if ranking:
         pairs = [ranking_scores(p, t) for p,t in zip(probs.T.copy(), truth.T.copy())]
-        table['auroc'], table['average_precision'] = np.array(pairs).T
+        table['auroc'],table['average_precision'] = np.array(pairs).T
     return pd.DataFrame(dict(table, support=support, known=counts.sum((1,2))), index=target.vocab)
 
 # %% ../nbs/04_metrics.ipynb #263eeeff
 def weighted_f1(
-    f1:pd.Series, # of each label
-    support:pd.Series, # how often each label is true
-)->float: # NaN where nothing is true
-    "Return the mean of `f1`, each label weighted by its support"
+    f1:pd.Series, # F1 of each label
+    support:pd.Series, # number of images that have it
+)->np.ndarray: # NaN if nothing is true
+    "Return the mean of F1 weighted by support"
     return safe_divide((f1*support).sum(), support.sum())
 
 def ranking_means(
-    table:pd.DataFrame, # from `label_score_table`
-)->dict[str, pd.Series]: # empty where there was no ranking
-    "Return the ranking scores of a table of labels"
+    table:pd.DataFrame, # as from `label_score_table`
+)->dict[str, pd.Series]: # empty for a table that lacks them
+    "Return AUROC and average precision of each label, the parts of their means"
     return {name: table[name] for name in ('auroc', 'average_precision') if name in table}
 
-def _summary(target:Target, known, scores, counts, table)->dict: # of `scores` those that are means are their parts
-    means = {k:v for k,v in scores.items() if isinstance(v, pd.Series)}
-    undefined = {k: int(v.isna().sum()) for k,v in means.items()}
+def _summarize(target:Target, known, scores, counts, table)->dict:
+    "Return scores ready for JSON; a score that is a `pd.Series` holds the parts of a mean"
+    parts = {name: score for name,score in scores.items() if isinstance(score, pd.Series)}
+    undefined = {name: int(score.isna().sum()) for name,score in parts.items()}
     undefined['predicted_but_absent'] = int(((counts[:,0,1]>0) & (table.support==0)).sum())
-    flat = {k: to_json_number(v.mean() if k in means else v) for k,v in scores.items()}
-    labels = {label: {k: to_json_number(v) for k,v in row.items()} for label,row in table.to_dict('index').items()}
-    name = 'classes' if target.kind=='one_of' else 'labels'
-    return dict(kind=target.kind, known=int(known), **flat, undefined=undefined, **{name: labels})
+    flat = {name: to_json_number(score.mean() if name in parts else score) for name,score in scores.items()}
+    rows = table.to_dict('index').items()
+    labels = {label: {name: to_json_number(score) for name,score in row.items()} for label,row in rows}
+    key = 'classes' if target.kind=='one_of' else 'labels'
+    return dict(kind=target.kind, known=int(known), **flat, undefined=undefined, **{key: labels})
 
 # %% ../nbs/04_metrics.ipynb #71dcaa09
 def one_of_scores(
     target:Target, # of the kind `one_of`
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # `(n,)`, codes, -1 is unknown
-    ranking:bool=True, # with AUROC and average precision, which take most of the time
+    ranking:bool=True, # include AUROC and average precision, which take most of the time
 )->dict: # scores, `undefined` counts and `classes`; ready for JSON
-    "The scores of a target with exactly one label"
-    probs, truth = check_scores_input(target, probs, truth)
-    matrix, codes = confusion_matrix(target, probs, truth), target.label_codes(truth)
+    "Return the scores of a target with exactly one label"
+    probs,truth = check_scores_input(target, probs, truth)
+    matrix = confusion_matrix(target, probs, truth)
+    codes = target.label_codes(truth)
     counts = _one_vs_rest(matrix)
     table = label_score_table(target, counts, probs, codes, ranking)
-    scores = dict(accuracy=safe_divide(matrix.trace(), matrix.sum()), mean_class_accuracy=table.recall, macro_f1=table.f1,
-        weighted_f1=weighted_f1(table.f1, table.support), macro_precision=table.precision.where(table.support>0), **ranking_means(table))
-    scores.update({f'top_{k}_accuracy': v for k,v in top_k_recall(probs, codes).items()})
-    return _summary(target, matrix.sum(), scores, counts, table.drop(columns='known'))
+    scores = dict(accuracy=safe_divide(matrix.trace(), matrix.sum()), mean_class_accuracy=table.recall,
+        macro_f1=table.f1, weighted_f1=weighted_f1(table.f1, table.support),
+        macro_precision=table.precision.where(table.support>0), **ranking_means(table))
+    scores.update({f'top_{k}_accuracy': recall for k,recall in top_k_recall(probs, codes).items()})
+    return _summarize(target, matrix.sum(), scores, counts, table.drop(columns='known'))
 
 # %% ../nbs/04_metrics.ipynb #87a5ecac
 def any_of_scores(
@@ -193,19 +209,21 @@ def any_of_scores(
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
     threshold:float|np.ndarray=0.5, # one for all labels, or `(n_labels,)`
-    ranking:bool=True, # with AUROC and average precision, which take most of the time
+    ranking:bool=True, # include AUROC and average precision, which take most of the time
 )->dict: # scores, `undefined` counts and `labels`; ready for JSON
-    "The scores of a target with any number of labels"
-    probs, truth = check_scores_input(target, probs, truth)
-    counts, rows = [binary_confusion(truth, target.decide(probs, threshold), axis) for axis in (0,1)]
-    rows = rows[rows.any((1,2))] # those with a known cell
-    table, total = label_score_table(target, counts, probs, truth, ranking), counts.sum(0)
+    "Return the scores of a target with any number of labels"
+    probs,truth = check_scores_input(target, probs, truth)
+    predicted = target.decide(probs, threshold)
+    counts,rows = [binary_confusion(truth, predicted, axis) for axis in (0,1)]
+    rows = rows[rows.any((1,2))] # rows with a known cell
+    table = label_score_table(target, counts, probs, truth, ranking)
+    total = counts.sum(0)
     exact = (rows[:,0,1]+rows[:,1,0]==0).sum()
     scores = dict(samples_f1=pd.Series(f1_from_counts(rows)), macro_f1=table.f1, micro_f1=f1_from_counts(total),
-        weighted_f1=weighted_f1(table.f1, table.support), precision=precision_from_counts(total), recall=recall_from_counts(total),
-        exact_match=safe_divide(exact, len(rows)), **ranking_means(table))
-    scores.update({f'top_{k}_recall': v for k,v in top_k_recall(probs, truth).items()})
-    return _summary(target, len(rows), scores, counts, table)
+        weighted_f1=weighted_f1(table.f1, table.support), precision=precision_from_counts(total),
+        recall=recall_from_counts(total), exact_match=safe_divide(exact, len(rows)), **ranking_means(table))
+    scores.update({f'top_{k}_recall': recall for k,recall in top_k_recall(probs, truth).items()})
+    return _summarize(target, len(rows), scores, counts, table)
 
 # %% ../nbs/04_metrics.ipynb #74513b34
 def target_scores(
@@ -213,55 +231,62 @@ def target_scores(
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
     threshold:float|np.ndarray=0.5, # for `any_of` targets: one for all labels, or `(n_labels,)`
-    ranking:bool=True, # with AUROC and average precision, which take most of the time
+    ranking:bool=True, # include AUROC and average precision, which take most of the time
 )->dict: # see `one_of_scores` and `any_of_scores`
-    "All scores of one target, as `metrics.json` has them"
+    "Return all scores of one target, as in `metrics.json`"
     if target.kind=='one_of': return one_of_scores(target, probs, truth, ranking)
     return any_of_scores(target, probs, truth, threshold, ranking)
 
 # %% ../nbs/04_metrics.ipynb #48fd3bd1
+_NOT_SCALAR = 'kind', 'known', 'undefined', 'classes', 'labels'
+
 def scalar_scores(
     target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
     threshold:float|np.ndarray=0.5, # for `any_of` targets: one for all labels, or `(n_labels,)`
-    ranking:bool=True, # with AUROC and average precision, which take most of the time
-)->dict[str, float|None]: # name and value
-    "Those of the `target_scores` that are one number; the same names for the same target, whatever is known"
+    ranking:bool=True, # include AUROC and average precision, which take most of the time
+)->dict[str, float|None]: # name to value; the names depend on the target only, not on what is known
+    "Return the scores of `target_scores` that are single numbers"
     scores = target_scores(target, probs, truth, threshold, ranking)
-    return {k:v for k,v in scores.items() if k not in ('kind', 'known', 'undefined', 'classes', 'labels')}
+    return {name: score for name,score in scores.items() if name not in _NOT_SCALAR}
 
 # %% ../nbs/04_metrics.ipynb #4e51285a
-_HEADLINES = dict(one_of=['accuracy', 'mean_class_accuracy', 'macro_f1'], any_of=['samples_f1', 'macro_f1', 'exact_match'])
+_HEADLINES = dict(one_of=['accuracy', 'mean_class_accuracy', 'macro_f1'],
+    any_of=['samples_f1', 'macro_f1', 'exact_match'])
 
 def headline_scores(
     target:Target, # of either kind
-)->list[str]: # names as in `target_scores`, the main one first
-    "The scores that are shown first"
+)->list[str]: # names as in `target_scores`, the main score first
+    "Return the names of the scores that are shown first"
     return list(_HEADLINES[target.kind])
 
 # %% ../nbs/04_metrics.ipynb #2f4e5bfa
 def compute_metrics(
-    schema:Schema, # the targets
-    probs:dict[str, np.ndarray], # for each target `(n, n_labels)`, probabilities
-    truth:dict[str, np.ndarray], # for each target its codes as from `Schema.encode`; those without truth may be absent
-    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `target_scores`; 0.5 where absent
-)->dict: # `targets` with the `target_scores` of each; `overall_accuracy` and `overall_mean_class_accuracy` if one is `one_of`
-    "The scores of all targets, ready for JSON"
+    schema:Schema, # targets to score
+    probs:dict[str, np.ndarray], # name of each target to its probabilities `(n, n_labels)`
+    truth:dict[str, np.ndarray], # name of each target to its codes, as from `Schema.encode`; targets may be absent
+    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `target_scores`; default: 0.5
+)->dict: # `targets`: the `target_scores` of each; `overall_accuracy`, `overall_mean_class_accuracy` if one is `one_of`
+    "Return the scores of all targets, ready for JSON"
     thresholds = thresholds or {}
-    given = [o for o in schema if o.name in truth]
-    metrics = dict(targets={o.name: target_scores(o, probs[o.name], truth[o.name], thresholds.get(o.name, 0.5)) for o in given})
-    for name in ('accuracy', 'mean_class_accuracy') if any(o.kind=='one_of' for o in schema) else ():
-        parts = [o[name] for o in metrics['targets'].values() if o['kind']=='one_of' and o['known']]
+    scores = {}
+    for target in schema:
+        name = target.name
+        if name in truth: scores[name] = target_scores(target, probs[name], truth[name], thresholds.get(name, 0.5))
+    metrics = dict(targets=scores)
+    if not any(target.kind=='one_of' for target in schema): return metrics
+    for name in ('accuracy', 'mean_class_accuracy'):
+        parts = [score[name] for score in scores.values() if score['kind']=='one_of' and score['known']]
         metrics[f'overall_{name}'] = to_json_number(safe_divide(sum(parts), len(parts)))
     return metrics
 
 # %% ../nbs/04_metrics.ipynb #17998e52
 def score_table(
     metrics:dict, # as from `compute_metrics`, or read from `metrics.json`
-)->pd.DataFrame: # a row for each target: `known` rows and its headline scores; NaN where a score is undefined or of the other kind
-    "The `headline_scores` scores of all targets"
+)->pd.DataFrame: # a row for each target: `known` rows and its headline scores; NaN if undefined or of the other kind
+    "Return a table of the headline scores of all targets"
     targets = metrics['targets']
-    rows = [dict(known=o['known'], **{k: o[k] for k in _HEADLINES[o['kind']]}) for o in targets.values()]
+    rows = [{name: scores[name] for name in ('known', *_HEADLINES[scores['kind']])} for scores in targets.values()]
     table = pd.DataFrame(rows, index=list(targets))
-    return table.astype({k: float for k in table.columns if k!='known'}).rename_axis('target')
+    return table.astype({name: float for name in table.columns if name!='known'}).rename_axis('target')

@@ -1,4 +1,4 @@
-"""One question about a garment: its labels, and how cells, codes, probabilities and answers become each other
+"""One label column of a catalogue: its vocabulary, and the conversions between cells, codes, probabilities and results
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/target.html.md"""
 
@@ -13,137 +13,162 @@ from typing import Annotated, Literal
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc
 from fastcore.basics import patch
 from pydantic import BaseModel, Field, field_validator
-from .core.errors import UsageError, unknown_name, validate_fields
 
 # %% auto #0
 __all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'as_text', 'sort_labels', 'Target', 'one_of', 'any_of', 'TargetResult',
            'apply_temperature', 'target_from_column']
 
+# %% ../nbs/02_target.ipynb #82d32842
+from .core.errors import UsageError, unknown_name, validate_fields
+
 # %% ../nbs/02_target.ipynb #58bef83d
 UNKNOWN = '?'
 
 def as_text(
-    column:pd.Series, # labels as they stand in the table
-)->pd.Series: # pandas strings without blanks around them, `NA` where the cell is empty
-    "The cells of `column` as text; whole numbers lose the `.0` that a missing neighbour gave them"
+    column:pd.Series, # labels as in the table
+)->pd.Series: # pandas strings without surrounding blanks, `NA` for an empty cell
+    "Return the cells as text; whole numbers lose the `.0` that pandas adds next to a missing value"
     if pd.api.types.is_float_dtype(column) and (column.dropna()%1==0).all(): column = column.astype('Int64')
     try: text = column.astype('string').str.strip()
-    except UnicodeDecodeError: raise UsageError(f'column {column.name!r} holds bytes that are no text') from None
+    except UnicodeDecodeError: raise UsageError(f'column {column.name!r} holds bytes that are not text') from None
     return text.mask(text=='')
 
 # %% ../nbs/02_target.ipynb #3fd23d3e
+def _numeric_order(label)->tuple: # `int` refuses numbers with thousands of digits
+    digits = label.lstrip('0')
+    return len(digits),digits,label
+
 def sort_labels(
-    labels:Sequence[str], # labels in any order
+    labels:Sequence[str], # labels in any order, also repeated
 )->list[str]: # each label once
-    "The different `labels` in order: by value when all of them are whole numbers, else by text"
+    "Sort labels: by value if all of them are whole numbers, else as text"
     labels = set(labels)
-    def value(o): return len(o.lstrip('0')),o.lstrip('0'),o # `int` refuses numbers of thousands of digits
-    return sorted(labels, key=value if all(o.isascii() and o.isdigit() for o in labels) else None)
+    numeric = all(label.isascii() and label.isdigit() for label in labels)
+    return sorted(labels, key=_numeric_order if numeric else None)
 
 # %% ../nbs/02_target.ipynb #48d8b38d
 Label = Annotated[str, Field(min_length=1)]
 
 class Target(BaseModel, frozen=True, extra='forbid'):
-    "One question about a garment: `one_of` a vocabulary, or `any_of` it"
-    name:Label # the column of the table
+    "A label column of a catalogue: `one_of` a vocabulary, or `any_of` it"
+    name:Label # column of the table
     kind:Literal['one_of', 'any_of'] # exactly one label, or any number of them
-    vocab:tuple[Label, ...] = Field(min_length=1) # the labels, in the order of the network's outputs
-    sep:Label = ' ' # what stands between the labels of an `any_of` cell
+    vocab:tuple[Label, ...] = Field(min_length=1) # labels, in the order of the network's outputs
+    sep:Label = ' ' # separator between the labels of an `any_of` cell
     empty:Literal['none', 'unknown'] = 'none' # what an empty `any_of` cell means
 
     @field_validator('vocab')
     @classmethod
-    def _each_once(cls, vocab):
-        twice = [o for o,n in Counter(vocab).items() if n>1]
-        if twice: raise ValueError(f'the labels {twice[:10]} stand in it twice')
+    def _check_unique(cls, vocab):
+        repeated = [label for label,n in Counter(vocab).items() if n>1]
+        if repeated: raise ValueError(f'labels must be unique, but {repeated[:10]} occur more than once')
         return vocab
 
     @property
     def n_out(self)->int:
-        "How many labels there are, and outputs of the network"
+        "Return the number of labels, which is the number of outputs of the network"
         return len(self.vocab)
 
 # %% ../nbs/02_target.ipynb #2c8f9d99
 def one_of(
-    name:str, # the column of the table
-    vocab:Sequence[str], # the labels
+    name:str, # column of the table
+    vocab:Sequence[str], # labels
 )->Target:
-    "A target with exactly one label"
+    "Return a target with exactly one label"
     return Target(name=name, kind='one_of', vocab=tuple(vocab))
 
 def any_of(
-    name:str, # the column of the table
-    vocab:Sequence[str], # the labels
-    sep:str=' ', # what stands between the labels of a cell
+    name:str, # column of the table
+    vocab:Sequence[str], # labels
+    sep:str=' ', # separator between the labels of a cell
     empty:str='none', # what an empty cell means: `none` of the labels, or `unknown`
 )->Target:
-    "A target with any number of labels"
+    "Return a target with any number of labels"
     return Target(name=name, kind='any_of', vocab=tuple(vocab), sep=sep, empty=empty)
 
 # %% ../nbs/02_target.ipynb #b467c68c
-MAX_LABELS,MAX_CODES = 50_000,4_000_000_000 # of a target; bytes of the codes of an `any_of` target
-_LIST = '\0' # begins a cell that was a list, and stands between its labels, which may hold any separator
+MAX_LABELS = 50_000 # of a target
+MAX_CODES = 4_000_000_000 # bytes of the codes of an `any_of` target
 
 def _row_of(mask)->str: return f'row {np.flatnonzero(mask)[0]+1}' # the first row after the header is row 1
 
 def _encode_one_of(target:Target, column:pd.Series)->np.ndarray:
     text = as_text(column)
     codes = pd.Index(target.vocab).get_indexer(text).astype(np.int64)
-    strange = (codes<0) & text.notna().to_numpy() & text.ne(UNKNOWN).fillna(False).to_numpy(dtype=bool)
-    if strange.any(): raise UsageError(f'{_row_of(strange)}: {unknown_name(target.name, text[strange].iloc[0], target.vocab)}')
+    invalid = (codes<0) & text.notna().to_numpy() & text.ne(UNKNOWN).fillna(False).to_numpy(dtype=bool)
+    if invalid.any():
+        raise UsageError(f'{_row_of(invalid)}: {unknown_name(target.name, text[invalid].iloc[0], target.vocab)}')
     return codes
 
 # %% ../nbs/02_target.ipynb #9000862f
+_LIST = '\0' # begins a cell that was a list, and separates its labels, which may contain any separator
+
+def _join_list(cell): return ''.join(f'{_LIST}{label}' for label in cell) if pd.api.types.is_list_like(cell) else cell
+
 def _cells(column:pd.Series)->tuple[np.ndarray, pd.Index]:
-    "For each row the position of its cell among the different cells, -1 where it is empty; and these cells"
-    if pd.api.types.is_object_dtype(column):
-        column = column.map(lambda o: ''.join(f'{_LIST}{p}' for p in o) if pd.api.types.is_list_like(o) else o)
+    "Return for each row the position of its cell among the different cells, -1 if it is empty; and the different cells"
+    if pd.api.types.is_object_dtype(column): column = column.map(_join_list)
     return pd.factorize(as_text(column))
 
+def _split(cells:pa.Array, mask:pa.Array, sep:str)->pa.Array: return pc.split_pattern(pc.if_else(mask, cells, ''), sep)
+
 def _labels_in(cells:Sequence[str], sep:str)->tuple[np.ndarray, np.ndarray, list[str]]:
-    "The labels of all cells in their order: for each its cell and its position among the different labels; and these labels"
+    "Return for each label in `cells` its cell and its position among the different labels; and the different labels"
     cells = pa.array(np.asarray(cells, dtype=object), pa.string())
-    lists = pc.starts_with(cells, _LIST)
-    split = lambda mask,by: pc.split_pattern(pc.if_else(mask, cells, ''), by)
-    found = [split(lists, _LIST), split(pc.invert(lists), sep)] if pc.any(lists).as_py() else [split(pc.invert(lists), sep)]
-    cell = np.concatenate([pc.list_parent_indices(o).to_numpy() for o in found])
-    label = pa.concat_arrays([pc.utf8_trim_whitespace(pc.list_flatten(o)) for o in found])
-    said = pc.not_equal(label, '')
-    label = pc.filter(label, said).dictionary_encode()
-    return cell[said.to_numpy(zero_copy_only=False)], label.indices.to_numpy(), label.dictionary.to_pylist()
+    is_list = pc.starts_with(cells, _LIST)
+    parts = [_split(cells, pc.invert(is_list), sep)]
+    if pc.any(is_list).as_py(): parts = [_split(cells, is_list, _LIST), *parts]
+    cell = np.concatenate([pc.list_parent_indices(part).to_numpy() for part in parts])
+    label = pa.concat_arrays([pc.utf8_trim_whitespace(pc.list_flatten(part)) for part in parts])
+    not_empty = pc.not_equal(label, '')
+    label = pc.filter(label, not_empty).dictionary_encode()
+    return cell[not_empty.to_numpy(zero_copy_only=False)], label.indices.to_numpy(), label.dictionary.to_pylist()
 
 # %% ../nbs/02_target.ipynb #ea7346b9
-def _meaning(label:str, position:dict[str,int])->tuple[int, int]: # column and code of a label as it stands in a cell; column -1 means none
-    if label in position: return position[label],1
-    return (position.get(label[1:], -1),-1) if label.startswith(UNKNOWN) else (-1,0)
+def _position_and_code(label:str, positions:dict[str,int])->tuple[int, int]:
+    "Return the position of a label as written in a cell, -1 if it is not in the vocabulary; and its code"
+    if label in positions: return positions[label],1
+    return (positions.get(label[1:], -1),-1) if label.startswith(UNKNOWN) else (-1,0)
 
+def _unknown_cells(cell:np.ndarray, label:np.ndarray, labels:list[str])->np.ndarray:
+    "Return the cells that hold nothing but `?`"
+    alone = np.bincount(cell)==1
+    is_unknown = np.array([name==UNKNOWN for name in labels], dtype=bool)
+    return cell[alone[cell] & is_unknown[label]]
+
+def _check_size(target:Target, n_rows:int, n_cells:int):
+    "Raise a `UsageError` if the codes would not fit into memory"
+    if (n_rows+n_cells)*target.n_out<=MAX_CODES: return
+    raise UsageError(f'{target.name}: {n_rows:,} rows with {target.n_out:,} labels each take too much memory; '
+        'leave rare labels out, or make it a one_of target')
+
+# %% ../nbs/02_target.ipynb #4f679c8c
 def _encode_any_of(target:Target, column:pd.Series)->np.ndarray:
-    where,cells = _cells(column)
+    cell_of,cells = _cells(column) # of each row
     cell,label,labels = _labels_in(cells, target.sep)
-    if (len(cells)+len(where))*target.n_out>MAX_CODES:
-        raise UsageError(f'{target.name}: {len(where):,} rows with {target.n_out:,} labels each take too much memory; leave rare labels out, or make it a one_of target')
-    position = {l:i for i,l in enumerate(target.vocab)}
-    at,code = np.array([_meaning(o, position) for o in labels], dtype=np.int64).reshape(-1, 2).T
-    unknown = np.bincount(cell, minlength=len(cells))==1 # cells with one label
-    unknown = cell[unknown[cell] & np.array([o==UNKNOWN for o in labels], dtype=bool)[label]]
-    codes = np.zeros((len(cells)+1, target.n_out), dtype=np.int8) # its last row serves the empty cells
+    _check_size(target, len(cell_of), len(cells))
+    positions = {name: i for i,name in enumerate(target.vocab)}
+    position,code = np.array([_position_and_code(name, positions) for name in labels], dtype=np.int64).reshape(-1, 2).T
+    unknown = _unknown_cells(cell, label, labels)
+    invalid = (position[label]<0) & ~np.isin(cell, unknown)
+    if invalid.any():
+        row = np.flatnonzero(np.isin(cell_of, cell[invalid]))[0]
+        name = labels[label[invalid & (cell==cell_of[row])][0]]
+        raise UsageError(f'row {row+1}: {unknown_name(target.name, name, target.vocab)}')
+    codes = np.zeros((len(cells)+1, target.n_out), dtype=np.int8) # the last row is for empty cells
     if target.empty=='unknown': codes[-1] = -1
     codes[unknown] = -1
-    strange = (at[label]<0) & ~np.isin(cell, unknown)
-    if strange.any():
-        row = np.flatnonzero(np.isin(where, cell[strange]))[0]
-        raise UsageError(f'row {row+1}: {unknown_name(target.name, labels[label[strange & (cell==where[row])][0]], target.vocab)}')
-    known = at[label]>=0
-    codes[cell[known],at[label[known]]] = code[label[known]]
-    return codes[where]
+    valid = position[label]>=0
+    codes[cell[valid],position[label[valid]]] = code[label[valid]]
+    return codes[cell_of]
 
 # %% ../nbs/02_target.ipynb #5522d923
 @patch
 def encode(
     self:Target,
-    column:pd.Series, # labels as they stand in the table
-)->np.ndarray: # `one_of`: int64 `(n,)`, positions in the vocabulary; `any_of`: int8 `(n, n_labels)`, 0 or 1; unknown is -1
-    "The codes of a column; a `UsageError` names the first row whose label is not in the vocabulary"
+    column:pd.Series, # labels as in the table
+)->np.ndarray: # `one_of`: int64 `(n,)`, positions; `any_of`: int8 `(n, n_labels)`, 0 or 1; unknown is -1
+    "Return the codes of a column; raises a `UsageError` for the first row whose label is not in the vocabulary"
     return (_encode_one_of if self.kind=='one_of' else _encode_any_of)(self, column)
 
 # %% ../nbs/02_target.ipynb #37b6266f
@@ -153,50 +178,51 @@ def decide(
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     threshold:float|np.ndarray=0.5, # for `any_of` targets: one for all labels, or `(n_labels,)`
 )->np.ndarray: # codes as from `Target.encode`
-    "The answer for each row of `probs`"
+    "Return the predicted codes of each row"
     if self.kind=='one_of': return probs.argmax(1)
     return (probs>=threshold).astype(np.int8)
 
-def _cell(codes, target):
+def _decode_cell(target, codes)->str:
     if target.kind=='one_of': return '' if codes<0 else target.vocab[codes]
     if (codes<0).all(): return UNKNOWN
-    return target.sep.join(('' if c>0 else UNKNOWN)+o for c,o in zip(codes, target.vocab) if c!=0)
+    return target.sep.join(('' if code>0 else UNKNOWN)+label for code,label in zip(codes, target.vocab) if code!=0)
 
 @patch
 def decode(
     self:Target,
     codes:np.ndarray, # as from `Target.encode`
 )->list[str]: # cells of a table, labels in the order of the vocabulary
-    "The cells that `codes` stand for"
-    return [_cell(o, self) for o in codes]
+    "Return the cells that `codes` stand for"
+    return [_decode_cell(self, row) for row in codes]
 
 # %% ../nbs/02_target.ipynb #db8da6cd
 @dataclass(frozen=True)
 class TargetResult:
-    "What a network says about one image and one target"
+    "The prediction for one image and one target"
     labels:tuple[str, ...] # one for `one_of`, any number for `any_of`
-    probs:tuple[float, ...] # the probability of each of `labels`
-    all_probs:dict[str, float] = field(repr=False) # the probability of every label of the vocabulary
+    probs:tuple[float, ...] # probability of each of `labels`
+    all_probs:dict[str, float] = field(repr=False) # probability of every label of the vocabulary
 
     def __str__(self): return ', '.join(f'{label} {prob:.2f}' for label,prob in zip(self.labels, self.probs)) or 'none'
 
 @patch
-def answer(
+def to_result(
     self:Target,
     probs:np.ndarray, # `(n_labels,)`, probabilities for one image
     threshold:float|np.ndarray=0.5, # for `any_of` targets: one for all labels, or `(n_labels,)`
-)->TargetResult: # the labels of an `any_of` target stand in the order of the vocabulary
-    "The answer for one image"
+)->TargetResult: # labels of an `any_of` target are in the order of the vocabulary
+    "Return the prediction for one image"
     codes = self.decide(probs[None], threshold)[0]
     chosen = [codes] if self.kind=='one_of' else np.flatnonzero(codes)
-    return TargetResult(tuple(self.vocab[i] for i in chosen), tuple(float(probs[i]) for i in chosen), dict(zip(self.vocab, probs.tolist())))
+    labels = tuple(self.vocab[i] for i in chosen)
+    return TargetResult(labels, tuple(float(probs[i]) for i in chosen), dict(zip(self.vocab, probs.tolist())))
 
 # %% ../nbs/02_target.ipynb #0b95a7a3
 @patch
 def one_hot(
     self:Target,
     codes:np.ndarray, # as from `Target.encode`
-)->np.ndarray: # bool `(n, n_labels)`; unknown is False
+)->np.ndarray: # bool `(n, n_labels)`; False where unknown
     "Return which labels each row has"
     return codes==1 if self.kind=='any_of' else codes[:,None]==np.arange(self.n_out)
 
@@ -213,8 +239,9 @@ def label_codes(
     self:Target,
     codes:np.ndarray, # as from `Target.encode`
 )->np.ndarray: # int8 `(n, n_labels)`, 0 or 1; unknown is -1
-    "Return a code for each label: the codes of an `any_of` target with the same labels"
-    return codes if self.kind=='any_of' else np.where(self.known_mask(codes), self.one_hot(codes), -1).astype(np.int8)
+    "Return a code for each label, as an `any_of` target with the same labels has them"
+    if self.kind=='any_of': return codes
+    return np.where(self.known_mask(codes), self.one_hot(codes), -1).astype(np.int8)
 
 # %% ../nbs/02_target.ipynb #6a2a2141
 @patch
@@ -222,7 +249,7 @@ def label_counts(
     self:Target,
     codes:np.ndarray, # as from `Target.encode`
 )->np.ndarray: # int64 `(n_labels,)`
-    "Return in how many rows each label occurs"
+    "Return the number of rows that have each label"
     if self.kind=='any_of': return (codes==1).sum(0)
     return np.bincount(codes[codes>=0], minlength=self.n_out)
 
@@ -231,7 +258,7 @@ def known_counts(
     self:Target,
     codes:np.ndarray, # as from `Target.encode`
 )->np.ndarray: # int64 `(n_labels,)`
-    "Return in how many rows each label is known"
+    "Return the number of rows in which each label is known"
     return (codes>=0).sum(0) if self.kind=='any_of' else np.full(self.n_out, (codes>=0).sum())
 
 @patch
@@ -259,16 +286,24 @@ def apply_temperature(
     return scaled.astype(np.result_type(probs, np.float32)) if is_array else scaled
 
 # %% ../nbs/02_target.ipynb #1b061ee9
+def _labels_of(column:pd.Series, kind:str, sep:str)->set[str]:
+    "Return the different labels of a column"
+    if kind=='one_of': return set(as_text(column).dropna().unique())-{UNKNOWN}
+    return {label.removeprefix(UNKNOWN) for label in _labels_in(_cells(column)[1], sep)[2]}-{''}
+
 def target_from_column(
-    column:pd.Series, # labels as they stand in the table; its name becomes the target's
+    column:pd.Series, # labels as in the table; its name becomes the name of the target
     kind:str, # `one_of` or `any_of`
-    sep:str=' ', # what stands between the labels of an `any_of` cell
+    sep:str=' ', # separator between the labels of an `any_of` cell
     empty:str='none', # what an empty `any_of` cell means: `none` or `unknown`
 )->Target: # its vocabulary holds every label of the column
-    "A target with the labels that occur in `column`; a `UsageError` where all of them are missing"
-    text, cells = (as_text(column), None) if kind=='one_of' else (None, _cells(column)[1])
-    if kind=='one_of': labels = set(text.dropna().unique())-{UNKNOWN}
-    else: labels = {o.removeprefix(UNKNOWN) for o in _labels_in(cells, sep)[2]}-{''}
-    if len(labels)>MAX_LABELS: raise UsageError(f'column {column.name!r} has {len(labels):,} different labels, and a target at most {MAX_LABELS:,}; is it really a column of labels?')
-    if not labels: raise UsageError(f'column {column.name!r}: all of its {len(column)} labels are missing; a target needs at least one label')
-    return validate_fields(Target, dict(name=str(column.name), kind=kind, vocab=tuple(sort_labels(labels)), sep=sep, empty=empty), f'column {str(column.name)!r}')
+    "Return a target with the labels that occur in `column`; raises a `UsageError` if there are none or too many"
+    labels = _labels_of(column, kind, sep)
+    if len(labels)>MAX_LABELS:
+        raise UsageError(f'column {column.name!r} has {len(labels):,} different labels, '
+            f'but a target has at most {MAX_LABELS:,}; is it really a column of labels?')
+    if not labels:
+        raise UsageError(f'column {column.name!r}: all of its {len(column)} labels are missing; '
+            'a target needs at least one label')
+    fields = dict(name=str(column.name), kind=kind, vocab=tuple(sort_labels(labels)), sep=sep, empty=empty)
+    return validate_fields(Target, fields, f'column {str(column.name)!r}')

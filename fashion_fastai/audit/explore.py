@@ -77,7 +77,7 @@ def _target_row(catalogue, target)->dict:
     most,least = (int(counts.argmax()),int(np.where(counts>0, counts, counts.max()+1).argmin())) if len(seen) else (0, 0)
     name = lambda i: dict(label=target.vocab[i], rows=int(counts[i]))
     return dict(target=target, known=float(known.mean()) if known.size else 0., n_known=int(full.sum()), most=name(most), least=name(least), never=int((counts==0).sum()),
-        safe_divide=seen.max()/seen.min() if len(seen) else None, share=counts[most]/max(1, int(known[:,most].sum())),
+        ratio=seen.max()/seen.min() if len(seen) else None, share=counts[most]/max(1, int(known[:,most].sum())),
         labels_each=float((codes[full]==1).sum(1).mean()) if target.kind=='any_of' and full.any() else None,
         without=float((codes[full]==1).any(1).__invert__().mean()) if target.kind=='any_of' and full.any() else None)
 

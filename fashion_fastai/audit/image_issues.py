@@ -76,7 +76,7 @@ def image_metadata(
     return pd.DataFrame(facts, columns=list(_NO_FACTS)).iloc[where].reset_index(drop=True)
 
 # %% ../../nbs/61_audit.image_issues.ipynb #65e9bc64
-def _beyond(safe_divide): return 1-0.5/safe_divide
+def _beyond(ratio): return 1-0.5/ratio
 
 def _suffix_formats()->dict[str,str]: # for each suffix the format that Pillow expects behind it
     return {suffix: 'JPEG' if kind=='MPO' else kind for suffix,kind in Image.registered_extensions().items()}

@@ -76,7 +76,7 @@ def _typo(a, b)->bool:
     if size<6 or re.sub(r'\D', '', a)!=re.sub(r'\D', '', b): return False
     match = difflib.SequenceMatcher(None, a, b, autojunk=False)
     needed = 1-(1 if size<10 else 2)/max(len(a), len(b))-1e-9
-    return match.real_quick_ratio()>=needed and match.quick_ratio()>=needed and match.safe_divide()>=needed
+    return match.real_quick_ratio()>=needed and match.quick_ratio()>=needed and match.ratio()>=needed
 
 # %% ../../nbs/61_audit.label_issues.ipynb #129b6c4f
 def spelling_issues(

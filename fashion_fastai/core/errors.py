@@ -1,4 +1,4 @@
-"""What a user sees when something is wrong, and how a file is written so that nobody ever reads half of it
+"""One clear message for every mistake in what a user provides
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/core.errors.html.md"""
 
@@ -14,66 +14,85 @@ from pydantic import BaseModel, ValidationError
 __all__ = ['UsageError', 'unknown_name', 'validate_fields']
 
 # %% ../../nbs/00_core.errors.ipynb #ac33603d
+def _escaped(match:re.Match)->str: return ascii(match[0])[1:-1]
+
 class UsageError(Exception):
-    "What the user gave is wrong; the message names it and says what would be right"
-    code = 2 # with which a command ends
+    "Report a mistake in what the user provided: the message names it and says what would be right"
+    code = 2 # exit code of a command
     def __str__(self):
-        text = re.sub(r'\S{300,}', lambda o: f'{o[0][:200]}...', super().__str__())
+        text = re.sub(r'\S{300,}', lambda match: f'{match[0][:200]}...', super().__str__())
         text = text if len(text)<=3000 else f'{text[:3000]}...'
-        return re.sub(r'[^\S \n]|[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]', lambda o: ascii(o[0])[1:-1], text)
+        return re.sub(r'[^\S \n]|[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]', _escaped, text)
 
 # %% ../../nbs/00_core.errors.ipynb #67d79a4f
+_MAX_COMPARED = 20_000 # names; a vocabulary of a million would take a minute
+
+def _shortened(name)->str:
+    text = str(name)
+    return text if len(text)<=100 else f'{text[:100]}...'
+
 def unknown_name(
-    kind:str, # what the name should have been, for example `'recipe'`
-    name:str, # the name that was given
-    names:Iterable[str], # all names that are known
-    shown:int=5, # at most so many names are offered
-)->UsageError: # to be raised by the caller
-    "The error for a `name` that is none of `names`: it offers the near ones, or the first ones"
-    shorter = lambda o: str(o) if len(str(o))<=100 else f'{str(o)[:100]}...'
-    name,names = shorter(name),[shorter(o) for o in names]
-    near = difflib.get_close_matches(name, names[:20_000], n=shown, cutoff=0.6) # a vocabulary of a million would take a minute
-    near += [o for o in names if o not in near and name and name.lower() in o.lower()]
+    kind:str, # what the name stands for, for example `'recipe'`
+    name:str, # the unknown name
+    names:Iterable[str], # the names that exist
+    shown:int=5, # maximum number of names in the message
+)->UsageError: # for the caller to raise
+    "Return the error for a `name` that is not in `names`; it suggests close matches, or else the first names"
+    name,names = _shortened(name),[_shortened(known) for known in names]
+    near = difflib.get_close_matches(name, names[:_MAX_COMPARED], n=shown, cutoff=0.6)
+    near += [known for known in names if known not in near and name and name.lower() in known.lower()]
     if near: hint = 'did you mean ' + ', '.join(near[:shown]) + '?'
-    elif len(names)<2*shown: hint = 'known are ' + ', '.join(names)
-    else: hint = f'known are {", ".join(names[:shown])} and {len(names)-shown} more'
+    elif len(names)<2*shown: hint = 'available: ' + ', '.join(names)
+    else: hint = f'available: {", ".join(names[:shown])} and {len(names)-shown} more'
     return UsageError(f'unknown {kind} {name!r}; {hint}')
 
 # %% ../../nbs/00_core.errors.ipynb #5d1c82e8
-def _fields_at(model:type[BaseModel], loc:tuple)->list[str]:
-    "The names that are allowed at `loc` inside `model`"
-    for key in loc: model = (_models_in(model.model_fields.get(key)) or [model])[0]
+def _models_in(field)->list[type[BaseModel]]:
+    "Return the models that the value of `field` may be"
+    if not field: return []
+    kinds = (field.annotation, *getattr(field.annotation, '__args__', ()))
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+def _fields_at(model:type[BaseModel], path:tuple)->list[str]:
+    "Return the names that are allowed at `path` inside `model`"
+    for key in path: model = (_models_in(model.model_fields.get(key)) or [model])[0]
     return list(model.model_fields)
 
-def _models_in(field)->list[type[BaseModel]]: # that its value may be
-    return [o for o in (field.annotation, *getattr(field.annotation, '__args__', ())) if isinstance(o, type) and issubclass(o, BaseModel)] if field else []
-
-def _sections_with(model, key)->list[str]: # `training.lr` for a user who left out the section
-    return [f'{name}.{key}' for name,field in model.model_fields.items() for o in _models_in(field) if key in o.model_fields]
+def _sections_with(model:type[BaseModel], key:str)->list[str]:
+    "Return the sections that have `key`, such as `training.lr` for a user who left out the section"
+    return [f'{name}.{key}' for name,field in model.model_fields.items()
+        for section in _models_in(field) if key in section.model_fields]
 
 # %% ../../nbs/00_core.errors.ipynb #cbd11546
-def _quoted(value)->str: # as Python writes it, cut to what a person reads
+_UNION_MEMBER = r'constrained-\w+|\w+\[.*\]' # how pydantic names the members of a union in a location
+
+def _quoted(value)->str:
+    "Return `repr(value)`, cut to a readable length"
     try: text = repr(value)
     except (ValueError, RecursionError): return f'a {type(value).__name__} too large to print'
     return text if len(text)<=200 else f'{text[:200]}...'
 
-_KIND = r'constrained-\w+|\w+\[.*\]' # what pydantic calls the kinds of a value that may be of several
+def _complaint(errors:list[dict], model:type[BaseModel])->str:
+    "Return the first of pydantic's `errors` in one sentence"
+    first,*others = errors
+    *path,key = location = first['loc'] or ('it',)
+    if first['type']=='extra_forbidden':
+        allowed = _fields_at(model, path)
+        return str(unknown_name('key', key, allowed if path else allowed+_sections_with(model, key)))
+    message = first['msg'].removeprefix('Value error, ')
+    if path and re.fullmatch(_UNION_MEMBER, str(key)): # list what each member of the union would have accepted
+        location = path
+        members = [other['msg'] for other in others if list(other['loc'][:-1])==path]
+        message = ', or '.join([message, *(text.removeprefix('Input should be ') for text in members)])
+    value = '' if first['type'] in ('missing', 'value_error') else f", not {_quoted(first['input'])}"
+    return f"{'.'.join(map(str, location))}: {message}{value}"
 
 def validate_fields(
-    model:type[BaseModel], # what the fields are checked against
-    fields:dict, # what came from outside
-    origin:str, # where it came from, for example a file's name; the message begins with it
+    model:type[BaseModel], # model to validate against
+    fields:dict, # input from outside
+    origin:str, # where the input comes from, for example the name of a file; the message begins with it
 )->BaseModel: # an instance of `model`
-    "`fields` as a `model`; a `UsageError` with the first complaint"
+    "Validate `fields`; raises a `UsageError` with the first complaint"
     try: return model.model_validate(fields)
     except RecursionError: raise UsageError(f'{origin}: it is nested too deeply') from None
-    except ValidationError as e:
-        first,*others = e.errors()
-        *path,key = loc = first['loc'] or ('it',)
-        known = _fields_at(model, path)
-        if first['type']=='extra_forbidden': raise UsageError(f"{origin}: {unknown_name('key', key, known+_sections_with(model, key) if not path else known)}") from None
-        given = '' if first['type'] in ('missing', 'value_error') else f", not {_quoted(first['input'])}"
-        said = first['msg'].removeprefix('Value error, ')
-        if path and re.fullmatch(_KIND, str(key)): # one of several kinds that the value might have been
-            loc,said = path,', or '.join([said, *[o['msg'].removeprefix('Input should be ') for o in others if list(o['loc'][:-1])==path]])
-        raise UsageError(f"{origin}: {'.'.join(map(str, loc))}: {said}{given}") from None
+    except ValidationError as e: raise UsageError(f'{origin}: {_complaint(e.errors(), model)}') from None

@@ -1,4 +1,4 @@
-"""Write atomically, read strictly, and cache on disk
+"""Read strictly, write atomically, and cache on disk
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/core.files.html.md"""
 
@@ -15,166 +15,179 @@ import yaml
 from platformdirs import user_cache_path
 
 # %% auto #0
-__all__ = ['read_text', 'parse_json', 'read_json', 'atomic_file', 'atomic_folder', 'cache_folder', 'cached', 'walk_files',
-           'parse_yaml', 'read_yaml', 'remove_folder', 'write_json', 'write_csv']
+__all__ = ['read_text', 'parse_json', 'read_json', 'parse_yaml', 'read_yaml', 'walk_files', 'atomic_file', 'atomic_folder',
+           'remove_folder', 'write_json', 'write_csv', 'cache_folder', 'cached']
 
 # %% ../../nbs/01_core.files.ipynb #867636c5
 from .errors import UsageError
 
 # %% ../../nbs/01_core.files.ipynb #09252b5a
 def read_text(
-    path:str|Path, # a file
-    megabytes:float=16, # it may be so large
-)->str:
-    "The text of a small file, UTF-8; a `UsageError` where there is none"
+    path:str|Path, # file
+    megabytes:float=16, # maximum size
+)->str: # content, decoded as UTF-8
+    "Read a small text file; raises a `UsageError` if it is missing, too large or no text"
     try:
-        if not os.path.isfile(path): raise UsageError(f'{path}: {"is no file" if os.path.exists(path) else "no such file"}')
-        if (size := os.path.getsize(path))>megabytes*1e6: raise UsageError(f'{path} has {size/1e6:.1f} MB; such a file has at most {megabytes:g}')
+        if not os.path.exists(path): raise UsageError(f'{path}: no such file')
+        if not os.path.isfile(path): raise UsageError(f'{path}: is not a file')
+        if (size := os.path.getsize(path))>megabytes*1e6:
+            raise UsageError(f'{path} has {size/1e6:.1f} MB; such a file has at most {megabytes:g}')
         return Path(path).read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as e: raise UsageError(f'{path} cannot be read as text: {e}') from None
 
-def _no_constant(name): raise ValueError(f'{name} is no number')
+def _refuse_constant(name): raise ValueError(f'{name} is not a JSON number')
 
 def parse_json(
-    text:str|bytes, # of a file, or of an answer
-    origin:str|Path, # where it stood, for the message of an error
+    text:str|bytes, # content of a file or a response
+    origin:str|Path, # where the text comes from, for the error message
 )->Any: # dictionaries, lists, text and numbers
-    "What JSON says; a `UsageError` where it is none"
-    try: return json.loads(text, parse_constant=_no_constant)
+    "Parse JSON; raises a `UsageError` if it is invalid, `NaN` and `Infinity` included"
+    try: return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as e: raise UsageError(f'{origin} is not JSON: {e}') from None
 
 def read_json(
-    path:str|Path, # a file
+    path:str|Path, # JSON file
 )->Any: # dictionaries, lists, text and numbers
-    "What a JSON file says; a `UsageError` where it is none"
+    "Read a JSON file; raises a `UsageError` if it is missing or invalid"
     return parse_json(read_text(path), path)
+
+# %% ../../nbs/01_core.files.ipynb #d4810a75
+_MAX_ENTRIES = 100_000
+# what PyYAML's safe loader raises on invalid input
+_YAML_ERRORS = yaml.YAMLError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError
+
+def _children(node:yaml.Node)->list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode): return [child for pair in node.value for child in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+def _n_entries(node:yaml.Node, counts:dict[int, int])->int:
+    "Return the number of entries that `node` becomes with its aliases expanded"
+    if id(node) not in counts:
+        counts[id(node)] = 10**9 # a node that contains itself never ends
+        counts[id(node)] = 1+sum(_n_entries(child, counts) for child in _children(node))
+    return counts[id(node)]
+
+def parse_yaml(
+    text:str, # content of a file
+    origin:str, # where the text comes from, for the error message
+)->Any: # dictionaries, lists, text, numbers and dates
+    "Parse YAML without running any code; raises a `UsageError` if it is invalid"
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None: return None
+        if _n_entries(node, {})>_MAX_ENTRIES:
+            raise ValueError(f'its aliases stand for more than {_MAX_ENTRIES:,} entries')
+        return loader.construct_document(node)
+    except _YAML_ERRORS as e: raise UsageError(f'{origin} is not YAML: {" ".join(str(e).split())[:300]}') from None
+
+# %% ../../nbs/01_core.files.ipynb #c36116c3
+def read_yaml(
+    path:str|Path, # YAML file
+)->dict: # keys and values
+    "Read the mapping in a YAML file; raises a `UsageError` if it is missing, invalid or not a mapping"
+    fields = parse_yaml(read_text(path, megabytes=0.25), str(path))
+    if not isinstance(fields, dict):
+        raise UsageError(f'{path}: expected settings as `key: value`, found {type(fields).__name__}')
+    return fields
+
+# %% ../../nbs/01_core.files.ipynb #5f5eb1ee
+_MAX_PATH = 4000 # characters, more than any system allows
+
+def walk_files(
+    path:str|Path, # folder
+)->Iterator[str]: # paths relative to `path`, with `/` as the separator
+    "Yield the files in a folder and its subfolders, sorted by name; links to folders are not followed"
+    stack = ['']
+    while stack:
+        parent = stack.pop()
+        with os.scandir(os.path.join(path, parent)) as scan: entries = sorted(scan, key=lambda entry: entry.name)
+        yield from (parent+entry.name for entry in entries if not entry.is_dir())
+        folders = [entry for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
+        stack += [f'{parent}{folder.name}/' for folder in folders if len(parent)+len(folder.name)<_MAX_PATH]
 
 # %% ../../nbs/01_core.files.ipynb #e5868c0a
 @contextmanager
 def atomic_file(
-    path:str|Path, # the final name; its folder is made when it is missing
-)->Iterator[Path]: # the name to write to
-    "Write a file under a passing name beside `path`; it takes its place only when the block ends without an error"
+    path:str|Path, # final path; its folder is created if it is missing
+)->Iterator[Path]: # temporary path to write to
+    "Write a file in a `with` block; it replaces `path` only if the block ends without an error"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    passing = path.parent/f'.{os.getpid()}-{path.name}'
+    temporary = path.parent/f'.{os.getpid()}-{path.name}'
     try:
-        passing.touch()
-        mode = passing.stat().st_mode # as the user's umask wants it; safetensors writes files that only their owner may read
-        yield passing
-        passing.chmod(mode)
-        os.replace(passing, path)
-    finally: passing.unlink(missing_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode # as the user's umask sets it; safetensors writes private files
+        yield temporary
+        temporary.chmod(mode)
+        os.replace(temporary, path)
+    finally: temporary.unlink(missing_ok=True)
 
 # %% ../../nbs/01_core.files.ipynb #c001126e
 @contextmanager
 def atomic_folder(
-    path:str|Path, # the final name; must not exist
-)->Iterator[Path]: # the folder to write into
-    "Fill a folder under a passing name beside `path`; it takes its place only when the block ends without an error"
+    path:str|Path, # final path; must not exist
+)->Iterator[Path]: # temporary folder to write into
+    "Fill a folder in a `with` block; it appears as `path` only if the block ends without an error"
     path = Path(path)
     if path.exists(): raise UsageError(f'{path} exists already; choose another name or remove it')
     path.parent.mkdir(parents=True, exist_ok=True)
-    passing = Path(tempfile.mkdtemp(prefix=f'.{path.name}-', dir=path.parent))
-    passing.chmod(0o755) # mkdtemp closes its folders to others; a run or a sample is for a team
+    temporary = Path(tempfile.mkdtemp(prefix=f'.{path.name}-', dir=path.parent))
+    temporary.chmod(0o755) # mkdtemp makes private folders, but a run or a sample is for a team
     try:
-        yield passing
-        passing.rename(path)
-    finally: shutil.rmtree(passing, ignore_errors=True)
+        yield temporary
+        temporary.rename(path)
+    finally: shutil.rmtree(temporary, ignore_errors=True)
+
+# %% ../../nbs/01_core.files.ipynb #60e3fe3e
+def remove_folder(
+    path:str|Path, # folder; may be missing
+):
+    "Remove a folder atomically"
+    path = Path(path)
+    removed = path.with_name(f'.{path.name}-gone')
+    shutil.rmtree(removed, ignore_errors=True)
+    if path.is_dir(): shutil.rmtree(path.rename(removed), ignore_errors=True)
+
+# %% ../../nbs/01_core.files.ipynb #91b02020
+def write_json(
+    path:str|Path, # JSON file
+    fields:Mapping, # values that JSON has; NaN is an error
+):
+    "Write a JSON file atomically"
+    text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
+    with atomic_file(path) as temporary: temporary.write_text(text+'\n', encoding='utf-8')
+
+def write_csv(
+    path:str|Path, # CSV file
+    rows:list[Mapping], # rows of a small table; the keys of the first are the columns
+):
+    "Write a CSV file atomically"
+    with atomic_file(path) as temporary, temporary.open('w', newline='', encoding='utf-8') as out:
+        writer = csv.DictWriter(out, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 # %% ../../nbs/01_core.files.ipynb #0fa8442a
 def cache_folder()->Path:
-    "Return the folder of what can be computed again"
+    "Return the folder of everything that can be recomputed"
     return Path(os.environ.get('FASHION_CACHE') or user_cache_path('fashion_fastai'))
 
 # %% ../../nbs/01_core.files.ipynb #6f49d8f9
-_DAMAGED = OSError, ValueError, EOFError, UsageError # what NumPy, Arrow, JSON and our own readers raise on a damaged file
+# what NumPy, Arrow, JSON and our own readers raise on a damaged file
+_DAMAGED = OSError, ValueError, EOFError, UsageError
 
 def cached(
-    name:str, # of the file in `cache_folder`: `embeddings/DIGEST.npy`, a digest of all that the value depends on
-    make:Callable[[Path], Any], # computes the value and writes it to the path that it is given
-    read:Callable[[Path], Any], # reads it from there
-    folder:bool=False, # the value is a folder of files; `make` finds it empty
-)->Any: # from `read`
-    "Read a value from the cache; where it is missing or damaged, make it first"
+    name:str, # path below `cache_folder`, for example `embeddings/DIGEST.npy`
+    make:Callable[[Path], Any], # computes the value and writes it to the given path
+    read:Callable[[Path], Any], # reads the value from the given path
+    folder:bool=False, # the value is a folder of files; `make` gets an empty one
+)->Any: # result of `read`
+    "Read a value from the cache; compute it first if it is missing or damaged"
     path = cache_folder()/name
     try:
         if path.exists(): return read(path)
     except _DAMAGED:
         if folder: shutil.rmtree(path)
-    with (atomic_folder if folder else atomic_file)(path) as passing: make(passing)
+    with (atomic_folder if folder else atomic_file)(path) as temporary: make(temporary)
     return read(path)
-
-# %% ../../nbs/01_core.files.ipynb #5f5eb1ee
-def walk_files(
-    path:str|Path, # a folder
-)->Iterator[str]: # relative to it, with `/` between the parts; links to folders are not followed
-    "Yield the files in a folder and below it, in order, however deep it is"
-    waiting = ['']
-    while waiting:
-        above = waiting.pop()
-        with os.scandir(os.path.join(path, above)) as found: entries = sorted(found, key=lambda entry: entry.name)
-        yield from (above+entry.name for entry in entries if not entry.is_dir())
-        folders = [entry for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
-        short = [folder for folder in folders if len(above)+len(folder.name)<4000] # no system allows longer names
-        waiting += [f'{above}{folder.name}/' for folder in short]
-
-# %% ../../nbs/01_core.files.ipynb #d4810a75
-_MAX_ENTRIES = 100_000
-_NO_YAML = yaml.YAMLError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError # what PyYAML's safe loader raises on nonsense
-
-def _entries(node, known)->int: # what a node becomes, aliases written out
-    if id(node) not in known:
-        known[id(node)] = 10**9 # until it is known: what contains itself has no end
-        inner = [o for pair in node.value for o in pair] if isinstance(node, yaml.MappingNode) else node.value if isinstance(node, yaml.SequenceNode) else []
-        known[id(node)] = 1+sum(_entries(o, known) for o in inner)
-    return known[id(node)]
-
-def parse_yaml(
-    text:str, # of a file
-    origin:str, # where it stood, for the message of an error
-)->Any: # dictionaries, lists, text, numbers and dates
-    "What YAML says, read without running anything; a `UsageError` where it is none"
-    try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        if node is None: return None
-        if _entries(node, {})>_MAX_ENTRIES: raise ValueError(f'its aliases stand for more than {_MAX_ENTRIES:,} entries')
-        return loader.construct_document(node)
-    except _NO_YAML as e: raise UsageError(f'{origin} is not YAML: {" ".join(str(e).split())[:300]}') from None
-
-# %% ../../nbs/01_core.files.ipynb #c36116c3
-def read_yaml(
-    path:str|Path, # a YAML file
-)->dict: # keys and values as YAML has them
-    "The mapping in `path`; a `UsageError` where it is none"
-    fields = parse_yaml(read_text(path, megabytes=0.25), str(path))
-    if not isinstance(fields, dict): raise UsageError(f'{path}: expected settings as `key: value`, found {type(fields).__name__}')
-    return fields
-
-# %% ../../nbs/01_core.files.ipynb #60e3fe3e
-def remove_folder(
-    path:str|Path, # a folder, or none
-):
-    "Remove a folder whole or not at all"
-    path = Path(path)
-    for left in path.parent.glob(f'.{path.name}-gone'): shutil.rmtree(left, ignore_errors=True) # of one that was cut off
-    if path.is_dir(): shutil.rmtree(path.rename(path.with_name(f'.{path.name}-gone')), ignore_errors=True)
-
-# %% ../../nbs/01_core.files.ipynb #91b02020
-def write_json(
-    path:str|Path, # a file
-    fields:Mapping, # what JSON can hold; a NaN is an error
-):
-    "Write `fields` whole or not at all"
-    with atomic_file(path) as file: file.write_text(json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)+'\n', encoding='utf-8')
-
-def write_csv(
-    path:str|Path, # a CSV file
-    rows:list[Mapping], # the keys of the first are the columns
-):
-    "Write a small table whole or not at all"
-    with atomic_file(path) as file, file.open('w', newline='', encoding='utf-8') as out:
-        writer = csv.DictWriter(out, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

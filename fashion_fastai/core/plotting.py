@@ -1,4 +1,4 @@
-"""One look for all figures, and the bars and tables that several of them are made of
+"""The style of all figures, and the bars and texts that several of them share
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/core.plotting.html.md"""
 
@@ -15,25 +15,28 @@ from matplotlib.ticker import MaxNLocator
 
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'INK', 'WHITE', 'MAX_BARS', 'plot_style', 'PageFigure', 'shorten_label',
-           'add_title', 'add_caption', 'check_plot_input', 'display_name', 'join_names', 'bar_positions', 'draw_bars',
-           'format_number', 'bar_figure']
+           'add_title', 'add_caption', 'display_name', 'join_names', 'check_plot_input', 'bar_positions',
+           'format_number', 'draw_bars', 'bar_figure']
 
 # %% ../../nbs/00_core.plotting.ipynb #e34d6cf2
 BLUE,ORANGE,GREEN,GREY = '#0072B2', '#D55E00', '#009E73', '#9A9A9A'
-INK,WHITE = '#222222', 'white' # of text on light and on dark
-_STYLE = {'font.size': 8, 'axes.titlesize': 8, 'axes.labelsize': 8, 'xtick.labelsize': 8, 'ytick.labelsize': 8, 'legend.fontsize': 8,
-    'figure.titlesize': 10, 'text.color': INK, 'axes.labelcolor': INK, 'xtick.color': INK, 'ytick.color': INK, 'axes.edgecolor': '#666666',
-    'figure.facecolor': WHITE, 'axes.facecolor': WHITE, 'savefig.facecolor': WHITE, 'axes.spines.top': False, 'axes.spines.right': False,
-    'axes.grid': False, 'grid.color': '#E6E6E6', 'axes.axisbelow': True, 'lines.linewidth': 1.4, 'legend.frameon': False, 'legend.handlelength': 1.6,
-    'axes.titlelocation': 'left', 'text.parse_math': False, 'image.interpolation': 'nearest'}
+INK,WHITE = '#222222', 'white' # of text and background
+_STYLE = {
+    'font.size': 8, 'axes.titlesize': 8, 'axes.labelsize': 8, 'xtick.labelsize': 8, 'ytick.labelsize': 8,
+    'legend.fontsize': 8, 'figure.titlesize': 10, 'axes.titlelocation': 'left', 'text.parse_math': False,
+    'text.color': INK, 'axes.labelcolor': INK, 'xtick.color': INK, 'ytick.color': INK, 'axes.edgecolor': '#666666',
+    'figure.facecolor': WHITE, 'axes.facecolor': WHITE, 'savefig.facecolor': WHITE,
+    'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': False, 'grid.color': '#E6E6E6',
+    'axes.axisbelow': True, 'lines.linewidth': 1.4, 'legend.frameon': False, 'legend.handlelength': 1.6,
+    'image.interpolation': 'nearest'}
 
 def plot_style()->AbstractContextManager: # also a decorator
-    "The look of all figures; what was set before comes back afterwards"
+    "Apply the style of all figures; the previous settings return afterwards"
     return matplotlib.rc_context(_STYLE)
 
 # %% ../../nbs/00_core.plotting.ipynb #f4004096
 class PageFigure(Figure):
-    "A figure of the width of a page, drawn in the style of this module wherever it is drawn"
+    "A figure as wide as a page, drawn in `plot_style`"
     def __init__(self,
         height:float, # inches
         width:float=7.5, # inches
@@ -52,101 +55,107 @@ class PageFigure(Figure):
 
 # %% ../../nbs/00_core.plotting.ipynb #487da740
 def shorten_label(
-    label:str, # of a target
-    most:int=26, # characters
-)->str: # at most `most` characters
-    "Return a label, without its middle if it is long"
+    label:str, # label or another name
+    most:int=26, # maximum number of characters
+)->str:
+    "Return a long label without its middle"
     return label if len(label)<=most else f'{label[:most-10]}…{label[-9:]}'
 
 def add_title(
-    fig:Figure, # gets the title
-    target, # the `Target` that the figure is about
-    said:str, # what it shows
+    fig:Figure, # figure with room for the text
+    target, # a `Target`; its name begins the title
+    text:str, # what the figure shows
 ):
-    "Write the name of a target and what is shown above a figure"
-    fig.suptitle(textwrap.fill(f'{shorten_label(target.name, 40)}: {said}', 92), x=0.01, ha='left')
+    "Add a wrapped title at the left"
+    fig.suptitle(textwrap.fill(f'{shorten_label(target.name, 40)}: {text}', 92), x=0.01, ha='left')
 
 def add_caption(
-    fig:Figure, # gets the caption
-    said:str, # what a reader should see in it
+    fig:Figure, # figure with room for the text
+    text:str, # explanation of the figure
 ):
-    "Write a caption below a figure"
-    fig.supxlabel(textwrap.fill(said, 118), x=0.01, ha='left', fontsize=8)
-
-def check_plot_input(
-    target, # the `Target` that was given
-    kind:str, # that a figure is for: `one_of` or `any_of`
-    name:str, # of the argument, for the message
-    array:np.ndarray, # that was given
-    shape:tuple[int, ...], # that it must have
-):
-    "Raise a `ValueError` for a target of the wrong kind or an array of the wrong shape"
-    if target.kind!=kind: raise ValueError(f'target {target.name!r} is {target.kind}; this figure is for {kind} targets')
-    if array.shape!=shape: raise ValueError(f'target {target.name!r}: `{name}` has the shape {array.shape}, not {shape}')
+    "Add a wrapped caption below"
+    fig.supxlabel(textwrap.fill(text, 118), x=0.01, ha='left', fontsize=8)
 
 # %% ../../nbs/00_core.plotting.ipynb #5aa01e5f
+_SCORE_NAMES = dict(nll='log loss', ece='calibration error (ECE)')
+
 def display_name(
-    score:str, # its name in `metrics.json`, or one of `cross_fitted`
+    score:str, # name in `metrics.json` or in `cross_fitted`
 )->str: # for example `macro F1`
-    "The name of a score as people say it"
-    said = dict(nll='log loss', ece='calibration error (ECE)')
-    return said.get(score) or score.replace('_', ' ').replace('f1', 'F1').replace('auroc', 'AUROC')
+    "Return the readable name of a score"
+    return _SCORE_NAMES.get(score) or score.replace('_', ' ').replace('f1', 'F1').replace('auroc', 'AUROC')
 
 # %% ../../nbs/00_core.plotting.ipynb #ea8dab57
 def join_names(
-    labels:Sequence[str], # or any other words
-    most:int=5, # so many are named
+    labels:Sequence[str], # labels or other names
+    most:int=5, # maximum number of names
 )->str: # for example `cape, stole and 3 more`
-    "Labels in words, the first few by name"
+    "Join names into an enumeration"
     labels = list(labels)
     if len(labels)>most: return f'{", ".join(labels[:most])} and {len(labels)-most:,} more'
     return ' and '.join(filter(None, [', '.join(labels[:-1]), *labels[-1:]]))
+
+# %% ../../nbs/00_core.plotting.ipynb #733bf901
+def check_plot_input(
+    target, # a `Target`
+    kind:str, # `one_of` or `any_of`: the kind that the figure is for
+    name:str, # name of the array, for the message
+    array:np.ndarray, # array to check
+    shape:tuple[int, ...], # expected shape
+):
+    "Raise a `ValueError` if the target is of another kind or the array has another shape"
+    if target.kind!=kind:
+        raise ValueError(f'target {target.name!r} is {target.kind}; this figure is for {kind} targets')
+    if array.shape!=shape:
+        raise ValueError(f'target {target.name!r}: `{name}` has the shape {array.shape}, not {shape}')
 
 # %% ../../nbs/00_core.plotting.ipynb #adff80fd
 MAX_BARS = 50
 
 def bar_positions(
-    order:np.ndarray, # positions of labels, int `(n,)`
-    most:int=MAX_BARS, # so many are shown
-)->tuple[np.ndarray, np.ndarray]: # positions that are shown; where their bars stand, with a gap where some are left out
-    "Return the first and the last of many labels, and the places of their bars"
+    order:np.ndarray, # `(n_labels,)`, labels in the order of the bars
+    most:int=MAX_BARS, # maximum number of bars
+)->tuple[np.ndarray, np.ndarray]: # labels that are shown; positions of their bars
+    "Choose the labels at both ends of `order`, and leave a gap between them"
     if len(order)<=most: return order, np.arange(len(order))
     half = most//2
     return np.r_[order[:half], order[-half:]], np.r_[:half, half+1:2*half+1]
 
+def format_number(
+    n:float, # number of images, for example
+)->str: # with one decimal only if it is below 100 and not whole
+    "Return a count or a mean of counts as text"
+    return f'{n:,.0f}' if n==round(n) or n>=100 else f'{n:.1f}'
+
+# %% ../../nbs/00_core.plotting.ipynb #0375592d
 def draw_bars(
-    ax, # a matplotlib `Axes`
-    places:np.ndarray, # of the bars, from above, `(n,)`
-    values:np.ndarray, # where the bars end, `(n,)`; NaN has no bar
-    colors, # one for all bars, or one for each
-    said:Sequence[str], # what stands beside each bar
-    start:float=0., # where all bars begin
+    ax, # matplotlib axes
+    places:np.ndarray, # `(n,)`, positions of the bars
+    values:np.ndarray, # `(n,)`, NaN draws no bar
+    colors, # one colour, or one for each bar
+    texts:Sequence[str], # text beside each bar
+    start:float=0., # value at which the bars begin
 ):
     "Draw horizontal bars with a text beside each"
     ax.barh(places, np.nan_to_num(values-start), left=start, color=colors, height=0.74)
-    for y,value,text in zip(places, values, said):
-        at = start if np.isnan(value) else max(value, start)
-        ax.annotate(text, (at, y), xytext=(3,0), textcoords='offset points', va='center_baseline', color=INK).set_in_layout(False)
+    for y,value,text in zip(places, values, texts):
+        x = start if np.isnan(value) else max(value, start)
+        note = ax.annotate(text, (x, y), xytext=(3,0), textcoords='offset points', va='center_baseline', color=INK)
+        note.set_in_layout(False)
     ax.tick_params(axis='y', length=0)
     ax.xaxis.set_major_locator(MaxNLocator(4))
 
-def format_number(
-    n:float, # a count, or a mean of counts
-)->str: # for example `1,200` or `3.5`
-    "Return a number as text, with one decimal if it is small and not whole"
-    return f'{n:,.0f}' if n==round(n) or n>=100 else f'{n:.1f}'
-
 def bar_figure(
-    target, # the `Target` whose labels stand at the left
-    shown:np.ndarray, # positions of the labels, see `bar_positions`
-    places:np.ndarray, # of their bars
-    n_panels:int, # side by side
-)->tuple[Figure, np.ndarray]: # the page and its axes `(n_panels,)`
-    "Return a page with panels that share the names of the labels"
+    target, # a `Target`
+    shown:np.ndarray, # labels that are shown, see `bar_positions`
+    places:np.ndarray, # positions of their bars
+    n_panels:int, # number of axes side by side
+)->tuple[Figure, np.ndarray]: # figure and its axes
+    "Create a figure with panels that share the names of the labels"
     fig = PageFigure(1.1+0.165*(places[-1]+1))
     axes = fig.subplots(1, n_panels, sharey=True, squeeze=False)[0]
     axes[0].set_yticks(places, [shorten_label(target.vocab[i]) for i in shown])
     axes[0].set_ylim(places[-1]+0.6, -0.6)
-    if places[-1]>=len(places):
+    if places[-1]>=len(places): # a gap in the middle
         for ax in axes: ax.axhline(len(places)//2, color=GREY, linestyle=':', linewidth=1)
     return fig,axes

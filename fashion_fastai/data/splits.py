@@ -1,4 +1,4 @@
-"""Which rows train the network and which rows judge it
+"""Which rows train the network and which rows validate it
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.splits.html.md"""
 
@@ -21,57 +21,66 @@ SPLITS = 'train', 'valid', 'test'
 _OTHER_NAMES = {'val': 'valid', 'validation': 'valid'}
 
 def read_split(
-    column:pd.Series, # the split of each row
-)->np.ndarray: # of `train`, `valid` and `test`, `(n,)`
-    "The split of each row; a `UsageError` names the first row that has none"
+    column:pd.Series, # split of each row
+)->np.ndarray: # `train`, `valid` or `test`, `(n,)`
+    "Return the split of each row; raises a `UsageError` for the first row that has none"
     split = as_text(column).fillna('').str.lower().replace(_OTHER_NAMES)
-    strange = ~split.isin(SPLITS).to_numpy()
-    if strange.any():
-        row = np.flatnonzero(strange)[0]
+    invalid = ~split.isin(SPLITS).to_numpy()
+    if invalid.any():
+        row = np.flatnonzero(invalid)[0]
         raise UsageError(f'row {row+1}: {column.name} is {column.iloc[row]!r}; it must be one of {", ".join(SPLITS)}')
     return split.to_numpy(dtype=object)
 
 # %% ../../nbs/10_data.splits.ipynb #aa361379
 def strata(
-    schema:Schema, # its first `one_of` target counts
-    codes:dict[str, np.ndarray], # for each target its codes, see `Target.encode`
+    schema:Schema, # its first `one_of` target defines the strata
+    codes:dict[str, np.ndarray], # name of each target to its codes, see `Target.encode`
 )->np.ndarray: # int `(n,)`
-    "A number for each row: rows of equal number are alike"
+    "Return the stratum of each row"
     for target in schema:
         if target.kind=='one_of': return codes[target.name]
-    has = codes[schema.targets[0].name]==1
-    order = has.sum(0).argsort(kind='stable') # labels, rarest first
-    return np.where(has.any(1), order[has[:,order].argmax(1)], -1)
+    has_label = codes[schema.targets[0].name]==1
+    order = has_label.sum(0).argsort(kind='stable') # labels, rarest first
+    return np.where(has_label.any(1), order[has_label[:,order].argmax(1)], -1)
 
 # %% ../../nbs/10_data.splits.ipynb #2c7551d8
+def _strata_of_groups(stratum, group)->tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Return the group of each row as a number, the name of each group, and the stratum of its first row"
+    group_of,names = pd.factorize(group)
+    return group_of,names,stratum[np.unique(group_of, return_index=True)[1]]
+
 def make_split(
     stratum:np.ndarray, # int `(n,)`, see `strata`
-    group:np.ndarray, # `(n,)`, equal for rows that must not be split apart
-    valid_share:float=0.2, # share of the groups that is held out
-    seed:int=42, # another one holds out other groups
-)->np.ndarray: # of `train` and `valid`, `(n,)`
-    "A stratified, grouped, seeded split"
+    group:np.ndarray, # `(n,)`, equal for rows that must stay together
+    valid_share:float=0.2, # share of the groups in the validation split
+    seed:int=42, # seed of the shuffle
+)->np.ndarray: # `train` or `valid`, `(n,)`
+    "Return a stratified, grouped, seeded split"
     if not 0<valid_share<1: raise UsageError(f'valid_share is {valid_share}; it must lie between 0 and 1')
-    group_of,firsts = pd.factorize(group)
-    if len(firsts)<2: raise UsageError(f'all {len(group):,} rows belong to one group{f", {firsts[0]!r}" if len(firsts) else ""}, so no part can be held out; give a split column, or groups that differ')
-    groups = pd.DataFrame(dict(stratum=stratum[np.unique(group_of, return_index=True)[1]]))
-    groups['draw'] = np.random.default_rng(seed).random(len(groups))
-    by = groups.groupby('stratum').draw
-    valid = by.rank(method='first') <= (by.transform('size')*valid_share).round()
-    if not valid.any(): valid[groups.draw.idxmin()] = True # fewer rows in each stratum than one in 1/valid_share
+    group_of,names,strata = _strata_of_groups(stratum, group)
+    if len(names)<2:
+        name = f', {names[0]!r}' if len(names) else ''
+        raise UsageError(f'all {len(group):,} rows belong to one group{name}, so there is nothing to hold out; '
+            'give a split column, or groups that differ')
+    groups = pd.DataFrame(dict(stratum=strata, draw=np.random.default_rng(seed).random(len(names))))
+    draws = groups.groupby('stratum').draw
+    valid = draws.rank(method='first') <= (draws.transform('size')*valid_share).round()
+    if not valid.any(): valid[groups.draw.idxmin()] = True # every stratum is too small for its share
     return np.where(valid.to_numpy()[group_of], 'valid', 'train').astype(object)
 
 # %% ../../nbs/10_data.splits.ipynb #444f1889
 def assign_folds(
-    stratum:np.ndarray, # int `(n,)`, rows of equal number are alike
-    group:np.ndarray, # `(n,)`, equal for rows that must not be split apart
-    k:int=5, # folds; fewer where there are fewer groups
-    seed:int=42, # of the folds
-)->np.ndarray: # int `(n,)`, the fold of each row
-    "Stratified, grouped, seeded folds"
-    group_of,firsts = pd.factorize(group)
-    if len(firsts)<2: raise UsageError(f'{len(group)} rows in {len(firsts)} group: judging labels needs at least two groups, so that one can be judged by the other')
-    alike = stratum[np.unique(group_of, return_index=True)[1]]
-    fold = np.empty(len(firsts), dtype=int)
-    fold[np.lexsort([np.random.default_rng(seed).random(len(firsts)), alike])] = np.arange(len(firsts))%min(k, len(firsts))
+    stratum:np.ndarray, # int `(n,)`, see `strata`
+    group:np.ndarray, # `(n,)`, equal for rows that must stay together
+    k:int=5, # number of folds; fewer if there are fewer groups
+    seed:int=42, # seed of the shuffle
+)->np.ndarray: # int `(n,)`, fold of each row
+    "Return stratified, grouped, seeded folds"
+    group_of,names,strata = _strata_of_groups(stratum, group)
+    if len(names)<2:
+        raise UsageError(f'{len(group)} rows in {len(names)} group: cross-validation needs at least two groups, '
+            'so that one can be predicted from the other')
+    fold = np.empty(len(names), dtype=int)
+    shuffled = np.lexsort([np.random.default_rng(seed).random(len(names)), strata])
+    fold[shuffled] = np.arange(len(names))%min(k, len(names))
     return fold[group_of]
