@@ -1,4 +1,4 @@
-"""What is wrong with a table of images: before a training, and after one
+"""Run all checks on a table of images, before a training or after one
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.audit.html.md"""
 
@@ -10,147 +10,168 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd
+
+# %% auto #0
+__all__ = ['label_probabilities', 'Audit', 'audit', 'write_audit']
+
+# %% ../../nbs/63_audit.audit.ipynb #11662ae3
+from .duplicates import check_duplicates, duplicate_groups, join_groups, near_pairs
+from .fixes import cleaned_copy
+from .image_issues import check_images, cached_metadata
+from .issues import KINDS, issue_table
+from .label_errors import out_of_fold, check_label_errors
+from .label_issues import counts_by_split, check_labels
+from .labeling_queue import active_learning_queue
 from .outliers import check_outliers
 from .report import write_audit_page
-from ..data.catalogue import Catalogue
-from ..embeddings.drift import drift, reference_sample
-from .duplicates import check_duplicates, duplicate_groups, join_groups, near_pairs
-from .issues import KINDS, issue_table
-from .fixes import cleaned_copy
-from .label_issues import counts_by_split, check_labels
-from .image_issues import check_images, cached_metadata
-from .labeling_queue import active_learning_queue
-from .label_errors import out_of_fold, check_label_errors
-from ..embeddings.embedder import Embedder, run_embedder, table_embeddings
 from ..core.errors import UsageError
 from ..core.files import atomic_folder
-from ..evaluation.inference import run_predictions
+from ..data.catalogue import Catalogue
+from ..embeddings.drift import drift, reference_sample
+from ..embeddings.embedder import Embedder, run_embedder, table_embeddings
 from ..evaluation.artifacts import run_reference
+from ..evaluation.inference import run_predictions
 from ..run import Run
 from ..schema import Schema
 from ..target import Target
 
-# %% auto #0
-__all__ = ['label_probabilities', 'merge_settings', 'Audit', 'audit', 'write_audit']
-
 # %% ../../nbs/63_audit.audit.ipynb #e899cc77
-def _in_vocab(target, own:Target, probs)->np.ndarray|None: # `(n, n_labels)`
-    "Probabilities for the labels of `target` from those of a run's target `own`; none where it does not know them all"
-    if own.kind!=target.kind or not set(target.vocab)<=set(own.vocab): return None
-    found = probs[:,[own.vocab.index(o) for o in target.vocab]]
-    return found if target.kind=='any_of' else found/found.sum(1, keepdims=True).clip(min=1e-9)
+def _in_vocab(target:Target, run_target:Target, probs)->np.ndarray|None: # `(n, n_labels)`; None if the run does not know all labels
+    "Return probabilities for the labels of `target` from those of a run's target"
+    if run_target.kind!=target.kind or not set(target.vocab)<=set(run_target.vocab): return None
+    selected = probs[:,[run_target.vocab.index(label) for label in target.vocab]]
+    return selected if target.kind=='any_of' else selected/selected.sum(1, keepdims=True).clip(min=1e-9)
 
 def label_probabilities(
-    rows:Catalogue, # whose images can be read
+    rows:Catalogue, # rows whose images can be read
     features:np.ndarray, # of its images, `(n, n_features)`
     groups:np.ndarray, # `(n,)`, equal for rows that show the same
-    run:Run|None=None, # judges the rows that it was not trained on
-    trained:set[str]|None=None, # the files of the images that it was trained on
+    run:Run|None=None, # predicts the rows that it was not trained on; default: a linear model predicts all
+    trained_files:set[str]|None=None, # resolved paths of the images that it was trained on
 )->dict[str, np.ndarray]: # for each target `(n, n_labels)`
-    "What models that have not seen a row say about its labels"
-    probs = {o.name: out_of_fold(o, features, rows.codes[o.name], groups) for o in rows.schema}
-    new = np.array([str(Path(o).resolve()) not in (trained or ()) for o in rows.paths])
-    if run is None or not new.any(): return probs
-    said = run_predictions(run, rows.take(new), run.config, np.arange(int(new.sum()))).probs
+    "Predict the labels of each row with models that have not seen it"
+    probs = {target.name: out_of_fold(target, features, rows.codes[target.name], groups) for target in rows.schema}
+    unseen = np.array([str(Path(path).resolve()) not in (trained_files or ()) for path in rows.paths])
+    if run is None or not unseen.any(): return probs
+    run_probs = run_predictions(run, rows.take(unseen), run.config, np.arange(int(unseen.sum()))).probs
     for target in rows.schema:
-        own = next((o for o in run.schema if o.name==target.name), None)
-        found = own and _in_vocab(target, own, said[own.name])
-        if found is not None: probs[target.name][new] = found
+        run_target = next((other for other in run.schema if other.name==target.name), None)
+        better = run_target and _in_vocab(target, run_target, run_probs[run_target.name])
+        if better is not None: probs[target.name][unseen] = better
     return probs
 
 # %% ../../nbs/63_audit.audit.ipynb #0f9380ea
-def merge_settings(codes)->np.ndarray: # `(n,)`
-    "The codes of one label of an `any_of` target from those of its spellings `(n, n_spellings)`"
+def _merged_codes(codes)->np.ndarray: # `(n,)`
+    "Return the codes of one `any_of` label from those of its spellings, `(n, n_spellings)`"
     return np.where((codes==1).any(1), 1, np.where((codes<0).any(1), -1, 0)).astype(codes.dtype)
 
-def _joined(rows, issues)->Catalogue:
-    "`rows` with one label in the place of its spellings"
+def _merge_target(target:Target, codes, names)->tuple[dict, np.ndarray]: # fields of the new target; its codes
+    "Merge the spellings of a target; `names`: wrong to right spelling"
+    vocab = [label for label in target.vocab if label not in names]
+    at = np.array([vocab.index(names.get(label, label)) for label in target.vocab])
+    if target.kind=='one_of': merged = np.where(codes<0, -1, at[codes])
+    else: merged = np.stack([_merged_codes(codes[:,at==i]) for i in range(len(vocab))], axis=1)
+    return target.model_dump() | dict(vocab=vocab), merged
+
+def _merge_spellings(rows:Catalogue, issues)->Catalogue:
+    "Return `rows` with one label in place of its spellings"
+    renames = issues[issues.fix=='rename label']
+    if not len(renames): return rows
     targets,codes = [],{}
     for target in rows.schema:
-        spelled,own = issues[(issues.fix=='rename label') & (issues.target==target.name)],rows.codes[target.name]
-        right = dict(zip(spelled.given, spelled.suggested))
-        vocab = [o for o in target.vocab if o not in right]
-        at = np.array([vocab.index(right.get(o, o)) for o in target.vocab])
-        targets.append(target.model_dump() | dict(vocab=vocab))
-        codes[target.name] = np.where(own<0, -1, at[own]) if target.kind=='one_of' else np.stack([merge_settings(own[:,at==j]) for j in range(len(vocab))], axis=1)
-    return replace(rows, schema=Schema(targets=targets), codes=codes) if (issues.fix=='rename label').any() else rows
+        spellings = renames[renames.target==target.name]
+        names = dict(zip(spellings.given, spellings.suggested))
+        fields,codes[target.name] = _merge_target(target, rows.codes[target.name], names)
+        targets.append(fields)
+    return replace(rows, schema=Schema(targets=targets), codes=codes)
 
 # %% ../../nbs/63_audit.audit.ipynb #8174a418
 @dataclass(frozen=True)
 class Audit:
-    "What is wrong with a table"
-    catalogue:Catalogue # all rows, also those whose image cannot be read
-    facts:pd.DataFrame # of every image, see `image_metadata`
+    "Everything that an audit found in a table"
+    catalogue:Catalogue # all rows, including those whose image cannot be read
+    metadata:pd.DataFrame # of every image, see `image_metadata`
     issues:pd.DataFrame # see `issue_table`, in the order of `KINDS`
-    queue:pd.DataFrame # rows without labels in the order in which to label them: `row`, `file`, `score`, `reason`
-    drift:pd.DataFrame|None # against a run, see `drift`; none where no run was named
+    queue:pd.DataFrame # unlabelled rows in the order in which to label them: `row`, `file`, `score`, `reason`
+    drift:pd.DataFrame|None # comparison with a run, see `drift`; None without a run
 
     def summary(self)->pd.DataFrame: # columns `issues`, `rows`, `fixed by --fix`
-        "How much was found of each kind"
-        found = self.issues.groupby('kind', sort=False)
-        return pd.DataFrame({'issues': found.size(), 'rows': found.row.agg(lambda o: o[o>0].nunique()), 'fixed by --fix': found.fix.agg(lambda o: int((o!='').sum()))})
+        "Count the issues of each kind"
+        kinds = self.issues.groupby('kind', sort=False)
+        n_rows = kinds.row.agg(lambda rows: rows[rows>0].nunique())
+        n_fixed = kinds.fix.agg(lambda fixes: int((fixes!='').sum()))
+        return pd.DataFrame({'issues': kinds.size(), 'rows': n_rows, 'fixed by --fix': n_fixed})
 
 # %% ../../nbs/63_audit.audit.ipynb #c03ef7df
-def _queue(rows, features, probs, n)->pd.DataFrame:
-    "Which rows without labels to label next"
-    unknown = np.flatnonzero(np.any([~target.any_known(rows.codes[target.name]) for target in rows.schema], axis=0))
-    counts = {o.name: counts_by_split(o, rows.codes[o.name], rows.split).rows.to_numpy() for o in rows.schema}
-    found = active_learning_queue(rows.schema, features[unknown], {k: v[unknown] for k,v in probs.items()}, counts, n)
-    at,files = unknown[found.position],rows.files
-    return pd.DataFrame(dict(row=rows.row[at], file=[files[i] for i in at], score=found.score, reason=found.reason))
+def _labeling_queue(rows, features, probs, n)->pd.DataFrame:
+    "Return the unlabelled rows to label next"
+    known = [target.any_known(rows.codes[target.name]) for target in rows.schema]
+    unlabelled = np.flatnonzero(~np.all(known, axis=0))
+    counts = {target.name: counts_by_split(target, rows.codes[target.name], rows.split).rows.to_numpy() for target in rows.schema}
+    probs = {name: target_probs[unlabelled] for name,target_probs in probs.items()}
+    queue = active_learning_queue(rows.schema, features[unlabelled], probs, counts, n)
+    at,files = unlabelled[queue.position],rows.files
+    return pd.DataFrame(dict(row=rows.row[at], file=[files[i] for i in at], score=queue.score, reason=queue.reason))
 
-def _drift(rows, facts, groups, reference_run)->pd.DataFrame:
-    "What is different from the images that the run `reference_run` was trained on"
-    old = run_reference(reference_run)
-    features = table_embeddings(run_embedder(reference_run), rows)
-    shared = [o for o in rows.schema for own in reference_run.schema if own.name==o.name and own.kind==o.kind and own.vocab==o.vocab]
-    new = reference_sample(features, facts[['width','height']].to_numpy(), shared, rows.codes, groups)
-    return drift(old, new, shared)
+def _drift_from(run, rows, metadata, groups)->pd.DataFrame: # see `drift`
+    "Compare a table with the training images of a run"
+    features = table_embeddings(run_embedder(run), rows)
+    kinds = {target.name: (target.kind, target.vocab) for target in run.schema}
+    shared = [target for target in rows.schema if kinds.get(target.name)==(target.kind, target.vocab)]
+    new = reference_sample(features, metadata[['width','height']].to_numpy(), shared, rows.codes, groups)
+    return drift(run_reference(run), new, shared)
+
+def _by_kind(tables)->pd.DataFrame:
+    "Join tables of issues, in the order of `KINDS`"
+    issues = pd.concat([table for table in tables if len(table)] or [issue_table([])], ignore_index=True)
+    order = issues.kind.map(list(KINDS).index).to_numpy(dtype=int)
+    return issues.iloc[np.argsort(order, kind='stable')].reset_index(drop=True)
 
 # %% ../../nbs/63_audit.audit.ipynb #a844569d
 def audit(
-    catalogue:Catalogue, # read with `on_bad='keep'`, so that missing files are findings
-    embedder:Embedder, # whose features judge labels and garments
-    run:Run|None=None, # judges the labels of rows that it was not trained on
-    trained:set[str]|None=None, # the files that it was trained on, resolved
-    reference_run:Run|None=None, # its training images are compared with the table
-    label_budget:int=200, # so many rows without labels are put in order
-    echo:Callable[[str], None]=print, # is told what is going on
+    catalogue:Catalogue, # read with `on_bad='keep'`, so that missing files become issues
+    embedder:Embedder, # computes the features for label errors and outliers
+    run:Run|None=None, # predicts the labels of rows that it was not trained on; default: see `label_probabilities`
+    trained_files:set[str]|None=None, # resolved paths of the images that it was trained on
+    reference_run:Run|None=None, # its training images are compared with the table; default: no comparison
+    label_budget:int=200, # unlabelled rows in the queue
+    echo:Callable[[str], None]=print, # prints progress
 )->Audit:
-    "Look for everything that is wrong with a table"
-    facts,files = cached_metadata(catalogue.paths),catalogue.files
-    pairs = near_pairs(facts)
-    groups = join_groups(catalogue.group, duplicate_groups(facts, pairs))
-    labels = check_labels(catalogue)
-    found = [check_duplicates(facts, files, catalogue.split, catalogue.schema, catalogue.codes, catalogue.row, pairs), check_images(facts, files, catalogue.row), labels]
-    good = (facts.reason=='').to_numpy()
-    if not good.any(): raise UsageError(f'none of the {len(files):,} images can be read; the first: {files[0]}: {facts.reason[0]}')
-    kept,own = catalogue.take(good),groups[good]
-    rows = _joined(kept, labels)
-    echo(f'features of {len(rows):,} images from {embedder.origin}')
+    "Run all checks on a table; raise a `UsageError` if no image can be read"
+    files,metadata = catalogue.files,cached_metadata(catalogue.paths)
+    pairs = near_pairs(metadata)
+    groups = join_groups(catalogue.group, duplicate_groups(metadata, pairs))
+    label_issues = check_labels(catalogue)
+    tables = [check_duplicates(metadata, files, catalogue.split, catalogue.schema, catalogue.codes, catalogue.row, pairs),
+        check_images(metadata, files, catalogue.row), label_issues]
+    readable = (metadata.reason=='').to_numpy()
+    if not readable.any():
+        raise UsageError(f'none of the {len(files):,} images can be read; the first: {files[0]}: {metadata.reason[0]}')
+    rows,groups = catalogue.take(readable),groups[readable]
+    merged = _merge_spellings(rows, label_issues)
+    echo(f'computing features of {len(rows):,} images with {embedder.origin}')
     features = table_embeddings(embedder, rows)
-    echo('labels are judged by models that have not seen their rows')
-    probs = label_probabilities(rows, features, own, run, trained)
-    found += [check_label_errors(rows, features, own, probs), check_outliers(rows, features, own)]
-    issues = pd.concat([o for o in found if len(o)] or [issue_table([])], ignore_index=True)
-    issues = issues.iloc[np.argsort(issues.kind.map(list(KINDS).index).to_numpy(dtype=int), kind='stable')].reset_index(drop=True)
-    return Audit(catalogue, facts, issues, _queue(rows, features, probs, label_budget), reference_run and _drift(kept, facts[good], own, reference_run))
+    echo('searching label errors with models that have not seen the rows')
+    probs = label_probabilities(merged, features, groups, run, trained_files)
+    tables += [check_label_errors(merged, features, groups, probs), check_outliers(merged, features, groups)]
+    changes = reference_run and _drift_from(reference_run, rows, metadata[readable], groups)
+    return Audit(catalogue, metadata, _by_kind(tables), _labeling_queue(merged, features, probs, label_budget), changes)
 
 # %% ../../nbs/63_audit.audit.ipynb #d0aa6616
 def write_audit(
-    found:Audit, # from `audit`
+    result:Audit, # from `audit`
     out:str|Path, # a folder; must not exist
-    fix:bool=False, # a cleaned copy too
-    table:str='', # the table as the user named it, for the page
-)->list[str]: # the names of the files
-    "Write all that an audit found"
+    fix:bool=False, # write a cleaned copy too
+    table:str='', # name of the table, for the page
+)->list[str]: # names of the files, sorted
+    "Write the results of an audit; raise a `UsageError` if the folder exists"
     with atomic_folder(out) as folder:
-        found.issues.to_csv(folder/'audit.csv', index=False)
-        write_audit_page(folder/'audit.html', found.catalogue, found.issues, found.drift, title=Path(table).name)
-        if len(found.queue): found.queue.to_csv(folder/'label_next.csv', index=False)
-        if found.drift is not None: found.drift.to_csv(folder/'drift.csv', index=False)
+        result.issues.to_csv(folder/'audit.csv', index=False)
+        write_audit_page(folder/'audit.html', result.catalogue, result.issues, result.drift, title=Path(table).name)
+        if len(result.queue): result.queue.to_csv(folder/'label_next.csv', index=False)
+        if result.drift is not None: result.drift.to_csv(folder/'drift.csv', index=False)
         if fix:
-            cleaned,changes = cleaned_copy(found.catalogue, found.issues)
+            cleaned,changes = cleaned_copy(result.catalogue, result.issues)
             cleaned.to_csv(folder/'cleaned.csv', index=False)
             changes.to_csv(folder/'changes.csv', index=False)
-    return sorted(o.name for o in Path(out).iterdir())
+    return sorted(path.name for path in Path(out).iterdir())

@@ -1,4 +1,4 @@
-"""The same image twice: copies, resized, re-encoded, slightly cropped, and which of them leak from training into validation
+"""Find copies of an image: exact, resized, re-encoded or slightly cropped, and those that leak from training into validation
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.duplicates.html.md"""
 
@@ -10,229 +10,282 @@ from collections.abc import Sequence
 import numpy as np, pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from .issues import issue_table
-from .image_issues import THUMB
-from ..data.splits import SPLITS
-from ..schema import Schema
 
 # %% auto #0
-__all__ = ['RADIUS', 'NEAREST', 'LIMIT', 'ROUGH', 'near_hashes', 'mismatch', 'near_pairs', 'duplicate_groups', 'join_groups',
-           'check_duplicates']
+__all__ = ['RADIUS', 'N_NEIGHBOURS', 'MAX_MISMATCH', 'MAX_ROUGH', 'near_hashes', 'mismatch', 'near_pairs', 'duplicate_groups',
+           'join_groups', 'check_duplicates']
+
+# %% ../../nbs/62_audit.duplicates.ipynb #26484078
+from .image_issues import THUMB
+from .issues import issue_table
+from ..data.splits import SPLITS
+from ..schema import Schema
+from ..target import Target
 
 # %% ../../nbs/62_audit.duplicates.ipynb #3e795b04
-RADIUS,NEAREST = 64,8 # of 256 bits; neighbours of each hash
+RADIUS = 64 # of 256 bits
+N_NEIGHBOURS = 8 # candidates for each hash
+
+def _hamming(words, start, stop)->np.ndarray: # `(stop-start, n)`
+    "Return the distances of hashes `start` to `stop` from all; `words` are the hashes, uint64 `(4, n)`"
+    return sum(np.bitwise_count(word[start:stop,None]^word[None]).astype(np.uint16) for word in words)
 
 def near_hashes(
     hashes:Sequence[str], # 256 bits each, hexadecimal
     radius:int=RADIUS, # bits that may differ
-    k:int=NEAREST, # neighbours of each hash
-    block:int=16, # hashes that are compared at once: small enough for the processor's cache
+    k:int=N_NEIGHBOURS, # candidates for each hash
+    block:int=16, # hashes compared at once: small enough for the CPU cache
 )->np.ndarray: # int `(n_pairs, 2)`, each pair once, the smaller position first
-    "The nearest neighbours of each hash"
+    "Return pairs of each hash and its nearest neighbours"
     n = len(hashes)
     words = np.frombuffer(bytes.fromhex(''.join(hashes)), dtype=np.uint64).reshape(n, 4).T.copy()
-    found = [np.zeros((0,2), dtype=np.int64)]
+    pairs = [np.zeros((0,2), dtype=np.int64)]
     for start in range(0, n, block):
-        part = words[:,start:start+block]
-        distance = sum(np.bitwise_count(w[:,None]^all_[None]).astype(np.uint16) for w,all_ in zip(part, words))
-        distance[np.arange(part.shape[1]),np.arange(start, start+part.shape[1])] = radius+1
+        stop = min(start+block, n)
+        distance = _hamming(words, start, stop)
+        distance[np.arange(stop-start),np.arange(start, stop)] = radius+1 # not its own neighbour
         i,j = np.nonzero(distance<=radius)
         order = np.lexsort((distance[i,j], i))
         i,j = i[order],j[order]
         nearest = np.arange(len(i))-np.searchsorted(i, i)<k
-        found.append(np.sort(np.stack([i[nearest]+start, j[nearest]], axis=1), axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+        pairs.append(np.sort(np.stack([i[nearest]+start, j[nearest]], axis=1), axis=1))
+    return np.unique(np.concatenate(pairs), axis=0)
 
 # %% ../../nbs/62_audit.duplicates.ipynb #108e9c76
-def _taps(at)->np.ndarray: # `(m, side, side)`
-    "Weights that read a line of points at the places `at` `(m, side)`, linearly between them"
+def _interpolation(at)->np.ndarray: # `(m, side, side)`
+    "Return weights that read a line of pixels at the positions `at` `(m, side)`, by linear interpolation"
     side = at.shape[1]
     return np.maximum(0, 1-np.abs(at.clip(0, side-1)[:,:,None]-np.arange(side, dtype=np.float32)))
 
-def _moved(images, place)->tuple[np.ndarray, np.ndarray]: # `(m, side, side, 3)`; 1 where it shows something, 0 outside, `(m, side, side, 1)`
+def _transform(images, transform)->tuple[np.ndarray, np.ndarray]: # `(m, side, side, 3)`; mask, 1 inside of the image, `(m, side, side, 1)`
+    "Transform images by `transform` `(m, 4)`: vertical scale and shift, horizontal scale and shift"
     m,side = images.shape[:2]
-    steps = (np.arange(side, dtype=np.float32)+0.5)/side-0.5
-    down,across = [(place[:,[i]]*steps+0.5+place[:,[i+1]])*side-0.5 for i in (0,2)]
-    out = np.matmul(_taps(across)[:,None], np.matmul(_taps(down), images.reshape(m, side, -1)).reshape(m, side, side, 3))
-    inside = [(o>=-0.5)&(o<=side-0.5) for o in (down, across)]
-    return out, (inside[0][:,:,None]&inside[1][:,None,:])[...,None].astype(np.float32)
+    grid = (np.arange(side, dtype=np.float32)+0.5)/side-0.5
+    y,x = [(transform[:,[i]]*grid+0.5+transform[:,[i+1]])*side-0.5 for i in (0,2)]
+    vertical = np.matmul(_interpolation(y), images.reshape(m, side, -1)).reshape(m, side, side, 3)
+    moved = np.matmul(_interpolation(x)[:,None], vertical)
+    inside_y,inside_x = [(at>=-0.5)&(at<=side-0.5) for at in (y, x)]
+    return moved, (inside_y[:,:,None]&inside_x[:,None,:])[...,None].astype(np.float32)
 
-def _difference(moved, inside, target)->tuple[np.ndarray, np.ndarray]: # `target` less `moved` in the light of `target`; `moved` in that light
-    "What is left of `target`; a brighter copy is clipped at white, so white does not tell how bright it is"
-    tells = inside*(target.max(3, keepdims=True)<250)
-    light = (moved*target*tells).sum((1,2,3))/np.maximum(1, (moved*moved*tells).sum((1,2,3)))
-    light = np.where(tells.sum((1,2,3))>target.shape[1]**2/64, light, 1).clip(0.85, 1.18).astype(np.float32)
-    lit = np.minimum(255, moved*light[:,None,None,None])
-    return (target-lit)*inside, lit
+def _residual(moved, mask, target)->tuple[np.ndarray, np.ndarray]: # `target` minus `lit`; `lit`: `moved` with the brightness of `target`
+    "Match the brightness and return what differs; white pixels are ignored, because a brighter copy is clipped at white"
+    usable = mask*(target.max(3, keepdims=True)<250)
+    gain = (moved*target*usable).sum((1,2,3))/np.maximum(1, (moved*moved*usable).sum((1,2,3)))
+    enough = usable.sum((1,2,3))>target.shape[1]**2/64
+    gain = np.where(enough, gain, 1).clip(0.85, 1.18).astype(np.float32)
+    lit = np.minimum(255, moved*gain[:,None,None,None])
+    return (target-lit)*mask, lit
 
 # %% ../../nbs/62_audit.duplicates.ipynb #375f8e1d
-_LEAST,_MOST = [np.array(o, dtype=np.float32) for o in ([0.88,-0.08,0.88,-0.08], [1.13,0.08,1.13,0.08])] # 5 % cut off each side, and some
+_MIN_TRANSFORM = np.array([0.88,-0.08,0.88,-0.08], dtype=np.float32) # 5 % cut off each side, and some more
+_MAX_TRANSFORM = np.array([1.13,0.08,1.13,0.08], dtype=np.float32)
 
-def _step(image, target, place)->np.ndarray: # `(m, 4)`
-    "A better `place` for each image in its target"
-    m,side = image.shape[:2]
-    moved,inside = _moved(image, place)
-    left,lit = _difference(moved, inside, target)
-    steps = ((np.arange(side)+0.5)/side-0.5).astype(np.float32)
-    down,across = [np.gradient(lit, axis=o)*side*inside for o in (1,2)]
-    slope = np.stack([down*steps[:,None,None], down, across*steps[:,None], across], axis=1).reshape(m, 4, -1)
-    square = slope@slope.transpose(0,2,1)
-    square += (np.trace(square, axis1=1, axis2=2)*1e-3+1e-3)[:,None,None]*np.eye(4, dtype=np.float32)
-    change = np.linalg.solve(square, slope@left.reshape(m, -1, 1))[...,0]
-    return (place+change.clip(-0.05, 0.05)).clip(_LEAST, _MOST).astype(np.float32)
+def _gauss_newton_step(images, target, transform)->np.ndarray: # `(m, 4)`
+    "Improve the transform of each image to its target"
+    m,side = images.shape[:2]
+    moved,mask = _transform(images, transform)
+    residual,lit = _residual(moved, mask, target)
+    grid = ((np.arange(side)+0.5)/side-0.5).astype(np.float32)
+    dy,dx = [np.gradient(lit, axis=axis)*side*mask for axis in (1,2)]
+    jacobian = np.stack([dy*grid[:,None,None], dy, dx*grid[:,None], dx], axis=1).reshape(m, 4, -1)
+    hessian = jacobian@jacobian.transpose(0,2,1)
+    damping = np.trace(hessian, axis1=1, axis2=2)*1e-3+1e-3
+    hessian += damping[:,None,None]*np.eye(4, dtype=np.float32)
+    step = np.linalg.solve(hessian, jacobian@residual.reshape(m, -1, 1))[...,0]
+    return (transform+step.clip(-0.05, 0.05)).clip(_MIN_TRANSFORM, _MAX_TRANSFORM).astype(np.float32)
 
-def _shrunk(images, side)->np.ndarray:
-    m,times = len(images),images.shape[1]//side
-    return images.reshape(m, side, times, side, times, 3).mean((2,4), dtype=np.float32)
+def _downscaled(images, side)->np.ndarray: # float32 `(m, side, side, 3)`
+    "Average square blocks of pixels"
+    m,factor = len(images),images.shape[1]//side
+    return images.reshape(m, side, factor, side, factor, 3).mean((2,4), dtype=np.float32)
 
 # %% ../../nbs/62_audit.duplicates.ipynb #bb1b4b01
-LIMIT = 17. # of 255; above it two images are not taken for one
-_PALE = 0.3 # what may be left at the limit, as a share of the image's standard deviation
-_STILL = 0.6,0.03 # share of the limit for an image that lies still, and the shift from which on all of it is allowed
-_HOPELESS = 28. # of 255, root mean square at 16 points a side after moving: there is no need to look closer
+MAX_MISMATCH = 17. # of 255; above it two images are not copies
+_PALE = 0.3 # residual at the limit, as a share of the standard deviation of the image
+_STILL = 0.6,0.03 # share of the limit for an image that is not moved; shift from which the whole limit applies
+_HOPELESS = 28. # of 255, root mean square at 16 pixels a side after alignment: no copy
 
-def _left_over(moved, inside, left, target, place)->np.ndarray: # `(m,)`
-    "How bad the fit is, on the scale of `LIMIT`"
-    blocks = np.abs(_shrunk(left, 16)).max(3).reshape(len(left), 16*16)
-    worst,points = np.partition(blocks, -16, axis=1)[:,-16:].mean(1),3*inside.sum((1,2,3))
-    mean = (target*inside).sum((1,2), keepdims=True)/inside.sum((1,2), keepdims=True)
-    contrast = np.sqrt(((target-mean)**2*inside).sum((1,2,3))/points)
-    pale = np.sqrt((left**2).sum((1,2,3))/points)/np.maximum(contrast, 1e-3)*LIMIT/_PALE
-    shift = np.abs(place[:,1::2,None]+(place[:,::2,None]-1)*[-0.5,0.5]).max((1,2)) # of the edge that moved most
-    return np.maximum(worst/(_STILL[0]+(1-_STILL[0])*np.minimum(1, shift/_STILL[1])), pale)
+def _mismatch_of(residual, mask, target, transform)->np.ndarray: # `(m,)`
+    "Return how bad the alignment is, on the scale of `MAX_MISMATCH`"
+    blocks = np.abs(_downscaled(residual, 16)).max(3).reshape(len(residual), 16*16)
+    worst = np.partition(blocks, -16, axis=1)[:,-16:].mean(1)
+    n_values = 3*mask.sum((1,2,3))
+    mean = (target*mask).sum((1,2), keepdims=True)/mask.sum((1,2), keepdims=True)
+    contrast = np.sqrt(((target-mean)**2*mask).sum((1,2,3))/n_values)
+    pale = np.sqrt((residual**2).sum((1,2,3))/n_values)/np.maximum(contrast, 1e-3)*MAX_MISMATCH/_PALE
+    shift = np.abs(transform[:,1::2,None]+(transform[:,::2,None]-1)*[-0.5,0.5]).max((1,2)) # of the edge that moved most
+    allowed = _STILL[0]+(1-_STILL[0])*np.minimum(1, shift/_STILL[1])
+    return np.maximum(worst/allowed, pale)
 
 # %% ../../nbs/62_audit.duplicates.ipynb #379947b1
-def _one_way(image, target)->np.ndarray: # `(m,)`
-    "How badly each image fits its target when it is moved onto it; infinite where that is hopeless"
-    place,out = np.tile(np.array([1,0,1,0], dtype=np.float32), (len(image), 1)),np.full(len(image), np.inf)
-    small = [_shrunk(o, THUMB//2) for o in (image, target)]
-    for _ in range(3): place = _step(*small, place)
-    moved,inside = _moved(small[0], place)
-    left,_ = _difference(moved, inside, small[1])
-    near = np.sqrt((left**2).sum((1,2,3))/(3*inside.sum((1,2,3))))<=_HOPELESS
-    image,target,place = image[near],target[near],place[near]
-    for _ in range(4): place = _step(image, target, place)
-    moved,inside = _moved(image, place)
-    left,_ = _difference(moved, inside, target)
-    out[near] = _left_over(moved, inside, left, target, place)
-    return out
+def _one_way(images, target)->np.ndarray: # `(m,)`
+    "Align each image to its target and return the mismatch; infinite where the coarse alignment fails"
+    transform = np.tile(np.array([1,0,1,0], dtype=np.float32), (len(images), 1))
+    mismatch = np.full(len(images), np.inf)
+    small,small_target = _downscaled(images, THUMB//2),_downscaled(target, THUMB//2)
+    for _ in range(3): transform = _gauss_newton_step(small, small_target, transform)
+    moved,mask = _transform(small, transform)
+    residual,_ = _residual(moved, mask, small_target)
+    close = np.sqrt((residual**2).sum((1,2,3))/(3*mask.sum((1,2,3))))<=_HOPELESS
+    images,target,transform = images[close],target[close],transform[close]
+    for _ in range(4): transform = _gauss_newton_step(images, target, transform)
+    moved,mask = _transform(images, transform)
+    residual,_ = _residual(moved, mask, target)
+    mismatch[close] = _mismatch_of(residual, mask, target, transform)
+    return mismatch
 
 def mismatch(
     first:np.ndarray, # uint8 `(m, 32, 32, 3)`
-    second:np.ndarray, # same as above
-    block:int=256, # pairs that are compared at once
-)->np.ndarray: # float `(m,)`, 0 for equal images; copies stay below `LIMIT`
-    "How much of each pair of images stays different when one is moved onto the other"
-    out = np.full(len(first), np.inf)
+    second:np.ndarray, # uint8 `(m, 32, 32, 3)`
+    block:int=256, # pairs compared at once
+)->np.ndarray: # float `(m,)`, 0 for equal images; at most `MAX_MISMATCH` for copies
+    "Align one image of each pair to the other and return how much they still differ"
+    result = np.full(len(first), np.inf)
     for start in range(0, len(first), block):
-        a,b = [o[start:start+block].astype(np.float32) for o in (first, second)]
-        one = _one_way(a, b)
-        again = (one>LIMIT/2)&(one<LIMIT*4) # a crop fits into the whole better than the whole into the crop
-        if again.any(): one[again] = np.minimum(one[again], _one_way(b[again], a[again]))
-        out[start:start+block] = one
-    return out
+        a,b = [images[start:start+block].astype(np.float32) for images in (first, second)]
+        forward = _one_way(a, b)
+        unclear = (forward>MAX_MISMATCH/2)&(forward<MAX_MISMATCH*4) # a crop fits into the whole better than the whole into the crop
+        if unclear.any(): forward[unclear] = np.minimum(forward[unclear], _one_way(b[unclear], a[unclear]))
+        result[start:start+block] = forward
+    return result
 
 # %% ../../nbs/62_audit.duplicates.ipynb #b3dc5b60
-ROUGH = 26. # of 255, root mean square at eight by eight points
+MAX_ROUGH = 26. # of 255, root mean square at 8 x 8 pixels
 
-def _rough(first, second)->np.ndarray: # `(m,)`
-    "How much pairs of small images `(m, n_points)` differ, in the light that suits them best"
-    tells = np.maximum(first, second)<250
-    light = ((first*second*tells).sum(1)/np.maximum(1, (first*first*tells).sum(1))).clip(0.85, 1.18)[:,None]
-    left = [np.minimum(255, first*light)-second, first-np.minimum(255, second/light)]
-    return np.sqrt(np.minimum(*[(o**2).mean(1) for o in left]))
+def _rough_difference(first, second)->np.ndarray: # `(m,)`
+    "Return the root mean square difference of pairs of small images `(m, n_values)`, at the best brightness"
+    usable = np.maximum(first, second)<250
+    gain = ((first*second*usable).sum(1)/np.maximum(1, (first*first*usable).sum(1))).clip(0.85, 1.18)[:,None]
+    forward = np.minimum(255, first*gain)-second
+    backward = first-np.minimum(255, second/gain)
+    return np.sqrt(np.minimum((forward**2).mean(1), (backward**2).mean(1)))
 
+def _candidates(metadata, thumbs)->np.ndarray: # int `(n_pairs, 2)`
+    "Return pairs of images that may be copies, by hash and rough difference"
+    pairs = [near_hashes(metadata[name].tolist()) for name in ('hash','garment_hash')]
+    pairs = np.unique(np.concatenate(pairs), axis=0)
+    small = _downscaled(thumbs, 8).reshape(len(thumbs), 8*8*3)
+    blocks = np.array_split(pairs, len(pairs)//10_000+1)
+    return pairs[np.concatenate([_rough_difference(*small[block.T])<=MAX_ROUGH for block in blocks])]
+
+# %% ../../nbs/62_audit.duplicates.ipynb #26547b91
 def near_pairs(
-    facts:pd.DataFrame, # of `image_metadata`
-    limit:float=LIMIT, # see `mismatch`
-)->pd.DataFrame: # columns `a`, `b`, positions in `facts`; `mismatch`, 0 for equal pixels
-    "Pairs of images that are the same or nearly the same; of images with equal pixels only the first is compared with others"
-    readable = np.flatnonzero(facts.digest!='')
-    first = pd.Series(readable).groupby(facts.digest.to_numpy()[readable]).transform('min').to_numpy()
+    metadata:pd.DataFrame, # from `image_metadata`
+    limit:float=MAX_MISMATCH, # see `mismatch`
+)->pd.DataFrame: # columns `a`, `b`, positions in `metadata`; `mismatch`, 0 for equal pixels
+    "Find pairs of exact or near copies; of images with equal pixels only the first is compared with others"
+    readable = np.flatnonzero(metadata.digest!='')
+    first = pd.Series(readable).groupby(metadata.digest.to_numpy()[readable]).transform('min').to_numpy()
     exact = np.stack([first, readable], axis=1)[first!=readable]
     unique = np.unique(first)
-    thumbs = np.frombuffer(b''.join(facts.thumb.iloc[unique]), dtype=np.uint8).reshape(-1, THUMB, THUMB, 3)
-    pairs = np.unique(np.concatenate([near_hashes(facts[o].iloc[unique].tolist()) for o in ('hash','garment_hash')]), axis=0)
-    small = _shrunk(thumbs, 8).reshape(len(thumbs), 8*8*3)
-    rough = [_rough(*small[o.T])<=ROUGH for o in np.array_split(pairs, len(pairs)//10_000+1)]
-    pairs = pairs[np.concatenate(rough)]
-    left = mismatch(*thumbs[pairs.T])
-    near = left<=limit
-    found = np.concatenate([exact, unique[pairs[near]]])
-    return pd.DataFrame(dict(a=found[:,0], b=found[:,1], mismatch=np.concatenate([np.zeros(len(exact)), left[near]])))
+    thumbs = np.frombuffer(b''.join(metadata.thumb.iloc[unique]), dtype=np.uint8).reshape(-1, THUMB, THUMB, 3)
+    candidates = _candidates(metadata.iloc[unique], thumbs)
+    mismatches = mismatch(*thumbs[candidates.T])
+    near = mismatches<=limit
+    pairs = np.concatenate([exact, unique[candidates[near]]])
+    return pd.DataFrame(dict(a=pairs[:,0], b=pairs[:,1], mismatch=np.concatenate([np.zeros(len(exact)), mismatches[near]])))
 
 # %% ../../nbs/62_audit.duplicates.ipynb #3f1bbd0c
+def _components(a, b, n)->np.ndarray: # int `(n,)`
+    "Join the positions `a` and `b` of each edge; return for each position the first one of its component"
+    component = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(n,n)), directed=False)[1]
+    return pd.Series(np.arange(n)).groupby(component).transform('min').to_numpy()
+
 def duplicate_groups(
-    facts:pd.DataFrame, # of `image_metadata`
-    pairs:pd.DataFrame|None=None, # of `near_pairs`, where they are at hand
-)->np.ndarray: # int `(n,)`, for each row the position of the first row of its group; its own where it has no duplicate
-    "Rows that show the same image; whoever makes a split keeps them together"
-    pairs,n = near_pairs(facts) if pairs is None else pairs,len(facts)
-    return join_groups(connected_components(coo_array((np.ones(len(pairs)), (pairs.a, pairs.b)), shape=(n,n)), directed=False)[1]) if n else np.zeros(0, dtype=int)
+    metadata:pd.DataFrame, # from `image_metadata`
+    pairs:pd.DataFrame|None=None, # from `near_pairs`; default: computed
+)->np.ndarray: # int `(n,)`, for each row the position of the first row of its group; its own if it has no duplicate
+    "Group rows that show the same image; a split must keep them together"
+    if not len(metadata): return np.zeros(0, dtype=int)
+    pairs = near_pairs(metadata) if pairs is None else pairs
+    return _components(pairs.a, pairs.b, len(metadata))
 
 def join_groups(
     *groups:np.ndarray, # each `(n,)`, equal for rows that belong together
 )->np.ndarray: # int `(n,)`, for each row the position of the first row of its group
-    "Rows that belong together by any of `groups`, for example by product and by duplicate"
+    "Group rows that belong together in any of `groups`, for example by product and by duplicate"
     n = len(groups[0])
-    firsts = [pd.Series(np.arange(n)).groupby(np.asarray(o)).transform('min').to_numpy() for o in groups]
-    a,b = np.concatenate(firsts),np.tile(np.arange(n), len(firsts))
-    part = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(n,n)), directed=False)[1]
-    return pd.Series(np.arange(n)).groupby(part).transform('min').to_numpy()
+    first_rows = [pd.Series(np.arange(n)).groupby(np.asarray(group)).transform('min').to_numpy() for group in groups]
+    return _components(np.concatenate(first_rows), np.tile(np.arange(n), len(groups)), n)
+
+# %% ../../nbs/62_audit.duplicates.ipynb #18f4a013
+class _Table:
+    "The columns of a table that are needed to describe its copies"
+    def __init__(self, metadata, files, split, row):
+        self.digest,self.files,self.split,self.row = metadata.digest.to_numpy(),files,split,row
+
+    def same_pixels(self, i, j)->bool: return self.digest[i]==self.digest[j]
+
+    def describe(self, i, j)->str:
+        "Say what position `i` has in common with `j`"
+        if self.files[i]==self.files[j]: return f'the same file as row {self.row[j]}'
+        same = 'the same' if self.same_pixels(i, j) else 'nearly the same'
+        return f'{same} image as row {self.row[j]} ({self.files[j]})'
+
+    def issue(self, i, members, **columns)->dict:
+        "Return an issue about position `i` of the group `members`"
+        return dict(row=int(self.row[i]), file=self.files[i], group=int(self.row[members[0]]), **columns)
 
 # %% ../../nbs/62_audit.duplicates.ipynb #0d849267
-def _like(i, j, facts, files, row)->str:
-    if files[i]==files[j]: return f'the same file as row {row[j]}'
-    return f'{"the same image as" if facts.digest.iloc[i]==facts.digest.iloc[j] else "nearly the same image as"} row {row[j]} ({files[j]})'
-
-def _copies_of(members, split, conflict, facts, files, row)->list[dict]:
-    "Findings about the rows `members` of a group, whatever their labels"
-    digest,parts = facts.digest.to_numpy(),split[members]
-    rank = [SPLITS.index(o) if o in SPLITS else -1 for o in parts]
-    keep,found = members[int(np.argmax(rank))],[]
+def _copy_issues(table, members, conflict)->list[dict]: # `members`: positions of a group; `conflict`: whether their labels disagree
+    "Return the issues of a group of copies, whatever their labels"
+    split = table.split
+    rank = [SPLITS.index(split[i]) if split[i] in SPLITS else -1 for i in members]
+    keep = members[int(np.argmax(rank))]
+    leaks,issues = len(set(split[members]))>1,[]
     for i in members:
-        away = [j for j in members if split[j]!=split[i]] or [j for j in members if j!=i]
-        other = keep if keep in away else next((j for j in away if digest[j]==digest[i]), away[0])
-        like,exact = _like(i, other, facts, files, row),digest[i]==digest[other]
-        if len(set(parts))>1: kind,reason,fix = 'leak',f'In {split[i]} stands {like} in {split[other]}.','drop'
-        else: kind,reason,fix = 'duplicate' if exact else 'near_duplicate',f'This is {like}.','drop' if exact and not conflict else ''
-        found.append(dict(kind=kind, row=int(row[i]), file=files[i], group=int(row[members[0]]), reason=reason, fix='' if i==keep else fix))
-    return found
+        others = [j for j in members if split[j]!=split[i]] or [j for j in members if j!=i]
+        other = keep if keep in others else next((j for j in others if table.same_pixels(i, j)), others[0])
+        exact = table.same_pixels(i, other)
+        if leaks: kind,fix,reason = 'leak','drop',f'In {split[i]}, but {table.describe(i, other)} in {split[other]}.'
+        else:
+            kind,reason = 'duplicate' if exact else 'near_duplicate',f'This is {table.describe(i, other)}.'
+            fix = 'drop' if exact and not conflict else ''
+        issues.append(table.issue(i, members, kind=kind, reason=reason, fix='' if i==keep else fix))
+    return issues
 
 # %% ../../nbs/62_audit.duplicates.ipynb #471f92cf
-def _conflicts_in(members, target, codes, files, row)->list[dict]:
-    "Findings about the labels of the rows `members` of a group for one target"
+def _conflict_issues(table, members, target:Target, codes)->list[dict]: # `members`: positions of a group
+    "Return the issues of a group of copies whose labels for `target` disagree"
     known = members[codes[members]>=0 if target.kind=='one_of' else (codes[members]>=0).all(1)]
     cells = dict(zip(known, target.decode(codes[known])))
     votes = pd.Series(list(cells.values()), dtype=object).value_counts()
     if len(votes)<2: return []
-    clear = votes.iloc[0]*2>len(known)
-    said = ' and '.join(f'{cell or "nothing"} in row {", ".join(str(row[i]) for i in known if cells[i]==cell)}' for cell in votes.index)
-    return [dict(kind='label_conflict', row=int(row[i]), file=files[i], target=target.name, given=cells[i], suggested=votes.index[0] if clear else '',
-        group=int(row[members[0]]), reason=f'One image, several labels for {target.name}: {said}.', fix='relabel' if clear else '')
-        for i in known if not (clear and cells[i]==votes.index[0])]
+    rows = {cell: ', '.join(str(table.row[i]) for i in known if cells[i]==cell) for cell in votes.index}
+    labels = ' and '.join(f'{cell or "none"} in row {numbers}' for cell,numbers in rows.items())
+    majority = votes.index[0] if votes.iloc[0]*2>len(known) else None
+    reason = f'One image, several labels for {target.name}: {labels}.'
+    return [table.issue(i, members, kind='label_conflict', target=target.name, given=cells[i], suggested=majority or '', reason=reason,
+        fix='' if majority is None else 'relabel') for i in known if cells[i]!=majority]
 
 # %% ../../nbs/62_audit.duplicates.ipynb #4dadfc4d
+_ORDER = 'leak', 'label_conflict', 'duplicate', 'near_duplicate'
+
+def _scores(pairs)->dict[int, float]: # by position
+    "Return the score of each image that has a copy"
+    best = pd.Series(np.tile(pairs.mismatch, 2)).groupby(np.concatenate([pairs.a, pairs.b])).min()
+    return dict(zip(best.index.astype(int), 1-0.5*best/MAX_MISMATCH))
+
 def check_duplicates(
-    facts:pd.DataFrame, # of `image_metadata`
-    files:Sequence[str], # the file names as they stand in the table
-    split:np.ndarray|None=None, # the part of each row `(n,)`; without it nothing can leak
-    schema:Schema|None=None, # the targets; without it labels are not compared
+    metadata:pd.DataFrame, # from `image_metadata`
+    files:Sequence[str], # file names as in the table
+    split:np.ndarray|None=None, # split of each row `(n,)`; default: none, so nothing leaks
+    schema:Schema|None=None, # targets whose labels are compared; default: none
     codes:dict[str, np.ndarray]|None=None, # for each target its codes, see `Target.encode`
-    row:np.ndarray|None=None, # the row of the table for each file; 1 for the first one without it
-    pairs:pd.DataFrame|None=None, # of `near_pairs`, where they are at hand
+    row:np.ndarray|None=None, # row of the table for each file; default: counted from 1
+    pairs:pd.DataFrame|None=None, # from `near_pairs`; default: computed
 )->pd.DataFrame: # see `issue_table`; kinds `leak`, `label_conflict`, `duplicate`, `near_duplicate` in this order; `group` is the first row of the copies
-    "Images that stand in the table more than once"
+    "Find images that occur more than once in a table"
     row = np.arange(len(files))+1 if row is None else np.asarray(row)
     split = np.full(len(files), '', dtype=object) if split is None else np.asarray(split)
-    pairs = near_pairs(facts) if pairs is None else pairs
-    ends = pd.Series(np.tile(pairs.mismatch, 2)).groupby(np.concatenate([pairs.a, pairs.b])).min()
-    score = dict(zip(row[ends.index.to_numpy(dtype=int)], 1-0.5*ends/LIMIT))
-    group,found = pd.Series(duplicate_groups(facts, pairs)),[]
+    pairs = near_pairs(metadata) if pairs is None else pairs
+    table,group = _Table(metadata, files, split, row),pd.Series(duplicate_groups(metadata, pairs))
+    issues = []
     for members in group[group.duplicated(keep=False)].groupby(group).groups.values():
         members = members.to_numpy()
-        conflicts = [o for t in schema or () for o in _conflicts_in(members, t, codes[t.name], files, row)]
-        found += conflicts + _copies_of(members, split, bool(conflicts), facts, files, row)
-    found = issue_table([o | dict(score=score[o['row']]) for o in found])
-    order = found.kind.map(['leak', 'label_conflict', 'duplicate', 'near_duplicate'].index)
-    return found.iloc[np.argsort(order, kind='stable')].reset_index(drop=True)
+        conflicts = [issue for target in schema or () for issue in _conflict_issues(table, members, target, codes[target.name])]
+        issues += conflicts + _copy_issues(table, members, bool(conflicts))
+    scores = {int(row[i]): score for i,score in _scores(pairs).items()}
+    issues = issue_table(issue | dict(score=scores[issue['row']]) for issue in issues)
+    order = issues.kind.map(_ORDER.index)
+    return issues.iloc[np.argsort(order, kind='stable')].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""How often labels occur, which come together across targets, and what the images are like: seen before anything is trained
+"""Plot label frequencies, co-occurrence across targets, and properties of the images, before any training
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.explore_plots.html.md"""
 
@@ -10,197 +10,248 @@ import numpy as np, pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+# %% auto #0
+__all__ = ['LOG_SCALE_FROM', 'MIN_ROWS', 'MAX_ROWS', 'MAX_COLUMNS', 'plot_label_shares', 'label_lift', 'lift_extremes',
+           'plot_lift', 'plot_image_sizes']
+
+# %% ../../nbs/62_audit.explore_plots.ipynb #2823e747
 from .label_issues import counts_by_split
+from ..core.plotting import BLUE, GREEN, GREY, ORANGE, PageFigure, add_caption, add_title, bar_figure, bar_positions
+from ..core.plotting import format_number, plot_style, shorten_label
 from ..data.splits import SPLITS
-from ..core.plotting import BLUE, GREEN, GREY, ORANGE, PageFigure, plot_style
-from ..core.plotting import bar_figure, add_caption, bar_positions, format_number, shorten_label, add_title
 from ..evaluation.plots import draw_cells
 from ..target import Target
 
-# %% auto #0
-__all__ = ['UNEVEN', 'LEAST_ROWS', 'MOST_DOWN', 'MOST_ACROSS', 'plot_label_shares', 'label_lift', 'lift_extremes', 'plot_lift',
-           'plot_image_sizes']
-
 # %% ../../nbs/62_audit.explore_plots.ipynb #af2ed1a1
-UNEVEN = 30 # labels whose counts differ by more get a logarithmic scale
-_PARTS = dict(zip(SPLITS, ((BLUE,'o'), (ORANGE,'D'), (GREEN,'s'))))
+LOG_SCALE_FROM = 30 # ratio of the largest to the smallest count from which the scale is logarithmic
+_SPLIT_MARKS = dict(zip(SPLITS, ((BLUE,'o'), (ORANGE,'D'), (GREEN,'s')))) # colour and marker
 
-def _share_text(value, _=None)->str: return f'{100*value:.3g} %'
+def _percent_tick(value, _=None)->str: return f'{100*value:.3g} %'
+def _count_tick(value, _=None)->str: return f'{value:,.0f}'
 
-def _known_counts(target, codes, split)->dict[str, np.ndarray]: # for each part in how many rows each label is known
-    return {o: target.known_counts(codes[split==o]) for o in SPLITS if (split==o).any()}
+def _known_by_split(target, codes, split)->dict[str, np.ndarray]: # `(n_labels,)` for each split that has rows
+    "Count for each split the rows in which each label is known"
+    return {name: target.known_counts(codes[split==name]) for name in SPLITS if (split==name).any()}
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #3db523af
 def _draw_counts(ax, places, counts, log):
-    "A bar for each label, from 1 on where the scale is logarithmic"
+    "Draw a bar for each label, from 1 on if the scale is logarithmic"
     ax.barh(places, counts, color=BLUE, height=0.72)
     if log:
         ax.set(xscale='log', xlim=(0.8, 3*counts.max()))
-        ax.xaxis.set(major_formatter=FuncFormatter(lambda o,_: f'{o:,.0f}'), minor_formatter=NullFormatter())
+        ax.xaxis.set(major_formatter=FuncFormatter(_count_tick), minor_formatter=NullFormatter())
     else: ax.set_xlim(0, 1.22*max(1, counts.max()))
     for y,n in zip(places, counts):
-        ax.annotate(format_number(n) if n else 'none', (max(n, 0.8 if log else 0), y), xytext=(3,0), textcoords='offset points', va='center_baseline').set_in_layout(False)
+        at = max(n, 0.8 if log else 0), y
+        text = ax.annotate(format_number(n) if n else 'none', at, xytext=(3,0), textcoords='offset points', va='center_baseline')
+        text.set_in_layout(False)
     if not log: ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.tick_params(axis='y', length=0)
     ax.set_title('rows, logarithmic' if log else 'rows')
 
-def _draw_shares(ax, places, shares, log):
-    "The share of each label in each part, joined by a line"
+def _draw_shares(ax, places, shares, log): # `shares`: for each split `(n_labels,)`
+    "Draw the share of each label in each split, joined by a line"
     values = np.array(list(shares.values()))
     seen = np.where(values>0, values, np.nan) if log else values
-    some = np.isfinite(seen).any(0)
-    ax.hlines(places[some], np.nanmin(seen[:,some], axis=0), np.nanmax(seen[:,some], axis=0), color='#CCCCCC', linewidth=1.6, zorder=1)
-    for part,row in zip(shares, seen): ax.scatter(row, places, s=20, color=_PARTS[part][0], marker=_PARTS[part][1], linewidths=0, label=part, zorder=2)
+    drawn = np.isfinite(seen).any(0)
+    low,high = np.nanmin(seen[:,drawn], axis=0),np.nanmax(seen[:,drawn], axis=0)
+    ax.hlines(places[drawn], low, high, color='#CCCCCC', linewidth=1.6, zorder=1)
+    for split,split_shares in zip(shares, seen):
+        color,marker = _SPLIT_MARKS[split]
+        ax.scatter(split_shares, places, s=20, color=color, marker=marker, linewidths=0, label=split, zorder=2)
     if log: ax.set_xscale('log')
     else: ax.set_xlim(left=0)
-    ax.xaxis.set_major_formatter(FuncFormatter(_share_text))
+    ax.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.grid(axis='x')
     ax.tick_params(axis='y', length=0)
-    ax.set_title('share of the known rows of a part')
+    ax.set_title('share of the known rows of a split')
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #c984149d
 def _draw_ranks(ax, counts, n_shown):
-    "All counts, the most common label first"
+    "Draw all counts as a curve, the most common label first"
     counts = np.sort(counts)[::-1]
+    rank,height = np.arange(1, len(counts)+1),np.maximum(counts, 0.8)
     half = n_shown//2
-    ax.fill_between(np.arange(1, len(counts)+1), np.maximum(counts, 0.8), 0.8, color='#E4EEF5', linewidth=0)
-    ax.plot(np.arange(1, len(counts)+1), np.maximum(counts, 0.8), color=BLUE)
+    ax.fill_between(rank, height, 0.8, color='#E4EEF5', linewidth=0)
+    ax.plot(rank, height, color=BLUE)
     for edge in (half, len(counts)-half): ax.axvline(edge+0.5, color=GREY, linestyle=':', linewidth=1)
     ax.set(yscale='log', xlim=(1, len(counts)), ylabel='rows', ylim=(0.8, None))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda o,_: f'{o:,.0f}'))
-    ax.set_title(f'all {len(counts):,} labels by rank; the first and the last {half} are named below')
+    ax.yaxis.set_major_formatter(FuncFormatter(_count_tick))
+    ax.set_title(f'all {len(counts):,} labels by rank; the first and last {half} are named below')
+
+def _add_ranks(fig, axes, counts, n_places, n_shown):
+    "Make room above the bars for the curve of all counts"
+    fig.set_figheight(fig.get_figheight()+1.6)
+    grid = fig.add_gridspec(2, len(axes), height_ratios=[1.3, max(2, 0.165*n_places)])
+    for i,ax in enumerate(axes): ax.set_subplotspec(grid[1,i])
+    _draw_ranks(fig.add_subplot(grid[0,:]), counts, n_shown)
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #6673ff88
+def _label_order(counts)->np.ndarray:
+    "Return the labels to draw, the most common first; of many labels only those that occur, if any do"
+    order = np.argsort(-counts, kind='stable')
+    if len(order)<=50: return order
+    occurring = order[counts[order]>0]
+    return occurring if len(occurring) else order[:50]
+
 @plot_style()
 def plot_label_shares(
     target:Target, # of either kind
     codes:np.ndarray, # see `Target.encode`
-    split:np.ndarray, # the part of each row, `(n,)`
-)->Figure: # rows of each label, and its share in each part where there are several
-    "How often each label occurs, in all and in each part, the most common first"
-    table,known = counts_by_split(target, codes, split),_known_counts(target, codes, split)
+    split:np.ndarray, # split of each row, `(n,)`
+)->Figure: # rows of each label; and its share in each split, if there are several
+    "Plot how often each label occurs, in total and by split, the most common first"
+    table,known = counts_by_split(target, codes, split),_known_by_split(target, codes, split)
     counts = table.rows.to_numpy()
-    order = np.argsort(-counts, kind='stable')
-    occur = order[counts[order]>0] if len(order)>50 else order
-    shown,places = bar_positions(occur if len(occur) else order[:50])
-    seen = counts[counts>0]
-    log = len(seen)>1 and seen.max()>UNEVEN*seen.min()
-    several,long = len(known)>1,len(shown)<len(occur)
-    fig,axes = bar_figure(target, shown, places, 2 if several else 1)
-    if long:
-        fig.set_figheight(fig.get_figheight()+1.6)
-        grid = fig.add_gridspec(2, len(axes), height_ratios=[1.3, max(2, 0.165*len(places))])
-        for i,ax in enumerate(axes): ax.set_subplotspec(grid[1,i])
-        _draw_ranks(fig.add_subplot(grid[0,:]), seen, len(shown))
+    occurring = counts[counts>0]
+    log = len(occurring)>1 and occurring.max()>LOG_SCALE_FROM*occurring.min()
+    order = _label_order(counts)
+    shown,places = bar_positions(order)
+    fig,axes = bar_figure(target, shown, places, 2 if len(known)>1 else 1)
+    if len(shown)<len(order): _add_ranks(fig, axes, occurring, len(places), len(shown))
     _draw_counts(axes[0], places, counts[shown], log)
-    if several:
-        _draw_shares(axes[1], places, {o: table[o].to_numpy()[shown]/np.maximum(1, n[shown]) for o,n in known.items()}, log)
+    if len(known)>1:
+        shares = {name: table[name].to_numpy()[shown]/np.maximum(1, n_known[shown]) for name,n_known in known.items()}
+        _draw_shares(axes[1], places, shares, log)
         fig.legend(*axes[1].get_legend_handles_labels(), loc='outside upper right', ncols=3, handletextpad=0.1)
-    never = len(counts)-len(seen)
-    add_title(fig, target, f'{target.n_out:,} label{"s"*(target.n_out>1)}'+(f', {never:,} of them never occur{"s"*(never==1)}' if never else ''))
+    n_unused = len(counts)-len(occurring)
+    unused = f', {n_unused:,} of them never occur{"s"*(n_unused==1)}' if n_unused else ''
+    add_title(fig, target, f'{target.n_out:,} label{"s"*(target.n_out>1)}{unused}')
     return fig
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #6eef4610
-LEAST_ROWS = 5 # below, a pair of labels is not judged
+MIN_ROWS = 5 # with fewer rows a pair of labels has no lift
+
+def _divide(a, b, where)->np.ndarray: # NaN elsewhere and where `b` is 0
+    return np.divide(a, b, out=np.full(a.shape, np.nan), where=where & (b>0))
 
 def label_lift(
     first:Target, # of either kind
     second:Target, # of either kind
     codes:dict[str, np.ndarray], # for each target, see `Target.encode`
-)->pd.DataFrame: # a row for each pair of labels `a`, `b`: `rows` with the first, `share` of them with the second, `expected` rows with both, `lift`; NaN where there are few
-    "How much more often than by chance the labels of two targets come together, over rows in which both are known"
-    has = [o.one_hot(codes[o.name]).astype(np.float32) for o in (first, second)]
-    known = [o.known_mask(codes[o.name]).astype(np.float32) for o in (first, second)]
-    both,n_a,n_b,n = has[0].T@has[1],has[0].T@known[1],known[0].T@has[1],known[0].T@known[1]
+)->pd.DataFrame: # a row for each pair of labels `a`, `b`: `rows` with `a`, `share` of them with `b`, `expected` rows with both, `lift`; NaN if there are few
+    "Return how much more often than by chance labels of two targets occur together, over rows in which both are known"
+    has_a,has_b = [target.one_hot(codes[target.name]).astype(np.float32) for target in (first, second)]
+    known_a,known_b = [target.known_mask(codes[target.name]).astype(np.float32) for target in (first, second)]
+    together,n = has_a.T@has_b,known_a.T@known_b
+    n_a,n_b = has_a.T@known_b,known_a.T@has_b
     expected = n_a*n_b/np.maximum(n, 1)
-    judged = np.maximum(both, expected)>=LEAST_ROWS
-    divided = lambda a,b,where: np.divide(a, b, out=np.full(a.shape, np.nan), where=where & (b>0))
-    values = dict(rows=n_a, share=divided(both, n_a, n_a>=LEAST_ROWS), expected=expected, lift=divided(both, expected, judged))
+    enough = np.maximum(together, expected)>=MIN_ROWS
+    share,lift = _divide(together, n_a, n_a>=MIN_ROWS),_divide(together, expected, enough)
+    values = dict(rows=n_a, share=share, expected=expected, lift=lift)
     pairs = pd.MultiIndex.from_product([first.vocab, second.vocab], names=['a','b'])
-    return pd.DataFrame({k: v.ravel() for k,v in values.items()}, index=pairs).astype(float)
+    return pd.DataFrame({name: value.ravel() for name,value in values.items()}, index=pairs).astype(float)
 
-# %% ../../nbs/62_audit.explore_plots.ipynb #cbeff126
-MOST_DOWN,MOST_ACROSS = 24, 24
+# %% ../../nbs/62_audit.explore_plots.ipynb #55bc3ba8
+def _format_lift(value)->str:
+    if not value: return 'never'
+    return f'{value:.1f}' if value<9.95 else f'{value:.0f}'
 
-def _times(value)->str: return 'never' if not value else f'{value:.1f}' if value<9.95 else f'{value:.0f}'
+def _format_pairs(lift)->str: # `lift`: a series, its index pairs of labels
+    return ', '.join(f'{shorten_label(a)} & {shorten_label(b)} {_format_lift(value)}' for (a,b),value in lift.items())
 
 def lift_extremes(
-    lift:pd.DataFrame, # of `label_lift`
-    n:int=3, # so many at each end
-)->str: # a sentence or two, empty where no pair can be judged
-    "The pairs of labels that are together most and least"
-    known = lift.dropna(subset='lift').sort_values('expected', ascending=False, kind='stable')
-    high,low = [known.lift[o].sort_values(ascending=up, kind='stable')[:n] for o,up in ((known.lift>1.2, False), (known.lift<0.8, True))]
-    named = lambda part: ', '.join(f'{shorten_label(a)} & {shorten_label(b)} {_times(v)}' for (a,b),v in part.items())
-    return ' '.join(f'{what}: {named(o)}.' for what,o in (('Together, times chance', high), ('Apart', low)) if len(o))
+    lift:pd.DataFrame, # from `label_lift`
+    n:int=3, # pairs at each end
+)->str: # a sentence or two; empty if no pair stands out
+    "Describe the pairs of labels with the highest and lowest lift"
+    lift = lift.dropna(subset='lift').sort_values('expected', ascending=False, kind='stable').lift
+    high = lift[lift>1.2].sort_values(ascending=False, kind='stable')[:n]
+    low = lift[lift<0.8].sort_values(kind='stable')[:n]
+    sentences = [f'Together, times chance: {_format_pairs(high)}.'] if len(high) else []
+    if len(low): sentences.append(f'Apart: {_format_pairs(low)}.')
+    return ' '.join(sentences)
+
+# %% ../../nbs/62_audit.explore_plots.ipynb #cbeff126
+MAX_ROWS = 24 # labels down
+MAX_COLUMNS = 24 # labels across
+
+def _cell_text(share, lift)->str: # empty for a grey cell
+    if np.isnan(lift): return ''
+    return f'{100*share:.0f}' if share>=0.095 or not share else f'{100*share:.1f}'
+
+def _fraction_tick(value, _=None)->str: return f'{value:g}' if value>=1 else f'1/{1/value:.0f}'
+
+def _draw_lift(fig, values, texts, row_names, column_names):
+    "Draw cells coloured by lift, and their scale"
+    ax = fig.subplots()
+    ax.set_facecolor('#ECECEC')
+    image = draw_cells(ax, np.clip(values, 1/8, 8), texts, row_names, column_names, cmap='PuOr_r', norm=LogNorm(1/8, 8), aspect='auto')
+    bar = fig.colorbar(image, ax=ax, label='times as often as by chance', fraction=0.03)
+    bar.outline.set_visible(False)
+    bar.ax.yaxis.set(major_locator=FixedLocator([1/8,1/4,1/2,1,2,4,8]), major_formatter=FuncFormatter(_fraction_tick), minor_locator=NullLocator())
+
+def _n_labels_text(shown, target)->str: # for the title
+    return f'the {len(shown)} most common of {target.n_out:,}' if len(shown)<target.n_out else f'{target.n_out:,}'
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #a961269c
 @plot_style()
 def plot_lift(
-    first:Target, # stands on the left
-    second:Target, # stands below
-    lift:pd.DataFrame, # of `label_lift`
+    first:Target, # on the left
+    second:Target, # below
+    lift:pd.DataFrame, # from `label_lift`
 )->Figure: # one panel and its scale
-    "Which labels of two targets come together; of many labels the most common"
-    shape = first.n_out,second.n_out
-    table = {k: lift[k].to_numpy().reshape(shape) for k in lift}
-    common = np.nansum(np.nan_to_num(table['share'])*table['rows'], axis=0)
-    down,across = [np.sort(np.argsort(-o, kind='stable')[:most]) for o,most in ((table['rows'].max(1), MOST_DOWN), (common, MOST_ACROSS))]
-    values,share = [table[o][np.ix_(down, across)] for o in ('lift','share')]
-    said = [['' if np.isnan(v) else f'{100*s:.0f}' if s>=0.095 or not s else f'{100*s:.1f}' for v,s in zip(*o)] for o in zip(values, share)]
-    fig = PageFigure(1.9+0.2*len(down)+0.06*max(len(shorten_label(second.vocab[i], 20)) for i in across))
-    ax = fig.subplots()
-    ax.set_facecolor('#ECECEC')
-    names = [f'{shorten_label(first.vocab[i], 20)} ({table["rows"][i].max():,.0f})' for i in down]
-    image = draw_cells(ax, np.clip(values, 1/8, 8), said, names, [shorten_label(second.vocab[i], 20) for i in across], cmap='PuOr_r', norm=LogNorm(1/8, 8), aspect='auto')
-    bar = fig.colorbar(image, ax=ax, label='times as often as by chance', fraction=0.03)
-    bar.outline.set_visible(False)
-    bar.ax.yaxis.set(major_locator=FixedLocator([1/8,1/4,1/2,1,2,4,8]), major_formatter=FuncFormatter(lambda o,_: f'{o:g}' if o>=1 else f'1/{1/o:.0f}'), minor_locator=NullLocator())
-    some = [f'the {len(o)} most common of {t.n_out:,}' if len(o)<t.n_out else f'{t.n_out:,}' for o,t in ((down, first), (across, second))]
-    add_title(fig, first, f'{some[0]} labels by {some[1]} of {shorten_label(second.name, 30)}, in percent')
-    if text := lift_extremes(lift): add_caption(fig, text)
+    "Plot which labels of two targets occur together; of many labels the most common"
+    rows,share,values = [lift[name].to_numpy().reshape(first.n_out, second.n_out) for name in ('rows','share','lift')]
+    n_a = rows.max(1)
+    n_b = np.nansum(np.nan_to_num(share)*rows, axis=0)
+    down = np.sort(np.argsort(-n_a, kind='stable')[:MAX_ROWS])
+    across = np.sort(np.argsort(-n_b, kind='stable')[:MAX_COLUMNS])
+    share,values = share[np.ix_(down, across)],values[np.ix_(down, across)]
+    texts = [[_cell_text(*cell) for cell in zip(*line)] for line in zip(share, values)]
+    row_names = [f'{shorten_label(first.vocab[i], 20)} ({n_a[i]:,.0f})' for i in down]
+    column_names = [shorten_label(second.vocab[i], 20) for i in across]
+    fig = PageFigure(1.9+0.2*len(down)+0.06*max(map(len, column_names)))
+    _draw_lift(fig, values, texts, row_names, column_names)
+    labels = f'{_n_labels_text(down, first)} labels by {_n_labels_text(across, second)}'
+    add_title(fig, first, f'{labels} of {shorten_label(second.name, 30)}, in percent')
+    if caption := lift_extremes(lift): add_caption(fig, caption)
     return fig
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #69e4d6d4
-def _draw_sizes(ax, facts):
-    "A dot for each size, its area the number of images"
-    sizes = facts.groupby(['width','height']).size()
-    width,height = [sizes.index.get_level_values(o).to_numpy() for o in ('width','height')]
-    ax.scatter(width, height, s=np.clip(400*sizes/sizes.max(), 4, None), color=BLUE, alpha=0.55, linewidths=0)
-    ends = np.array([[min(width.min(), height.min())/1.4, max(width.max(), height.max())*1.4]]*2).T
-    ax.plot(*ends.T, color=GREY, linestyle=':', linewidth=1)
-    ax.set(xscale='log', yscale='log', xlim=ends[:,0], ylim=ends[:,0], xlabel='width in pixels', ylabel='height in pixels', title=f'{len(sizes):,} size{"s"*(len(sizes)>1)}')
+def _draw_sizes(ax, metadata):
+    "Draw a dot for each image size; its area is the number of images"
+    counts = metadata.groupby(['width','height']).size()
+    width,height = [counts.index.get_level_values(name).to_numpy() for name in ('width','height')]
+    limits = min(width.min(), height.min())/1.4, max(width.max(), height.max())*1.4
+    ax.scatter(width, height, s=np.clip(400*counts/counts.max(), 4, None), color=BLUE, alpha=0.55, linewidths=0)
+    ax.plot(limits, limits, color=GREY, linestyle=':', linewidth=1)
+    ax.set(xscale='log', yscale='log', xlim=limits, ylim=limits, xlabel='width in pixels', ylabel='height in pixels')
+    ax.set_title(f'{len(counts):,} size{"s"*(len(counts)>1)}')
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(FixedLocator(10*2.**np.arange(0, 12)))
-        axis.set(major_formatter=FuncFormatter(lambda o,_: f'{o:,.0f}'), minor_locator=NullLocator())
+        axis.set(major_formatter=FuncFormatter(_count_tick), minor_locator=NullLocator())
 
-def _draw_hill(ax, values, edges, title, middle=True):
-    "A histogram with its median"
+def _draw_histogram(ax, values, edges, title):
+    "Draw a histogram and its median"
     ax.hist(values, edges, color=BLUE, alpha=0.85)
-    if middle: ax.axvline(np.median(values), color=ORANGE, linewidth=1.2)
+    ax.axvline(np.median(values), color=ORANGE, linewidth=1.2)
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.grid(axis='y')
-    ax.set(title=title, ylabel='images')
+    ax.set(title=f'{title} (median {np.median(values):.2f})', ylabel='images')
+
+def _draw_shapes(ax, shape): # height by width, `(n,)`
+    "Draw a histogram of shapes on a logarithmic scale"
+    limit = max(2., 1.05*np.max(np.maximum(shape, 1/shape)))
+    _draw_histogram(ax, shape, np.geomspace(1/limit, limit, 41), 'height / width')
+    ax.set_xscale('log')
+    ticks = [tick for tick in (1/8,1/4,1/2,1,2,4,8) if 1/limit<=tick<=limit]
+    ax.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator(), major_formatter=FuncFormatter(_fraction_tick))
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #7a8f3527
 @plot_style()
 def plot_image_sizes(
-    facts:pd.DataFrame, # of `image_metadata`, at least one image that can be read
+    metadata:pd.DataFrame, # from `image_metadata`, at least one readable image
 )->Figure: # four panels
-    "Sizes, shapes, brightness and contrast of the images"
-    facts = facts[facts.reason=='']
-    if not len(facts): raise ValueError('no image can be read')
+    "Plot sizes, shapes, brightness and contrast of the images; raise a `ValueError` if none is readable"
+    metadata = metadata[metadata.reason=='']
+    if not len(metadata): raise ValueError('no image can be read')
     fig = PageFigure(5)
     axes = fig.subplots(2, 2).ravel()
-    _draw_sizes(axes[0], facts)
-    shape = (facts.height/facts.width).to_numpy()
-    limit = max(2., 1.05*np.max(np.maximum(shape, 1/shape)))
-    _draw_hill(axes[1], shape, np.geomspace(1/limit, limit, 41), f'height / width (median {np.median(shape):.2f})')
-    axes[1].set_xscale('log')
-    axes[1].xaxis.set(major_locator=FixedLocator([o for o in (1/8,1/4,1/2,1,2,4,8) if 1/limit<=o<=limit]), minor_locator=NullLocator(),
-        major_formatter=FuncFormatter(lambda o,_: f'{o:g}' if o>=1 else f'1/{1/o:.0f}'))
-    _draw_hill(axes[2], facts.brightness, np.linspace(0, 1, 41), f'brightness, 0 black to 1 white (median {facts.brightness.median():.2f})')
-    most = max(0.5, facts.contrast.max())
-    _draw_hill(axes[3], facts.contrast, np.linspace(0, most, 41), f'contrast (median {facts.contrast.median():.2f})')
+    _draw_sizes(axes[0], metadata)
+    _draw_shapes(axes[1], (metadata.height/metadata.width).to_numpy())
+    _draw_histogram(axes[2], metadata.brightness, np.linspace(0, 1, 41), 'brightness, 0 black to 1 white')
+    _draw_histogram(axes[3], metadata.contrast, np.linspace(0, max(0.5, metadata.contrast.max()), 41), 'contrast')
     return fig

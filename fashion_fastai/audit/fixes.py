@@ -1,4 +1,4 @@
-"""A cleaned copy of a table, and a list of everything that is different in it
+"""Write a cleaned copy of a table, with a list of all changes
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.fixes.html.md"""
 
@@ -7,55 +7,72 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/audit.fixes.html.md"""
 # %% ../../nbs/60_audit.fixes.ipynb #9a7c3520
 from __future__ import annotations
 import pandas as pd
-from ..data.catalogue import Catalogue
-from ..target import as_text
 
 # %% auto #0
 __all__ = ['CHANGE_COLS', 'cleaned_copy']
 
+# %% ../../nbs/60_audit.fixes.ipynb #8a02116f
+from ..data.catalogue import Catalogue
+from ..target import Target, as_text
+
 # %% ../../nbs/60_audit.fixes.ipynb #f57bb923
 CHANGE_COLS = 'row', 'file', 'column', 'before', 'after', 'kind', 'reason'
+_DROPPED = 'the row is gone'
 
-def _dropped(issues)->list[dict]:
+def _dropped_rows(issues)->list[dict]:
+    "Return a change for each row to drop"
     drops = issues[(issues.fix=='drop') & (issues.row>0)].drop_duplicates('row')
-    return [dict(row=o.row, file=o.file, column='', before='', after='the row is gone', kind=o.kind, reason=o.reason) for o in drops.itertuples()]
+    return [dict(row=issue.row, file=issue.file, column='', before='', after=_DROPPED, kind=issue.kind, reason=issue.reason)
+        for issue in drops.itertuples()]
 
-def _relabelled(issues, gone)->list[dict]:
-    cells = issues[(issues.fix=='relabel') & (issues.row>0) & ~issues.row.isin(gone)].drop_duplicates(['row','target'])
-    return [dict(row=o.row, file=o.file, column=o.target, before=o.given, after=o.suggested, kind=o.kind, reason=o.reason) for o in cells.itertuples()]
+def _relabelled_cells(issues, dropped)->list[dict]:
+    "Return a change for each cell to relabel in rows that stay"
+    relabels = issues[(issues.fix=='relabel') & (issues.row>0) & ~issues.row.isin(dropped)]
+    return [dict(row=issue.row, file=issue.file, column=issue.target, before=issue.given, after=issue.suggested,
+        kind=issue.kind, reason=issue.reason) for issue in relabels.drop_duplicates(['row','target']).itertuples()]
 
-def _labels(target, cell)->list[str]: return [o.strip() for o in ([cell] if target.kind=='one_of' else cell.split(target.sep))]
+# %% ../../nbs/60_audit.fixes.ipynb #30cca9aa
+def _labels(target:Target, cell)->list[str]:
+    "Split a cell into labels"
+    labels = [cell] if target.kind=='one_of' else cell.split(target.sep)
+    return [label.strip() for label in labels]
 
-def _renamed(target, cell, names)->str:
-    "A cell with the right spellings, each label once; one without a wrong spelling stays as it is"
+def _rename(target:Target, cell, names)->str: # `names`: wrong to right spelling
+    "Correct the spellings in a cell, each label once"
     labels = _labels(target, cell)
-    if not any(o in names for o in labels): return cell
-    between = f'{target.sep} ' if target.sep.strip() and f'{target.sep} ' in cell else target.sep
-    return between.join(dict.fromkeys(names.get(o, o) for o in labels if o))
+    if not any(label in names for label in labels): return cell
+    sep = f'{target.sep} ' if target.sep.strip() and f'{target.sep} ' in cell else target.sep
+    return sep.join(dict.fromkeys(names.get(label, label) for label in labels if label))
+
+def _rename_labels(frame, target, issues, file_col)->list[dict]:
+    "Correct the spellings of `target` in `frame`, in place; return the changes"
+    spellings = issues[(issues.fix=='rename label') & (issues.target==target.name)]
+    if not len(spellings) or target.name not in frame: return []
+    names = dict(zip(spellings.given, spellings.suggested))
+    reasons = dict(zip(spellings.given, spellings.reason))
+    before = frame[target.name]
+    after = frame[target.name] = before.map(lambda cell: _rename(target, cell, names))
+    changes = []
+    for row in frame.index[(after!=before).to_numpy()]:
+        reason = next(reasons[label] for label in _labels(target, before[row]) if label in reasons)
+        changes.append(dict(row=row, file=frame.loc[row, file_col], column=target.name, before=before[row], after=after[row],
+            kind='spelling', reason=reason))
+    return changes
 
 # %% ../../nbs/60_audit.fixes.ipynb #e3df57df
 def cleaned_copy(
     catalogue:Catalogue, # all rows of the table
-    issues:pd.DataFrame, # see `issue_table`; of two that would change the same cell the first one counts
-)->tuple[pd.DataFrame, pd.DataFrame]: # the table without the faults that have a fix; its changes, columns `CHANGE_COLS`
-    "What is left of a table when all fixes are made"
-    changes = _dropped(issues)
-    gone = {o['row'] for o in changes}
-    changes += _relabelled(issues, gone)
+    issues:pd.DataFrame, # see `issue_table`; of two issues about the same cell the first one wins
+)->tuple[pd.DataFrame, pd.DataFrame]: # the fixed table; its changes, columns `CHANGE_COLS`
+    "Apply all fixes to a copy of a table"
+    changes = _dropped_rows(issues)
+    dropped = [change['row'] for change in changes]
+    relabelled = _relabelled_cells(issues, dropped)
     frame = catalogue.frame.set_axis(catalogue.row)
-    frame = frame.assign(**{o.name: as_text(frame[o.name]).fillna('') for o in catalogue.schema if o.name in frame})
-    for o in changes:
-        if o['column']: frame.loc[o['row'], o['column']] = o['after']
-    frame = frame.drop(index=list(gone))
-    for target in catalogue.schema:
-        spelled = issues[(issues.fix=='rename label') & (issues.target==target.name)]
-        names,reasons = dict(zip(spelled.given, spelled.suggested)),dict(zip(spelled.given, spelled.reason))
-        if not names or target.name not in frame: continue
-        new = frame[target.name].map(lambda cell: _renamed(target, cell, names))
-        for row in frame.index[(new!=frame[target.name]).to_numpy()]:
-            before = frame.loc[row, target.name]
-            why = next(reasons[o] for o in _labels(target, before) if o in reasons)
-            changes.append(dict(row=row, file=frame.loc[row, catalogue.file_col], column=target.name, before=before, after=new[row], kind='spelling', reason=why))
-        frame[target.name] = new
-    listed = pd.DataFrame(changes, columns=list(CHANGE_COLS)).sort_values('row', kind='stable', ignore_index=True)
-    return frame.reset_index(drop=True), listed
+    frame = frame.assign(**{name: as_text(frame[name]).fillna('') for name in catalogue.schema.names if name in frame})
+    for change in relabelled: frame.loc[change['row'], change['column']] = change['after']
+    frame = frame.drop(index=dropped)
+    changes += relabelled
+    for target in catalogue.schema: changes += _rename_labels(frame, target, issues, catalogue.file_col)
+    changes = pd.DataFrame(changes, columns=list(CHANGE_COLS)).sort_values('row', kind='stable', ignore_index=True)
+    return frame.reset_index(drop=True), changes

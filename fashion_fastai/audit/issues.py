@@ -1,4 +1,4 @@
-"""What an audit finds, in one form
+"""One table for everything that an audit finds
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.issues.html.md"""
 
@@ -16,18 +16,37 @@ __all__ = ['ISSUE_COLS', 'KINDS', 'issue_table']
 ISSUE_COLS = 'kind', 'row', 'file', 'target', 'given', 'suggested', 'score', 'group', 'reason', 'fix'
 
 def issue_table(
-    rows:Iterable[dict], # each with some of `ISSUE_COLS`; what it lacks is empty, `row` 0, `score` 0, `group` -1
-)->pd.DataFrame: # columns `ISSUE_COLS`, the most certain first
-    "Findings as a table"
-    blank = dict.fromkeys(ISSUE_COLS, '') | dict(row=0, score=0., group=-1)
-    frame = pd.DataFrame([blank | o for o in rows], columns=list(ISSUE_COLS)).astype(dict(row=int, score=float, group=int))
+    rows:Iterable[dict], # each with some of `ISSUE_COLS`; default: text empty, `row` 0, `score` 0, `group` -1
+)->pd.DataFrame: # columns `ISSUE_COLS`, highest score first
+    "Return issues as a table"
+    defaults = dict.fromkeys(ISSUE_COLS, '') | dict(row=0, score=0., group=-1)
+    frame = pd.DataFrame([defaults | row for row in rows], columns=list(ISSUE_COLS))
+    frame = frame.astype(dict(row=int, score=float, group=int))
     return frame.sort_values('score', ascending=False, kind='stable', ignore_index=True)
 
 # %% ../../nbs/60_audit.issues.ipynb #8bffe0b9
-KINDS = {'leak': 'same image in two parts', 'label_conflict': 'same image, other labels', 'broken': 'cannot be read', 'no_apparel': 'unlike all others, perhaps no garment',
-    'wrong_label': 'label that the image contradicts', 'missed_label': 'label that is probably missing', 'duplicate': 'same image twice',
-    'near_duplicate': 'nearly the same image', 'blank': 'one even area', 'spelling': 'two spellings of one label', 'unknown_label': 'empty cell that can be filled',
-    'label_missing_in_split': 'label that a part lacks', 'split_shift': 'label distributed unevenly', 'empty_label': 'label without rows', 'rare_label': 'rare label',
-    'missing_labels': 'labels unknown', 'same_label': 'two labels on the same rows', 'implies': 'label that implies another', 'never_together': 'labels that never meet',
-    'unlikely_pair': 'labels that hardly ever meet', 'tiny': 'few pixels', 'huge': 'very many pixels', 'extreme_aspect': 'very long or very wide',
-    'wrong_extension': 'name and content differ'} # what each kind means, for a heading
+KINDS = {
+    'leak': 'same image in several splits',
+    'label_conflict': 'same image, conflicting labels',
+    'broken': 'unreadable images',
+    'no_apparel': 'very different from the rest',
+    'wrong_label': 'possibly wrong labels',
+    'missed_label': 'possibly missing labels',
+    'duplicate': 'duplicate images',
+    'near_duplicate': 'near-duplicate images',
+    'blank': 'blank images',
+    'spelling': 'several spellings of a label',
+    'unknown_label': 'empty cells that can be filled',
+    'label_missing_in_split': 'label missing from train or validation',
+    'split_shift': 'splits with different label distributions',
+    'empty_label': 'labels without rows',
+    'rare_label': 'rare labels',
+    'missing_labels': 'targets with many unknown labels',
+    'same_label': 'labels always used together',
+    'implies': 'labels that imply another',
+    'never_together': 'labels never used together',
+    'unlikely_pair': 'labels rarely used together',
+    'tiny': 'very small images',
+    'huge': 'very large images',
+    'extreme_aspect': 'extreme aspect ratios',
+    'wrong_extension': 'wrong file extensions'} # heading of each kind of issue

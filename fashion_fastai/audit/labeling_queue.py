@@ -1,4 +1,4 @@
-"""The images whose labels would teach the network most, in the order in which to label them
+"""Order unlabelled images by how much their labels would teach the network
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.labeling_queue.html.md"""
 
@@ -7,20 +7,22 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/audit.labeling_queue.html.
 # %% ../../nbs/60_audit.labeling_queue.ipynb #2a3b0e9e
 from __future__ import annotations
 import numpy as np, pandas as pd
-from ..embeddings.nearest import unit_rows
-from ..core.errors import UsageError
-from ..schema import Schema
-from ..target import Target
 
 # %% auto #0
 __all__ = ['uncertainty', 'rarity', 'active_learning_queue']
 
+# %% ../../nbs/60_audit.labeling_queue.ipynb #793f7505
+from ..core.errors import UsageError
+from ..embeddings.nearest import unit_rows
+from ..schema import Schema
+from ..target import Target
+
 # %% ../../nbs/60_audit.labeling_queue.ipynb #46916835
 def uncertainty(
     target:Target, # of either kind
-    probs:np.ndarray, # `(n, n_labels)`
-)->np.ndarray: # `(n,)`, higher is less sure; 0 is quite sure
-    "How unsure the network is of each image"
+    probs:np.ndarray, # predicted probabilities, `(n, n_labels)`
+)->np.ndarray: # `(n,)`, 0 (certain) and above
+    "Return how unsure the network is of each image"
     if target.kind=='any_of': return np.minimum(probs, 1-probs).sum(1)
     if target.n_out==1: return np.zeros(len(probs))
     second,first = np.partition(probs, -2, axis=1)[:,-2:].T
@@ -29,58 +31,71 @@ def uncertainty(
 # %% ../../nbs/60_audit.labeling_queue.ipynb #d761f9c8
 def rarity(
     target:Target, # of either kind
-    probs:np.ndarray, # `(n, n_labels)`
-    counts:np.ndarray, # how many labelled images have each label, `(n_labels,)`
-)->np.ndarray: # 0 to 1, `(n,)`
-    "How much the label that each image probably has is wanted"
-    worth = 1/(1+counts/max(1e-9, counts.mean())) if counts.any() else np.ones(target.n_out)
-    return (probs*worth).max(1) if target.kind=='any_of' else probs@worth
+    probs:np.ndarray, # predicted probabilities, `(n, n_labels)`
+    counts:np.ndarray, # number of labelled images with each label, `(n_labels,)`
+)->np.ndarray: # `(n,)`, 0 to 1
+    "Return how rare the predicted labels of each image are"
+    weight = 1/(1+counts/max(1e-9, counts.mean())) if counts.any() else np.ones(target.n_out)
+    return (probs*weight).max(1) if target.kind=='any_of' else probs@weight
 
 # %% ../../nbs/60_audit.labeling_queue.ipynb #d406cc31
-def _unlike(units, worth, n)->list[int]:
-    "Positions in the order in which they are taken"
-    taken,distance = [],np.ones(len(units))
+def _weighted_k_center(units, value, n)->list[int]:
+    "Return `n` positions in the order of choice; `units` are embeddings of length 1"
+    chosen = []
+    distance = np.ones(len(units))
     for _ in range(n):
-        best = int(np.argmax(np.where(np.isneginf(distance), -np.inf, worth*distance)))
-        taken.append(best)
+        best = int(np.argmax(np.where(np.isneginf(distance), -np.inf, value*distance)))
+        chosen.append(best)
         distance = np.minimum(distance, (1-units@units[best]).clip(min=1e-6))
-        distance[taken] = -np.inf
-    return taken
+        distance[chosen] = -np.inf
+    return chosen
 
 # %% ../../nbs/60_audit.labeling_queue.ipynb #2ee2c929
-def _to_one(values)->np.ndarray: # as shares of the largest
-    return values/max(1e-9, values.max(initial=0))
+def _rare_label(schema, probs, counts, i)->str:
+    "Return a sentence about a probable label of image `i` that few labelled images have; empty if there is none"
+    for target in schema:
+        if target.name not in counts: continue
+        best = int(np.argmax(probs[target.name][i]))
+        count = counts[target.name]
+        if count[best]<count.mean()/4: return f'; perhaps {target.vocab[best]}, which only {count[best]:,} labelled images have'
+    return ''
 
 def _reason(schema, probs, counts, unsure, i)->str:
-    "Why image `i` should be labelled, for the target that is least sure"
-    target = max(schema, key=lambda o: unsure[o.name][i])
-    p,shown = probs[target.name][i],lambda j: f'{target.vocab[j]} {100*p[j]:.0f} %'
-    if target.kind=='one_of': said = 'unsure of {}: {}'.format(target.name, ', '.join(map(shown, np.argsort(-p, kind='stable')[:2])))
-    else: said = 'unsure of {}: {}'.format(target.name, ', '.join(map(shown, np.argsort(np.abs(p-0.5), kind='stable')[:3])))
-    for o in schema:
-        if o.name not in counts: continue
-        j = int(np.argmax(probs[o.name][i]))
-        if counts[o.name][j]<counts[o.name].mean()/4: return f'{said}; perhaps {o.vocab[j]}, which only {counts[o.name][j]:,} labelled images have'
-    return said
+    "Explain why image `i` should be labelled"
+    target = max(schema, key=lambda target: unsure[target.name][i])
+    p = probs[target.name][i]
+    if target.kind=='one_of': shown = np.argsort(-p, kind='stable')[:2]
+    else: shown = np.argsort(np.abs(p-0.5), kind='stable')[:3]
+    labels = ', '.join(f'{target.vocab[j]} {100*p[j]:.0f} %' for j in shown)
+    return f'unsure of {target.name}: {labels}{_rare_label(schema, probs, counts, i)}'
 
-# %% ../../nbs/60_audit.labeling_queue.ipynb #d881ee3f
-def active_learning_queue(
-    schema:Schema, # the targets that count
-    features:np.ndarray, # embeddings of images without labels, `(n, n_features)`
-    probs:dict[str, np.ndarray], # for each target what the network says of them, `(n, n_labels)`
-    counts:dict[str, np.ndarray], # how many labelled images have each label, `(n_labels,)`; targets may be left out
-    n:int, # so many are wanted
-    seed:int=42, # decides between equals
-)->pd.DataFrame: # columns `position`, `score` (its worth, 0 to 1), `reason`; in the order in which to label
-    "Which images to label next, and why"
+# %% ../../nbs/60_audit.labeling_queue.ipynb #dbfab1ea
+def _scaled(values)->np.ndarray:
+    "Scale values to a maximum of 1"
+    return values/max(1e-9, values.max(initial=0))
+
+def _check_inputs(schema, features, probs, n):
+    "Raise a `UsageError` if `n` is negative or probabilities have the wrong shape"
     if n<0: raise UsageError(f'n is {n}; it is the number of images to label')
-    for o in schema:
-        if probs[o.name].shape!=(len(features), o.n_out): raise UsageError(f'the probabilities of {o.name} have the shape {probs[o.name].shape}, not {(len(features), o.n_out)}')
+    for target in schema:
+        shape,expected = probs[target.name].shape,(len(features), target.n_out)
+        if shape!=expected: raise UsageError(f'the probabilities of {target.name} have the shape {shape}, not {expected}')
+
+def active_learning_queue(
+    schema:Schema, # the targets
+    features:np.ndarray, # embeddings of unlabelled images, `(n_images, n_features)`
+    probs:dict[str, np.ndarray], # for each target their predicted probabilities, `(n_images, n_labels)`
+    counts:dict[str, np.ndarray], # number of labelled images with each label, `(n_labels,)`; targets may be absent
+    n:int, # length of the queue
+    seed:int=42, # breaks ties
+)->pd.DataFrame: # columns `position`, `score` (value of the label, 0 to 1), `reason`; in the order in which to label
+    "Return the images to label next; raise a `UsageError` if the inputs do not match"
+    _check_inputs(schema, features, probs, n)
+    unsure = {target.name: _scaled(uncertainty(target, probs[target.name])) for target in schema}
+    rare = [_scaled(rarity(target, probs[target.name], counts[target.name])) for target in schema if target.name in counts]
+    value = np.mean(list(unsure.values()), axis=0)*(1+(np.mean(rare, axis=0) if rare else 0))/2+1e-6
     order = np.random.default_rng(seed).permutation(len(features))
-    unsure = {o.name: _to_one(uncertainty(o, probs[o.name])) for o in schema}
-    wanted = [_to_one(rarity(o, probs[o.name], counts[o.name])) for o in schema if o.name in counts]
-    worth = np.mean(list(unsure.values()), axis=0)*(1+(np.mean(wanted, axis=0) if wanted else 0))/2+1e-6
-    among = order[np.argsort(-worth[order], kind='stable')][:max(10*n, 1000)]
-    units = unit_rows(features[among])
-    taken = among[_unlike(units, worth[among], min(n, len(among)))]
-    return pd.DataFrame(dict(position=taken.astype(int), score=worth[taken], reason=[_reason(schema, probs, counts, unsure, i) for i in taken]))
+    candidates = order[np.argsort(-value[order], kind='stable')][:max(10*n, 1000)]
+    chosen = candidates[_weighted_k_center(unit_rows(features[candidates]), value[candidates], min(n, len(candidates)))]
+    reasons = [_reason(schema, probs, counts, unsure, i) for i in chosen]
+    return pd.DataFrame(dict(position=chosen.astype(int), score=value[chosen], reason=reasons))

@@ -1,4 +1,4 @@
-"""TODO
+"""Find images of a table that are unlike all others
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.outliers.html.md"""
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np, pandas as pd
 
 # %% auto #0
-__all__ = ['check_outliers']
+__all__ = ['MIN_PRODUCTS', 'check_outliers']
 
 # %% ../../nbs/61_audit.outliers.ipynb #7d48ae77
 from .issues import issue_table
@@ -18,20 +18,26 @@ from ..data.splits import assign_folds
 from ..embeddings.ood import fit_ood_detector
 
 # %% ../../nbs/61_audit.outliers.ipynb #07eff946
+MIN_PRODUCTS = 40 # with fewer there are no outliers to tell
+
 def check_outliers(
     catalogue:Catalogue, # the table
     features:np.ndarray, # embeddings of its images, `(n, n_features)`
-    groups:np.ndarray|None=None, # `(n,)`, rows that show the same; without it the groups of the catalogue
-    false_alarms:float=0.01, # about this share of garments is found too
-    seed:int=42, # of the folds
-)->pd.DataFrame: # see `issue_table`; kind `no_apparel`, the score is the distance; none for fewer than 40 rows
-    "Images that are unlike all others of the table"
-    groups,files = catalogue.group if groups is None else groups,catalogue.files
-    if len(np.unique(groups))<40: return issue_table([])
-    half,rows = assign_folds(np.zeros(len(files), dtype=int), groups, 2, seed),[]
+    groups:np.ndarray|None=None, # `(n,)`, equal for rows that show the same; default: the groups of the catalogue
+    false_alarms:float=0.01, # expected share of garments among the issues
+    seed:int=42, # of the halves
+)->pd.DataFrame: # see `issue_table`; kind `no_apparel`, the score is the distance; empty for fewer than `MIN_PRODUCTS` groups
+    "Find images that are unlike all others of the table"
+    groups = catalogue.group if groups is None else groups
+    if len(np.unique(groups))<MIN_PRODUCTS: return issue_table([])
+    files,issues = catalogue.files,[]
+    half = assign_folds(np.zeros(len(files), dtype=int), groups, 2, seed)
     for i in range(2):
-        ood_detector,judged = fit_ood_detector(features[half!=i], groups[half!=i], seed=seed),np.flatnonzero(half==i)
-        limit = ood_detector.threshold(false_alarms)
-        rows += [(j,d,limit) for j,d in zip(judged, ood_detector.scores(features[judged])) if d>limit]
-    reason = 'unlike all other images: {:.2f} from the nearest, where others have at most {:.2f}'
-    return issue_table(dict(kind='no_apparel', row=catalogue.row[j], file=files[j], score=d, reason=reason.format(d, limit)) for j,d,limit in rows)
+        rest = np.flatnonzero(half==i)
+        ood_detector = fit_ood_detector(features[half!=i], groups[half!=i], seed=seed)
+        threshold = ood_detector.threshold(false_alarms)
+        for position,distance in zip(rest, ood_detector.scores(features[rest])):
+            if distance<=threshold: continue
+            reason = f'Very different from the rest (distance {distance:.2f}; others are below {threshold:.2f}); check whether it is a garment.'
+            issues.append(dict(kind='no_apparel', row=catalogue.row[position], file=files[position], score=distance, reason=reason))
+    return issue_table(issues)

@@ -1,4 +1,4 @@
-"""What an audit found, with the images: a person decides faster with eyes than with a table
+"""Show the issues of an audit with their images, on one HTML page
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.report.html.md"""
 
@@ -24,184 +24,235 @@ from ..data.images import BadImage, read_image
 
 # %% ../../nbs/61_audit.report.ipynb #410a6be4
 def thumbnails(
-    paths:Iterable[str|Path], # image files; one that stands there twice is read once
-    side:int=THUMBNAIL_SIDE, # pixels of the longer side; smaller images stay as they are
-)->dict[str, str]: # for each file that can be read a data URI
-    "Images as a page holds them"
-    def small(path):
+    paths:Iterable[str|Path], # image files; a repeated one is read once
+    side:int=THUMBNAIL_SIDE, # pixels of the longer side; smaller images keep their size
+)->dict[str, str]: # data URI of each readable file
+    "Return images as data URIs"
+    def embedded(path):
         try: return path,inline_image(read_image(path, side), side, quality=76)
         except BadImage: return path,None
-    files = dict.fromkeys(os.fspath(o) for o in paths)
-    return {path: uri for path,uri in prefetch(small, files, n_cores()) if uri}
+    files = dict.fromkeys(os.fspath(path) for path in paths)
+    return {path: uri for path,uri in prefetch(embedded, files, n_cores()) if uri}
 
 # %% ../../nbs/61_audit.report.ipynb #45a1a8bf
-_ABOUT = dict(
-    leak=('A network is asked about images that it has learned, so scores are better than they should be.', 'Drop the copies from train; what judges stays.'),
-    label_conflict=('The rows of one image have different labels, so at least one is wrong.', 'Take the label of the majority, or look.'),
+_IMAGE_TEXTS = dict(
+    leak=('The network is validated on images that it was trained on, so scores are too high.',
+        'Remove the copies from train; keep them in validation.'),
+    label_conflict=('Copies of an image have different labels, so at least one is wrong.', 'Take the label of the majority, or check the image.'),
     broken=('Training would stop at these files.', 'Get them again, or drop the rows.'),
-    no_apparel=('These images are unlike all others of the table. Scans, size charts and rooms are among them, if there are any; the others are unusual garments.', 'Look, and delete the rows that show no garment.'),
-    wrong_label=('A model that has not seen the row says something else. The first ones are often wrong labels; further down the model errs more often.', 'Look from the start of the list, and stop where the table is right.'),
-    missed_label=('Images like these usually have the label. A network learns from these rows that it is not there.', 'Add it, or make it unknown with a question mark before it.'),
-    duplicate=('An image that stands there twice counts twice.', 'Keep one row.'),
-    near_duplicate=('Nearly the same image: another cut, another size, or the same garment a second time.', 'Keep them together when the table is split; the command data split does.'),
-    blank=('One even area: an image that never arrived.', 'Drop the rows.'),
-    spelling=('A network that has to tell two spellings apart learns noise.', 'Use one of them.'),
-    unknown_label=('The cell is empty, and a model is sure what belongs there.', 'Fill it in: every known label is one more to learn from.'),
-    label_missing_in_split=('A part cannot judge, or train, a label that it does not have.', 'Split again, with labels in balance; the command data split does that.'),
-    split_shift=('Validation was drawn from another catalogue than train, so its scores say little about either.', 'Split again, or know why they differ.'),
-    empty_label=('No row has the label; its output learns nothing and can only be wrong.', 'Take it out of the vocabulary, or find rows.'),
-    rare_label=('Too few rows to learn from or to judge by.', 'Collect more, or merge it into a wider label.'),
-    missing_labels=('Unknown labels are left out of loss and scores, so the target is learned from fewer rows.', 'Fill them in where it is cheap.'),
-    same_label=('Two labels say the same, or one column was filled from the other.', 'Keep one of them.'),
-    implies=('Whoever has the one has the other. That is how the world is, or a rule that filled the column.', 'Nothing, if it is the world.'),
-    never_together=('The labels should have met by chance and never do. That is how the world is, or a form that allowed only one of them.', 'Nothing, if it is the world.'),
-    unlikely_pair=('The labels should have met often and met once or twice: such rows are often wrong.', 'Look at the rows.'),
-    tiny=('A small image is enlarged; a print or a collar is gone.', 'Get a larger one.'),
-    huge=('More pixels than any network looks at; they only cost time.', 'Make them smaller once.'),
-    extreme_aspect=('Mostly a banner, or several images in one.', 'Cut it.'),
-    wrong_extension=('The name says another format than the content has. It is read all the same.', 'Rename the file.'))
+    no_apparel=('These images differ from all others: scans, size charts and rooms, or unusual garments.',
+        'Check them, and delete the rows that show no garment.'),
+    duplicate=('An image that occurs twice counts twice.', 'Keep one row.'),
+    near_duplicate=('Nearly the same image: another crop, another size, or the same garment photographed again.',
+        'Keep them in the same split; the command data split does.'),
+    blank=('The image has a single colour; the upload probably failed.', 'Drop the rows.'),
+    tiny=('A small image is enlarged; prints and collars are lost.', 'Get a larger one.'),
+    huge=('Networks use far fewer pixels; the others only cost time.', 'Downscale the files once.'),
+    extreme_aspect=('Usually a banner, or several images in one.', 'Crop the image.'),
+    wrong_extension=('The file has another format than its name says. It is read anyway.', 'Rename the file.'))
 
-_FIXED = {'drop': 'dropped by --fix', 'relabel': 'changed by --fix', 'rename label': 'renamed by --fix'}
-_COPIES = 'leak', 'label_conflict', 'duplicate', 'near_duplicate'
+# %% ../../nbs/61_audit.report.ipynb #e8c4ed8d
+_LABEL_TEXTS = dict(
+    wrong_label=('A model that has not seen the row predicts another label. The first issues are often wrong labels; further down the model is wrong more often.',
+        'Start at the top of the list, and stop where the table is right.'),
+    missed_label=('Similar images usually have the label. The network learns from these rows that it is absent.',
+        'Add it, or make it unknown with a question mark before it.'),
+    spelling=('A network that has to tell two spellings apart learns noise.', 'Use one of them.'),
+    unknown_label=('The cell is empty, and a model is confident about the label.', 'Fill it in: every known label is one more to learn from.'),
+    label_missing_in_split=('A label cannot be scored in a split that lacks it, and cannot be learned if train lacks it.',
+        'Split again with balanced labels; the command data split does.'),
+    split_shift=('Validation and train have different label distributions, so validation scores say little about either.',
+        'Split again, unless the difference is intended.'),
+    empty_label=('No row has the label; its output learns nothing and can only be wrong.', 'Remove it from the vocabulary, or add rows.'),
+    rare_label=('There are too few rows to learn the label or to score it.', 'Collect more, or merge it into a broader label.'),
+    missing_labels=('Unknown labels are left out of loss and scores, so the target is learned from fewer rows.', 'Fill them in where it is cheap.'),
+    same_label=('Two labels have the same meaning, or one column was derived from the other.', 'Keep one of them.'),
+    implies=('Every row with one label has the other too. That is a fact, or a rule that filled the column.', 'No action if that is correct.'),
+    never_together=('These labels would occur together by chance and never do. That is a fact, or a form that allowed only one of them.',
+        'No action if that is correct.'),
+    unlikely_pair=('These labels would often occur together by chance, and do once or twice: such rows are often wrong.', 'Check the rows.'))
+_TEXTS = _IMAGE_TEXTS | _LABEL_TEXTS
 
 # %% ../../nbs/61_audit.report.ipynb #133ebfe2
-def _in_order(kinds)->list[str]: # of `KINDS`; kinds that it does not have come last
-    return sorted(kinds, key=lambda o: (list(KINDS).index(o) if o in KINDS else len(KINDS)))
+_FIXED = {'drop': 'dropped by --fix', 'relabel': 'changed by --fix', 'rename label': 'renamed by --fix'}
 
-def _title(kind)->str: return (said := KINDS.get(kind, kind.replace('_', ' ')))[:1].upper()+said[1:]
+def _in_order(kinds)->list[str]:
+    "Sort kinds as `KINDS` does, unknown ones last"
+    return sorted(kinds, key=lambda kind: list(KINDS).index(kind) if kind in KINDS else len(KINDS))
+
+def _title(kind)->str:
+    "Return the heading of a kind of issue"
+    text = KINDS.get(kind, kind.replace('_', ' '))
+    return text[:1].upper()+text[1:]
 
 # %% ../../nbs/61_audit.report.ipynb #b007a1fe
+def _split_cell(cell, sep)->list[str]: # without empty labels
+    labels = cell.split(sep) if sep else [cell]
+    return [label for label in labels if label]
+
 def cell_change(
-    given:str, # the cell as it is
-    suggested:str|None, # as it probably should be; none where nothing is suggested
-    sep:str|None=None, # what stands between labels; none where there is only one
-)->list[tuple[str, str]]: # label and `same`, `gone` or `new`; what goes before what comes
-    "What is different between two cells"
-    old,new = ([p for p in (o or '').split(sep) if p] if sep else [o][:bool(o)] for o in (given, suggested))
-    if suggested is None: return [(o, 'same') for o in old]
-    return [(o, 'same') for o in old if o in new]+[(o, 'gone') for o in old if o not in new]+[(o, 'new') for o in new if o not in old]
+    given:str, # the cell as given
+    suggested:str|None, # as it probably should be; None if nothing is suggested
+    sep:str|None=None, # separator of labels; default: the cell is one label
+)->list[tuple[str, str]]: # label and `same`, `gone` or `new`, in this order
+    "Compare two cells label by label"
+    old = _split_cell(given, sep)
+    if suggested is None: return [(label, 'same') for label in old]
+    new = _split_cell(suggested, sep)
+    kept = [(label, 'same') for label in old if label in new]
+    removed = [(label, 'gone') for label in old if label not in new]
+    return kept+removed+[(label, 'new') for label in new if label not in old]
 
 # %% ../../nbs/61_audit.report.ipynb #ed03ce7e
-MOST = 25 # cards, groups or lines in a section
-_MOST_COPIES = 8 # images of a group; three of a group on average
-
-class _Rows:
-    "What the page shows of a row: its image, part and number; images are read at the end, all at once"
+class _Cards:
+    "Makes the cards of a page and fills in their images"
     def __init__(self, catalogue):
-        self.catalogue,self.at = catalogue,dict(zip(catalogue.row.tolist(), range(len(catalogue))))
-        self.paths,self.cards = catalogue.paths,[]
+        self.catalogue,self.paths = catalogue,catalogue.paths
+        self.position = {row: i for i,row in enumerate(catalogue.row.tolist())}
+        self.cards = []
 
-    def card(self, row, file, **values)->dict:
-        i = self.at.get(int(row))
-        card = dict(row=int(row), file=shorten_path(file), split='' if i is None else self.catalogue.split[i], path=None if i is None else self.paths[i], src=None, **values)
+    def add(self, row, file, **values)->dict:
+        "Make the card of a row; `src` is filled in by `read_images`"
+        i = self.position.get(int(row))
+        split,path = ('', None) if i is None else (self.catalogue.split[i], self.paths[i])
+        card = dict(row=int(row), file=shorten_path(file), split=split, path=path, src=None, **values)
         self.cards.append(card)
         return card
 
-    def read(self):
-        small = thumbnails(o['path'] for o in self.cards if o['path'])
-        for o in self.cards: o['src'] = small.get(o['path'])
+    def read_images(self):
+        "Fill in the image of each card"
+        uris = thumbnails(card['path'] for card in self.cards if card['path'])
+        for card in self.cards: card['src'] = uris.get(card['path'])
 
-def _sep(catalogue, target)->str|None:
-    known = target in catalogue.schema.names and catalogue.schema[target].kind=='any_of'
-    return catalogue.schema[target].sep if known else None
+def _sep(catalogue, name)->str|None: # None if the target has one label in a cell, or is unknown
+    target = catalogue.schema[name] if name in catalogue.schema.names else None
+    return target.sep if target and target.kind=='any_of' else None
 
 # %% ../../nbs/61_audit.report.ipynb #822b75dd
-_SUGGESTING = 'wrong_label', 'missed_label', 'unknown_label' # an empty suggestion is an empty cell; elsewhere it is none
+MOST = 25 # cards, groups or lines in a section
 
-def _change(catalogue, o)->list[tuple[str, str]]: # `o` is a finding
-    return cell_change(o.given, None if not o.suggested and o.kind not in _SUGGESTING and o.fix!='relabel' else o.suggested, _sep(catalogue, o.target))
-
-def _suspects(found, rows, most)->list[dict]: # a part for each target, with the most certain findings
+def _suggestions(issues, cards, most)->list[dict]: # `issues` of one kind
+    "Return for each target the cards of its most certain issues"
     parts = []
-    for target,some in found.groupby('target', sort=False):
-        shown = some.sort_values('score', ascending=False, kind='stable').head(max(5, most//found.target.nunique()))
-        cards = [rows.card(o.row, o.file, change=cell_change(o.given, o.suggested, _sep(rows.catalogue, target)), score=o.score, reason=o.reason, fix=_FIXED.get(o.fix, ''))
-            for o in shown.itertuples()]
-        parts.append(dict(target=target, n=len(some), cards=cards))
+    for target,some in issues.groupby('target', sort=False):
+        shown = some.sort_values('score', ascending=False, kind='stable').head(max(5, most//issues.target.nunique()))
+        sep = _sep(cards.catalogue, target)
+        parts.append(dict(target=target, n=len(some), cards=[cards.add(issue.row, issue.file, score=issue.score, reason=issue.reason,
+            change=cell_change(issue.given, issue.suggested, sep), fix=_FIXED.get(issue.fix, '')) for issue in shown.itertuples()]))
     return parts
 
 # %% ../../nbs/61_audit.report.ipynb #0b8dbeb4
-def _labels_of(catalogue, i, mine, names)->list[dict]: # what a row says to the targets `names`; `mine` are the findings about it
-    said = []
+_COPIES = 'leak', 'label_conflict', 'duplicate', 'near_duplicate'
+_MOST_COPIES = 8 # images of a group; three of a group on average
+_SUGGESTS = 'wrong_label', 'missed_label', 'unknown_label' # an empty suggestion is an empty cell; for other kinds it is none
+
+def _change_of(catalogue, issue)->list[tuple[str, str]]: # see `cell_change`
+    "Return the change of a cell that an issue suggests"
+    suggests = issue.suggested or issue.kind in _SUGGESTS or issue.fix=='relabel'
+    return cell_change(issue.given, issue.suggested if suggests else None, _sep(catalogue, issue.target))
+
+def _labels_of(catalogue, i, issues, names)->list[dict]: # `i`: a position, or None; `issues` about this row
+    "Return the labels of a row for the targets `names`, with the suggested changes"
+    labels = []
     for name in names:
-        own = next(mine[mine.target==name].itertuples(), None)
-        cell = '' if i is None else catalogue.schema[name].decode(catalogue.codes[name][[i]])[0]
-        said.append(dict(target=name, change=(_change(catalogue, own) if own else cell_change(cell, None)) or [('nothing', 'same')]))
-    return said
+        issue = next(issues[issues.target==name].itertuples(), None)
+        if issue: change = _change_of(catalogue, issue)
+        else: change = cell_change('' if i is None else catalogue.schema[name].decode(catalogue.codes[name][[i]])[0], None)
+        labels.append(dict(target=name, change=change or [('none', 'same')]))
+    return labels
 
-def _group(found, members, rows)->dict: # `found`: of one kind and group; `members`: of all kinds
-    names,cards = [o for o in dict.fromkeys(found.target) if o],[]
-    for o in members.drop_duplicates('row').sort_values('row').head(_MOST_COPIES).itertuples():
-        mine = found[found.row==o.row]
-        said = _labels_of(rows.catalogue, rows.at.get(int(o.row)), mine, names)
-        cards.append(rows.card(o.row, o.file, said=said, fix=next((_FIXED[f] for f in mine.fix if f in _FIXED), '')))
-    return dict(cards=cards, score=float(found.score.min()), n_more=members.row.nunique()-len(cards))
+def _group(issues, members, cards)->dict: # `issues`: of one kind and group; `members`: of all kinds of this group
+    "Return the cards of a group of copies"
+    names = [name for name in dict.fromkeys(issues.target) if name]
+    shown = []
+    for member in members.drop_duplicates('row').sort_values('row').head(_MOST_COPIES).itertuples():
+        own = issues[issues.row==member.row]
+        labels = _labels_of(cards.catalogue, cards.position.get(int(member.row)), own, names)
+        fix = next((_FIXED[fix] for fix in own.fix if fix in _FIXED), '')
+        shown.append(cards.add(member.row, member.file, labels=labels, fix=fix))
+    return dict(cards=shown, score=float(issues.score.min()), n_more=members.row.nunique()-len(shown))
 
-def _groups(found, issues, rows, most)->tuple[list[dict], int]: # what is shown; findings about groups that are not
-    copies = issues[issues.kind.isin(_COPIES)]
+# %% ../../nbs/61_audit.report.ipynb #f8fbfcf0
+def _groups(issues, all_issues, cards, most)->tuple[list[dict], int]: # groups shown; number of issues about others
+    "Return groups of copies, as many as fit"
+    copies = all_issues[all_issues.kind.isin(_COPIES)]
+    names = list(dict.fromkeys(issues.group))
     sizes = copies.groupby('group').row.nunique().clip(upper=_MOST_COPIES)
-    names = [o for o,n in zip(dict.fromkeys(found.group), sizes[list(dict.fromkeys(found.group))].cumsum()) if n<=3*most][:most]
-    parts = [_group(found[found.group==o], copies[copies.group==o], rows) for o in names]
-    return parts, int((~found.group.isin(names)).sum())
+    shown = [name for name,n_cards in zip(names, sizes[names].cumsum()) if n_cards<=3*most][:most]
+    groups = [_group(issues[issues.group==name], copies[copies.group==name], cards) for name in shown]
+    return groups, int((~issues.group.isin(shown)).sum())
 
 # %% ../../nbs/61_audit.report.ipynb #00dfaf4e
-def _lines(found, most)->list[dict]: # findings about labels and files
-    return [dict(target=o.target, given=o.given or (shorten_path(o.file) if o.file else ''), suggested=o.suggested, row=o.row, score=o.score, reason=o.reason, fix=_FIXED.get(o.fix, ''))
-        for o in found.sort_values('score', ascending=False, kind='stable').head(most).itertuples()]
+def _line(issue)->dict:
+    "Return an issue about a label or a file as a line of a table"
+    given = issue.given or (shorten_path(issue.file) if issue.file else '')
+    return dict(target=issue.target, given=given, suggested=issue.suggested, row=issue.row, score=issue.score, reason=issue.reason,
+        fix=_FIXED.get(issue.fix, ''))
 
-def _section(kind, issues, rows, most)->dict:
-    found = issues[issues.kind==kind]
-    what,todo = _ABOUT.get(kind, ('', ''))
-    section = dict(id=kind.replace('_', '-'), title=_title(kind), n=len(found), n_rows=int(found.row[found.row>0].nunique()), about=what, todo=todo,
-        groups=[], parts=[], lines=[], fixes=[(_FIXED[k], int(n)) for k,n in found.fix.value_counts().items() if k in _FIXED])
-    if kind in _COPIES and (found.group>=0).all(): section['groups'],section['n_more'] = _groups(found, issues, rows, most)
-    elif kind!='broken' and (found.row>0).all():
-        section['parts'] = _suspects(found, rows, most)
-        section['n_more'] = len(found)-sum(len(o['cards']) for o in section['parts'])
-    else: section |= dict(lines=_lines(found, most), n_more=max(0, len(found)-most))
-    return section
+def _content(kind, issues, all_issues, cards, most)->dict: # one of `groups`, `parts` and `lines`; `n_more`
+    "Return what a section shows, and how many issues it leaves out"
+    if kind in _COPIES and (issues.group>=0).all():
+        groups,n_more = _groups(issues, all_issues, cards, most)
+        return dict(groups=groups, n_more=n_more)
+    if kind!='broken' and (issues.row>0).all():
+        parts = _suggestions(issues, cards, most)
+        return dict(parts=parts, n_more=len(issues)-sum(len(part['cards']) for part in parts))
+    shown = issues.sort_values('score', ascending=False, kind='stable').head(most)
+    return dict(lines=[_line(issue) for issue in shown.itertuples()], n_more=len(issues)-len(shown))
+
+def _section(kind, all_issues, cards, most)->dict:
+    "Return the section of a kind of issue, as the template needs it"
+    issues = all_issues[all_issues.kind==kind]
+    about,todo = _TEXTS.get(kind, ('', ''))
+    fixes = [(_FIXED[fix], int(n)) for fix,n in issues.fix.value_counts().items() if fix in _FIXED]
+    section = dict(id=kind.replace('_', '-'), title=_title(kind), n=len(issues), about=about, todo=todo, fixes=fixes)
+    return section | dict(groups=[], parts=[], lines=[]) | _content(kind, issues, all_issues, cards, most)
 
 # %% ../../nbs/61_audit.report.ipynb #c2249ac5
 def fix_counts(
     issues:pd.DataFrame, # see `issue_table`
-)->dict[str, int]: # `rows` that are dropped, `cells` that are changed in the rows that stay, `labels` that are renamed
-    "How much a cleaned copy would differ from the table"
+)->dict[str, int]: # `rows` to drop, `cells` to change in rows that stay, `labels` to rename
+    "Count what `--fix` would change"
     dropped = set(issues.row[issues.fix=='drop'])
-    cells = issues[(issues.fix=='relabel') & ~issues.row.isin(dropped)]
-    return dict(rows=len(dropped), cells=len(cells.drop_duplicates(['row','target'])), labels=len(issues[issues.fix=='rename label'].drop_duplicates(['target','given'])))
+    cells = issues[(issues.fix=='relabel') & ~issues.row.isin(dropped)].drop_duplicates(['row','target'])
+    labels = issues[issues.fix=='rename label'].drop_duplicates(['target','given'])
+    return dict(rows=len(dropped), cells=len(cells), labels=len(labels))
 
 # %% ../../nbs/61_audit.report.ipynb #41aa1dd9
+def _drift_section(drift)->dict:
+    "Return the section about drift"
+    return dict(id='drift', title='Compared with the run', n=int(drift['drift'].sum()), drift=drift.to_dict('records'))
+
 def audit_html(
     catalogue:Catalogue, # all rows of the table
     issues:pd.DataFrame, # see `issue_table`
-    drift:pd.DataFrame|None=None, # against a run: columns `what`, `drift`, `effect`, `p`, `said`
-    title:str='', # the name of the table
+    drift:pd.DataFrame|None=None, # result of a comparison with a run, see `drift`; default: none
+    title:str='', # name of the table
     most:int=MOST, # cards, groups or lines in a section
-    csv:str='audit.csv', # where all findings stand
-)->str: # a whole page
-    "What an audit found, as HTML"
-    rows = _Rows(catalogue)
-    sections = [_section(o, issues, rows, most) for o in _in_order(set(issues.kind))]
-    rows.read()
+    csv:str='audit.csv', # name of the file with all issues
+)->str: # a complete page
+    "Return the issues of an audit as HTML"
+    cards,kinds = _Cards(catalogue),_in_order(set(issues.kind))
+    sections = [_section(kind, issues, cards, most) for kind in kinds]
+    cards.read_images()
     if drift is not None and len(drift):
-        lead = sum(o['id'] in ('leak','label-conflict') for o in sections)
-        changed = int(drift['drift'].sum())
-        sections.insert(lead, dict(id='drift', title='Compared with the run', n=changed, drift=drift.to_dict('records')))
-    clean = [KINDS[o] for o in KINDS if o not in set(issues.kind)]
-    return render_page('audit.html', title=shorten_path(title) or 'Catalogue', n=len(catalogue), issues=issues, parts=catalogue.split_sizes(), csv=csv,
+        n_scores = sum(kind in ('leak','label_conflict') for kind in kinds) # drift follows what makes scores wrong
+        sections.insert(n_scores, _drift_section(drift))
+    clean = [text for kind,text in KINDS.items() if kind not in kinds]
+    return render_page('audit.html', title=shorten_path(title) or 'Catalogue', n=len(catalogue), issues=issues, csv=csv,
         n_rows=int(issues.row[issues.row>0].nunique()), fixed=fix_counts(issues), clean=clean, sections=sections)
 
 # %% ../../nbs/61_audit.report.ipynb #06a9a3f1
 def write_audit_page(
-    path:str|Path, # of the file to write, for example `audit.html`
+    path:str|Path, # file to write, for example `audit.html`
     catalogue:Catalogue, # see `audit_html`
     issues:pd.DataFrame, # see `issue_table`
     drift:pd.DataFrame|None=None, # see `audit_html`
-    title:str='', # the name of the table, as the user typed it
+    title:str='', # name of the table, as the user typed it
     most:int=MOST, # cards, groups or lines in a section
-    csv:str='audit.csv', # where all findings stand
+    csv:str='audit.csv', # name of the file with all issues
 )->Path: # the same path
-    "Write the page of an audit, whole or not at all"
+    "Write the page of an audit, atomically"
     page = audit_html(catalogue, issues, drift, title, most, csv)
     with atomic_file(path) as file: file.write_text(page, encoding='utf-8')
     return Path(path)

@@ -1,4 +1,4 @@
-"""Train, valid and test parts that share no product and no copy of an image
+"""Split a table into train, validation and test so that no product and no copy of an image is in two splits
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.split.html.md"""
 
@@ -7,26 +7,29 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/audit.split.html.md"""
 # %% ../../nbs/63_audit.split.ipynb #b21a0804
 from __future__ import annotations
 import numpy as np
-from ..data.catalogue import Catalogue
-from .duplicates import duplicate_groups, join_groups
-from ..data.splits import make_split, strata
-from .image_issues import cached_metadata
-from ..core.errors import UsageError
 
 # %% auto #0
 __all__ = ['new_split']
 
+# %% ../../nbs/63_audit.split.ipynb #5d2921aa
+from .duplicates import duplicate_groups, join_groups
+from .image_issues import cached_metadata
+from ..core.errors import UsageError
+from ..data.catalogue import Catalogue
+from ..data.splits import make_split, strata
+
 # %% ../../nbs/63_audit.split.ipynb #4489db43
 def new_split(
-    catalogue:Catalogue, # whatever split it has is forgotten
-    valid_share:float=0.2, # of the groups
-    test_share:float=0., # of the groups; 0 makes no test split
-    seed:int=42, # of the draw
-)->tuple[np.ndarray, np.ndarray]: # `train`, `valid` or `test` for each row; its group, `(n,)`
-    "Split a table so that nothing stands on both sides"
+    catalogue:Catalogue, # its present split is ignored
+    valid_share:float=0.2, # share of the groups for validation
+    test_share:float=0., # share of the groups for the test split; 0 makes none
+    seed:int=42, # of the random split
+)->tuple[np.ndarray, np.ndarray]: # `train`, `valid` or `test` for each row, `(n,)`; its group, `(n,)`
+    "Split a table by groups, with labels in balance; raise a `UsageError` if no training data would be left"
     if not (0<valid_share<1 and 0<=test_share<1 and valid_share+test_share<1):
         raise UsageError(f'valid {valid_share:g} and test {test_share:g} must be shares of the table that leave something to train on')
-    group = join_groups(catalogue.group, np.array(catalogue.files, dtype=object), duplicate_groups(cached_metadata(catalogue.paths)))
+    copies = duplicate_groups(cached_metadata(catalogue.paths))
+    group = join_groups(catalogue.group, np.array(catalogue.files, dtype=object), copies)
     stratum = strata(catalogue.schema, catalogue.codes)
     split = np.full(len(catalogue), 'train', dtype=object)
     if test_share: split[make_split(stratum, group, test_share, seed)=='valid'] = 'test'

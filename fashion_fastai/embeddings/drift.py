@@ -1,4 +1,4 @@
-"""Are these still the images that the network was trained on?
+"""Test whether new images and labels still follow the distribution of the training set
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/embeddings.drift.html.md"""
 
@@ -6,53 +6,53 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/embeddings.drift.html.md""
 
 # %% ../../nbs/31_embeddings.drift.ipynb #ce3e610e
 from __future__ import annotations
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from scipy.stats import chi2_contingency, ks_2samp, rankdata
-from .nearest import stored_features, unit_rows
-from ..core.errors import UsageError
-from ..schema import Schema
 
 # %% auto #0
-__all__ = ['SAMPLED', 'LEAST_EFFECT', 'ReferenceSample', 'reference_sample', 'domain_classifier_test', 'Shift', 'drift']
+__all__ = ['SAMPLE_SIZE', 'MIN_EFFECT', 'ReferenceSample', 'reference_sample', 'domain_classifier_test', 'Shift', 'drift']
+
+# %% ../../nbs/31_embeddings.drift.ipynb #ef7e4dc7
+from ..core.errors import UsageError
+from .nearest import stored_features, unit_rows
+from ..schema import Schema
 
 # %% ../../nbs/31_embeddings.drift.ipynb #426c21e1
-SAMPLED = 2000 # images in a sample: 5.1 MB for 1,280 features
+SAMPLE_SIZE = 2000 # images in a sample: 5.1 MB for 1,280 features
 
 @dataclass(frozen=True)
 class ReferenceSample:
-    "What is remembered of a set of images"
-    features:np.ndarray # embeddings of a sample, float16 `(n_sampled, n_features)`
-    sizes:np.ndarray # width and height of the sampled images in pixels, int32 `(n_sampled, 2)`; `(0, 2)` where they are not known
-    counts:dict[str, np.ndarray] = field(default_factory=dict) # for each target how often each label occurs in all images, int64 `(n_labels,)`
-    known:dict[str, np.ndarray] = field(default_factory=dict) # for each target in how many images each label is known, int64 `(n_labels,)`
+    "Embeddings and sizes of a sample of images, and the label counts of all"
+    features:np.ndarray # embeddings of the sample, float16 `(n_sample, n_features)`
+    sizes:np.ndarray # width and height of the sampled images in pixels, int32 `(n_sample, 2)`; `(0, 2)` if unknown
+    counts:dict[str, np.ndarray] = field(default_factory=dict) # for each target the number of images with each label, int64 `(n_labels,)`
+    known:dict[str, np.ndarray] = field(default_factory=dict) # for each target the number of images in which each label is known, int64 `(n_labels,)`
 
     def __len__(self): return len(self.features)
-    def __repr__(self): return f'ReferenceSample of {len(self):,} images; targets {", ".join(self.counts) or "none"}'
+    def __repr__(self): return f'ReferenceSample({len(self):,} images; targets: {", ".join(self.counts) or "none"})'
 
 # %% ../../nbs/31_embeddings.drift.ipynb #db6fe735
 def reference_sample(
-    features:np.ndarray, # embeddings `(n, n_features)`
-    sizes:np.ndarray|None=None, # width and height of each image in pixels, `(n, 2)`
-    schema:Schema|None=None, # the targets, where labels are known
+    features:np.ndarray, # embeddings, `(n, n_features)`
+    sizes:np.ndarray|None=None, # width and height of each image in pixels, `(n, 2)`; default: unknown
+    schema:Schema|None=None, # targets whose labels are counted; default: none
     codes:dict[str, np.ndarray]|None=None, # for each target, see `Target.encode`
-    group:np.ndarray|None=None, # `(n,)`, equal for images of one product
-    n:int=SAMPLED, # so many images are sampled at most
-    seed:int=42, # of the draw
+    group:np.ndarray|None=None, # `(n,)`, equal for images of one product; default: each image is its own product
+    n:int=SAMPLE_SIZE, # images in the sample, at most
+    seed:int=42, # of the random choice
 )->ReferenceSample:
-    "Remember a set of images"
+    "Draw a reference sample; raise a `UsageError` if embeddings are not finite"
     features = np.asarray(features, dtype=np.float32)
     if not np.isfinite(features).all(): raise UsageError('embeddings with NaN: leave out images that could not be read')
     order = np.random.default_rng(seed).permutation(len(features))
     if group is not None: order = order[~pd.Series(np.asarray(group)[order]).duplicated().to_numpy()]
     order = np.sort(order[:n])
     sizes = np.zeros((0,2), np.int32) if sizes is None else np.asarray(sizes, dtype=np.int32)[order]
-    counts,known = {},{}
-    for o in schema or []:
-        counts[o.name] = o.label_counts(codes[o.name])
-        known[o.name] = o.known_counts(codes[o.name])
+    counts = {target.name: target.label_counts(codes[target.name]) for target in schema or []}
+    known = {target.name: target.known_counts(codes[target.name]) for target in schema or []}
     return ReferenceSample(features[order].astype(np.float16), sizes, counts, known)
 
 # %% ../../nbs/31_embeddings.drift.ipynb #0d04bf11
@@ -60,120 +60,152 @@ def reference_sample(
 def to_arrays(
     self:ReferenceSample,
 )->dict[str, np.ndarray]: # `features`, `sizes`, and for each target `counts/NAME` and `known/NAME`
-    "The sample as arrays"
-    labels = {f'{kind}/{name}': o for kind in ('counts', 'known') for name,o in getattr(self, kind).items()}
+    "Return the sample as arrays"
+    labels = {f'{kind}/{name}': array for kind in ('counts', 'known') for name,array in getattr(self, kind).items()}
     return dict(features=self.features, sizes=self.sizes) | labels
+
+def _below(arrays, prefix)->dict[str, np.ndarray]:
+    "Return the arrays whose names start with `prefix`, by the rest of their names"
+    return {name.removeprefix(prefix): array for name,array in arrays.items() if name.startswith(prefix)}
 
 @patch(cls_method=True)
 def from_arrays(
     cls:ReferenceSample,
     arrays:dict[str, np.ndarray], # from `to_arrays`
-    origin:str='the reference sample', # names the source in messages
+    origin:str='the reference sample', # names the source in error messages
 )->ReferenceSample:
-    "A sample from arrays; a `UsageError` says what is wrong with them"
-    features,sizes = stored_features(arrays, 'features', ['sizes'], origin),arrays['sizes']
+    "Build a sample from arrays; raise a `UsageError` if they are invalid"
+    features = stored_features(arrays, 'features', ['sizes'], origin)
+    sizes = arrays['sizes']
     if sizes.shape not in ((0,2), (len(features),2)):
         raise UsageError(f'{origin}: sizes must have a width and a height for each image, not the shape {sizes.shape}')
-    counts,known = [{k.removeprefix(f): v for k,v in arrays.items() if k.startswith(f)} for f in ('counts/', 'known/')]
-    odd = [k for k in {**counts, **known} if k not in counts or k not in known or counts[k].ndim!=1 or counts[k].shape!=known[k].shape]
-    if odd: raise UsageError(f'{origin}: counts and known of {odd[0]} do not fit together')
+    counts,known = _below(arrays, 'counts/'),_below(arrays, 'known/')
+    for name in counts | known:
+        paired = name in counts and name in known and counts[name].ndim==1 and counts[name].shape==known[name].shape
+        if not paired: raise UsageError(f'{origin}: counts and known of {name} do not match')
     return cls(features, sizes, counts, known)
 
 # %% ../../nbs/31_embeddings.drift.ipynb #fc7becfb
-def _auroc(scores, new)->np.ndarray: # of each column
-    "Chance that a new image scores higher than an old one"
-    n = new.sum(0)
-    return ((rankdata(scores, axis=0)*new).sum(0)-n*(n+1)/2)/(n*(len(new)-n))
+def _auroc(scores, is_new)->np.ndarray: # `(n_columns,)`
+    "Return for each column the probability that a new image scores higher than an old one"
+    n_new = is_new.sum(0)
+    rank_sum = (rankdata(scores, axis=0)*is_new).sum(0)
+    return (rank_sum-n_new*(n_new+1)/2)/(n_new*(len(is_new)-n_new))
+
+def _ridge_scores(x, y, held_out)->np.ndarray: # `(n_x, n_columns)`
+    "Fit ridge regression to standardised `x`, in the smaller of its primal and dual form, and predict `held_out`"
+    penalty = x.shape[1] # as strong as the data when there are as many rows as features
+    if len(x)>x.shape[1]: return held_out@np.linalg.solve(x.T@x+penalty*np.eye(x.shape[1], dtype=x.dtype), x.T@y)
+    return held_out@(x.T@np.linalg.solve(x@x.T+penalty*np.eye(len(x), dtype=x.dtype), y))
 
 def domain_classifier_test(
-    old:np.ndarray, # embeddings `(n_old, n_features)`
-    new:np.ndarray, # embeddings `(n_new, n_features)`
+    old:np.ndarray, # embeddings, `(n_old, n_features)`
+    new:np.ndarray, # embeddings, `(n_new, n_features)`
     k:int=5, # folds
     shuffles:int=499, # permutations; the smallest p value is 1/(shuffles+1)
-    seed:int=42, # of the draw
+    seed:int=42, # of folds and permutations
 )->tuple[float, float]: # cross-validated AUROC; p value
-    "How well a linear classifier tells new from old images, and how likely chance alone does as well"
-    x,rng = np.concatenate([unit_rows(old), unit_rows(new)]),np.random.default_rng(seed)
+    "Return how well a linear classifier separates new from old images, and the probability of that by chance"
+    x = np.concatenate([unit_rows(old), unit_rows(new)])
     x = (x-x.mean(0))/x.std(0).clip(min=1e-6)
-    is_new = np.repeat([False,True], [len(old), len(new)])
+    rng = np.random.default_rng(seed)
     fold = rng.permutation(len(x))%k
-    turns = np.stack([is_new, *(rng.permutation(is_new) for _ in range(shuffles))], axis=1)
-    wanted,scores = (turns-turns.mean(0)).astype(np.float32),np.zeros(turns.shape, dtype=np.float32)
-    ridge = x.shape[1] # features are standardised: as much as the data themselves when there is a row for each feature
-    for i in range(k):
-        train,judged = x[fold!=i],x[fold==i]
-        if len(train)>x.shape[1]: weights = np.linalg.solve(train.T@train+ridge*np.eye(x.shape[1], dtype=x.dtype), train.T@wanted[fold!=i])
-        else: weights = train.T@np.linalg.solve(train@train.T+ridge*np.eye(len(train), dtype=x.dtype), wanted[fold!=i])
-        scores[fold==i] = judged@weights
-    auroc = _auroc(scores, turns)
+    is_new = np.repeat([False,True], [len(old), len(new)])
+    labels = np.stack([is_new, *(rng.permutation(is_new) for _ in range(shuffles))], axis=1)
+    y = (labels-labels.mean(0)).astype(np.float32)
+    scores = np.zeros(labels.shape, dtype=np.float32)
+    for i in range(k): scores[fold==i] = _ridge_scores(x[fold!=i], y[fold!=i], x[fold==i])
+    auroc = _auroc(scores, labels)
     return float(auroc[0]), float((auroc>=auroc[0]-1e-9).mean())
 
 # %% ../../nbs/31_embeddings.drift.ipynb #61d4c2c1
-LEAST_EFFECT = dict(images=0.2, labels=0.1, sizes=0.2)
+MIN_EFFECT = dict(images=0.2, labels=0.1, sizes=0.2) # smaller effects do not count as drift
 
 @dataclass(frozen=True)
 class Shift:
-    "One thing that may have changed"
+    "Result of one test"
     what:str # `images`, the name of a target, `longer side` or `shape`
-    effect:float # 0 (nothing changed) to 1
-    p:float # how likely chance alone does as much
-    least:float # an effect below does not matter
-    said:str # what was found, as a sentence
+    effect:float # 0 (no change) to 1
+    p:float # probability of such a change by chance
+    min_effect:float # a smaller effect does not count as drift
+    detail:str # the change in words
 
-# %% ../../nbs/31_embeddings.drift.ipynb #de1afafc
-def _share(p)->str: return f'{100*p:.0f} %' if p>=0.1 or p==0 else f'{100*p:.1f} %'
+# %% ../../nbs/31_embeddings.drift.ipynb #9f8afa68
+def _percent(share)->str: return f'{100*share:.0f} %' if share>=0.1 or share==0 else f'{100*share:.1f} %'
 
-def _one_of_shift(target, old, new)->Shift:
-    "Chi-square test of all frequencies at once; rare labels count together"
-    table = np.stack([old, new]).astype(float)
-    share,n = table/table.sum(1, keepdims=True),table.sum(1)
-    rare = table.sum(0)*n.min()/n.sum()<5
-    pooled = np.concatenate([table[:,~rare], table[:,rare].sum(1, keepdims=True)], axis=1)
+def _largest_changes(target, shares, change, n=3)->str: # `shares` `(2, n_labels)`
+    "Describe the labels whose share has changed most"
+    largest = np.argsort(-change, kind='stable')[:n]
+    return '; '.join(f'{target.vocab[i]} {_percent(shares[0,i])} before, {_percent(shares[1,i])} now' for i in largest)
+
+def _one_of_shift(target, old, new)->Shift: # `old` and `new` are counts `(n_labels,)`
+    "Compare all frequencies by one chi-square test; rare labels are pooled"
+    counts = np.stack([old, new]).astype(float)
+    n = counts.sum(1)
+    shares = counts/n[:,None]
+    change = np.abs(shares[1]-shares[0])
+    rare = counts.sum(0)*n.min()/n.sum()<5
+    pooled = np.concatenate([counts[:,~rare], counts[:,rare].sum(1, keepdims=True)], axis=1)
     pooled = pooled[:,pooled.sum(0)>0]
     p = chi2_contingency(pooled).pvalue if pooled.shape[1]>1 else 1.
-    most = np.argsort(-np.abs(share[1]-share[0]), kind='stable')[:3]
-    said = '; '.join(f'{target.vocab[i]} {_share(share[0,i])} before, {_share(share[1,i])} now' for i in most)
-    return Shift(target.name, float(np.abs(share[1]-share[0]).sum()/2), float(p), LEAST_EFFECT['labels'], said)
+    return Shift(target.name, float(change.sum()/2), float(p), MIN_EFFECT['labels'], _largest_changes(target, shares, change))
 
-def _any_of_shift(target, old, new, known_old, known_new)->Shift:
-    "Chi-square test of each label; the smallest p value times the number of tests"
-    share = np.stack([old/known_old.clip(1), new/known_new.clip(1)])
-    tested = [i for i in range(target.n_out) if known_old[i] and known_new[i] and 0<old[i]+new[i]<known_old[i]+known_new[i]]
-    p = [chi2_contingency([[old[i], known_old[i]-old[i]], [new[i], known_new[i]-new[i]]]).pvalue for i in tested]
-    change = np.where((known_old>0)&(known_new>0), np.abs(share[1]-share[0]), 0)
-    most = np.argsort(-change, kind='stable')[:3]
-    said = '; '.join(f'{target.vocab[i]} {_share(share[0,i])} before, {_share(share[1,i])} now' for i in most)
-    return Shift(target.name, float(change.max()), min(1., min(p, default=1.)*max(1, len(p))), LEAST_EFFECT['labels'], said)
+# %% ../../nbs/31_embeddings.drift.ipynb #de1afafc
+def _label_p(old, new, known_old, known_new)->float: # of one label, each a number of images
+    "Compare the frequency of one label by a chi-square test"
+    return chi2_contingency([[old, known_old-old], [new, known_new-new]]).pvalue
+
+def _any_of_shift(target, old, new, known_old, known_new)->Shift: # each `(n_labels,)`
+    "Compare each label by a chi-square test; the p value is the smallest one, Bonferroni-corrected"
+    shares = np.stack([old/known_old.clip(1), new/known_new.clip(1)])
+    known = (known_old>0)&(known_new>0)
+    change = np.where(known, np.abs(shares[1]-shares[0]), 0)
+    tested = known & (old+new>0) & (old+new<known_old+known_new)
+    p_values = [_label_p(*numbers) for numbers in np.stack([old, new, known_old, known_new], axis=1)[tested]]
+    p = min(1., min(p_values, default=1.)*max(1, len(p_values)))
+    return Shift(target.name, float(change.max()), p, MIN_EFFECT['labels'], _largest_changes(target, shares, change))
 
 # %% ../../nbs/31_embeddings.drift.ipynb #eef41bb8
-def _label_shifts(schema, old, new)->Iterable[Shift]:
-    for o in schema:
-        if o.name not in old.counts or o.name not in new.counts: continue
-        counts,known = [s.counts[o.name] for s in (old, new)],[s.known[o.name] for s in (old, new)]
-        if not all(len(c)==o.n_out for c in counts): raise UsageError(f'{o.name} has {o.n_out} labels now, but the reference was taken with {len(counts[0])}')
-        if not all(k.any() for k in known): continue
-        yield _one_of_shift(o, *counts) if o.kind=='one_of' else _any_of_shift(o, *counts, *known)
+def _label_shifts(schema, old, new)->Iterator[Shift]: # `old` and `new` are reference samples
+    "Compare the labels of each target that both samples know"
+    for target in schema:
+        if target.name not in old.counts or target.name not in new.counts: continue
+        counts = [sample.counts[target.name] for sample in (old, new)]
+        known = [sample.known[target.name] for sample in (old, new)]
+        if not all(len(count)==target.n_out for count in counts):
+            raise UsageError(f'{target.name} has {target.n_out} labels now, but the reference was taken with {len(counts[0])}')
+        if not all(count.any() for count in known): continue
+        yield _one_of_shift(target, *counts) if target.kind=='one_of' else _any_of_shift(target, *counts, *known)
 
-def _size_shifts(old, new)->Iterable[Shift]:
+def _longer_side(sizes)->np.ndarray: return sizes.max(1)
+def _height_by_width(sizes)->np.ndarray: return np.round(sizes[:,1]/sizes[:,0].clip(1), 2)
+
+def _size_shifts(old, new)->Iterator[Shift]: # `old` and `new` are reference samples
+    "Compare the longer side and the shape of the images"
     if not (len(old.sizes) and len(new.sizes)): return
-    for what,unit,measure in (('longer side', ' pixels', lambda s: s.max(1)), ('shape', ' times as high as wide', lambda s: np.round(s[:,1]/s[:,0].clip(1), 2))):
-        a,b = measure(old.sizes),measure(new.sizes)
-        found = ks_2samp(a, b)
-        yield Shift(what, float(found.statistic), float(found.pvalue), LEAST_EFFECT['sizes'], f'half of the images up to {np.median(a):g}{unit} before, {np.median(b):g} now')
+    for what,unit,measure in (('longer side', ' pixels', _longer_side), ('shape', ' times as high as wide', _height_by_width)):
+        before,now = measure(old.sizes),measure(new.sizes)
+        test = ks_2samp(before, now)
+        detail = f'median {np.median(before):g}{unit} before, {np.median(now):g} now'
+        yield Shift(what, float(test.statistic), float(test.pvalue), MIN_EFFECT['sizes'], detail)
 
 # %% ../../nbs/31_embeddings.drift.ipynb #0559a992
 def drift(
     reference:ReferenceSample, # the old images
-    new:ReferenceSample, # the new ones, from `reference_sample`
-    schema:Schema|None=None, # the targets whose labels are compared, where both have any
+    new:ReferenceSample, # the new images, from `reference_sample`
+    schema:Schema|None=None, # targets whose labels are compared where both samples have counts; default: none
     seed:int=42, # of folds and permutations
-)->pd.DataFrame: # a row for each question: `what`, `drift` (bool), `effect` (0 to 1), `p`, `said`
-    "What has changed from old to new images"
-    if min(len(reference), len(new))<20: raise UsageError(f'drift needs at least 20 images on both sides, not {len(reference)} and {len(new)}')
-    if reference.features.shape[1]!=new.features.shape[1]:
-        raise UsageError(f'the new images have {new.features.shape[1]} features and the reference {reference.features.shape[1]}; both must come from the same body')
+)->pd.DataFrame: # a row for each test: `what`, `drift` (bool), `effect` (0 to 1), `p`, `detail`
+    "Test what has changed from old to new images; raise a `UsageError` if there are fewer than 20 images or the samples do not match"
+    if min(len(reference), len(new))<20:
+        raise UsageError(f'drift needs at least 20 images on both sides, not {len(reference)} and {len(new)}')
+    n_new,n_reference = new.features.shape[1],reference.features.shape[1]
+    if n_new!=n_reference:
+        raise UsageError(f'the new images have {n_new} features and the reference {n_reference}; both must come from the same body')
     auroc,p = domain_classifier_test(reference.features, new.features, seed=seed)
-    said = f'a classifier tells a new from an old image in {_share(auroc)} of all pairs; 50 % is chance'
-    shifts = [Shift('images', max(0., 2*auroc-1), p, LEAST_EFFECT['images'], said), *_label_shifts(schema or [], reference, new), *_size_shifts(reference, new)]
-    level = max(0.01/len(shifts), 1/500) # a permutation test cannot give less
-    return pd.DataFrame([dict(what=o.what, drift=o.p<=level and o.effect>=o.least, effect=o.effect, p=o.p, said=o.said) for o in shifts])
+    detail = f'a classifier tells a new from an old image in {_percent(auroc)} of all pairs; 50 % is chance'
+    shifts = [Shift('images', max(0., 2*auroc-1), p, MIN_EFFECT['images'], detail)]
+    shifts += [*_label_shifts(schema or [], reference, new), *_size_shifts(reference, new)]
+    alpha = max(0.01/len(shifts), 1/500) # the smallest p value of the permutation test
+    return pd.DataFrame([dict(what=shift.what, drift=shift.p<=alpha and shift.effect>=shift.min_effect,
+        effect=shift.effect, p=shift.p, detail=shift.detail) for shift in shifts])

@@ -1,4 +1,4 @@
-"""What a body sees in the images of a table, computed once and shared by everything that asks
+"""Compute the features of all images of a table once, and cache them for every later use
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/embeddings.embedder.html.md"""
 
@@ -34,36 +34,37 @@ from ..run import Run
 # %% ../../nbs/30_embeddings.embedder.ipynb #50ae7f26
 @dataclass(frozen=True)
 class Embedder:
-    "A body and the images that it was made for"
+    "A body and the preprocessing of its images"
     body:nn.Module # from `create_body`
-    image:ImageConfig # size, fit, crop; with the mean and standard deviation that the body wants
-    origin:str # says in words whose body it is
+    image:ImageConfig # size, fit and crop; mean and standard deviation of the body
+    origin:str # description, for messages
 
     def __repr__(self): return f'Embedder({self.origin}, {self.image.size} pixels)'
 
     @property
     def reader(self)->ImageReader:
-        "How it is shown images"
+        "Return the reader of its images"
         return ImageReader.from_config(self.image)
 
     @property
     def key(self)->str:
-        "A digest of the weights"
+        "Return a digest of the weights"
         digest = hashlib.blake2b(digest_size=16)
-        for name,o in self.body.state_dict().items(): digest.update(name.encode()+o.cpu().contiguous().numpy().tobytes())
+        for name,tensor in self.body.state_dict().items():
+            digest.update(name.encode()+tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
 # %% ../../nbs/30_embeddings.embedder.ipynb #bb98f26e
 def run_embedder(
     run:Run, # a complete run
 )->Embedder:
-    "The body of a run"
+    "Return the body of a run as an embedder"
     return Embedder(load_network(run).body, run.config.image, f'the body of {run.path}')
 
 def body_embedder(
-    config:TrainConfig, # its sections `model` and `image`
+    config:TrainConfig, # its sections `model` and `image` are used
 )->Embedder:
-    "The body that a training with `config` begins with"
+    "Return the body that a training with `config` would start from as an embedder"
     model,image = config.model,config.image
     arch = find_arch(model.arch)
     weights = find_weights(arch, model.weights)
@@ -72,55 +73,57 @@ def body_embedder(
     return Embedder(body, image.model_copy(update=dict(mean=mean, std=std)), f'{arch}, weights from {weights.origin}')
 
 # %% ../../nbs/30_embeddings.embedder.ipynb #6383384f
-def _features(embedder, paths, boxes, bs)->tuple[np.ndarray, dict[int,str]]: # float32 `(n, n_features)`; the reason for each bad position
-    "Features of files; those of a bad image are NaN"
-    image,bad = embedder.image,{}
+def _features(embedder, paths, boxes, bs)->np.ndarray: # float32 `(n, n_features)`
+    "Compute the features of image files; NaN for unreadable ones"
+    image,bad = embedder.image,[]
     body = fuse_conv_bn(embedder.body.eval().to(memory_format=torch.channels_last), image.size)
     def batches()->Iterator[np.ndarray]:
         n_batches = -(-len(paths)//bs)
         for _,pixels,reasons in track(embedder.reader.stream(paths, boxes, bs), 'embedding batches', total=n_batches):
-            bad.update(reasons)
+            bad.extend(reasons)
             yield pixels
-    found = [o.float().cpu().numpy() for o in run_pixels(body, next(body.parameters()).device, batches(), image.mean, image.std)]
-    features = np.concatenate(found)
-    features[list(bad)] = np.nan
-    return features,bad
+    outputs = run_pixels(body, next(body.parameters()).device, batches(), image.mean, image.std)
+    features = np.concatenate([output.float().cpu().numpy() for output in outputs])
+    features[bad] = np.nan
+    return features
 
-def _shard(embedder, key, paths, boxes, bs)->np.ndarray:
-    "Return the features of some rows of a table, from disk where they were computed before"
+def _cached_shard(embedder, key, paths, boxes, bs)->np.ndarray: # float32 `(n, n_features)`
+    "Return the features of some files, from the cache if possible"
     name = f'embeddings/{files_key(paths, boxes, key, embedder.image.model_dump_json())}.npy'
-    return cached_array(name, lambda: _features(embedder, paths, boxes, bs)[0])
+    return cached_array(name, lambda: _features(embedder, paths, boxes, bs))
 
 # %% ../../nbs/30_embeddings.embedder.ipynb #a652a18d
 def file_embeddings(
     embedder:Embedder, # from `run_embedder` or `body_embedder`
     paths:Sequence[str|Path], # image files
-    boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`
+    boxes:np.ndarray|None=None, # crops in pixels, float `(n, 4)`, from `ImageReader.boxes`; default: whole images
     bs:int=64, # images in a batch
-)->np.ndarray: # float32 `(n, n_features)`; NaN where an image cannot be read
-    "Return the features of image files, from disk where they were computed before"
+)->np.ndarray: # float32 `(n, n_features)`; NaN for unreadable images
+    "Return the features of image files, from the cache if possible"
     key,shards = embedder.key,[np.zeros((0, embedder.body.head_hidden_size), np.float32)]
     for start in range(0, len(paths), CACHE_SHARD):
-        rows = slice(start, start+CACHE_SHARD)
-        shards.append(_shard(embedder, key, paths[rows], None if boxes is None else boxes[rows], bs))
+        shard = slice(start, start+CACHE_SHARD)
+        shards.append(_cached_shard(embedder, key, paths[shard], None if boxes is None else boxes[shard], bs))
     return np.concatenate(shards)
 
 def table_embeddings(
     embedder:Embedder, # from `run_embedder` or `body_embedder`
-    rows:Catalogue, # whose images, cut to their boxes where the embedder was made for boxes
+    rows:Catalogue, # rows of a table
     bs:int=64, # images in a batch
-)->np.ndarray: # float32 `(n, n_features)`; NaN where an image cannot be read
+)->np.ndarray: # float32 `(n, n_features)`; NaN for unreadable images
     "Return the features of the images of a table, see `file_embeddings`"
     return file_embeddings(embedder, rows.paths, embedder.reader.boxes(rows), bs)
 
 # %% ../../nbs/30_embeddings.embedder.ipynb #b25112bb
 def write_embeddings(
     frame:pd.DataFrame, # the table
-    features:np.ndarray, # of its images, float32 `(n, n_features)`
+    features:np.ndarray, # features of its images, float32 `(n, n_features)`
     path:str|Path, # a `.parquet` file
 ):
-    "A table with a column `embedding`, a list for each row; empty where an image cannot be read"
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(features).ravel()), features.shape[1], mask=pa.array(np.isnan(features).any(1)))
+    "Write a table with a column `embedding`, a list for each row, null for unreadable images; raise a `UsageError` if the column exists"
+    unreadable = pa.array(np.isnan(features).any(1))
+    values = pa.array(np.ascontiguousarray(features).ravel())
+    embedding = pa.FixedSizeListArray.from_arrays(values, features.shape[1], mask=unreadable)
     table = pa.Table.from_pandas(frame, preserve_index=False)
     if 'embedding' in table.column_names: raise UsageError(f'{path}: the table has a column embedding already; rename it')
-    with atomic_file(path) as file: pq.write_table(table.append_column('embedding', lists), file)
+    with atomic_file(path) as file: pq.write_table(table.append_column('embedding', embedding), file)

@@ -12,7 +12,7 @@ import numpy as np
 # %% auto #0
 __all__ = ['unit_rows', 'stored_features', 'NearestGarments', 'nearest']
 
-# %% ../../nbs/30_embeddings.nearest.ipynb #88b522a2
+# %% ../../nbs/30_embeddings.nearest.ipynb #876b245f
 from ..core.errors import UsageError
 
 # %% ../../nbs/30_embeddings.nearest.ipynb #78c67dac

@@ -1,4 +1,4 @@
-"""The garments of a table that look most like a given image
+"""Find the garments of a table that are most similar to an image
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/embeddings.search.html.md"""
 
@@ -10,63 +10,73 @@ from collections.abc import Sequence
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from matplotlib.figure import Figure
-from ..data.catalogue import Catalogue
-from ..data.images import BadImage, ImageReader, read_image
-from .nearest import NearestGarments
-from .embedder import Embedder, file_embeddings, table_embeddings
-from ..core.errors import UsageError
 
 # %% auto #0
 __all__ = ['find_similar', 'plot_similar']
 
+# %% ../../nbs/31_embeddings.search.ipynb #89b2bf73
+from ..core.errors import UsageError
+from ..data.catalogue import Catalogue
+from ..data.images import BadImage, ImageReader, read_image
+from .embedder import Embedder, file_embeddings, table_embeddings
+from .nearest import NearestGarments
+
 # %% ../../nbs/31_embeddings.search.ipynb #03fac677
-def _check(images):
-    "A `UsageError` names an image that cannot be read"
-    for o in images:
-        try: read_image(o, 64)
-        except BadImage as e: raise UsageError(f'{o}: {e}') from None
+def _check_images(images):
+    "Raise a `UsageError` that names the first unreadable image"
+    for image in images:
+        try: read_image(image, 64)
+        except BadImage as e: raise UsageError(f'{image}: {e}') from None
 
-def _others(rows, images)->np.ndarray: # bool `(n,)`
-    "Which rows show none of `images`: an image is not its own look-alike"
-    own = {str(Path(o).resolve()) for o in images}
-    return np.array([str(Path(o).resolve()) not in own for o in rows.paths], dtype=bool)
+def _shows_other(rows, images)->np.ndarray: # bool `(n,)`
+    "Return which rows show none of `images`"
+    queries = {str(Path(image).resolve()) for image in images}
+    return np.array([str(Path(path).resolve()) not in queries for path in rows.paths], dtype=bool)
 
+def _results(images, rows, positions, cosines)->pd.DataFrame:
+    "Return a row for each image and neighbour"
+    labels = {target.name: target.decode(rows.codes[target.name]) for target in rows.schema}
+    table = rows.frame[[]].reset_index(drop=True).assign(row=rows.row, file=rows.files, **labels).iloc[positions.ravel()]
+    table.insert(0, 'image', np.repeat([str(image) for image in images], positions.shape[1]))
+    table.insert(1, 'similarity', cosines.ravel().astype(float))
+    return table.reset_index(drop=True)
+
+# %% ../../nbs/31_embeddings.search.ipynb #59857305
 def find_similar(
-    embedder:Embedder, # who looks, see `run_embedder`
-    rows:Catalogue, # where garments are looked for
-    images:Sequence[str|Path], # what they should look like
-    k:int=10, # so many for each image
+    embedder:Embedder, # computes the features, see `run_embedder`
+    rows:Catalogue, # garments to search
+    images:Sequence[str|Path], # query images
+    k:int=10, # results for each image
 )->pd.DataFrame: # `k` rows for each image: `image`, `similarity` (cosine, at most 1), `row`, `file`, and the labels of each target
-    "The most similar garments of a table, the most similar first"
-    _check(images)
+    "Return the most similar garments of a table, most similar first; raise a `UsageError` for an unreadable image"
+    _check_images(images)
     query = file_embeddings(embedder, images)
     features = table_embeddings(embedder, rows)
-    good = np.isfinite(features).all(1) & _others(rows, images)
-    rows,features = rows.take(good),features[good]
-    if not len(rows): raise UsageError('no garment is left to compare with')
-    at,cosine = NearestGarments(features).search(query, k)
-    files,labels = rows.files,{o.name: o.decode(rows.codes[o.name]) for o in rows.schema}
-    return pd.DataFrame([dict(image=str(image), similarity=float(c), row=int(rows.row[i]), file=files[i], **{name: o[i] for name,o in labels.items()})
-        for image,places,cosines in zip(images, at, cosine) for i,c in zip(places, cosines)])
+    eligible = np.isfinite(features).all(1) & _shows_other(rows, images)
+    if not eligible.any(): raise UsageError('the table has no other readable image to compare with')
+    positions,cosines = NearestGarments(features[eligible]).search(query, k)
+    return _results(images, rows.take(eligible), positions, cosines)
 
 # %% ../../nbs/31_embeddings.search.ipynb #f7c853b5
 def _show(ax, path, title):
+    "Draw an image with a title"
     ax.imshow(ImageReader(160).read(path))
     ax.set_title(title, fontsize=8, loc='left')
-    ax.axis('off')
 
 def plot_similar(
-    found:pd.DataFrame, # from `find_similar`
-    rows:Catalogue, # where they were looked for
-)->Figure: # a line for each image, which stands first
-    "The images, and beside each those that look like it"
+    similar:pd.DataFrame, # from `find_similar`
+    rows:Catalogue, # the garments that were searched
+)->Figure: # a row for each query image, followed by its results
+    "Draw each query image and the garments similar to it"
     paths = dict(zip(rows.row, rows.paths))
-    names = [o.name for o in rows.schema if o.kind=='one_of'][:1]
-    groups = list(found.groupby('image', sort=False))
-    k = max(len(o) for _,o in groups)
-    figure,axes = plt.subplots(len(groups), k+1, figsize=(1.5*(k+1), 1.85*len(groups)), squeeze=False, layout='constrained')
+    shown_target = next((target.name for target in rows.schema if target.kind=='one_of'), None)
+    queries = list(similar.groupby('image', sort=False))
+    k = max(len(results) for _,results in queries)
+    figure,axes = plt.subplots(len(queries), k+1, figsize=(1.5*(k+1), 1.85*len(queries)), squeeze=False, layout='constrained')
     for ax in axes.flat: ax.axis('off')
-    for line,(image,some) in zip(axes, groups):
-        _show(line[0], image, 'asked for')
-        for ax,o in zip(line[1:], some.to_dict('records')): _show(ax, paths[o['row']], f'{o["similarity"]:.2f} ' + ''.join(str(o[name]) for name in names))
+    for line,(image,results) in zip(axes, queries):
+        _show(line[0], image, 'query')
+        for ax,result in zip(line[1:], results.to_dict('records')):
+            label = str(result[shown_target]) if shown_target else ''
+            _show(ax, paths[result['row']], f'{result["similarity"]:.2f} {label}')
     return figure
