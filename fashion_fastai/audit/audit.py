@@ -14,7 +14,7 @@ import numpy as np, pandas as pd
 # %% auto #0
 __all__ = ['label_probabilities', 'Audit', 'audit', 'write_audit']
 
-# %% ../../nbs/63_audit.audit.ipynb #11662ae3
+# %% ../../nbs/63_audit.audit.ipynb #44f78e7e
 from .duplicates import check_duplicates, duplicate_groups, join_groups, near_pairs
 from .fixes import cleaned_copy
 from .image_issues import check_images, cached_metadata

@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 __all__ = ['RADIUS', 'N_NEIGHBOURS', 'MAX_MISMATCH', 'MAX_ROUGH', 'near_hashes', 'mismatch', 'near_pairs', 'duplicate_groups',
            'join_groups', 'check_duplicates']
 
-# %% ../../nbs/62_audit.duplicates.ipynb #26484078
+# %% ../../nbs/62_audit.duplicates.ipynb #49746abe
 from .image_issues import THUMB
 from .issues import issue_table
 from ..data.splits import SPLITS
@@ -168,7 +168,7 @@ def _candidates(metadata, thumbs)->np.ndarray: # int `(n_pairs, 2)`
     blocks = np.array_split(pairs, len(pairs)//10_000+1)
     return pairs[np.concatenate([_rough_difference(*small[block.T])<=MAX_ROUGH for block in blocks])]
 
-# %% ../../nbs/62_audit.duplicates.ipynb #26547b91
+# %% ../../nbs/62_audit.duplicates.ipynb #c357d4e1
 def near_pairs(
     metadata:pd.DataFrame, # from `image_metadata`
     limit:float=MAX_MISMATCH, # see `mismatch`
@@ -208,7 +208,7 @@ def join_groups(
     first_rows = [pd.Series(np.arange(n)).groupby(np.asarray(group)).transform('min').to_numpy() for group in groups]
     return _components(np.concatenate(first_rows), np.tile(np.arange(n), len(groups)), n)
 
-# %% ../../nbs/62_audit.duplicates.ipynb #18f4a013
+# %% ../../nbs/62_audit.duplicates.ipynb #e06227e8
 class _Table:
     "The columns of a table that are needed to describe its copies"
     def __init__(self, metadata, files, split, row):

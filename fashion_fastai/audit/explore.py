@@ -1,4 +1,4 @@
-"""One page about a table before anything is trained: what its labels look like, how often they occur, which come together, and what the images are like
+"""One page about a table before any training: examples of each label, label frequencies, co-occurrence, and properties of the images
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.explore.html.md"""
 
@@ -8,198 +8,255 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/audit.explore.html.md"""
 from __future__ import annotations
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..data.catalogue import Catalogue
-from .label_issues import counts_by_split
-from .image_issues import THUMB
-from .explore_plots import label_lift, lift_extremes, plot_label_shares, plot_lift, plot_image_sizes
-from .report import thumbnails
-from ..core.files import atomic_file
-from ..evaluation.plots import strongest_pairs, label_correlation, plot_label_correlation
-from ..core.plotting import join_names
-from ..core.html import inline_figure, shorten_path, render_page
-from ..target import Target
 
 # %% auto #0
-__all__ = ['MOST_EXAMPLES', 'MOST_DRAWN', 'EXAMPLE_SIDE', 'usual_to_unusual', 'notable', 'explore_html', 'write_explore_page']
+__all__ = ['MAX_EXAMPLES', 'MAX_DRAWN', 'EXAMPLE_SIDE', 'typical_to_unusual', 'notable', 'explore_html', 'write_explore_page']
+
+# %% ../../nbs/63_audit.explore.ipynb #31b6d88c
+from .explore_plots import label_lift, lift_extremes, plot_image_sizes, plot_label_shares, plot_lift
+from .image_issues import THUMB
+from .label_issues import counts_by_split
+from .report import thumbnails
+from ..core.files import atomic_file
+from ..core.html import inline_figure, render_page, shorten_path
+from ..core.plotting import join_names
+from ..data.catalogue import Catalogue
+from ..evaluation.plots import label_correlation, plot_label_correlation, strongest_pairs
+from ..target import Target
 
 # %% ../../nbs/63_audit.explore.ipynb #82f2583f
-_LOOKED_AT = 400 # images of a label that are put in order at most
+_MAX_SORTED = 400 # images of a label that are sorted; of more a random sample
 
-def _looks(facts, positions)->np.ndarray: # float32 `(n, 192)`
-    pixels = np.frombuffer(b''.join(facts.thumb.iloc[positions]), dtype=np.uint8).reshape(-1, 8, THUMB//8, 8, THUMB//8, 3)
+def _small_pixels(metadata, positions)->np.ndarray: # float32 `(n, 192)`
+    "Return images at 8 x 8 pixels"
+    pixels = np.frombuffer(b''.join(metadata.thumb.iloc[positions]), dtype=np.uint8).reshape(-1, 8, THUMB//8, 8, THUMB//8, 3)
     return pixels.mean((2,4), dtype=np.float32).reshape(len(pixels), -1)
 
-def usual_to_unusual(
-    facts:pd.DataFrame, # of `image_metadata`
-    positions:np.ndarray, # the images of a label
-    k:int, # so many are wanted
-    group:np.ndarray|None=None, # `(n,)` for all rows of `facts`: of a group one image is enough
-    seed:int=42, # where the search begins
-)->np.ndarray: # at most `k` positions; images that cannot be read and further copies are left out
-    "Images spread over the looks of a label, the most usual one first"
-    positions = np.asarray(positions)[(facts.digest.iloc[positions]!='').to_numpy()]
-    for names in (facts.digest.to_numpy(), group):
+def typical_to_unusual(
+    metadata:pd.DataFrame, # from `image_metadata`
+    positions:np.ndarray, # images of a label, int
+    k:int, # number of examples
+    group:np.ndarray|None=None, # `(n,)` for all rows of `metadata`; at most one image of a group is used; default: no groups
+    seed:int=42, # of the random sample
+)->np.ndarray: # at most `k` positions; unreadable images and further copies are left out
+    "Return examples spread over the range of a label, the most typical first"
+    positions = np.asarray(positions)[(metadata.digest.iloc[positions]!='').to_numpy()]
+    for names in (metadata.digest.to_numpy(), group):
         if names is not None: positions = positions[~pd.Series(names[positions]).duplicated().to_numpy()]
-    if len(positions)>_LOOKED_AT: positions = np.sort(np.random.default_rng(seed).choice(positions, _LOOKED_AT, replace=False))
+    if len(positions)>_MAX_SORTED: positions = np.sort(np.random.default_rng(seed).choice(positions, _MAX_SORTED, replace=False))
     if not len(positions): return positions
-    looks = _looks(facts, positions)
-    order = np.argsort(((looks-looks.mean(0))**2).sum(1), kind='stable')
+    pixels = _small_pixels(metadata, positions)
+    order = np.argsort(((pixels-pixels.mean(0))**2).sum(1), kind='stable')
     return positions[order[np.unique(np.linspace(0, len(order)-1, k).round().astype(int))]]
 
 # %% ../../nbs/63_audit.explore.ipynb #93b2f73c
-MOST_EXAMPLES,MOST_DRAWN,EXAMPLE_SIDE = 480, 8, 112 # images in all; targets with figures and examples; pixels
+MAX_EXAMPLES = 480 # example images on the page
+MAX_DRAWN = 8 # targets with figures and examples
+EXAMPLE_SIDE = 112 # pixels
 
-def _some_labels(counts, most)->tuple[np.ndarray, int]: # labels that occur, the most common first; behind which one there is a gap
+def _labels_shown(counts, most)->tuple[np.ndarray, int]: # labels that occur, the most common first; the place of a gap among them, 0 if none is left out
+    "Select the most common and the rarest labels"
     order = np.argsort(-counts, kind='stable')
     order = order[counts[order]>0]
     if len(order)<=most: return order, 0
     return np.concatenate([order[:most-most//2], order[-(most//2):]]), most-most//2
 
-def _examples(catalogue, facts, target, budget)->dict: # which rows show each label; `thumbnails` come later
+def _examples(catalogue, metadata, target, budget)->dict:
+    "Return for each label of a target which rows are its examples; their images come later"
     has = target.one_hot(catalogue.codes[target.name])
     counts = has.sum(0)
-    shown,gap = _some_labels(counts, max(4, budget//2))
-    k = next((o for o in (8,4,3) if budget//max(1, len(shown))>=o-1), 2) # so many fill a line, alone or in two, three or five columns
-    labels = [dict(label=target.vocab[i], rows=int(counts[i]), share=counts[i]/counts.max(), gap=gap>0 and j==gap,
-        positions=usual_to_unusual(facts, np.flatnonzero(has[:,i]), k, catalogue.group)) for j,i in enumerate(shown)]
+    shown,gap = _labels_shown(counts, max(4, budget//2))
+    k = next((k for k in (8,4,3) if budget//max(1, len(shown))>=k-1), 2) # fills a line, alone or in two, three or five columns
+    labels = []
+    for place,i in enumerate(shown):
+        positions = typical_to_unusual(metadata, np.flatnonzero(has[:,i]), k, catalogue.group)
+        labels.append(dict(label=target.vocab[i], rows=int(counts[i]), share=counts[i]/counts.max(), gap=gap>0 and place==gap, positions=positions))
     return dict(target=target, labels=labels, k=k, n_left_out=int((counts>0).sum()-len(shown)))
 
-def _with_images(catalogue, positions, small, said=None)->list[dict]: # what the template needs of each row
-    paths,files = catalogue.paths,catalogue.files
-    return [dict(src=small.get(paths[i]), file=shorten_path(files[i]), row=int(catalogue.row[i]), split=catalogue.split[i], said=said[j] if said else '')
-        for j,i in enumerate(positions)]
-
 # %% ../../nbs/63_audit.explore.ipynb #26f7c71b
+def _common_and_rare(target, counts)->tuple[int, int]: # positions; 0 if no label occurs
+    "Return the most common label and the rarest one that occurs"
+    if not counts.any(): return 0, 0
+    return int(counts.argmax()), int(np.where(counts>0, counts, counts.max()+1).argmin())
+
 def _target_row(catalogue, target)->dict:
+    "Return what the page says about a target, as plain values; None where it has no meaning"
     codes = catalogue.codes[target.name]
     counts,known = target.label_counts(codes),target.known_mask(codes)
-    seen,full = counts[counts>0],known.all(1)
-    most,least = (int(counts.argmax()),int(np.where(counts>0, counts, counts.max()+1).argmin())) if len(seen) else (0, 0)
-    name = lambda i: dict(label=target.vocab[i], rows=int(counts[i]))
-    return dict(target=target, known=float(known.mean()) if known.size else 0., n_known=int(full.sum()), most=name(most), least=name(least), never=int((counts==0).sum()),
-        ratio=seen.max()/seen.min() if len(seen) else None, share=counts[most]/max(1, int(known[:,most].sum())),
-        labels_each=float((codes[full]==1).sum(1).mean()) if target.kind=='any_of' and full.any() else None,
-        without=float((codes[full]==1).any(1).__invert__().mean()) if target.kind=='any_of' and full.any() else None)
+    common,rare = _common_and_rare(target, counts)
+    full = known.all(1) # rows in which every label is known
+    row = dict(target=target, n_known=int(full.sum()), known=float(known.mean()) if known.size else 0., never=int((counts==0).sum()),
+        most=dict(label=target.vocab[common], rows=int(counts[common])), least=dict(label=target.vocab[rare], rows=int(counts[rare])),
+        ratio=counts[common]/counts[rare] if counts.any() else None, share=counts[common]/max(1, int(known[:,common].sum())),
+        labels_each=None, without=None)
+    if target.kind=='any_of' and full.any():
+        n_labels = (codes[full]==1).sum(1)
+        row |= dict(labels_each=float(n_labels.mean()), without=float((n_labels==0).mean()))
+    return row
 
-def _missing_rows(catalogue)->list[dict]: # targets of which something is unknown, and how much in each part
+def _missing_rows(catalogue)->list[dict]:
+    "Return for each target with unknown labels how many there are, in total and by split"
     rows = []
     for target in catalogue.schema:
         known = target.known_mask(catalogue.codes[target.name])
         if not known.size or known.all(): continue
-        rows.append(dict(target=target, share=1-known.mean(), rows=int((~known).any(1).sum()), parts={o: 1-known[catalogue.split==o].mean() for o in catalogue.split_sizes()}))
+        by_split = {split: 1-known[catalogue.split==split].mean() for split in catalogue.split_sizes()}
+        rows.append(dict(target=target, share=1-known.mean(), rows=int((~known).any(1).sum()), by_split=by_split))
     return rows
 
 # %% ../../nbs/63_audit.explore.ipynb #ad37d944
-def _said_of_target(catalogue, o, least=10)->list[str]: # `o` from `_target_row`
-    target,said = o['target'],[]
+def _rare_note(catalogue, target, min_rows=10)->str: # empty if there is nothing to say
+    "Return a sentence about labels with few training rows"
     train = counts_by_split(target, catalogue.codes[target.name], catalogue.split).get('train')
-    if not o['n_known'] and not o['known']: return [f'{target.name}: nothing is known.']
-    if target.kind=='one_of' and target.n_out>1 and o['share']>=0.5:
-        said.append(f'{target.name}: {o["share"]:.0%} of the rows are {o["most"]["label"]}. Always answering that gives this accuracy, and a mean class accuracy of {1/(target.n_out-o["never"]):.2f}.')
-    few = [] if train is None else [label for label,n in train[train<least].sort_values().items()]
-    if few: said.append(f'{target.name}: {len(few)} of {target.n_out:,} labels {"has" if len(few)==1 else "have"} fewer than {least} rows in train and will hardly be learned: {join_names(few)}.')
-    if o['known']<0.95: said.append(f'{target.name}: {1-o["known"]:.0%} of the labels are unknown; they neither train nor judge it.')
-    if (o['without'] or 0)>=0.2: said.append(f'{target.name}: {o["without"]:.0%} of the rows have no label at all. Is that so, or did nobody look?')
-    return said
+    rare = [] if train is None else list(train[train<min_rows].sort_values().index)
+    if not rare: return ''
+    count = f'{len(rare)} of {target.n_out:,} labels {"has" if len(rare)==1 else "have"}'
+    return f'{target.name}: {count} fewer than {min_rows} rows in train and will hardly be learned: {join_names(rare)}.'
 
+def _target_notes(catalogue, row)->list[str]: # `row` from `_target_row`
+    "Return sentences about what stands out in a target"
+    target,notes = row['target'],[]
+    if not row['n_known'] and not row['known']: return [f'{target.name}: all labels are unknown.']
+    if target.kind=='one_of' and target.n_out>1 and row['share']>=0.5:
+        chance = 1/(target.n_out-row['never'])
+        notes.append(f'{target.name}: {row["share"]:.0%} of the rows are {row["most"]["label"]}. Always guessing the most common label has '
+            f'this accuracy, and a mean class accuracy of {chance:.2f}.')
+    if note := _rare_note(catalogue, target): notes.append(note)
+    if row['known']<0.95:
+        notes.append(f'{target.name}: {1-row["known"]:.0%} of the labels are unknown; they are left out of the loss and of every score.')
+    if (row['without'] or 0)>=0.2:
+        notes.append(f'{target.name}: {row["without"]:.0%} of the rows have no label. If nobody labelled them, mark them as unknown.')
+    return notes
+
+# %% ../../nbs/63_audit.explore.ipynb #b3d5d73b
 def notable(
     catalogue:Catalogue, # the table
-    facts:pd.DataFrame, # of `image_metadata`
+    metadata:pd.DataFrame, # from `image_metadata`
 )->list[str]: # sentences
-    "What stands out in a table"
-    parts,good = catalogue.split_sizes(),facts[facts.reason=='']
-    said = [] if len(good)==len(facts) else [f'{len(facts)-len(good):,} of {len(facts):,} images cannot be read.']
-    if 'valid' not in parts: said.append('There is no validation split: nothing to judge a training on.')
-    if 'train' not in parts: said.append('There is no train split.')
-    low = np.minimum(good.width, good.height)
-    if len(good) and (share:=(low<128).mean())>=0.01: said.append(f'{share:.0%} of the images have a shorter side below 128 pixels (half of all images: up to {low.median():,.0f}).')
-    return said+[o for target in catalogue.schema for o in _said_of_target(catalogue, _target_row(catalogue, target))]
+    "Return what stands out in a table"
+    splits,readable = catalogue.split_sizes(),metadata[metadata.reason=='']
+    n_bad = len(metadata)-len(readable)
+    notes = [f'{n_bad:,} of {len(metadata):,} images cannot be read.'] if n_bad else []
+    if 'valid' not in splits: notes.append('There is no validation split, so a training cannot be scored.')
+    if 'train' not in splits: notes.append('There is no train split.')
+    shorter = np.minimum(readable.width, readable.height)
+    small = (shorter<128).mean() if len(readable) else 0
+    if small>=0.01: notes.append(f'{small:.0%} of the images have a shorter side below 128 pixels (median of all images: {shorter.median():,.0f}).')
+    return notes+[note for target in catalogue.schema for note in _target_notes(catalogue, _target_row(catalogue, target))]
 
 # %% ../../nbs/63_audit.explore.ipynb #c4552a9f
 def _section(id, title, **values)->dict: return dict(id=id, title=title, **values)
 
-def _shares_section(catalogue, targets)->dict:
-    def part(o):
-        codes = catalogue.codes[o.name]
-        table = counts_by_split(o, codes, catalogue.split).rows.sort_values(ascending=False, kind='stable')
-        alt = f'Rows of each label of {o.name}: {", ".join(f"{k} {v:,}" for k,v in table[:5].items())}'
-        return dict(target=o, figure=inline_figure(plot_label_shares(o, codes, catalogue.split), alt))
-    return _section('shares', 'How often each label occurs', parts=[part(o) for o in targets])
+def _shares_part(catalogue, target)->dict:
+    "Return the figure of the label frequencies of a target"
+    codes = catalogue.codes[target.name]
+    counts = counts_by_split(target, codes, catalogue.split).rows.sort_values(ascending=False, kind='stable')
+    alt = f'Rows of each label of {target.name}: {", ".join(f"{label} {n:,}" for label,n in counts[:5].items())}'
+    return dict(target=target, figure=inline_figure(plot_label_shares(target, codes, catalogue.split), alt))
+
+def _together_part(catalogue, target)->dict:
+    "Return the figure of the correlations of a target"
+    codes = catalogue.codes[target.name]
+    pairs = strongest_pairs(target.vocab, label_correlation(codes)) if target.n_out<=200 else ''
+    return dict(target=target, figure=inline_figure(plot_label_correlation(target, codes), f'Correlation of the labels of {target.name}. {pairs}'))
 
 def _together_section(catalogue)->dict|None:
-    def part(i, o):
-        codes = catalogue.codes[o.name]
-        alt = f'Correlation of the labels of {o.name}. {strongest_pairs(o.vocab, label_correlation(codes)) if o.n_out<=200 else ""}'
-        return dict(target=o, figure=inline_figure(plot_label_correlation(o, codes), alt) if i<MOST_DRAWN else None)
-    targets = [o for o in catalogue.schema if o.kind=='any_of' and o.n_out>1 and (catalogue.codes[o.name]>=0).any()]
-    if targets: return _section('together', 'Labels that come together', parts=[part(*o) for o in enumerate(targets)])
+    targets = [target for target in catalogue.schema if target.kind=='any_of' and target.n_out>1 and (catalogue.codes[target.name]>=0).any()]
+    parts = [_together_part(catalogue, target) for target in targets[:MAX_DRAWN]]
+    parts += [dict(target=target, figure=None) for target in targets[MAX_DRAWN:]]
+    return _section('together', 'Labels that occur together', parts=parts) if parts else None
 
-def _pairs(schema)->list[tuple[Target, Target]]: # each `one_of` target with each `any_of` target, then the first one with the other `one_of` targets
-    one,many = [[o for o in schema if o.kind==kind] for kind in ('one_of','any_of')]
-    return [(a, b) for b in many for a in one if a.n_out>1]+[(one[0], o) for o in one[1:] if one[0].n_out>1 and o.n_out>1]
+# %% ../../nbs/63_audit.explore.ipynb #3afa3224
+def _target_pairs(schema)->list[tuple[Target, Target]]:
+    "Return each `one_of` target with each `any_of` target, then the first `one_of` target with the others"
+    one,many = [[target for target in schema if target.kind==kind] for kind in ('one_of','any_of')]
+    one = [target for target in one if target.n_out>1]
+    return [(a, b) for b in many for a in one]+[(one[0], b) for b in one[1:]]
 
 def _lift_section(catalogue)->dict|None:
     parts = []
-    for a,b in _pairs(catalogue.schema):
-        lift = label_lift(a, b, catalogue.codes)
-        if lift.lift.isna().all() or len(parts)==MOST_DRAWN: continue
-        parts.append(dict(first=a, second=b, figure=inline_figure(plot_lift(a, b, lift), f'{a.name} with {b.name}. {lift_extremes(lift)}')))
-    if parts: return _section('lift', 'Targets that hang together', parts=parts)
+    for first,second in _target_pairs(catalogue.schema):
+        if len(parts)==MAX_DRAWN: break
+        lift = label_lift(first, second, catalogue.codes)
+        if lift.lift.isna().all(): continue
+        figure = inline_figure(plot_lift(first, second, lift), f'{first.name} with {second.name}. {lift_extremes(lift)}')
+        parts.append(dict(first=first, second=second, figure=figure))
+    return _section('lift', 'Targets that depend on each other', parts=parts) if parts else None
 
 # %% ../../nbs/63_audit.explore.ipynb #e4818341
-_ENDS = dict(darkest=('brightness', 1, '{:.2f}'), brightest=('brightness', -1, '{:.2f}'), palest=('contrast', 1, '{:.3f}'),
-    smallest=('pixels', 1, '{}'), widest=('shape', 1, '{}'), tallest=('shape', -1, '{}')) # column, first the low or the high ones, what is said of it
+_STRIPS = dict(darkest=('brightness', True, '{:.2f}'), brightest=('brightness', False, '{:.2f}'), palest=('contrast', True, '{:.3f}'),
+    smallest=('pixels', True, ''), widest=('shape', True, ''), tallest=('shape', False, '')) # column, lowest first, caption: the value, or the size
 
-def _strips(facts, k=10)->list[dict]: # the images at both ends of each measure, where these differ from the middle
-    good = facts.assign(pixels=facts.width*facts.height, shape=facts.height/facts.width.clip(lower=1))[(facts.reason=='').to_numpy()]
-    good = good[~good.digest.duplicated()]
+def _strips(metadata, k=10)->list[dict]:
+    "Return the images at both ends of each measure"
+    extended = metadata.assign(pixels=metadata.width*metadata.height, shape=metadata.height/metadata.width.clip(lower=1))
+    readable = extended[(metadata.reason=='').to_numpy() & ~metadata.digest.duplicated().to_numpy()]
     strips = []
-    for name,(column,sign,form) in _ENDS.items():
-        order = good.sort_values(column, ascending=sign>0, kind='stable').index[:k]
-        if len(good)<2 or good.loc[order[0], column]==good[column].median(): continue
-        said = [f'{good.width[i]} x {good.height[i]}' if form=='{}' else form.format(good.loc[i, column]) for i in order]
-        strips.append(dict(name=name, positions=order.to_numpy(), said=said))
+    for name,(column,ascending,form) in _STRIPS.items():
+        ends = readable.sort_values(column, ascending=ascending, kind='stable').head(k)
+        if len(readable)<2 or ends[column].iloc[0]==readable[column].median(): continue
+        captions = [form.format(value) for value in ends[column]] if form else [f'{w} x {h}' for w,h in zip(ends.width, ends.height)]
+        strips.append(dict(name=name, positions=ends.index.to_numpy(), captions=captions))
     return strips
 
-def _image_section(catalogue, facts)->dict:
-    good,bad = facts[facts.reason==''],np.flatnonzero(facts.reason!='')
-    files,rows = catalogue.files,{}
-    low = np.minimum(good.width, good.height)
-    sides = f'{low.min():,}' if low.min()==low.max() else f'{low.min():,} to {low.max():,}, half of them up to {low.median():,.0f}'
-    if len(good): rows = {'shorter side in pixels': sides,
-        'formats': ', '.join(f'{k} {v:,}' for k,v in good.format.value_counts().items()), 'different images': f'{good.digest.nunique():,} of {len(good):,}'}
-    unread = [dict(row=int(catalogue.row[i]), file=shorten_path(files[i]), reason=facts.reason.iloc[i]) for i in bad[:20]]
-    alt = 'Sizes, shapes, brightness and contrast of the images: '+'; '.join(f'{k} {v}' for k,v in rows.items())
-    return _section('images', 'ImageFiles', rows=rows, figure=inline_figure(plot_image_sizes(good), alt) if len(good) else None, strips=_strips(facts), unread=unread, n_unread=len(bad))
+def _image_rows(readable)->dict[str, str]: # empty without images
+    "Summarise the metadata of readable images in words"
+    if not len(readable): return {}
+    shorter = np.minimum(readable.width, readable.height)
+    sides = f'{shorter.min():,}'
+    if shorter.min()<shorter.max(): sides += f' to {shorter.max():,}, median {shorter.median():,.0f}'
+    formats = ', '.join(f'{name} {n:,}' for name,n in readable.format.value_counts().items())
+    return {'shorter side in pixels': sides, 'formats': formats, 'different images': f'{readable.digest.nunique():,} of {len(readable):,}'}
+
+def _image_section(catalogue, metadata)->dict:
+    readable,bad = metadata[metadata.reason==''],np.flatnonzero(metadata.reason!='')
+    rows,files,figure = _image_rows(readable),catalogue.files,None
+    unreadable = [dict(row=int(catalogue.row[i]), file=shorten_path(files[i]), reason=metadata.reason.iloc[i]) for i in bad[:20]]
+    if len(readable):
+        summary = '; '.join(f'{name} {value}' for name,value in rows.items())
+        figure = inline_figure(plot_image_sizes(readable), f'Sizes, shapes, brightness and contrast of the images: {summary}')
+    return _section('images', 'Images', rows=rows, figure=figure, strips=_strips(metadata), unreadable=unreadable, n_unreadable=len(bad))
 
 # %% ../../nbs/63_audit.explore.ipynb #7c15d6ea
-def explore_html(
-    catalogue:Catalogue, # all rows; images that cannot be read are told
-    facts:pd.DataFrame, # of `image_metadata`, a row for each of its rows
-    title:str='', # the name of the table
-)->str: # a whole page
-    "What a table holds, as HTML"
-    facts,drawn = facts.reset_index(drop=True),list(catalogue.schema)[:MOST_DRAWN]
-    known = [o for o in drawn if o.label_counts(catalogue.codes[o.name]).any()]
-    sheets = [_examples(catalogue, facts, o, MOST_EXAMPLES//len(known)) for o in known]
-    images,paths = _image_section(catalogue, facts),catalogue.paths
-    shown = [*(i for o in sheets for label in o['labels'] for i in label['positions']), *(i for o in images['strips'] for i in o['positions'])]
-    small = thumbnails((paths[i] for i in shown), EXAMPLE_SIDE)
-    for o in [*(label for sheet in sheets for label in sheet['labels']), *images['strips']]: o['cards'] = _with_images(catalogue, o['positions'], small, o.get('said'))
-    missing,rows = _missing_rows(catalogue),[_target_row(catalogue, o) for o in catalogue.schema]
-    sections = [_section('targets', 'Targets', rows=rows), sheets and _section('examples', 'Examples of each label', parts=sheets),
-        known and _shares_section(catalogue, known), _together_section(catalogue), _lift_section(catalogue), images,
-        missing and _section('missing', 'Missing labels', rows=missing)]
-    return render_page('explore.html', title=shorten_path(title) or 'Catalogue', n=len(catalogue), parts=catalogue.split_sizes(), targets=catalogue.schema,
-        n_drawn=len(drawn), tiles=rows[:MOST_DRAWN], said=notable(catalogue, facts), sections=[o for o in sections if o])
+def _add_cards(catalogue, shelves):
+    "Add cards with thumbnails to each of `shelves`: dicts with `positions` and, maybe, `captions`"
+    paths,files = catalogue.paths,catalogue.files
+    uris = thumbnails((paths[i] for shelf in shelves for i in shelf['positions']), EXAMPLE_SIDE)
+    for shelf in shelves:
+        captions = shelf.get('captions') or ['']*len(shelf['positions'])
+        shelf['cards'] = [dict(src=uris.get(paths[i]), file=shorten_path(files[i]), row=int(catalogue.row[i]), split=catalogue.split[i],
+            caption=caption) for i,caption in zip(shelf['positions'], captions)]
 
+def explore_html(
+    catalogue:Catalogue, # all rows, including those with an unreadable image
+    metadata:pd.DataFrame, # from `image_metadata`, a row for each row of the table
+    title:str='', # name of the table
+)->str: # a complete page
+    "Return what a table contains as HTML"
+    metadata,drawn = metadata.reset_index(drop=True),list(catalogue.schema)[:MAX_DRAWN]
+    used = [target for target in drawn if target.label_counts(catalogue.codes[target.name]).any()]
+    examples = [_examples(catalogue, metadata, target, MAX_EXAMPLES//len(used)) for target in used]
+    images = _image_section(catalogue, metadata)
+    _add_cards(catalogue, [label for part in examples for label in part['labels']]+images['strips'])
+    rows,missing = [_target_row(catalogue, target) for target in catalogue.schema],_missing_rows(catalogue)
+    sections = [_section('targets', 'Targets', rows=rows)]
+    if used:
+        sections.append(_section('examples', 'Examples of each label', parts=examples))
+        sections.append(_section('shares', 'How often each label occurs', parts=[_shares_part(catalogue, target) for target in used]))
+    sections += [_together_section(catalogue), _lift_section(catalogue), images]
+    if missing: sections.append(_section('missing', 'Missing labels', rows=missing))
+    return render_page('explore.html', title=shorten_path(title) or 'Catalogue', n=len(catalogue), splits=catalogue.split_sizes(),
+        targets=catalogue.schema, n_drawn=len(drawn), tiles=rows[:MAX_DRAWN], notes=notable(catalogue, metadata),
+        sections=[section for section in sections if section])
+
+# %% ../../nbs/63_audit.explore.ipynb #e8ca3476
 def write_explore_page(
-    path:str|Path, # of the file to write, for example `explore.html`
+    path:str|Path, # file to write, for example `explore.html`
     catalogue:Catalogue, # all rows, see `make_catalogue` with `on_bad='keep'`
-    facts:pd.DataFrame, # of `image_metadata(catalogue.paths)`
-    title:str='', # the name of the table, as the user typed it
+    metadata:pd.DataFrame, # from `image_metadata(catalogue.paths)`
+    title:str='', # name of the table, as the user typed it
 )->Path: # the same path
-    "Write a page about a table, whole or not at all"
-    page = explore_html(catalogue, facts, title)
+    "Write a page about a table, atomically"
+    page = explore_html(catalogue, metadata, title)
     with atomic_file(path) as file: file.write_text(page, encoding='utf-8')
     return Path(path)

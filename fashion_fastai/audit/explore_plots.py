@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 __all__ = ['LOG_SCALE_FROM', 'MIN_ROWS', 'MAX_ROWS', 'MAX_COLUMNS', 'plot_label_shares', 'label_lift', 'lift_extremes',
            'plot_lift', 'plot_image_sizes']
 
-# %% ../../nbs/62_audit.explore_plots.ipynb #2823e747
+# %% ../../nbs/62_audit.explore_plots.ipynb #aa5eb00b
 from .label_issues import counts_by_split
 from ..core.plotting import BLUE, GREEN, GREY, ORANGE, PageFigure, add_caption, add_title, bar_figure, bar_positions
 from ..core.plotting import format_number, plot_style, shorten_label
@@ -144,7 +144,7 @@ def label_lift(
     pairs = pd.MultiIndex.from_product([first.vocab, second.vocab], names=['a','b'])
     return pd.DataFrame({name: value.ravel() for name,value in values.items()}, index=pairs).astype(float)
 
-# %% ../../nbs/62_audit.explore_plots.ipynb #55bc3ba8
+# %% ../../nbs/62_audit.explore_plots.ipynb #e379bbd6
 def _format_lift(value)->str:
     if not value: return 'never'
     return f'{value:.1f}' if value<9.95 else f'{value:.0f}'

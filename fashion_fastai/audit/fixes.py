@@ -11,7 +11,7 @@ import pandas as pd
 # %% auto #0
 __all__ = ['CHANGE_COLS', 'cleaned_copy']
 
-# %% ../../nbs/60_audit.fixes.ipynb #8a02116f
+# %% ../../nbs/60_audit.fixes.ipynb #72e0257c
 from ..data.catalogue import Catalogue
 from ..target import Target, as_text
 
@@ -31,7 +31,7 @@ def _relabelled_cells(issues, dropped)->list[dict]:
     return [dict(row=issue.row, file=issue.file, column=issue.target, before=issue.given, after=issue.suggested,
         kind=issue.kind, reason=issue.reason) for issue in relabels.drop_duplicates(['row','target']).itertuples()]
 
-# %% ../../nbs/60_audit.fixes.ipynb #30cca9aa
+# %% ../../nbs/60_audit.fixes.ipynb #ab8425b1
 def _labels(target:Target, cell)->list[str]:
     "Split a cell into labels"
     labels = [cell] if target.kind=='one_of' else cell.split(target.sep)

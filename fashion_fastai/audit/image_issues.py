@@ -1,4 +1,4 @@
-"""Images that are broken, tiny, empty or not what their name says, and the facts about each image that an audit starts from
+"""Find images that are broken, tiny, blank or mislabelled by their extension, and collect the metadata that an audit starts from
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.image_issues.html.md"""
 
@@ -7,13 +7,13 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/audit.image_issues.html.md
 # %% ../../nbs/61_audit.image_issues.ipynb #926b86b7
 from __future__ import annotations
 import hashlib, os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 import imagehash, numpy as np, pandas as pd
 from PIL import Image
 
 # %% auto #0
-__all__ = ['SMALL', 'GROUND', 'THUMB', 'garment_box', 'image_metadata', 'check_images', 'cached_metadata']
+__all__ = ['SMALL', 'BACKGROUND_TOLERANCE', 'THUMB', 'garment_box', 'image_metadata', 'cached_metadata', 'check_images']
 
 # %% ../../nbs/61_audit.image_issues.ipynb #74a2d2d6
 from .issues import issue_table
@@ -24,93 +24,118 @@ from ..data.cache import files_key
 from ..data.images import BadImage, read_image
 
 # %% ../../nbs/61_audit.image_issues.ipynb #d814c1c4
-SMALL = 128 # pixels a side that the ground is looked for at: the box is exact to 1/128 of the image
-GROUND = 24 # of 255: the ground may differ by so much in each channel; JPEG's noise around edges stays below it
+SMALL = 128 # pixels; the image is analysed at this size, so the box is exact to 1/128 of the side
+BACKGROUND_TOLERANCE = 24 # of 255, in each channel; above the JPEG noise around edges
+_WHOLE = 0., 0., 1., 1.
 
 def garment_box(
-    small:np.ndarray, # uint8 `(side, side, 3)`, the image as a square
-    uniform:float=0.5, # at least this share of the frame must have one colour
+    small:np.ndarray, # uint8 `(side, side, 3)`, the image resized to a square
+    uniform:float=0.5, # share of the border pixels that must have the background colour
 )->tuple[float, float, float, float]: # left, top, right and bottom as shares of the image
-    "The box around what differs from the ground"
+    "Return the bounding box of what differs from a plain background"
     side,pixels = len(small),small.astype(np.int16)
-    frame = np.concatenate([pixels[0], pixels[-1], pixels[1:-1,0], pixels[1:-1,-1]])
-    ground = np.median(frame, axis=0)
-    if (np.abs(frame-ground).max(1)<=GROUND).mean()<uniform: return 0., 0., 1., 1.
-    differs = np.abs(pixels-ground).max(2)>GROUND
-    rows,cols = [np.flatnonzero(differs.sum(axis)>1) for axis in (1,0)] # a line with a single spot is dust
-    if min(len(rows), len(cols))<side//8: return 0., 0., 1., 1.
+    border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1,0], pixels[1:-1,-1]])
+    background = np.median(border, axis=0)
+    if (np.abs(border-background).max(1)<=BACKGROUND_TOLERANCE).mean()<uniform: return _WHOLE
+    foreground = np.abs(pixels-background).max(2)>BACKGROUND_TOLERANCE
+    rows,cols = [np.flatnonzero(foreground.sum(axis)>1) for axis in (1,0)] # a single pixel is dust
+    if min(len(rows), len(cols))<side//8: return _WHOLE
     return cols[0]/side, rows[0]/side, (cols[-1]+1)/side, (rows[-1]+1)/side
 
 # %% ../../nbs/61_audit.image_issues.ipynb #b7b43320
 THUMB = 32 # pixels a side
 
-def _difference_hash(image)->str: return np.packbits(imagehash.dhash(image, 16).hash).tobytes().hex()
+def _difference_hash(image)->str: # hexadecimal
+    return np.packbits(imagehash.dhash(image, 16).hash).tobytes().hex()
 
-def _readable(path)->dict:
-    "The facts about an image; `BadImage` says why there are none"
+def _header(path)->tuple[int, int, str]: # width and height in pixels, as displayed; format
+    "Read what the header of an image file says"
+    with Image.open(path) as head:
+        width,height = head.size
+        if head.getexif().get(0x0112, 1)>4: width,height = height,width # stored on its side
+        kind = 'JPEG' if head.format=='MPO' else head.format # MPO, from some phones: a JPEG with further images
+    return width,height,kind
+
+def _read_metadata(path)->dict:
+    "Return the metadata of an image; raise `BadImage` if it cannot be read"
     image = read_image(path, SMALL)
-    with Image.open(path) as head: # only the header is read
-        (width,height),turned = head.size,head.getexif().get(0x0112, 1)>4
-        kind = 'JPEG' if head.format=='MPO' else head.format # what some phones write: a JPEG that holds further images
-    if turned: width,height = height,width
+    width,height,kind = _header(path)
     small = np.asarray(image.resize((SMALL,SMALL), Image.Resampling.BOX))
     left,top,right,bottom = garment_box(small)
     garment = image.crop((left*image.width, top*image.height, right*image.width, bottom*image.height))
     digest = hashlib.blake2b(repr((width,height)).encode()+image.tobytes(), digest_size=16).hexdigest()
-    return dict(width=width, height=height, format=kind, brightness=small.mean()/255, contrast=small.std(axis=(0,1)).max()/255, digest=digest,
-        hash=_difference_hash(image), garment_hash=_difference_hash(garment), thumb=image.resize((THUMB,THUMB), Image.Resampling.BILINEAR).tobytes(), reason='')
+    thumb = image.resize((THUMB,THUMB), Image.Resampling.BILINEAR).tobytes()
+    return dict(width=width, height=height, format=kind, brightness=small.mean()/255, contrast=small.std(axis=(0,1)).max()/255,
+        digest=digest, hash=_difference_hash(image), garment_hash=_difference_hash(garment), thumb=thumb, reason='')
 
 # %% ../../nbs/61_audit.image_issues.ipynb #322c2c5d
-_NO_FACTS = dict(width=0, height=0, format='', brightness=np.nan, contrast=np.nan, digest='', hash='', garment_hash='', thumb=b'', reason='')
+_UNREADABLE = dict(width=0, height=0, format='', brightness=np.nan, contrast=np.nan, digest='', hash='', garment_hash='', thumb=b'', reason='')
 
-def _facts_of(path)->dict:
-    try: return _readable(path)
-    except BadImage as e: return _NO_FACTS | dict(reason=str(e))
+def _metadata_of(path)->dict:
+    "Return the metadata of an image, or the reason why it cannot be read"
+    try: return _read_metadata(path)
+    except BadImage as e: return _UNREADABLE | dict(reason=str(e))
 
 def image_metadata(
-    paths:Sequence[str|Path], # image files; one that stands there twice is read once
-)->pd.DataFrame: # a row for each path, see above; where an image cannot be read its `reason`, and blanks
-    "Read every image once, on all cores, and keep what an audit needs"
-    where,files = pd.factorize(np.array([os.fspath(o) for o in paths], dtype=object))
-    facts = list(track(prefetch(_facts_of, files, n_cores()), 'reading images', total=len(files)))
-    return pd.DataFrame(facts, columns=list(_NO_FACTS)).iloc[where].reset_index(drop=True)
-
-# %% ../../nbs/61_audit.image_issues.ipynb #65e9bc64
-def _beyond(ratio): return 1-0.5/ratio
-
-def _suffix_formats()->dict[str,str]: # for each suffix the format that Pillow expects behind it
-    return {suffix: 'JPEG' if kind=='MPO' else kind for suffix,kind in Image.registered_extensions().items()}
-
-# %% ../../nbs/61_audit.image_issues.ipynb #ea7cb822
-def check_images(
-    facts:pd.DataFrame, # of `image_metadata`
-    files:Sequence[str], # the file names as they stand in the table
-    row:np.ndarray|None=None, # the row of the table for each file; 1 for the first one without it
-    min_side:int=64, # pixels of the shorter side
-    max_megapixels:float=24, # millions of pixels
-    min_contrast:float=0.02, # standard deviation of the pixels between 0 and 1
-    max_aspect:float=4, # the longer side over the shorter one
-)->pd.DataFrame: # see `issue_table`; kinds `broken`, `blank`, `tiny`, `huge`, `extreme_aspect`, `wrong_extension`
-    "What is wrong with images, whatever their labels say"
-    row,suffixes,found = np.arange(len(files))+1 if row is None else row,_suffix_formats(),[]
-    for o,file,r in zip(facts.itertuples(), files, row):
-        def echo(kind, score, reason, fix=''): found.append(dict(kind=kind, row=r, file=file, score=score, reason=reason, fix=fix))
-        if o.reason:
-            echo('broken', 1, f'The image cannot be used: it {o.reason}.' if o.reason!='no such file' else 'There is no such file.', 'drop')
-            continue
-        low,high,megapixels = min(o.width, o.height),max(o.width, o.height),o.width*o.height/1e6
-        expected = suffixes.get(Path(file).suffix.lower(), o.format)
-        if o.contrast<min_contrast: echo('blank', 1-0.5*o.contrast/min_contrast, f'The image is one even area (contrast {o.contrast:.3f}).', 'drop')
-        if low<min_side: echo('tiny', _beyond(min_side/low), f'The image has {o.width} x {o.height} pixels; detail of a garment needs {min_side} at least.')
-        if megapixels>max_megapixels: echo('huge', _beyond(megapixels/max_megapixels), f'The image has {megapixels:.0f} megapixels and slows every reading.')
-        if high>max_aspect*low: echo('extreme_aspect', _beyond(high/low/max_aspect), f'The image is {high/low:.1f} times as long as wide: a banner or a strip.')
-        if o.format!=expected: echo('wrong_extension', 1, f'The name ends in {Path(file).suffix}, but the content is {o.format}.')
-    return issue_table(found)
+    paths:Sequence[str|Path], # image files; a repeated one is read once
+)->pd.DataFrame: # a row for each path, see above; only `reason` for an unreadable image
+    "Read every image once, on all cores, and return what an audit needs"
+    at,files = pd.factorize(np.array([os.fspath(path) for path in paths], dtype=object))
+    rows = list(track(prefetch(_metadata_of, files, n_cores()), 'reading images', total=len(files)))
+    return pd.DataFrame(rows, columns=list(_UNREADABLE)).iloc[at].reset_index(drop=True)
 
 # %% ../../nbs/61_audit.image_issues.ipynb #af5daef7
 def cached_metadata(
     paths:Sequence[str|Path], # image files
 )->pd.DataFrame: # see `image_metadata`
-    "Return the facts about images, from disk where they were gathered before"
+    "Return the metadata of images, from the cache if the files have not changed"
     def make(file): image_metadata(paths).to_parquet(file, index=False)
     return cached(f'metadata/{files_key(paths, None, "metadata 1")}.parquet', make, pd.read_parquet)
+
+# %% ../../nbs/61_audit.image_issues.ipynb #65e9bc64
+def _beyond(ratio)->float: # 0.5 at 1, towards 1 above
+    return 1-0.5/ratio
+
+def _suffix_formats()->dict[str,str]:
+    "Return the format that Pillow expects for each suffix"
+    return {suffix: 'JPEG' if kind=='MPO' else kind for suffix,kind in Image.registered_extensions().items()}
+
+def _size_issues(image, min_side, max_megapixels, max_aspect)->Iterator[tuple[str, float, str]]: # kind, score and reason
+    "Yield what is wrong with the size of an image; `image` is a row of the metadata"
+    short,long = sorted((image.width, image.height))
+    megapixels = image.width*image.height/1e6
+    if short<min_side:
+        yield 'tiny', _beyond(min_side/short), f'The image has {image.width} x {image.height} pixels; garment details need at least {min_side}.'
+    if megapixels>max_megapixels:
+        yield 'huge', _beyond(megapixels/max_megapixels), f'The image has {megapixels:.0f} megapixels, which slows down every reading.'
+    if long>max_aspect*short:
+        reason = f'The longer side is {long/short:.1f} times the shorter one: a banner or a strip.'
+        yield 'extreme_aspect', _beyond(long/short/max_aspect), reason
+
+# %% ../../nbs/61_audit.image_issues.ipynb #ea7cb822
+def check_images(
+    metadata:pd.DataFrame, # from `image_metadata`
+    files:Sequence[str], # file names as in the table
+    row:np.ndarray|None=None, # row of the table for each file; default: counted from 1
+    min_side:int=64, # pixels of the shorter side
+    max_megapixels:float=24, # millions of pixels
+    min_contrast:float=0.02, # standard deviation of the pixels, between 0 and 1
+    max_aspect:float=4, # longer side over shorter side
+)->pd.DataFrame: # see `issue_table`; kinds `broken`, `blank`, `tiny`, `huge`, `extreme_aspect`, `wrong_extension`
+    "Find issues of the image files, whatever their labels"
+    row = np.arange(len(files))+1 if row is None else row
+    suffix_formats,issues = _suffix_formats(),[]
+    for image,file,number in zip(metadata.itertuples(), files, row):
+        def add(kind, score, reason, fix=''):
+            issues.append(dict(kind=kind, row=number, file=file, score=score, reason=reason, fix=fix))
+        if image.reason:
+            missing = image.reason=='no such file'
+            add('broken', 1, 'There is no such file.' if missing else f'The image cannot be used: it {image.reason}.', 'drop')
+            continue
+        if image.contrast<min_contrast:
+            add('blank', 1-0.5*image.contrast/min_contrast, f'The image is blank (contrast {image.contrast:.3f}).', 'drop')
+        for issue in _size_issues(image, min_side, max_megapixels, max_aspect): add(*issue)
+        suffix = Path(file).suffix
+        if image.format!=suffix_formats.get(suffix.lower(), image.format):
+            add('wrong_extension', 1, f'The name ends in {suffix}, but the content is {image.format}.')
+    return issue_table(issues)

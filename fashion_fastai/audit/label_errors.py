@@ -45,7 +45,7 @@ def _softmax_probs(x, codes, new, n_out)->np.ndarray: # float64 `(n_new, n_out)`
         probs[:,seen] = model.predict_proba(new)
     return probs/probs.sum(1, keepdims=True)
 
-# %% ../../nbs/61_audit.label_errors.ipynb #aa2e3f8f
+# %% ../../nbs/61_audit.label_errors.ipynb #06034afd
 def _fit_sigmoids(x, y, row_weight, intercept)->np.ndarray: # float32 `(1+n_features, n_labels)`, intercepts first
     "Minimise the mean loss of each label plus its penalty, for all labels at once, by L-BFGS"
     start = np.vstack([intercept, np.zeros((x.shape[1], len(intercept)))])
@@ -159,7 +159,7 @@ def _one_of_errors(target, probs, codes)->Iterator[tuple[int, int, dict]]: # pos
         reason = f'looks like {suggested} ({_percent(p)}), not like {given} ({_percent(given_probability)})'
         yield i,best[i],dict(kind='wrong_label', score=1-given_probability, reason=reason, fix='relabel' if p>=FIX_FROM else '')
 
-# %% ../../nbs/61_audit.label_errors.ipynb #333f9ce6
+# %% ../../nbs/61_audit.label_errors.ipynb #5847f5d7
 def _listed(target, probs, mask)->str: # `probs` and `mask` `(n_labels,)`
     "List some labels with their probabilities"
     return ', '.join(f'{target.vocab[j]} ({_percent(probs[j])})' for j in np.flatnonzero(mask))

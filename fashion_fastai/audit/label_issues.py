@@ -1,4 +1,4 @@
-"""What is wrong with the labels of a table, as far as it shows without looking at an image
+"""Find issues of the labels of a table that show without looking at an image
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.label_issues.html.md"""
 
@@ -9,215 +9,272 @@ from __future__ import annotations
 import difflib, re, unicodedata
 import numpy as np, pandas as pd
 from scipy.stats import chi2_contingency, false_discovery_control, hypergeom
-from ..data.catalogue import Catalogue
-from .issues import issue_table
-from ..data.splits import SPLITS
-from ..target import Target
 
 # %% auto #0
 __all__ = ['counts_by_split', 'rare_labels', 'missing_labels', 'plain_label', 'spelling_issues', 'label_hints', 'label_pairs',
            'co_occurrence_issues', 'split_shifts', 'check_labels']
 
+# %% ../../nbs/61_audit.label_issues.ipynb #09618735
+from .issues import issue_table
+from ..data.catalogue import Catalogue
+from ..data.splits import SPLITS
+from ..target import Target
+
 # %% ../../nbs/61_audit.label_issues.ipynb #cceecb6d
 def counts_by_split(
-    target:Target, # the labels are its vocabulary
+    target:Target, # its vocabulary is the index
     codes:np.ndarray, # see `Target.encode`
-    split:np.ndarray, # of each row, `(n,)`
-)->pd.DataFrame: # a row for each label; columns `rows`, and for each part that has rows its name
-    "How often each label occurs, in all and in each part"
-    parts = {o: target.label_counts(codes[split==o]) for o in SPLITS if (split==o).any()}
-    return pd.DataFrame(dict(rows=target.label_counts(codes), **parts), index=list(target.vocab))
+    split:np.ndarray, # split of each row, `(n,)`
+)->pd.DataFrame: # a row for each label; columns `rows`, and the name of each split that has rows
+    "Count the rows of each label, in total and by split"
+    counts = {name: target.label_counts(codes[split==name]) for name in SPLITS if (split==name).any()}
+    return pd.DataFrame(dict(rows=target.label_counts(codes), **counts), index=list(target.vocab))
 
 # %% ../../nbs/61_audit.label_issues.ipynb #3a29baee
-def _about(target, label, kind, score, reason, **kwargs): return dict(kind=kind, target=target.name, given=label, score=float(score), reason=reason, **kwargs)
+def _label_issue(target, label, kind, score, reason, **columns)->dict:
+    "Return an issue about a label, or about a target if `label` is empty"
+    return dict(kind=kind, target=target.name, given=label, score=float(score), reason=reason, **columns)
+
+def _split_issue(target, label, split, n, share)->dict: # `share`: of all rows in `split`
+    "Return an issue about a label with `n` rows, none of them in `split`"
+    score,problem = (1, 'learned') if split=='train' else (1-(1-share)**n, 'scored there')
+    reason = f'{label} has {n} row{"s"*(n!=1)}, but none in {split}; it cannot be {problem}.'
+    return _label_issue(target, label, 'label_missing_in_split', score, reason)
 
 def rare_labels(
     target:Target, # see `counts_by_split`
-    codes:np.ndarray, # same as above
-    split:np.ndarray, # same as above
-    min_rows:int=10, # a label in fewer rows is rare
+    codes:np.ndarray, # see `counts_by_split`
+    split:np.ndarray, # see `counts_by_split`
+    min_rows:int=10, # a label with fewer rows is rare
 )->list[dict]: # for `issue_table`; kinds `empty_label`, `rare_label`, `label_missing_in_split`
-    "Labels that are too rare, never occur, or are missing in a part"
-    counts,found = counts_by_split(target, codes, split),[]
-    shares = {o: (split==o).mean() for o in counts.columns[1:]}
-    for label,row in counts.iterrows():
-        n = int(row.rows)
-        rows = f'{n} row' + 's'*(n!=1)
-        if not n: found.append(_about(target, label, 'empty_label', 1, f'No row has the label {label}; its output learns nothing.'))
-        elif n<min_rows: found.append(_about(target, label, 'rare_label', 1-n/(2*min_rows), f'{label} stands in {rows} only; {min_rows} is little to learn from.'))
-        for part,share in shares.items():
-            if not n or row[part]: continue
-            score,what = (1, 'cannot be learned') if part=='train' else (1-(1-share)**n, 'cannot be judged there')
-            found.append(_about(target, label, 'label_missing_in_split', score, f'{label} has {rows}, but none in {part}: it {what}.'))
-    return found
+    "Find labels that are rare, never occur, or are missing from a split"
+    counts,issues = counts_by_split(target, codes, split),[]
+    shares = {name: (split==name).mean() for name in counts.columns[1:]}
+    for label,count in counts.iterrows():
+        n = int(count.rows)
+        if not n:
+            issues.append(_label_issue(target, label, 'empty_label', 1, f'No row has the label {label}; its output learns nothing.'))
+            continue
+        if n<min_rows:
+            reason = f'{label} has only {n} row{"s"*(n!=1)}; fewer than {min_rows} are hard to learn from.'
+            issues.append(_label_issue(target, label, 'rare_label', 1-n/(2*min_rows), reason))
+        issues += [_split_issue(target, label, name, n, share) for name,share in shares.items() if not count[name]]
+    return issues
 
 # %% ../../nbs/61_audit.label_issues.ipynb #a7b9d67a
 def missing_labels(
     target:Target, # of the codes
     codes:np.ndarray, # see `Target.encode`
-    max_missing:float=0.05, # a larger share of missing labels is a finding
+    max_missing:float=0.05, # share of missing labels that is no issue
 )->list[dict]: # for `issue_table`; kind `missing_labels`
-    "How much of a target is unknown"
+    "Find out whether much of a target is unknown"
     share = 1-target.known_mask(codes).mean() if len(codes) else 0.
     if share<=max_missing: return []
-    return [_about(target, '', 'missing_labels', share, f'{share:.0%} of the labels of {target.name} are missing; they neither train nor judge it.')]
+    reason = f'{share:.0%} of the labels of {target.name} are missing; they are left out of the loss and of every score.'
+    return [_label_issue(target, '', 'missing_labels', share, reason)]
 
 # %% ../../nbs/61_audit.label_issues.ipynb #ec150b22
 def plain_label(
-    label:str, # as it stands in the table
+    label:str, # as in the table
 )->str: # letters and digits only
-    "`label` without case, accents, punctuation, blanks and plural"
-    text = re.sub(r'[\W_]+', '', ''.join(o for o in unicodedata.normalize('NFKD', label.casefold()) if not unicodedata.combining(o)))
+    "Normalise a label: without case, accents, punctuation, spaces and plural"
+    letters = ''.join(char for char in unicodedata.normalize('NFKD', label.casefold()) if not unicodedata.combining(char))
+    text = re.sub(r'[\W_]+', '', letters)
     return text[:-1] if len(text)>3 and text.endswith('s') and not text.endswith('ss') else text
 
-def _typo(a, b)->bool:
-    "Whether two plain labels differ as a typing error would make them differ"
-    size = min(len(a), len(b))
-    if size<6 or re.sub(r'\D', '', a)!=re.sub(r'\D', '', b): return False
-    match = difflib.SequenceMatcher(None, a, b, autojunk=False)
-    needed = 1-(1 if size<10 else 2)/max(len(a), len(b))-1e-9
-    return match.real_quick_ratio()>=needed and match.quick_ratio()>=needed and match.ratio()>=needed
+def _is_typo(first, second)->bool:
+    "Return whether two plain labels differ by a typing error"
+    size = min(len(first), len(second))
+    if size<6 or re.sub(r'\D', '', first)!=re.sub(r'\D', '', second): return False
+    match = difflib.SequenceMatcher(None, first, second, autojunk=False)
+    min_ratio = 1-(1 if size<10 else 2)/max(len(first), len(second))-1e-9
+    return match.real_quick_ratio()>=min_ratio and match.quick_ratio()>=min_ratio and match.ratio()>=min_ratio
 
 # %% ../../nbs/61_audit.label_issues.ipynb #129b6c4f
+def _spelling_issue(target, label, other, counts, how, score, fix='')->dict:
+    "Return an issue about `label`, which is probably `other`"
+    reason = f'{label} ({counts[label]:,} rows) is probably {other} ({counts[other]:,} rows){how}.'
+    return _label_issue(target, label, 'spelling', score, reason, suggested=other, fix=fix)
+
 def spelling_issues(
     target:Target, # its vocabulary is searched
-    counts:np.ndarray, # how often each label occurs, `(n_labels,)`
-    max_typo:int=3, # a label in more rows is no typing error
-    max_share:float=0.01, # of the rows of the label that it may be meant for
-)->list[dict]: # for `issue_table`; kind `spelling`, the rarer label is given, the more frequent one suggested
-    "Labels that are probably another label, spelled differently"
-    order = [target.vocab[i] for i in np.argsort(-np.asarray(counts), kind='stable')] # the frequent first
-    count,plain,found = dict(zip(target.vocab, np.asarray(counts).tolist())),{},[]
-    for label in order:
-        form,rows = plain_label(label),count[label]
-        words = f'{label} ({rows:,} rows) is probably {{}} ({{:,}} rows)'
-        if not form: continue
-        if form in plain:
-            other = plain[form]
-            found.append(_about(target, label, 'spelling', 0.95, words.format(other, count[other])+', written differently.', suggested=other, fix='rename label'))
+    counts:np.ndarray, # number of rows with each label, `(n_labels,)`
+    max_typo:int=3, # a label with more rows is no typing error
+    max_share:float=0.01, # of the rows of the correct label that a typing error may have
+)->list[dict]: # for `issue_table`; kind `spelling`, the rarer label is `given`, the more frequent one `suggested`
+    "Find labels that are probably another label, spelled differently"
+    frequent_first = np.argsort(-np.asarray(counts), kind='stable')
+    counts = dict(zip(target.vocab, np.asarray(counts).tolist()))
+    seen,issues = {},[] # plain label -> the most frequent label of that form
+    for label in [target.vocab[i] for i in frequent_first]:
+        plain = plain_label(label)
+        if not plain: continue
+        if plain in seen:
+            issues.append(_spelling_issue(target, label, seen[plain], counts, ', written differently', 0.95, 'rename label'))
             continue
-        meant = [o for o in plain if rows<=max_share*count[plain[o]] and _typo(form, o)] if rows<=max_typo else []
-        if meant: found.append(_about(target, label, 'spelling', 0.6, words.format(plain[meant[0]], count[plain[meant[0]]])+' with a typing error.', suggested=plain[meant[0]]))
-        plain[form] = label
-    return found
+        similar = (seen[other] for other in seen if counts[label]<=max_share*counts[seen[other]] and _is_typo(plain, other))
+        correct = next(similar, None) if counts[label]<=max_typo else None
+        if correct: issues.append(_spelling_issue(target, label, correct, counts, ' with a typing error', 0.6))
+        seen[plain] = label
+    return issues
 
 # %% ../../nbs/61_audit.label_issues.ipynb #2fe455b0
+def _spelling_hint(target, codes, max_pairs)->str: # empty if there is nothing to say
+    "Return a line about labels that differ only in their spelling"
+    issues = spelling_issues(target, target.label_counts(codes), max_typo=-1)
+    if not issues: return ''
+    pairs = ', '.join(f'{issue["given"]} and {issue["suggested"]}' for issue in issues[:max_pairs])
+    more = f' and {len(issues)-max_pairs} more' if len(issues)>max_pairs else ''
+    return f'{target.name}: {pairs}{more} count as different labels; data audit --fix joins such spellings'
+
+def _comma_hint(target)->str: # empty if there is nothing to say
+    "Return a line about a label that ends in a comma"
+    if target.kind!='any_of' or target.sep!=' ': return ''
+    label = next((label for label in target.vocab if label.endswith(',')), '')
+    return label and f'{target.name}: {label} ends in a comma; --sep , splits cells at commas'
+
 def label_hints(
     catalogue:Catalogue, # its vocabularies are searched
-    shown:int=3, # so many pairs are named
-)->list[str]: # a line for each target that has any
-    "What to know of labels that are written in several ways"
-    hints = []
-    for target in catalogue.schema:
-        counts = target.label_counts(catalogue.codes[target.name])
-        pairs = [f'{pair["given"]} and {pair["suggested"]}' for pair in spelling_issues(target, counts, max_typo=-1)]
-        more = f' and {len(pairs)-shown} more' if len(pairs)>shown else ''
-        if pairs: hints.append(f'{target.name}: {", ".join(pairs[:shown])}{more} count as different labels; data audit --fix joins such spellings')
-    commas = {o.name: next((label for label in o.vocab if label.endswith(',')), '') for o in catalogue.schema if o.kind=='any_of' and o.sep==' '}
-    return hints + [f'{name}: {label} ends in a comma; --sep , takes cells apart at commas' for name,label in commas.items() if label]
+    max_pairs:int=3, # pairs of spellings named for each target
+)->list[str]: # at most two lines for each target
+    "Return hints about labels that are written in several ways"
+    hints = [_spelling_hint(target, catalogue.codes[target.name], max_pairs) for target in catalogue.schema]
+    hints += [_comma_hint(target) for target in catalogue.schema]
+    return [hint for hint in hints if hint]
 
 # %% ../../nbs/61_audit.label_issues.ipynb #16270eed
+def _pair_positions(targets)->tuple[np.ndarray, np.ndarray]:
+    "Return positions of all pairs of labels that can occur together, in the concatenated vocabularies"
+    # labels of one number exclude each other: those of a `one_of` target; every `any_of` label has its own number
+    exclusive = [i if target.kind=='one_of' else -1-j for i,target in enumerate(targets) for j in range(target.n_out)]
+    exclusive = np.array(exclusive)
+    a,b = np.triu_indices(len(exclusive), 1)
+    possible = exclusive[a]!=exclusive[b]
+    return a[possible],b[possible]
+
 def label_pairs(
     catalogue:Catalogue, # all of its rows are counted
-)->pd.DataFrame: # a row for each pair: `a`, `b` (target, label), `n` known rows, `n_a`, `n_b`, `together`, `expected`, and corrected p values of `few` and `many`
-    "How often each pair of labels occurs together, and whether that is chance"
+)->pd.DataFrame: # a row for each pair: `a`, `b` (target, label), `n` rows where both are known, `n_a`, `n_b`, `together`, `expected`, corrected p values `p_few`, `p_many`
+    "Count how often each pair of labels occurs together, and compare it with chance"
     targets = list(catalogue.schema)
-    has = np.concatenate([o.one_hot(catalogue.codes[o.name]) for o in targets], axis=1).astype(np.float32)
-    known = np.concatenate([o.known_mask(catalogue.codes[o.name]) for o in targets], axis=1).astype(np.float32)
-    names = [(o.name, label) for o in targets for label in o.vocab]
-    exclusive = np.array([i if o.kind=='one_of' else -1-j for i,o in enumerate(targets) for j in range(o.n_out)]) # labels of equal number never meet
-    a,b = np.triu_indices(len(names), 1)
-    a,b = (o[exclusive[a]!=exclusive[b]] for o in (a, b))
-    counts = [(x.T@y)[a,b].astype(int) for x,y in ((known,known), (has,known), (known,has), (has,has))]
-    pairs = pd.DataFrame(dict(a=[names[i] for i in a], b=[names[i] for i in b], **dict(zip(['n','n_a','n_b','together'], counts))))
-    pairs = pairs[(pairs.n_a>0)&(pairs.n_b>0)&(pairs.n_a<pairs.n)&(pairs.n_b<pairs.n)].reset_index(drop=True)
+    has = np.concatenate([target.one_hot(catalogue.codes[target.name]) for target in targets], axis=1).astype(np.float32)
+    known = np.concatenate([target.known_mask(catalogue.codes[target.name]) for target in targets], axis=1).astype(np.float32)
+    names = [(target.name, label) for target in targets for label in target.vocab]
+    a,b = _pair_positions(targets)
+    products = dict(n=(known,known), n_a=(has,known), n_b=(known,has), together=(has,has))
+    counts = {name: (x.T@y)[a,b].astype(int) for name,(x,y) in products.items()}
+    pairs = pd.DataFrame(dict(a=[names[i] for i in a], b=[names[i] for i in b], **counts))
+    varies = (pairs.n_a>0)&(pairs.n_b>0)&(pairs.n_a<pairs.n)&(pairs.n_b<pairs.n)
+    pairs = pairs[varies].reset_index(drop=True)
     chance = hypergeom(pairs.n, pairs.n_a, pairs.n_b)
-    few,many = chance.cdf(pairs.together),chance.sf(pairs.together-1)
-    corrected = [false_discovery_control(o.clip(0,1)) if len(o) else o for o in (few, many)]
-    return pairs.assign(expected=pairs.n_a*pairs.n_b/pairs.n.clip(lower=1), few=corrected[0], many=corrected[1])
+    p_values = dict(p_few=chance.cdf(pairs.together), p_many=chance.sf(pairs.together-1))
+    corrected = {name: false_discovery_control(p.clip(0,1)) if len(p) else p for name,p in p_values.items()}
+    return pairs.assign(expected=pairs.n_a*pairs.n_b/pairs.n.clip(lower=1), **corrected)
 
 # %% ../../nbs/61_audit.label_issues.ipynb #7e4c12c5
-def _pair_kind(o, alpha)->str:
-    if o.many<alpha and o.together==o.n_a==o.n_b: return 'same_label'
-    if o.many<alpha and o.together in (o.n_a, o.n_b) and o.together>=10: return 'implies'
-    if o.few<alpha and o.together==0 and o.expected>=5: return 'never_together'
-    if o.few<alpha and 0<o.together<=2 and o.expected>=10: return 'unlikely_pair'
+def _pair_kind(pair, alpha)->str: # empty for a pair that is no issue
+    "Return the kind of issue that a row of `label_pairs` is"
+    if pair.p_many<alpha and pair.together==pair.n_a==pair.n_b: return 'same_label'
+    if pair.p_many<alpha and pair.together in (pair.n_a, pair.n_b) and pair.together>=10: return 'implies'
+    if pair.p_few<alpha and pair.together==0 and pair.expected>=5: return 'never_together'
+    if pair.p_few<alpha and 0<pair.together<=2 and pair.expected>=10: return 'unlikely_pair'
     return ''
 
-def _pair_reason(kind, o, a, b)->str:
-    if kind=='same_label': return f'{a} and {b} stand in the same {o.together:,} rows.'
-    if kind=='implies': return f'All {o.together:,} rows with {a} have {b} too; by chance {o.expected:,.0f} would.'
-    return f'{a} and {b} are together in {o.together or "no"} row{"s"*(o.together!=1)}; by chance they would be in {o.expected:,.0f}.'
+def _pair_reason(pair, a, b)->str: # `a` and `b` are labels
+    "Describe how often two labels occur together"
+    if pair.kind=='same_label': return f'"{a}" and "{b}" are always used together ({pair.together:,} rows).'
+    chance = f'about {pair.expected:,.0f} expected by chance'
+    if pair.kind=='implies': return f'Every "{a}" item is also "{b}" ({pair.together:,} rows; {chance}).'
+    if not pair.together: return f'"{a}" and "{b}" are never used together ({chance}).'
+    return f'"{a}" and "{b}" are together in only {pair.together} row{"s"*(pair.together!=1)} ({chance}).'
+
+# %% ../../nbs/61_audit.label_issues.ipynb #f1e719ee
+def _rows_with(catalogue, *labels)->np.ndarray: # each label is a target and a label
+    "Return positions of the rows that have all labels"
+    columns = []
+    for name,label in labels:
+        target = catalogue.schema[name]
+        columns.append(target.one_hot(catalogue.codes[name])[:,target.vocab.index(label)])
+    return np.flatnonzero(np.all(columns, axis=0))
+
+def _pair_issues(catalogue, pair)->list[dict]:
+    "Return the issues of a row of `label_pairs` with its kind: one, or one for each row that has an unlikely pair"
+    first,second = pair.a,pair.b
+    if pair.kind=='implies' and pair.together!=pair.n_a: first,second = second,first # the implying label first
+    score = 0.5*pair.surprise/(pair.surprise+pair.together+1)
+    if pair.kind=='same_label': score = 1-min(pair.p_few, pair.p_many)/2
+    issue = dict(kind=pair.kind, target=first[0], given=first[1], score=score, reason=_pair_reason(pair, first[1], second[1]))
+    if pair.kind!='unlikely_pair': return [issue | dict(suggested='='.join(second))]
+    return [issue | dict(row=int(catalogue.row[i]), file=catalogue.files[i]) for i in _rows_with(catalogue, first, second)]
 
 # %% ../../nbs/61_audit.label_issues.ipynb #a211ccd4
 def co_occurrence_issues(
     catalogue:Catalogue, # all of its rows are counted
-    alpha:float=0.01, # share of pairs that may be told by chance
-    most:int=10, # of each kind, `unlikely_pair` aside
-)->list[dict]: # for `issue_table`; kinds `same_label`, `implies`, `never_together`, `unlikely_pair`; `given` is LABEL of `target`, `suggested` the other as TARGET=LABEL
-    "Pairs of labels that go together always, never or nearly never, beyond chance"
-    pairs,found = label_pairs(catalogue),[]
-    pairs['kind'] = [_pair_kind(o, alpha) for o in pairs.itertuples()]
+    alpha:float=0.01, # share of the pairs that may be reported by chance
+    most:int=10, # pairs of each kind, except `unlikely_pair`
+)->list[dict]: # for `issue_table`; kinds `same_label`, `implies`, `never_together`, `unlikely_pair`; `given` is a label of `target`, `suggested` TARGET=LABEL
+    "Find pairs of labels that are always, never or hardly ever used together, beyond chance"
+    pairs = label_pairs(catalogue)
+    pairs['kind'] = [_pair_kind(pair, alpha) for pair in pairs.itertuples()]
     pairs['surprise'] = (pairs.expected-pairs.together).abs()
-    for kind,rows in pairs[pairs.kind!=''].sort_values('surprise', ascending=False).groupby('kind'):
-        for o in (rows if kind=='unlikely_pair' else rows.head(most)).itertuples():
-            first,second = (o.b, o.a) if kind=='implies' and o.together!=o.n_a else (o.a, o.b) # the narrower label first
-            issue = dict(kind=kind, target=first[0], given=first[1], suggested='='.join(second) if kind!='unlikely_pair' else '',
-                score=1-min(o.few, o.many)/2 if kind=='same_label' else 0.5*o.surprise/(o.surprise+o.together+1), reason=_pair_reason(kind, o, first[1], second[1]))
-            if kind!='unlikely_pair': found.append(issue)
-            else: found += [issue | dict(row=int(catalogue.row[i]), file=catalogue.files[i]) for i in _rows_with(catalogue, first, second)]
-    return found
-
-def _rows_with(catalogue, *labels)->np.ndarray:
-    "Positions of the rows that have all `labels`"
-    has = [(t:=catalogue.schema[name]).one_hot(catalogue.codes[name])[:,t.vocab.index(label)] for name,label in labels]
-    return np.flatnonzero(np.all(has, axis=0))
+    issues = []
+    for kind,some in pairs[pairs.kind!=''].sort_values('surprise', ascending=False).groupby('kind'):
+        for pair in (some if kind=='unlikely_pair' else some.head(most)).itertuples(): issues += _pair_issues(catalogue, pair)
+    return issues
 
 # %% ../../nbs/61_audit.label_issues.ipynb #e1d77130
 def _g_test(counts)->tuple[float, float]: # p value, Cramér's V
-    "Compare the rows of a table of counts `(n_labels, 2)`"
+    "Compare the columns of a table of counts `(n_labels, 2)`"
     counts = counts[counts.sum(1)>0]
-    small = counts.sum(1)*counts.sum(0).min()/max(1, counts.sum())<5
-    if small.any(): counts = np.concatenate([counts[~small], counts[small].sum(0, keepdims=True)])
+    rare = counts.sum(1)*counts.sum(0).min()/max(1, counts.sum())<5
+    if rare.any(): counts = np.concatenate([counts[~rare], counts[rare].sum(0, keepdims=True)])
     if len(counts)<2 or (counts.sum(0)==0).any(): return 1., 0.
-    _,p,_,_ = chi2_contingency(counts, lambda_='log-likelihood', correction=False)
-    chi2 = chi2_contingency(counts, correction=False)[0]
+    p = chi2_contingency(counts, lambda_='log-likelihood', correction=False).pvalue
+    chi2 = chi2_contingency(counts, correction=False).statistic
     return float(p), float(np.sqrt(chi2/counts.sum()))
 
-def _part_tables(target, codes, split, part)->list[tuple[str, np.ndarray]]:
-    "The label that is asked for, empty for all at once, and its counts `(n_labels, 2)` in train and in `part`"
-    train,other = [target.label_counts(codes[split==o]) for o in ('train', part)]
-    if target.kind=='one_of': return [('', np.stack([train, other], axis=1))]
-    known = [target.known_counts(codes[split==o]) for o in ('train', part)]
-    return [(label, np.array([[train[i], other[i]], [known[0][i]-train[i], known[1][i]-other[i]]])) for i,label in enumerate(target.vocab)]
+def _split_counts(target, codes, split, other)->list[tuple[str, np.ndarray]]: # label, empty for all of them; counts `(n_labels, 2)`
+    "Return tables of counts in train and in the split `other`: one for a `one_of` target, one for each `any_of` label"
+    of_train,of_other = codes[split=='train'],codes[split==other]
+    counts = np.stack([target.label_counts(of_train), target.label_counts(of_other)], axis=1)
+    if target.kind=='one_of': return [('', counts)]
+    known = np.stack([target.known_counts(of_train), target.known_counts(of_other)], axis=1)
+    return [(label, np.stack([has, n-has])) for label,has,n in zip(target.vocab, counts, known)]
 
-# %% ../../nbs/61_audit.label_issues.ipynb #5f736d3f
+# %% ../../nbs/61_audit.label_issues.ipynb #71222fa0
+def _shift_issue(target, label, other, counts, p, effect)->dict:
+    "Return an issue about a label, or a `one_of` target, that is distributed differently in the split `other`"
+    shares = counts/counts.sum(0)
+    most = 0 if label else np.abs(shares[:,0]-shares[:,1]).argmax()
+    reason = (f'{label or target.name} is distributed differently in train and {other} (p {p:.1g}, effect {effect:.2f}): '
+        f'{label or target.vocab[most]} {shares[most,0]:.0%} and {shares[most,1]:.0%}.')
+    return _label_issue(target, label, 'split_shift', min(1, effect), reason)
+
 def split_shifts(
     catalogue:Catalogue, # its train split is compared with the others
-    alpha:float=0.01, # share of the findings that may be chance
+    alpha:float=0.01, # share of the issues that may be there by chance
     min_effect:float=0.1, # Cramér's V
-)->list[dict]: # for `issue_table`; kind `split_shift`, its score is the effect
-    "Targets and labels that are distributed differently in train and in another part"
-    tests = [(target, part, label, counts, *_g_test(counts)) for target in catalogue.schema for part in SPLITS[1:] if (catalogue.split==part).any()
-        for label,counts in _part_tables(target, catalogue.codes[target.name], catalogue.split, part)]
-    corrected,found = false_discovery_control([o[4] for o in tests]) if tests else [],[]
-    for (target,part,label,counts,_,effect),p in zip(tests, corrected):
-        if p>=alpha or effect<min_effect: continue
-        shares = counts/counts.sum(0)
-        most = 0 if label else np.abs(shares[:,0]-shares[:,1]).argmax()
-        name = label or target.vocab[most]
-        reason = f'{label or target.name} is distributed differently in train and {part} (p {p:.1g}, effect {effect:.2f}): {name} {shares[most,0]:.0%} and {shares[most,1]:.0%}.'
-        found.append(_about(target, label, 'split_shift', min(1, effect), reason))
-    return found
+)->list[dict]: # for `issue_table`; kind `split_shift`, the score is the effect
+    "Find targets and labels that are distributed differently in train and in another split"
+    tests = []
+    for target in catalogue.schema:
+        for other in SPLITS[1:]:
+            if not (catalogue.split==other).any(): continue
+            for label,counts in _split_counts(target, catalogue.codes[target.name], catalogue.split, other):
+                tests.append((target, label, other, counts, *_g_test(counts)))
+    corrected = false_discovery_control([p for *_,p,_ in tests]) if tests else []
+    return [_shift_issue(target, label, other, counts, p, effect)
+        for (target,label,other,counts,_,effect),p in zip(tests, corrected) if p<alpha and effect>=min_effect]
 
 # %% ../../nbs/61_audit.label_issues.ipynb #c5306606
 def check_labels(
     catalogue:Catalogue, # a checked table
 )->pd.DataFrame: # see `issue_table`
-    "What is wrong with the labels of a catalogue, as far as the table shows"
-    found = [*co_occurrence_issues(catalogue), *split_shifts(catalogue)]
+    "Find all issues of the labels of a catalogue"
+    issues = [*co_occurrence_issues(catalogue), *split_shifts(catalogue)]
     for target in catalogue.schema:
         codes = catalogue.codes[target.name]
-        found += rare_labels(target, codes, catalogue.split) + missing_labels(target, codes)
-        found += spelling_issues(target, target.label_counts(codes))
-    return issue_table(found)
+        issues += rare_labels(target, codes, catalogue.split)
+        issues += missing_labels(target, codes)
+        issues += spelling_issues(target, target.label_counts(codes))
+    return issue_table(issues)

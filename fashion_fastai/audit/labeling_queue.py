@@ -11,7 +11,7 @@ import numpy as np, pandas as pd
 # %% auto #0
 __all__ = ['uncertainty', 'rarity', 'active_learning_queue']
 
-# %% ../../nbs/60_audit.labeling_queue.ipynb #793f7505
+# %% ../../nbs/60_audit.labeling_queue.ipynb #e13bc6ca
 from ..core.errors import UsageError
 from ..embeddings.nearest import unit_rows
 from ..schema import Schema
@@ -69,7 +69,7 @@ def _reason(schema, probs, counts, unsure, i)->str:
     labels = ', '.join(f'{target.vocab[j]} {100*p[j]:.0f} %' for j in shown)
     return f'unsure of {target.name}: {labels}{_rare_label(schema, probs, counts, i)}'
 
-# %% ../../nbs/60_audit.labeling_queue.ipynb #dbfab1ea
+# %% ../../nbs/60_audit.labeling_queue.ipynb #93a48202
 def _scaled(values)->np.ndarray:
     "Scale values to a maximum of 1"
     return values/max(1e-9, values.max(initial=0))

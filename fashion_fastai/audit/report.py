@@ -51,7 +51,7 @@ _IMAGE_TEXTS = dict(
     extreme_aspect=('Usually a banner, or several images in one.', 'Crop the image.'),
     wrong_extension=('The file has another format than its name says. It is read anyway.', 'Rename the file.'))
 
-# %% ../../nbs/61_audit.report.ipynb #e8c4ed8d
+# %% ../../nbs/61_audit.report.ipynb #dc59eaee
 _LABEL_TEXTS = dict(
     wrong_label=('A model that has not seen the row predicts another label. The first issues are often wrong labels; further down the model is wrong more often.',
         'Start at the top of the list, and stop where the table is right.'),
@@ -172,7 +172,7 @@ def _group(issues, members, cards)->dict: # `issues`: of one kind and group; `me
         shown.append(cards.add(member.row, member.file, labels=labels, fix=fix))
     return dict(cards=shown, score=float(issues.score.min()), n_more=members.row.nunique()-len(shown))
 
-# %% ../../nbs/61_audit.report.ipynb #f8fbfcf0
+# %% ../../nbs/61_audit.report.ipynb #ca1806ee
 def _groups(issues, all_issues, cards, most)->tuple[list[dict], int]: # groups shown; number of issues about others
     "Return groups of copies, as many as fit"
     copies = all_issues[all_issues.kind.isin(_COPIES)]

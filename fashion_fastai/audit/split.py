@@ -11,7 +11,7 @@ import numpy as np
 # %% auto #0
 __all__ = ['new_split']
 
-# %% ../../nbs/63_audit.split.ipynb #5d2921aa
+# %% ../../nbs/63_audit.split.ipynb #1e5c7fdb
 from .duplicates import duplicate_groups, join_groups
 from .image_issues import cached_metadata
 from ..core.errors import UsageError

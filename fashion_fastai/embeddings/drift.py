@@ -15,7 +15,7 @@ from scipy.stats import chi2_contingency, ks_2samp, rankdata
 # %% auto #0
 __all__ = ['SAMPLE_SIZE', 'MIN_EFFECT', 'ReferenceSample', 'reference_sample', 'domain_classifier_test', 'Shift', 'drift']
 
-# %% ../../nbs/31_embeddings.drift.ipynb #ef7e4dc7
+# %% ../../nbs/31_embeddings.drift.ipynb #85eea9e4
 from ..core.errors import UsageError
 from .nearest import stored_features, unit_rows
 from ..schema import Schema
@@ -130,7 +130,7 @@ class Shift:
     min_effect:float # a smaller effect does not count as drift
     detail:str # the change in words
 
-# %% ../../nbs/31_embeddings.drift.ipynb #9f8afa68
+# %% ../../nbs/31_embeddings.drift.ipynb #4efea1a1
 def _percent(share)->str: return f'{100*share:.0f} %' if share>=0.1 or share==0 else f'{100*share:.1f} %'
 
 def _largest_changes(target, shares, change, n=3)->str: # `shares` `(2, n_labels)`

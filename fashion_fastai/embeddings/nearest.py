@@ -12,7 +12,7 @@ import numpy as np
 # %% auto #0
 __all__ = ['unit_rows', 'stored_features', 'NearestGarments', 'nearest']
 
-# %% ../../nbs/30_embeddings.nearest.ipynb #876b245f
+# %% ../../nbs/30_embeddings.nearest.ipynb #607d945a
 from ..core.errors import UsageError
 
 # %% ../../nbs/30_embeddings.nearest.ipynb #78c67dac

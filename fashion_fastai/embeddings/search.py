@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 # %% auto #0
 __all__ = ['find_similar', 'plot_similar']
 
-# %% ../../nbs/31_embeddings.search.ipynb #89b2bf73
+# %% ../../nbs/31_embeddings.search.ipynb #6613b948
 from ..core.errors import UsageError
 from ..data.catalogue import Catalogue
 from ..data.images import BadImage, ImageReader, read_image
@@ -41,7 +41,7 @@ def _results(images, rows, positions, cosines)->pd.DataFrame:
     table.insert(1, 'similarity', cosines.ravel().astype(float))
     return table.reset_index(drop=True)
 
-# %% ../../nbs/31_embeddings.search.ipynb #59857305
+# %% ../../nbs/31_embeddings.search.ipynb #8f7591af
 def find_similar(
     embedder:Embedder, # computes the features, see `run_embedder`
     rows:Catalogue, # garments to search
