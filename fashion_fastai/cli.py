@@ -1,4 +1,4 @@
-"""One command for each verb
+"""The command line: one command for each verb
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/cli.html.md"""
 
@@ -7,10 +7,19 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/cli.html.md"""
 # %% ../nbs/95_cli.ipynb #7af1aa25
 from __future__ import annotations
 import gc, sys, warnings
+from typing import Annotated
 import typer
+
+# %% auto #0
+__all__ = ['app', 'data_app', 'main', 'run_script']
+
+# %% ../nbs/95_cli.ipynb #8ced277e
+from . import __version__
 from .commands.app import app_command
 from .commands.calibrate import calibrate_command
-from .commands.data import audit_command, convert_command, describe_command, explore_command, sample_command, split_command
+from .commands.compare import compare_command
+from .commands.data import audit_command, convert_command, describe_command
+from .commands.data import explore_command, sample_command, split_command
 from .commands.embed import embed_command, similar_command
 from .commands.evaluate import evaluate_command
 from .commands.export import export_command
@@ -18,57 +27,68 @@ from .commands.predict import predict_command
 from .commands.printing import echo
 from .commands.recipes import recipes_command
 from .commands.soup import soup_command
-from .commands.train import lr_find_command, compare_command, train_command
+from .commands.train import lr_find_command, train_command
 from .commands.tune import tune_command
-from .core.errors import UsageError
 from .core.allocator import tune_allocator
-
-# %% auto #0
-__all__ = ['app', 'data_app', 'main', 'run_script']
+from .core.errors import UsageError
 
 # %% ../nbs/95_cli.ipynb #d97c56aa
-app = typer.Typer(name='fashion-fastai', help='Train, evaluate and serve one network that says what a garment is and what it is like.',
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-data_app = typer.Typer(help='Know and prepare a table of images.', no_args_is_help=True)
-_COMMANDS = {'train': train_command, 'lr-find': lr_find_command, 'evaluate': evaluate_command, 'calibrate': calibrate_command,
-    'predict': predict_command, 'compare': compare_command, 'tune': tune_command, 'soup': soup_command, 'recipes': recipes_command,
-    'embed': embed_command, 'similar': similar_command,
-    'export': export_command, 'app': app_command}
-_DATA_COMMANDS = {'sample': sample_command, 'convert': convert_command, 'describe': describe_command, 'split': split_command, 'audit': audit_command,
-    'explore': explore_command}
+_COMMANDS = {'train': train_command, 'lr-find': lr_find_command, 'evaluate': evaluate_command,
+    'calibrate': calibrate_command, 'predict': predict_command, 'compare': compare_command,
+    'tune': tune_command, 'soup': soup_command, 'recipes': recipes_command, 'embed': embed_command,
+    'similar': similar_command, 'export': export_command, 'app': app_command}
+_DATA_COMMANDS = {'sample': sample_command, 'convert': convert_command, 'describe': describe_command,
+    'split': split_command, 'audit': audit_command, 'explore': explore_command}
+
+app = typer.Typer(name='fashion-fastai', no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help='Train, evaluate and serve one network for the category and the attributes of garments.')
+data_app = typer.Typer(help='Check and prepare a table of images.', no_args_is_help=True)
 for name,command in _COMMANDS.items(): app.command(name)(command)
 for name,command in _DATA_COMMANDS.items(): data_app.command(name)(command)
 app.add_typer(data_app, name='data')
 
+# %% ../nbs/95_cli.ipynb #9a5f9c7c
+def _print_version(is_asked:bool):
+    "Print the version and exit"
+    if not is_asked: return
+    print(f'fashion-fastai {__version__}')
+    raise typer.Exit()
+
+@app.callback()
+def _global_options(
+    version:Annotated[bool, typer.Option(
+        '--version', help='Print the version and exit.', callback=_print_version, is_eager=True)]=False,
+): pass
+
 # %% ../nbs/95_cli.ipynb #0bc7fc79
-def _plain_warnings():
-    "Show the warnings of a catalogue as plain lines, and none of the libraries'"
-    shown = warnings.showwarning
+def _show_plain_warnings():
+    "Print the warnings about a catalogue as plain lines and hide all others; return the previous function"
+    previous = warnings.showwarning
     def show(message, category, *args, **kwargs):
         if category.__name__=='CatalogueWarning': echo(f'warning: {message}')
     warnings.showwarning = show
-    return shown
+    return previous
 
 def main(
-    args:list[str]|None=None, # without the program's name; what was typed without it
-)->int: # the exit code
-    "The console script"
-    shown = _plain_warnings()
+    args:list[str]|None=None, # arguments without the program's name; default: those of the process
+)->int: # exit code
+    "Run a command"
+    previous = _show_plain_warnings()
     try: app(args)
     except UsageError as e:
         echo(f'fashion-fastai: {e}')
         return e.code
     except SystemExit as e: return e.code or 0 # how Typer ends
-    finally: warnings.showwarning = shown
+    finally: warnings.showwarning = previous
     return 0
 
 # %% ../nbs/95_cli.ipynb #58d1a9df
 def run_script():
-    "End the process with the exit code of `main`"
+    "Run a command and end the process with its exit code"
     tune_allocator()
     gc.set_threshold(10_000)
     code = main()
-    gc.freeze() # what is there now is not looked through at the end
+    gc.freeze() # no scan at exit
     sys.exit(code)
 
 # %% ../nbs/95_cli.ipynb #d227540d

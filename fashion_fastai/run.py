@@ -1,4 +1,4 @@
-"""The folder that holds everything a training produced and everything that prediction needs
+"""The folder with everything that a training produced and everything that inference needs
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/run.html.md"""
 
@@ -12,114 +12,120 @@ from pathlib import Path
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['Run', 'open_run', 'check_new', 'start_run']
+__all__ = ['REQUIRED_FILES', 'Run', 'open_run', 'check_new', 'start_run']
 
 # %% ../nbs/05_run.ipynb #8aeb5f98
 from .config import TrainConfig
 from .core.errors import UsageError, validate_fields
-from .core.files import read_yaml, atomic_folder
+from .core.files import atomic_folder, read_yaml
 from .schema import Schema, read_schema
 
 # %% ../nbs/05_run.ipynb #0c28543b
 class Run:
-    "The folder of a training; knows the names of its files and reads those that are text"
+    "A run folder: paths of its files, and its settings and schema"
     def __init__(self,
-        path:str|Path, # the folder
+        path:str|Path, # run folder
     ): self.path = Path(path)
     def __repr__(self): return f'Run({str(self.path)!r})'
 
     def predictions(self,
         split:str, # `train`, `valid` or `test`
     )->Path:
-        "Probabilities and truth of a part"
+        "Return the path of the probabilities and labels of a split"
         return self.path/'predictions'/f'{split}.parquet'
 
     @cached_property
     def config(self)->TrainConfig:
-        "Every setting that was used"
+        "Read the settings; raise a `UsageError` if they are invalid"
         return validate_fields(TrainConfig, read_yaml(self.path/'config.yaml'), f'{self.path}/config.yaml')
+
     @cached_property
     def schema(self)->Schema:
-        "The targets"
+        "Read the targets; raise a `UsageError` if they are invalid"
         return read_schema(self.path/'schema.json')
 
 # %% ../nbs/05_run.ipynb #440544a1
 @patch(as_prop=True)
 def model(self:Run)->Path:
-    "The weights"
+    "Return the path of the weights"
     return self.path/'model.safetensors'
 
 @patch(as_prop=True)
 def metrics(self:Run)->Path:
-    "Scores on the validation split"
+    "Return the path of the scores on the validation split"
     return self.path/'metrics.json'
 
 @patch(as_prop=True)
 def history(self:Run)->Path:
-    "A row for each epoch"
+    "Return the path of the history, one row per epoch"
     return self.path/'history.csv'
 
 @patch(as_prop=True)
 def calibration(self:Run)->Path:
-    "Fitted temperatures and thresholds"
+    "Return the path of the temperatures and thresholds"
     return self.path/'calibration.json'
 
 @patch(as_prop=True)
 def linear_probe(self:Run)->Path:
-    "Scores of linear heads on the frozen body"
+    "Return the path of the scores of linear heads on the frozen body"
     return self.path/'linear_probe.json'
 
 # %% ../nbs/05_run.ipynb #5f9781fa
 @patch(as_prop=True)
 def co_occurrence(self:Run)->Path:
-    "Which labels occurred together in training"
+    "Return the path of the label pairs that occurred together in training"
     return self.path/'co_occurrence.json'
 
 @patch(as_prop=True)
-def checkpoint(self:Run)->Path:
-    "What `--resume` needs; only while a training is under way or was cut off"
-    return self.path/'checkpoint'
-
-@patch(as_prop=True)
 def ood_detector(self:Run)->Path:
-    "What tells apparel from other images"
+    "Return the path of the detector of out-of-distribution images"
     return self.path/'ood_detector.safetensors'
 
 @patch(as_prop=True)
 def reference(self:Run)->Path:
-    "What new images are compared with"
+    "Return the path of the reference sample for drift"
     return self.path/'reference_sample.safetensors'
 
+@patch(as_prop=True)
+def checkpoint(self:Run)->Path:
+    "Return the folder that `--resume` needs; it exists during a training and after an interruption"
+    return self.path/'checkpoint'
+
 # %% ../nbs/05_run.ipynb #d44c7b85
+REQUIRED_FILES = ('config.yaml', 'schema.json', 'model.safetensors')
+
 def open_run(
-    path:str|Path, # the folder
+    path:str|Path, # run folder
 )->Run:
-    "The run in `path`; a `UsageError` where there is none"
+    "Return the run in `path`; raise a `UsageError` if it is missing, unfinished or incomplete"
     run = Run(path)
     if not run.path.is_dir(): raise UsageError(f'{path}: no such run folder')
-    missing = [o for o in ('config.yaml', 'schema.json', 'model.safetensors') if not (run.path/o).is_file()]
-    if run.checkpoint.is_dir(): raise UsageError(f'{path} is a training that was cut off, or is still under way; go on with: train --resume --out {path}')
+    if run.checkpoint.is_dir():
+        raise UsageError(f'{path}: this training was interrupted or is still running; '
+            f'continue it with: train --resume --out {path}')
+    missing = [name for name in REQUIRED_FILES if not (run.path/name).is_file()]
     if missing: raise UsageError(f'{path} is not a complete run: it lacks {", ".join(missing)}')
     return run
 
 # %% ../nbs/05_run.ipynb #24eb5860
 def check_new(
-    path:str|Path, # the folder of a run that is to be made
+    path:str|Path, # run folder to be created
 ):
-    "A `UsageError` where `path` exists; it says whether one can go on with what is there"
-    if Run(path).checkpoint.is_dir(): raise UsageError(f'{path} holds a training that was cut off; go on with --resume, or choose another --out')
+    "Raise a `UsageError` if `path` exists; the message says whether it can be resumed"
+    if Run(path).checkpoint.is_dir():
+        raise UsageError(f'{path} holds an interrupted training; continue it with --resume, or choose another --out')
     if Path(path).exists(): raise UsageError(f'{path} exists already; choose another --out')
 
 def start_run(
-    path:str|Path, # the folder; must not exist
-    config:TrainConfig, # every setting that is used
-    schema:Schema, # the targets
-    more:Callable[[Run], None]|None=None, # writes what else belongs to the start into the run that it is given
+    path:str|Path, # run folder; must not exist
+    config:TrainConfig, # all settings
+    schema:Schema, # targets
+    more:Callable[[Run], None]|None=None, # writes further files into the new run before it appears; default: none
 )->Run:
-    "A new run folder with its settings and targets; a `UsageError` where the folder exists"
+    "Create a run folder with its settings and targets; raise a `UsageError` if it exists"
     check_new(path)
-    with atomic_folder(path) as passing:
-        (passing/'config.yaml').write_text(config.to_yaml(), encoding='utf-8')
-        (passing/'schema.json').write_text(schema.to_json(), encoding='utf-8')
-        if more: more(Run(passing))
+    with atomic_folder(path) as folder:
+        (folder/'config.yaml').write_text(config.to_yaml(), encoding='utf-8')
+        (folder/'schema.json').write_text(schema.to_json(), encoding='utf-8')
+        if more: more(Run(folder))
     return Run(path)

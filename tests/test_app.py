@@ -156,7 +156,7 @@ def test_command_starts_answers_and_ends(bare):
     run,port = bare(CATEGORY),free_port()
     code = f'from pathlib import Path; from fashion_fastai.commands.app import app_command; app_command(Path({str(run.path)!r}), {port})'
     started = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert started.stdout.readline()==f'http://localhost:{port} shows what {run.path} says about images; Ctrl-C ends it\n'
+    assert started.stdout.readline()==f'http://localhost:{port} tags images with {run.path}; Ctrl-C ends it\n'
     with urlopen(f'http://localhost:{port}') as page: assert 'Streamlit' in page.read().decode()
     started.send_signal(signal.SIGINT)
     out,err = started.communicate(timeout=20)

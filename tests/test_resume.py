@@ -31,7 +31,7 @@ def test_two_kills(few, context, tmp_path, variant):
     state = newest_checkpoint(out/'checkpoint')
     assert state['at']['stage']==1 and state['at']['batch']>0 and not (out/'model.safetensors').exists()
     assert run_process(context, fields, str(out), True, 'finish_run', False)
-    with pytest.raises(UsageError, match='go on with: train --resume'): open_run(out)
+    with pytest.raises(UsageError, match='continue it with: train --resume'): open_run(out)
     assert not run_process(context, None, str(out), True, None, False)
     assert same(out, outcome(tmp_path/'whole'))==[]
 
@@ -86,7 +86,7 @@ def test_a_run_that_was_cut_off_is_not_overwritten(config, cut, tmp_path, few):
     out = tmp_path/'run'
     cut(2)
     with pytest.raises(TrainingInterrupted): train(config, out, lambda _: None)
-    with pytest.raises(UsageError, match='cut off; go on with --resume'): train(config, out)
+    with pytest.raises(UsageError, match='interrupted training; continue it with --resume'): train(config, out)
     with pytest.raises(UsageError, match='was begun with training.seed=42, and 7 is given now'): train(resumed_config(out, setting('training.seed=7')), out, resume=True)
     with pytest.raises(UsageError, match='was begun with image.size=32, and 128'): train(make_config('two-head', dict(data=dict(path=str(few)), model=config.model.model_dump())), out, resume=True)
     table = pd.read_csv(few, keep_default_na=False)

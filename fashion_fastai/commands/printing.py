@@ -1,4 +1,4 @@
-"""Tables and scores on a terminal
+"""Tables and scores on the terminal
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/commands.printing.html.md"""
 
@@ -13,42 +13,52 @@ from collections.abc import Mapping
 __all__ = ['print_frame', 'print_scores_of', 'print_overall', 'echo']
 
 # %% ../../nbs/90_commands.printing.ipynb #6924c4b5
+def _cell(value)->str:
+    "Return a table cell as text: counts with separators, other numbers with three digits, unknown values empty"
+    if value is None or value!=value: return ''
+    if isinstance(value, bool) or not isinstance(value, (int, float)): return str(value)
+    is_count = isinstance(value, int) or value.is_integer() and abs(value)>1 # counts beside scores are floats too
+    return f'{value:,.0f}' if is_count else f'{value:.3f}'
+
 def print_frame(
     frame, # a `pd.DataFrame`; its index is the first column
-    title:str='', # stands above it
+    title:str='', # printed above the table; default: none
 ):
-    "A data frame as a table"
+    "Print a data frame as a table"
     from rich.console import Console
     from rich.table import Table
-    def number(o):
-        if o is None or o!=o: return ''
-        if isinstance(o, float) and not (o.is_integer() and abs(o)>1): return f'{o:.3f}' # a count of a column with scores is a float too
-        return f'{o:,.0f}' if isinstance(o, (int, float)) and not isinstance(o, bool) else str(o)
     table = Table(title=title or None, title_justify='left')
-    table.add_column(' '.join(str(o or '') for o in frame.index.names))
-    for o in frame.columns: table.add_column(str(o), justify='left' if frame[o].dtype==object or str(frame[o].dtype).startswith('str') else 'right')
-    for name,row in zip(frame.index, frame.itertuples(index=False)): table.add_row(' '.join(map(str, name)) if isinstance(name, tuple) else number(name), *map(number, row))
+    table.add_column(' '.join(str(name or '') for name in frame.index.names))
+    for name in frame.columns:
+        is_text = frame[name].dtype==object or str(frame[name].dtype).startswith('str')
+        table.add_column(str(name), justify='left' if is_text else 'right')
+    for name,row in zip(frame.index, frame.itertuples(index=False)):
+        table.add_row(' '.join(map(str, name)) if isinstance(name, tuple) else _cell(name), *map(_cell, row))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 # %% ../../nbs/90_commands.printing.ipynb #3b6884f4
 def print_scores_of(
-    metrics:Mapping, # as `metrics.json` holds them
+    metrics:Mapping, # in the layout of `metrics.json`
 ):
-    "The scores of all targets as a table"
+    "Print the scores of all targets"
     from fashion_fastai.metrics import score_table
     print_frame(score_table(metrics), f'{metrics["rows"]:,} images of the {metrics["split"]} split')
     print_overall(metrics)
 
 def print_overall(
-    metrics:Mapping, # as `metrics.json` holds them
+    metrics:Mapping, # in the layout of `metrics.json`
 ):
-    "What is said of several targets at once"
-    if 'overall_accuracy' in metrics and len([o for o in metrics['targets'].values() if o['kind']=='one_of'])>1:
-        print(f'overall accuracy {metrics["overall_accuracy"]:.4f}, overall mean class accuracy {metrics["overall_mean_class_accuracy"]:.4f}')
-    if tree:=metrics.get('taxonomy'): print(f'{tree["main"]} and {tree["sub"]} contradict each other in {tree["contradictions"]:.1%} of the answers')
+    "Print the scores of several `one_of` targets together, and contradictions of the taxonomy"
+    n_one_of = len([target for target in metrics['targets'].values() if target['kind']=='one_of'])
+    if 'overall_accuracy' in metrics and n_one_of>1:
+        accuracy,mean = metrics['overall_accuracy'],metrics['overall_mean_class_accuracy']
+        print(f'overall accuracy {accuracy:.4f}, overall mean class accuracy {mean:.4f}')
+    if tree:=metrics.get('taxonomy'):
+        share = tree['contradictions']
+        print(f'{tree["main"]} and {tree["sub"]} contradict each other in {share:.1%} of the predictions')
 
 def echo(
-    line:str, # what is going on
+    line:str, # text without a line break
 ):
-    "A line on standard error: standard output is for results"
+    "Print a line on standard error: standard output is for results"
     print(line, file=sys.stderr, flush=True)

@@ -15,12 +15,13 @@ __all__ = ['recipes_command']
 
 # %% ../../nbs/91_commands.recipes.ipynb #0f5c62df
 def recipes_command(
-    name:Annotated[Optional[str], typer.Argument(help='Print this one.')]=None,
+    name:Annotated[Optional[str], typer.Argument(help='Recipe to print. Default: list all.')]=None,
 ):
     "List the recipes, or print one."
     import pandas as pd, yaml
     from fashion_fastai.config import packaged_names, read_recipe
-    if name is None:
-        recipes = {o: read_recipe(o) for o in packaged_names('recipe')}
-        print_frame(pd.DataFrame({'title': [o.title for o in recipes.values()]}, index=pd.Index(recipes, name='recipe')))
-    else: print(yaml.safe_dump(read_recipe(name).model_dump(), sort_keys=False, allow_unicode=True, width=120).strip())
+    if name is not None:
+        print(yaml.safe_dump(read_recipe(name).model_dump(), sort_keys=False, allow_unicode=True, width=120).strip())
+        return
+    titles = {name: read_recipe(name).title for name in packaged_names('recipe')}
+    print_frame(pd.DataFrame(dict(title=list(titles.values())), index=pd.Index(titles, name='recipe')))

@@ -10,24 +10,31 @@ import json
 from pathlib import Path
 from typing import Annotated
 import typer
-from .printing import print_scores_of, echo
+from .printing import echo, print_scores_of
 
 # %% auto #0
 __all__ = ['soup_command']
 
 # %% ../../nbs/91_commands.soup.ipynb #ab397077
+def _print_members(members):
+    "Print how many runs are in the soup and the mean of their main scores"
+    kept = [member for member in members if member['kept']]
+    best = members[0]
+    score = max(member['mean'] for member in kept)
+    print(f'mean of the main scores: soup of {len(kept)} of {len(members)} runs {score:.4f}; '
+        f'best single run {best["alone"]:.4f}, {best["mean"]:.4f} with recomputed batch norms')
+    if len(kept)==1: print(f'no soup is as good as {best["run"]} alone, so the soup is that run')
+
 def soup_command(
-    runs:Annotated[list[Path], typer.Argument(help='Folders of two or more runs of one table and one shape of network, fine-tuned from the same weights.')],
+    runs:Annotated[list[Path], typer.Argument(
+        help='Run folders: two or more fine-tunings of the same weights, on one table and with the same network.')],
     out:Annotated[Path, typer.Option(help='Folder of the new run.')],
 ):
-    "Average the weights of several runs, as long as the mean does not get worse on the validation split."
+    "Average the weights of several runs, as long as the scores on the validation split do not get worse."
     from fashion_fastai.run import open_run
-    opened = [open_run(o) for o in runs]
+    opened = [open_run(path) for path in runs]
     from fashion_fastai.experiments.soup import make_soup
-    made = make_soup(opened, out, echo)
-    members = json.loads((made.path/'soup.json').read_text(encoding='utf-8'))['members']
-    kept,first = [o for o in members if o['kept']],members[0]
-    print_scores_of(json.loads(made.metrics.read_text(encoding='utf-8')))
-    print(f'mean of {len(kept)} of {len(members)} runs: {max(o["mean"] for o in kept):.4f}; the best alone {first["alone"]:.4f}, with its norms measured again {first["mean"]:.4f} (mean of the main scores)')
-    if len(kept)==1: print(f'no mean is as good as {first["run"]} alone, so the soup is that run')
-    print(f'run: {made.path}')
+    soup = make_soup(opened, out, echo)
+    print_scores_of(json.loads(soup.metrics.read_text(encoding='utf-8')))
+    _print_members(json.loads((soup.path/'soup.json').read_text(encoding='utf-8'))['members'])
+    print(f'run: {soup.path}')
