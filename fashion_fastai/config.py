@@ -1,4 +1,4 @@
-"""Every setting of a training in one place, checked, and written beside the result
+"""The settings of a training: typed, validated and saved with the run
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/config.html.md"""
 
@@ -11,76 +11,78 @@ from typing import Any, Literal
 import yaml
 from fastcore.basics import patch
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
-from .core.errors import UsageError, unknown_name, validate_fields
-from .core.files import parse_yaml, read_yaml
 
 # %% auto #0
 __all__ = ['DataConfig', 'AugmentConfig', 'AugmentBounds', 'ImageConfig', 'ModelConfig', 'TargetLossConfig', 'LossConfig',
            'Stage', 'TrainingConfig', 'TrainConfig', 'Recipe', 'packaged_names', 'read_packaged', 'read_recipe',
            'merge_settings', 'setting', 'make_config']
 
+# %% ../nbs/04_config.ipynb #3194fbd8
+from .core.errors import UsageError, unknown_name, validate_fields
+from .core.files import parse_yaml, read_yaml
+
 # %% ../nbs/04_config.ipynb #b23a4422
 class _Section(BaseModel, extra='forbid', validate_assignment=True, allow_inf_nan=False): pass
 
 class DataConfig(_Section):
-    "Which table, and what its columns mean; see `read_catalogue`"
-    path:str|None = None # the table; the embedded sample without it
-    format:str = 'table' # one of the formats of `data.formats.registry`
-    images:str|None = None # the folder that file names start from; the table's own without it
-    one_of:list[str]|None = None # columns with exactly one label; `category`, or what the format says, without it
-    any_of:list[str]|None = None # columns with any number of labels; `attributes`, or what the format says, without it
-    sep:str|None = None # between the labels of an `any_of` cell; a blank, or what the format says, without it
-    empty:Literal['none', 'unknown'] = 'none' # what an empty `any_of` cell means
-    file_col:str|None = None # `file` without it
-    split_col:str|None = None # `split` without it, where there is such a column
-    group_col:str|None = None # equal for rows that must not be split apart; the column of the files without it
-    schema_file:str|None = None # a `schema.json` whose vocabularies the labels must keep to
-    taxonomy:list[str]|Literal['auto', 'none'] = 'none' # columns of the main and the sub target; `auto` takes the first two `one_of` targets
-    label_noise:float = Field(0, ge=0, lt=1) # share of the training labels that is flipped on purpose
-    on_bad:Literal['stop', 'skip'] = 'stop' # what happens with images that cannot be read
-    allow_outside:bool = False # file names may lead out of the folder of the images, see `file_issues`
-    valid_share:float = Field(0.2, gt=0, lt=1) # when the table has no split
-    cache:Literal['auto', 'ram', 'disk', 'none'] = 'auto' # where decoded images are kept, see `choose_cache`
+    "The table and the meaning of its columns; see `read_catalogue`"
+    path:str|None = None # table to read; default: the embedded sample
+    format:str = 'table' # name of a format in `data.formats.registry`
+    images:str|None = None # folder that file names are relative to; default: the folder of the table
+    one_of:list[str]|None = None # columns with exactly one label; default: that of the format, else `category`
+    any_of:list[str]|None = None # columns with any number of labels; default: that of the format, else `attributes`
+    sep:str|None = None # separator of the labels in an `any_of` cell; default: that of the format, else a space
+    empty:Literal['none', 'unknown'] = 'none' # meaning of an empty `any_of` cell: no label, or not annotated
+    file_col:str|None = None # column of the file names; default: `file`
+    split_col:str|None = None # column of train, valid and test; default: `split` if the table has it
+    group_col:str|None = None # rows with equal values stay in one split; default: the file column
+    schema_file:str|None = None # `schema.json` that fixes the vocabularies; default: the labels in the table
+    taxonomy:list[str]|Literal['auto', 'none'] = 'none' # main and sub column; `auto`: the first two `one_of` targets
+    label_noise:float = Field(0, ge=0, lt=1) # share of training labels flipped at random, for experiments
+    on_bad:Literal['stop', 'skip'] = 'stop' # whether rows with an unreadable image are an error or left out
+    allow_outside:bool = False # accept file names that lead out of the image folder; see `file_issues`
+    valid_share:float = Field(0.2, gt=0, lt=1) # share of groups held out for validation if the table has no split
+    cache:Literal['auto', 'ram', 'disk', 'none'] = 'auto' # where decoded images are cached; see `choose_cache`
 
 # %% ../nbs/04_config.ipynb #fada45b7
 class AugmentConfig(_Section):
-    "Random changes of the training images, made for whole batches; all zero is none"
-    flip:bool = True # left and right
-    rotate:float = Field(5, ge=0, le=180) # degrees, at most
-    zoom:float = Field(0.1, ge=0, lt=1) # share by which the image grows or shrinks, at most
-    shift:float = Field(0.05, ge=0, lt=1) # share of the side, at most
-    lighting:float = Field(0.1, ge=0, lt=1) # change of brightness and contrast, at most
-    saturation:float = Field(0, ge=0, lt=1) # change of saturation, at most
-    hue:float = Field(0, ge=0, le=0.5) # turn of the colour circle, at most
-    random_crop:float = Field(0, ge=0, le=1) # least share of the area that a random resized crop keeps; 0 is no crop
-    mixup:float = Field(0, ge=0, le=10) # images are blended in pairs, their shares drawn from Beta(mixup, mixup); 0 is none, see `MixUpCutMix`
-    cutmix:float = Field(0, ge=0, le=10) # a box of another image is put in, its area drawn from Beta(cutmix, cutmix); 0 is none
+    "Random changes of training images, applied to whole batches; 0 turns a change off"
+    flip:bool = True # mirror left and right with probability 0.5
+    rotate:float = Field(5, ge=0, le=180) # maximum rotation in degrees
+    zoom:float = Field(0.1, ge=0, lt=1) # maximum change of scale, as a share of the size
+    shift:float = Field(0.05, ge=0, lt=1) # maximum translation, as a share of the side
+    lighting:float = Field(0.1, ge=0, lt=1) # maximum change of brightness and contrast
+    saturation:float = Field(0, ge=0, lt=1) # maximum change of saturation
+    hue:float = Field(0, ge=0, le=0.5) # maximum hue rotation, as a share of the colour circle
+    random_crop:float = Field(0, ge=0, le=1) # smallest share of the area that a random resized crop keeps; 0: no crop
+    mixup:float = Field(0, ge=0, le=10) # MixUp: alpha of Beta(alpha, alpha); 0: off; see `MixUpCutMix`
+    cutmix:float = Field(0, ge=0, le=10) # CutMix: alpha of Beta(alpha, alpha); 0: off; see `MixUpCutMix`
 
 class AugmentBounds(_Section):
-    "The most of each change, as in `AugmentConfig`, that leaves the answer for a target what it is; no limit where nothing is said"
-    flip:bool|None = None # False where left and right matter
-    rotate:float|None = Field(None, ge=0, le=180) # degrees
-    zoom:float|None = Field(None, ge=0, lt=1) # share of the side
-    shift:float|None = Field(None, ge=0, lt=1) # share of the side
-    lighting:float|None = Field(None, ge=0, lt=1) # of brightness and contrast
-    saturation:float|None = Field(None, ge=0, lt=1) # of saturation
-    hue:float|None = Field(None, ge=0, le=0.5) # turn of the colour circle; 0 where the label is a colour
-    random_crop:float|None = Field(None, ge=0, le=1) # a crop keeps at least this share of the area; 0 and 1 are no crop at all
-    mixup:float|None = Field(None, ge=0, le=10) # of Beta(mixup, mixup); 0 is no blending
-    cutmix:float|None = Field(None, ge=0, le=10) # of Beta(cutmix, cutmix); 0 is no box of another image
+    "The strongest changes that keep the labels of a target valid, in the units of `AugmentConfig`; default: no bound"
+    flip:bool|None = None # false where left and right matter
+    rotate:float|None = Field(None, ge=0, le=180) # maximum rotation in degrees
+    zoom:float|None = Field(None, ge=0, lt=1) # maximum change of scale, as a share of the size
+    shift:float|None = Field(None, ge=0, lt=1) # maximum translation, as a share of the side
+    lighting:float|None = Field(None, ge=0, lt=1) # maximum change of brightness and contrast
+    saturation:float|None = Field(None, ge=0, lt=1) # maximum change of saturation
+    hue:float|None = Field(None, ge=0, le=0.5) # maximum hue rotation; 0 where the label is a colour
+    random_crop:float|None = Field(None, ge=0, le=1) # smallest share of the area that a crop may keep; 0 or 1: no crop
+    mixup:float|None = Field(None, ge=0, le=10) # maximum alpha of MixUp; 0: off
+    cutmix:float|None = Field(None, ge=0, le=10) # maximum alpha of CutMix; 0: off
 
 # %% ../nbs/04_config.ipynb #eaa798e3
 class ImageConfig(_Section):
-    "What the network sees"
-    size:int = Field(128, ge=16, le=2048) # pixels a side that the network sees
-    load_size:int|None = Field(None, ge=16, le=2048) # pixels a side that images are read at; training crops from it, the rest takes its middle
-    initial_size:int|None = Field(None, ge=16, le=2048) # pixels a side in the first epoch of a stage; they grow to `size`, see `ProgressiveResizing`
-    crop:Literal['none', 'box'] = 'none' # cut images to the boxes of the table
-    fit:Literal['pad', 'squash', 'crop'] = 'pad' # see `fit_image`
-    augment:AugmentConfig = AugmentConfig() # random changes in training
-    augment_bounds:dict[str, AugmentBounds] = {} # for targets by name or role, how much of each change their labels bear, see `bounded`
-    mean:tuple[float, float, float]|None = None # of the channels; what the body's weights were trained with, without it
-    std:tuple[PositiveFloat, PositiveFloat, PositiveFloat]|None = None # same as above
+    "How images are read, resized, augmented and normalised"
+    size:int = Field(128, ge=16, le=2048) # side of the network's input in pixels
+    load_size:int|None = Field(None, ge=16, le=2048) # side in pixels of images before cropping; default: `size`
+    initial_size:int|None = Field(None, ge=16, le=2048) # progressive resizing: side in the first epoch; default: `size`
+    crop:Literal['none', 'box'] = 'none' # `box` crops images to the columns x1, y1, x2, y2
+    fit:Literal['pad', 'squash', 'crop'] = 'pad' # how an image becomes square; see `fit_image`
+    augment:AugmentConfig = AugmentConfig() # random changes of training images
+    augment_bounds:dict[str, AugmentBounds] = {} # augmentation bounds by target name or role; see `bounded`
+    mean:tuple[float, float, float]|None = None # channel means; default: those of the pretrained weights
+    std:tuple[PositiveFloat, PositiveFloat, PositiveFloat]|None = None # channel deviations; default: as for `mean`
 
     @model_validator(mode='after')
     def _both(self):
@@ -88,45 +90,63 @@ class ImageConfig(_Section):
         return self
 
 # %% ../nbs/04_config.ipynb #072ff608
-_NOT_ARGS = ('model_name', 'checkpoint_path', 'cache_dir', 'scriptable', 'exportable', 'no_jit', 'features_only', 'feature_cfg', 'model_cfg', 'kwargs_filter', 'num_classes', 'in_chans',
-    'arch', 'schema', 'size', 'weights', 'heads', 'neck', 'derive', 'seed', 'self')
-_MAX_UNITS,_MAX_NUMBER = 16_384,4096
+_NOT_ARGS = ('model_name', 'checkpoint_path', 'cache_dir', 'scriptable', 'exportable', 'no_jit', 'features_only',
+    'feature_cfg', 'model_cfg', 'kwargs_filter', 'num_classes', 'in_chans', 'arch', 'schema', 'size', 'weights',
+    'heads', 'neck', 'derive', 'seed', 'self')
+_MAX_UNITS = 16_384
+_MAX_NUMBER = 4096
 
-def _plain_value(value, depth=0)->bool:
-    if isinstance(value, (list, tuple)): return depth<3 and len(value)<=256 and all(_plain_value(o, depth+1) for o in value)
-    return value is None or isinstance(value, bool) or isinstance(value, (int, float)) and abs(value)<=_MAX_NUMBER or isinstance(value, str) and len(value)<=100
+def _is_plain(value, depth=0)->bool:
+    "Return whether `value` is short text, a number of reasonable size, or a list of such values"
+    if isinstance(value, (list, tuple)):
+        return depth<3 and len(value)<=256 and all(_is_plain(item, depth+1) for item in value)
+    if value is None or isinstance(value, bool): return True
+    if isinstance(value, (int, float)): return abs(value)<=_MAX_NUMBER
+    return isinstance(value, str) and len(value)<=100
 
 def _check_args(args):
-    "A `ValueError` where `args` say more than what a network looks like"
+    "Return `args`; raise a `ValueError` for one that does not merely describe a network"
     for name,value in args.items():
-        if name in _NOT_ARGS or name.startswith('pretrained'): raise ValueError(f'{name!r} is no argument of an architecture')
-        if not _plain_value(value): raise ValueError(f'{name!r} must be text, numbers up to {_MAX_NUMBER:,} or lists of them')
+        if name in _NOT_ARGS or name.startswith('pretrained'):
+            raise ValueError(f'{name!r} is no argument of an architecture')
+        if not _is_plain(value):
+            raise ValueError(f'{name!r} must be text, numbers up to {_MAX_NUMBER:,} or lists of them')
     return args
 
-def _check_layers(settings, least=0):
-    "A `ValueError` where the sizes of a head or a neck are none"
-    sizes,dropout,batchnorm = settings.get('sizes', [1]),settings.get('dropout', 0),settings.get('batchnorm', False)
-    if not (isinstance(sizes, (list, tuple)) and least<=len(sizes)<=16 and all(type(o) is int and 1<=o<=_MAX_UNITS for o in sizes)):
-        raise ValueError(f'sizes must be a list of {least} to 16 whole numbers from 1 to {_MAX_UNITS:,}')
-    if not (type(dropout) in (int, float) and 0<=dropout<1): raise ValueError('dropout must be a number from 0 to below 1')
-    if not isinstance(batchnorm, bool): raise ValueError('batchnorm must be true or false')
-    for name,most in (('width', _MAX_UNITS), ('n_heads', 256)):
-        if name in settings and not (type(o:=settings[name]) is int and 1<=o<=most): raise ValueError(f'{name} must be a whole number from 1 to {most:,}')
-    if not isinstance(settings.get('detach', True), bool): raise ValueError('detach must be true or false')
+# %% ../nbs/04_config.ipynb #9cb8d9c3
+def _is_whole(value, lowest, highest)->bool: return type(value) is int and lowest<=value<=highest
+
+def _check_sizes(sizes, fewest):
+    "Raise a `ValueError` unless `sizes` is a list of layer widths"
+    is_list = isinstance(sizes, (list, tuple)) and fewest<=len(sizes)<=16
+    if is_list and all(_is_whole(n, 1, _MAX_UNITS) for n in sizes): return
+    raise ValueError(f'sizes must be a list of {fewest} to 16 whole numbers from 1 to {_MAX_UNITS:,}')
+
+def _check_layers(settings, fewest=0):
+    "Raise a `ValueError` for settings of a head or neck that are malformed or too large"
+    _check_sizes(settings.get('sizes', [1]), fewest)
+    dropout = settings.get('dropout', 0)
+    if not (type(dropout) in (int, float) and 0<=dropout<1):
+        raise ValueError('dropout must be a number from 0 to below 1')
+    for name,highest in (('width', _MAX_UNITS), ('n_heads', 256)):
+        if name in settings and not _is_whole(settings[name], 1, highest):
+            raise ValueError(f'{name} must be a whole number from 1 to {highest:,}')
+    for name in ('batchnorm', 'detach'):
+        if not isinstance(settings.get(name, False), bool): raise ValueError(f'{name} must be true or false')
     for name in ('kind', 'given', 'pool'):
         if not isinstance(settings.get(name, ''), str): raise ValueError(f'{name} must be a name')
 
 # %% ../nbs/04_config.ipynb #a4fe0f5a
 class ModelConfig(_Section):
-    "Body and heads; see `create_network`"
-    arch:str = 'tf_efficientnet_lite0' # the body, a name that timm knows
-    weights:str = 'auto' # `auto`, `hub`, `package`, `none` or a file
-    args:dict[str, Any] = {} # for `timm.create_model`
-    heads:dict[str, dict[str, Any]] = {} # for targets by name or role, kind and settings of the head; see `Schema.roles`
-    neck:dict[str, Any] = {} # kind and settings of the layers that all heads share, see `create_neck`
-    derive:bool = False # the main target has no head: its answer follows from the sub target
-    body_groups:int = Field(3, ge=1, le=1000) # of the splitter, see `head_groups`
-    origin:str|None = None # where the weights came from; a run fills it in
+    "Body, neck and heads; see `create_network`"
+    arch:str = 'tf_efficientnet_lite0' # body: an architecture name of timm
+    weights:str = 'auto' # pretrained weights of the body: `auto`, `hub`, `package`, `none` or a file
+    args:dict[str, Any] = {} # keyword arguments for `timm.create_model`
+    heads:dict[str, dict[str, Any]] = {} # kind and settings of each head, by target name or role; see `Schema.roles`
+    neck:dict[str, Any] = {} # kind and settings of the layers shared by all heads; see `create_neck`
+    derive:bool = False # predict the main target from the sub target instead of with a head of its own
+    body_groups:int = Field(3, ge=1, le=1000) # parameter groups of the body for discriminative rates; see `head_groups`
+    origin:str|None = None # where the weights came from; set by the run
 
     @field_validator('args')
     @classmethod
@@ -134,152 +154,160 @@ class ModelConfig(_Section):
 
     @model_validator(mode='after')
     def _of_layers(self):
-        for o in self.heads.values(): _check_layers(o)
+        for head in self.heads.values(): _check_layers(head)
         _check_layers(self.neck, 1)
         return self
 
 # %% ../nbs/04_config.ipynb #dcccce94
 class TargetLossConfig(_Section):
-    "How one target is learned, see `models.losses`; as it stands, plain cross entropy"
-    gamma:float = Field(0, ge=0, le=20) # focal: what is answered well counts less, by the power of what is missing
-    gamma_negative:float|None = Field(None, ge=0, le=20) # asymmetric: that power for absent labels; `gamma` without it
-    clip:float = Field(0, ge=0, lt=1) # asymmetric: an absent label that is less probable than this counts nothing
-    adjust:float = Field(0, ge=0, le=10) # logit adjustment: how far labels that are rare in training are lifted; 1 for the best mean class accuracy
-    balance:float = Field(0, ge=0, lt=1) # labels weigh by their effective number of images, this is its beta; 0 is no weight
-    negative_weight:float = Field(1, ge=0, le=1) # of absent labels, where absent may just mean that nobody looked
-    drop_negatives:float = Field(0, ge=0, lt=1) # share of a batch's absent labels, the most probable ones, that is taken as unknown in training
-    smoothing:float|None = Field(None, ge=0, lt=1) # label smoothing; that of the whole loss without it
+    "Loss settings of one target; the defaults are plain cross entropy; see `models.losses`"
+    gamma:float = Field(0, ge=0, le=20) # focal loss: exponent that down-weights easy examples
+    gamma_negative:float|None = Field(None, ge=0, le=20) # asymmetric loss: exponent for absent labels; default: `gamma`
+    clip:float = Field(0, ge=0, lt=1) # asymmetric loss: absent labels with a probability below this are ignored
+    adjust:float = Field(0, ge=0, le=10) # logit adjustment: strength; 1 is best for mean class accuracy, 0: off
+    balance:float = Field(0, ge=0, lt=1) # class-balanced loss: beta of the effective number of images; 0: off
+    negative_weight:float = Field(1, ge=0, le=1) # weight of absent labels; lower it where annotation is incomplete
+    drop_negatives:float = Field(0, ge=0, lt=1) # share of a batch's most probable absent labels treated as unknown
+    smoothing:float|None = Field(None, ge=0, lt=1) # label smoothing; default: `loss.smoothing`
 
 class LossConfig(_Section):
-    "See `FashionLoss`"
-    weights:dict[str, NonNegativeFloat] = {} # for targets by name or role; where one has none, that of its kind
-    task_weights:Literal['fixed', 'uncertainty'] = 'fixed' # `uncertainty` learns them, beginning with `weights`, see `UncertaintyWeighting`
-    per_target:dict[str, TargetLossConfig] = {} # for targets by name or role, how they are learned
-    one_of:Literal['softmax', 'binary'] = 'softmax' # cross entropy, or binary cross entropy of every label
-    class_weights:Literal['none', 'balanced', 'inverse'] = 'none' # see `class_weights`
+    "Weights and losses of the targets; see `FashionLoss`"
+    weights:dict[str, NonNegativeFloat] = {} # loss weights by target name or role; default: that of the target's kind
+    task_weights:Literal['fixed', 'uncertainty'] = 'fixed' # or learned; see `UncertaintyWeighting`
+    per_target:dict[str, TargetLossConfig] = {} # loss settings by target name or role
+    one_of:Literal['softmax', 'binary'] = 'softmax' # cross entropy, or one binary cross entropy per label
+    class_weights:Literal['none', 'balanced', 'inverse'] = 'none' # weights of rare labels; see `class_weights`
     smoothing:float = Field(0.05, ge=0, lt=1) # label smoothing
 
 # %% ../nbs/04_config.ipynb #bb0cc929
 class Stage(_Section):
     "One cycle of training with the top of the body unfrozen"
-    unfrozen:int = Field(ge=0) # groups of the body that learn, counted from the top; 0 is the heads alone
+    unfrozen:int = Field(ge=0) # number of unfrozen parameter groups of the body, from the top; 0: heads only
     epochs:int = Field(ge=1, le=10_000) # passes over the train split
-    lr:PositiveFloat # highest learning rate of the heads
-    lr_body:PositiveFloat|None = None # highest learning rate of the first group; those between are spread; `lr` without it
+    lr:PositiveFloat # maximum learning rate of the heads
+    lr_body:PositiveFloat|None = None # maximum rate of the first group, spread evenly on a log scale; default: `lr`
 
 # %% ../nbs/04_config.ipynb #c72fd3c2
 class TrainingConfig(_Section):
-    "See `fit_progressive`"
-    epochs:int = Field(5, ge=0, le=10_000) # of all stages together; 0 leaves the linear heads of the linear probe
-    batch_size:int = Field(64, ge=1, le=65_536) # images in a step
-    lr:PositiveFloat|Literal['auto'] = 1e-2 # highest rate of the heads; `auto` takes what `lr_find` suggests
+    "Optimiser, schedule, stages and checkpoints; see `fit_progressive`"
+    epochs:int = Field(5, ge=0, le=10_000) # epochs of all stages together; 0: keep the heads of the linear probe
+    batch_size:int = Field(64, ge=1, le=65_536) # images per optimiser step, over all processes
+    lr:PositiveFloat|Literal['auto'] = 1e-2 # maximum learning rate of the heads; `auto`: the suggestion of `lr_find`
     optimizer:Literal['adamw', 'adam', 'sgd'] = 'adamw' # see `training.optimizer`
-    momentum:float = Field(0.9, ge=0, lt=1) # of `sgd`
-    weight_decay:float = Field(0.05, ge=0) # of weights; of norms and biases see `decay_norms`
-    decay_norms:bool = False # weight decay on norms and biases too
-    schedule:Literal['one_cycle', 'cosine', 'exponential', 'plateau', 'constant'] = 'one_cycle' # of the rate within a stage
-    gamma:PositiveFloat = 0.9 # of `exponential`: the rate is multiplied by it after each epoch
-    patience:PositiveInt = 5 # of `plateau`: so many epochs without a lower validation loss
-    factor:PositiveFloat = 0.1 # of `plateau`: then the rate is multiplied by it
-    precision:Literal['auto', 'measure', 'float32', 'bfloat16', 'float16'] = 'auto' # of the network's arithmetic in training, see `fastest_precision`
-    compile:bool = False # let `torch.compile` rewrite the network; needs a C++ compiler, and a minute or more before the first step
-    sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by the weights of their labels, with replacement
-    linear_probe:bool = True # solve linear heads on the frozen body first and say what they reach; without an epoch they are the result
-    layer_decay:float|None = Field(None, gt=0, le=1) # each group of the body learns at this share of the rate of the one above, where stages are planned; what `plan_stages` says without it
-    micro_batch_size:int|None = Field(None, ge=1, le=65_536) # images of a batch that pass through the network at once, see `MicroBatches`; default: all
-    clip:float = Field(0, ge=0) # gradients are cut to this norm; 0 is not at all
-    ema:float = Field(0, ge=0, lt=1) # decay of a moving average of the weights, which is what is kept, see `EMA`; 0 is none
-    swa_epochs:int = Field(0, ge=0, le=1000) # the mean of the weights after the last epochs is kept, see `SWA`; 0 is none
-    scale_batch_size:bool = False # with `image.initial_size`, small images come in larger batches at a higher rate
-    unfreeze:Literal['heads_first', 'gradual', 'none', 'heads_only'] = 'heads_first' # how stages are planned, see `plan_stages`
-    stages:list[Stage]|None = None # planned by `unfreeze` without it; a run fills it in
-    refit:bool = False # learn from the validation split too, see `refit`
-    log:list[Literal['tensorboard', 'wandb', 'mlflow']] = [] # trackers that are told of the training besides the history, see `tracker_callbacks`
-    checkpoint_minutes:PositiveFloat = 10 # a training that is cut off within an epoch loses at most so much, see `Checkpoints`
-    seed:int = Field(42, ge=0, lt=2**32) # of everything that is drawn at random
+    momentum:float = Field(0.9, ge=0, lt=1) # momentum of `sgd`
+    weight_decay:float = Field(0.05, ge=0) # weight decay of weights; for norms and biases see `decay_norms`
+    decay_norms:bool = False # apply weight decay to norms and biases too
+    schedule:Literal['one_cycle', 'cosine', 'exponential', 'plateau', 'constant'] = 'one_cycle' # rate within a stage
+    gamma:PositiveFloat = 0.9 # `exponential`: factor of the rate after each epoch
+    patience:PositiveInt = 5 # `plateau`: epochs without a lower validation loss before the rate is reduced
+    factor:PositiveFloat = 0.1 # `plateau`: factor by which the rate is reduced
+    precision:Literal['auto', 'measure', 'float32', 'bfloat16', 'float16'] = 'auto' # see `fastest_precision`
+    compile:bool = False # compile the network with `torch.compile`; needs a C++ compiler and a minute or more
+    sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by label weight, with replacement
+    linear_probe:bool = True # solve linear heads on the frozen body before the first epoch
+    layer_decay:float|None = Field(None, gt=0, le=1) # ratio of rates of neighbouring groups; default: see `plan_stages`
+    micro_batch_size:int|None = Field(None, ge=1, le=65_536) # images per forward pass; default: the whole batch
+    clip:float = Field(0, ge=0) # maximum norm of the gradient; 0: no clipping
+    ema:float = Field(0, ge=0, lt=1) # decay of the exponential moving average of the weights; 0: off; see `EMA`
+    swa_epochs:int = Field(0, ge=0, le=1000) # number of last epochs whose weights are averaged; 0: off; see `SWA`
+    scale_batch_size:bool = False # with `image.initial_size`: larger batches and rates while images are small
+    unfreeze:Literal['heads_first', 'gradual', 'none', 'heads_only'] = 'heads_first' # see `plan_stages`
+    stages:list[Stage]|None = None # default: planned by `unfreeze`; set by the run
+    refit:bool = False # train on the validation split too; see `refit`
+    log:list[Literal['tensorboard', 'wandb', 'mlflow']] = [] # experiment trackers; see `tracker_callbacks`
+    checkpoint_minutes:PositiveFloat = 10 # minutes between checkpoints within an epoch; see `Checkpoints`
+    seed:int = Field(42, ge=0, lt=2**32) # seed of everything random
 
     @model_validator(mode='after')
     def _one_mean(self):
-        if self.ema and self.swa_epochs: raise ValueError('ema and swa_epochs are two means of the weights; choose one')
+        if self.ema and self.swa_epochs: raise ValueError('ema and swa_epochs both average the weights; choose one')
         return self
 
 # %% ../nbs/04_config.ipynb #bd61bce0
 class TrainConfig(_Section):
     "Everything that a training depends on"
-    recipe:str = 'two-head' # whose settings are the base
-    data:DataConfig = DataConfig() # which table, and what its columns mean
-    image:ImageConfig = ImageConfig() # what the network sees
-    model:ModelConfig = ModelConfig() # body and heads
-    loss:LossConfig = LossConfig() # what is to be low
-    training:TrainingConfig = TrainingConfig() # how it is made low
-    versions:dict[str, str] = {} # of the libraries that were used; a run fills it in
+    recipe:str = 'two-head' # recipe that the settings are based on
+    data:DataConfig = DataConfig() # the table and the meaning of its columns
+    image:ImageConfig = ImageConfig() # reading, resizing and augmentation
+    model:ModelConfig = ModelConfig() # body, neck and heads
+    loss:LossConfig = LossConfig() # weights and losses of the targets
+    training:TrainingConfig = TrainingConfig() # optimiser, schedule, stages and checkpoints
+    versions:dict[str, str] = {} # versions of the libraries; set by the run
 
 # %% ../nbs/04_config.ipynb #57462227
 class Recipe(_Section):
     "A named set of settings"
-    title:str = '' # in one line
-    source:str = '' # where it was published
-    figures:str = '' # what its source reports
-    settings:dict[str, Any] = {} # as in `TrainConfig`
+    title:str = '' # one line
+    source:str = '' # publication or author
+    figures:str = '' # results that the source reports
+    settings:dict[str, Any] = {} # nested as in `TrainConfig`
 
 # %% ../nbs/04_config.ipynb #5e1e0b86
 def packaged_names(
-    kind:str, # `recipe` or `comparison`
-)->list[str]:
-    "The files of a kind that come with the library"
-    return sorted(o.name.removesuffix('.yaml') for o in files('fashion_fastai').joinpath(f'{kind}s').iterdir() if o.name.endswith('.yaml'))
+    kind:str, # `recipe`, `comparison` or `space`
+)->list[str]: # sorted, without `.yaml`
+    "Return the names of the packaged YAML files of a kind"
+    folder = files('fashion_fastai').joinpath(f'{kind}s')
+    return sorted(file.name.removesuffix('.yaml') for file in folder.iterdir() if file.name.endswith('.yaml'))
 
 def read_packaged(
-    kind:str, # `recipe` or `comparison`
-    name:str, # one of `packaged_names`, or a file that ends in `.yaml`
-)->dict: # keys and values as YAML has them
-    "The mapping in the file that is meant; a `UsageError` offers the near names"
+    kind:str, # `recipe`, `comparison` or `space`
+    name:str, # one of `packaged_names`, or the path of a `.yaml` file
+)->dict: # keys and values as in the file
+    "Read a packaged or user-defined YAML file; raise a `UsageError` with close matches for an unknown name"
     if name in packaged_names(kind): return read_yaml(files('fashion_fastai').joinpath(f'{kind}s', f'{name}.yaml'))
     if name.endswith(('.yaml', '.yml')): return read_yaml(name)
     raise unknown_name(kind, name, packaged_names(kind))
 
 # %% ../nbs/04_config.ipynb #bc04965d
 def read_recipe(
-    name:str, # one of `packaged_names('recipe')`, or a file of your own
+    name:str, # one of `packaged_names('recipe')`, or the path of a `.yaml` file
 )->Recipe:
-    "The recipe `name`; a `UsageError` offers the near names"
+    "Read and validate a recipe; raise a `UsageError` that names the wrong setting, or close matches of the name"
     recipe = validate_fields(Recipe, read_packaged('recipe', name), f'recipe {name}')
     validate_fields(TrainConfig, recipe.settings, f'recipe {name}')
     return recipe
 
 # %% ../nbs/04_config.ipynb #fe705e02
 def merge_settings(
-    base:dict, # nested settings
-    over:dict, # nested settings that take precedence
-)->dict: # nested settings
-    "Return `base` with the values of `over`, section by section; what names its `kind` is replaced as a whole"
-    merges = lambda k,v: isinstance(v, dict) and isinstance(base.get(k), dict) and 'kind' not in v
-    return base | {k: merge_settings(base[k], v) if merges(k, v) else v for k,v in over.items()}
+    base:dict, # nested as in `TrainConfig`
+    over:dict, # nested as in `TrainConfig`; its values win
+)->dict: # a new dictionary
+    "Merge two nested settings key by key; a mapping with a `kind` replaces the old one as a whole"
+    merged = dict(base)
+    for key,value in over.items():
+        is_section = isinstance(value, dict) and isinstance(base.get(key), dict) and 'kind' not in value
+        merged[key] = merge_settings(base[key], value) if is_section else value
+    return merged
 
 def setting(
-    text:str, # `key=value`, the key a path such as `loss.smoothing`
+    text:str, # `key=value`, where key is a path such as `loss.smoothing`
 )->dict: # nested as in `TrainConfig`
-    "One setting from the command line"
+    "Parse one setting from the command line; raise a `UsageError` if it is not `key=value`"
     path,equals,value = text.partition('=')
-    if not (path and equals): raise UsageError(f'--set {text}: write it as key=value, for example --set loss.smoothing=0.1')
+    if not (path and equals):
+        raise UsageError(f'--set {text}: write it as key=value, for example --set loss.smoothing=0.1')
     value = parse_yaml(value, f'--set {text}')
     for key in value if isinstance(value, dict) else ():
-        if ':' in str(key) and value[key] is None: raise UsageError(f'--set {text}: YAML wants a blank behind the colon, {{{str(key).replace(":", ": ", 1)}}}')
+        if ':' in str(key) and value[key] is None:
+            fixed = str(key).replace(':', ': ', 1)
+            raise UsageError(f'--set {text}: YAML needs a space after the colon, {{{fixed}}}')
     for key in reversed(path.split('.')): value = {key: value}
     return value
 
 # %% ../nbs/04_config.ipynb #1b2813fd
 def make_config(
-    recipe:str='two-head', # one of `packaged_names('recipe')`, or a file
+    recipe:str='two-head', # one of `packaged_names('recipe')`, or the path of a `.yaml` file
     *settings:dict, # nested as in `TrainConfig`; later ones win
 )->TrainConfig:
-    "The settings of a training: defaults, recipe and then `settings`"
+    "Combine defaults, a recipe and `settings` into the settings of a training"
     fields = merge_settings(read_recipe(recipe).settings, dict(recipe=recipe))
-    for o in settings: fields = merge_settings(fields, o)
+    for nested in settings: fields = merge_settings(fields, nested)
     return validate_fields(TrainConfig, fields, 'settings')
 
 # %% ../nbs/04_config.ipynb #ff8277fc
 @patch
 def to_yaml(self:TrainConfig)->str: # all settings, defaults included
-    "The settings as YAML text"
-    return yaml.safe_dump(self.model_dump(mode='json'), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    "Return the settings as YAML"
+    fields = self.model_dump(mode='json')
+    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)

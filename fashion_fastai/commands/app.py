@@ -17,58 +17,64 @@ import typer
 from ..core.errors import UsageError
 
 # %% auto #0
-__all__ = ['FIRST_PORT', 'TRIED', 'free_port', 'streamlit_command', 'serve', 'app_command']
+__all__ = ['FIRST_PORT', 'free_port', 'streamlit_command', 'serve', 'app_command']
 
 # %% ../../nbs/90_commands.app.ipynb #8b62a5dc
-FIRST_PORT,TRIED = 8501,50
+FIRST_PORT = 8501
+_N_PORTS = 50 # ports to try
 
 def _is_free(host, port)->bool:
-    with socket.socket() as o:
-        o.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try: o.bind((host, port))
+    "Return whether `port` can be bound on `host`"
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try: sock.bind((host, port))
         except OSError: return False
         return True
 
 def free_port(
-    port:int|None=None, # the one that is wanted; the first free one from 8501 on without it
-    host:str='localhost', # whose port it is
+    port:int|None=None, # requested port; default: the first free one from 8501
+    host:str='localhost', # address to bind
 )->int:
-    "A port that nobody listens on; a `UsageError` where the wanted one is taken"
+    "Return a free port; raise a `UsageError` if the requested one is in use"
     if port is not None:
-        if not _is_free(host, port): raise UsageError(f'--port {port}: it cannot be used on {host}, most likely because something listens there already; leave --port out')
-        return port
-    found = next((o for o in range(FIRST_PORT, FIRST_PORT+TRIED) if _is_free(host, o)), None)
-    if found is None: raise UsageError(f'no port from {FIRST_PORT} to {FIRST_PORT+TRIED-1} is free on {host}; say one with --port')
-    return found
+        if _is_free(host, port): return port
+        raise UsageError(f'--port {port}: it cannot be used on {host}, '
+            'probably because another program listens on it; leave --port out')
+    for port in range(FIRST_PORT, FIRST_PORT+_N_PORTS):
+        if _is_free(host, port): return port
+    raise UsageError(f'no port from {FIRST_PORT} to {FIRST_PORT+_N_PORTS-1} is free on {host}; choose one with --port')
 
 # %% ../../nbs/90_commands.app.ipynb #6d74e1bd
 def streamlit_command(
-    run:Path, # folder of a run
-    port:int, # that it listens on
-    host:str='localhost', # whom it listens to
+    run:Path, # run folder
+    port:int, # port to listen on
+    host:str='localhost', # address to listen on
 )->list[str]: # for `subprocess`
-    "How the page is started"
+    "Return the command that starts the page"
     from fashion_fastai.serving.app.view import UploadLimits
     package = Path(str(files('fashion_fastai')))
-    settings = {'server.port': port, 'server.address': host, 'server.headless': 'true', 'server.fileWatcherType': 'none', 'server.maxUploadSize': UploadLimits().megabytes,
-        'browser.gatherUsageStats': 'false', 'client.toolbarMode': 'minimal', 'logger.level': 'warning', 'theme.base': package/'assets/app_theme.toml'}
-    flags = [o for name,value in settings.items() for o in (f'--{name}', str(value))]
-    return [sys.executable, '-m', 'streamlit', 'run', str(package/'serving/app/main.py'), *flags, '--', str(run.resolve())]
+    settings = {'server.port': port, 'server.address': host, 'server.headless': 'true',
+        'server.fileWatcherType': 'none', 'server.maxUploadSize': UploadLimits().megabytes,
+        'browser.gatherUsageStats': 'false', 'client.toolbarMode': 'minimal', 'logger.level': 'warning',
+        'theme.base': package/'assets/app_theme.toml'}
+    flags = [word for name,value in settings.items() for word in (f'--{name}', str(value))]
+    main = package/'serving/app/main.py'
+    return [sys.executable, '-m', 'streamlit', 'run', str(main), *flags, '--', str(run.resolve())]
 
 # %% ../../nbs/90_commands.app.ipynb #963cb0dc
 @contextmanager
-def _ended_by_signal():
-    "SIGTERM ends it as Ctrl-C does, so that the page never outlives the command"
+def _sigterm_as_interrupt():
+    "Raise `KeyboardInterrupt` on SIGTERM"
     def stop(*_): raise KeyboardInterrupt
-    before = signal.signal(signal.SIGTERM, stop)
+    previous = signal.signal(signal.SIGTERM, stop)
     try: yield
-    finally: signal.signal(signal.SIGTERM, before)
+    finally: signal.signal(signal.SIGTERM, previous)
 
-def _wait_until_there(server:subprocess.Popen, url:str, seconds:float=60):
-    "Wait until the page answers; an early end of it ends the command"
-    end = time.monotonic()+seconds
-    while time.monotonic()<end:
-        if server.poll() is not None: raise SystemExit(1) # it has said why
+def _wait_until_ready(server:subprocess.Popen, url:str, seconds:float=60):
+    "Wait until the page responds; exit if the server does, or after `seconds`"
+    deadline = time.monotonic()+seconds
+    while time.monotonic()<deadline:
+        if server.poll() is not None: raise SystemExit(1) # it has printed why
         try:
             with urlopen(f'{url}/_stcore/health', timeout=1): return
         except (URLError, OSError): time.sleep(0.1)
@@ -77,15 +83,15 @@ def _wait_until_there(server:subprocess.Popen, url:str, seconds:float=60):
 # %% ../../nbs/90_commands.app.ipynb #84198e72
 def serve(
     command:list[str], # from `streamlit_command`
-    url:str, # where it will be
-    line:str, # what is printed when it is there
+    url:str, # address of the page
+    line:str, # printed when the page is ready
 ):
     "Run the page until Ctrl-C"
     server = None
     try:
-        with _ended_by_signal():
+        with _sigterm_as_interrupt():
             server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-            _wait_until_there(server, url)
+            _wait_until_ready(server, url)
             print(line, flush=True)
             if server.wait(): raise SystemExit(1)
     except KeyboardInterrupt: pass
@@ -97,15 +103,17 @@ def serve(
 
 # %% ../../nbs/90_commands.app.ipynb #77714b26
 def app_command(
-    run:Annotated[Path, typer.Argument(help='Folder of a run.')],
-    port:Annotated[Optional[int], typer.Option(help='Port to listen on; the first free one from 8501 on without it.', min=1, max=65535)]=None,
+    run:Annotated[Path, typer.Argument(help='Run folder.')],
+    port:Annotated[Optional[int], typer.Option(
+        help='Port to listen on. Default: the first free one from 8501.', min=1, max=65535)]=None,
     host:Annotated[str, typer.Option(help='Address to listen on; 0.0.0.0 lets the whole network in.')]='localhost',
 ):
-    "Show what a run says about images, in a browser. Ctrl-C ends it."
+    "Tag images with a run, in a browser. Ctrl-C ends it."
     from fashion_fastai.run import open_run
     opened = open_run(run)
-    _ = opened.config,opened.schema # a damaged one shows here
-    if importlib.util.find_spec('streamlit') is None: raise UsageError("the app needs Streamlit: pip install 'fashion_fastai[app]'")
+    _ = opened.config,opened.schema # a damaged run is refused here
+    if importlib.util.find_spec('streamlit') is None:
+        raise UsageError("the app needs Streamlit: pip install 'fashion_fastai[app]'")
     port = free_port(port, host)
     url = f'http://{"localhost" if host in ("0.0.0.0", "") else host}:{port}'
-    serve(streamlit_command(run, port, host), url, f'{url} shows what {run} says about images; Ctrl-C ends it')
+    serve(streamlit_command(run, port, host), url, f'{url} tags images with {run}; Ctrl-C ends it')

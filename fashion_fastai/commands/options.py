@@ -1,4 +1,4 @@
-"""What commands that train share, and how options become settings
+"""Options shared by the commands that train or read a table, and how they become settings
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/commands.options.html.md"""
 
@@ -13,89 +13,113 @@ from typing import Annotated, Any, Optional, get_type_hints
 import typer
 
 # %% auto #0
-__all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'source_options', 'table_options', 'nested_settings', 'config_from']
+__all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'source_options', 'table_options', 'model_options',
+           'training_options', 'nested_settings', 'config_from']
 
 # %% ../../nbs/90_commands.options.ipynb #5d485792
+_data_option = partial(typer.Option, rich_help_panel='Data')
+_model_option = partial(typer.Option, rich_help_panel='Model')
+_training_option = partial(typer.Option, rich_help_panel='Training')
+
 def source_options(
-    data:Annotated[Optional[str], typer.Option(help='CSV or Parquet table; the embedded sample without it.', rich_help_panel='Data')]=None,
-):
-    "The option that names a table, for `inspect.signature`"
+    data:Annotated[Optional[str], _data_option(help='CSV or Parquet table. Default: the embedded sample.')]=None,
+): "Options that name the table"
 
 # %% ../../nbs/90_commands.options.ipynb #45b5bb7c
 def table_options(
-    one_of:Annotated[Optional[list[str]], typer.Option(help='Column with exactly one label; repeat it or separate by commas.', rich_help_panel='Data')]=None,
-    any_of:Annotated[Optional[list[str]], typer.Option(help='Column with any number of labels; same as above.', rich_help_panel='Data')]=None,
-    sep:Annotated[Optional[str], typer.Option(help='What separates the labels of an --any-of cell; a blank without it.', rich_help_panel='Data')]=None,
-    file_col:Annotated[Optional[str], typer.Option(help='Column of the file names.', rich_help_panel='Data')]=None,
-    split_col:Annotated[Optional[str], typer.Option(help='Column that says train, valid or test.', rich_help_panel='Data')]=None,
-    group_col:Annotated[Optional[str], typer.Option(help='Rows of equal value are not split apart.', rich_help_panel='Data')]=None,
-    images:Annotated[Optional[str], typer.Option(help="Folder of the images; the table's own without it.", rich_help_panel='Data')]=None,
-    format:Annotated[Optional[str], typer.Option(help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products or hf.', rich_help_panel='Data')]=None,
-    taxonomy:Annotated[Optional[str], typer.Option(help='Columns of main and sub category, separated by a comma; auto or none.', rich_help_panel='Data')]=None,
-    crop:Annotated[Optional[str], typer.Option(help='box: cut images to the columns x1, y1, x2, y2.', rich_help_panel='Data')]=None,
-    schema:Annotated[Optional[str], typer.Option(help='A schema.json whose vocabularies the labels must keep to.', rich_help_panel='Data')]=None,
-    on_bad:Annotated[Optional[str], typer.Option(help='stop or skip: what to do with rows whose image cannot be read.', rich_help_panel='Data')]=None,
-    allow_outside:Annotated[Optional[bool], typer.Option('--allow-outside', help='File names may lead out of the folder of the images.', rich_help_panel='Data')]=None,
-    cache:Annotated[Optional[str], typer.Option(help='Where decoded images are kept: auto, ram, disk or none (read again each time).', rich_help_panel='Data')]=None,
-):
-    "The options that say how a table is read, for `inspect.signature`"
+    one_of:Annotated[Optional[list[str]], _data_option(
+        help='Column with exactly one label per row; repeat or separate by commas.')]=None,
+    any_of:Annotated[Optional[list[str]], _data_option(
+        help='Column with any number of labels per row; repeat or separate by commas.')]=None,
+    sep:Annotated[Optional[str], _data_option(
+        help='Separator of the labels in an --any-of cell. Default: a space.')]=None,
+    file_col:Annotated[Optional[str], _data_option(help='Column of the file names. Default: file.')]=None,
+    split_col:Annotated[Optional[str], _data_option(
+        help='Column of train, valid and test. Default: split, if there is one.')]=None,
+    group_col:Annotated[Optional[str], _data_option(
+        help='Rows with equal values in this column stay in one split.')]=None,
+    images:Annotated[Optional[str], _data_option(help='Folder of the images. Default: the folder of the table.')]=None,
+    format:Annotated[Optional[str], _data_option(
+        help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products or hf.')]=None,
+    taxonomy:Annotated[Optional[str], _data_option(
+        help='Columns of the main and the sub category, separated by a comma; auto or none.')]=None,
+    crop:Annotated[Optional[str], _data_option(help='box: crop images to the columns x1, y1, x2, y2.')]=None,
+    schema:Annotated[Optional[str], _data_option(help='schema.json that fixes the vocabularies.')]=None,
+    on_bad:Annotated[Optional[str], _data_option(
+        help='stop or skip: what to do with rows whose image cannot be read.')]=None,
+    allow_outside:Annotated[Optional[bool], _data_option(
+        '--allow-outside', help='Accept file names that lead out of the image folder.')]=None,
+    cache:Annotated[Optional[str], _data_option(help='Where decoded images are cached: auto, ram, disk or none.')]=None,
+): "Options that say how the table is read"
 
 # %% ../../nbs/90_commands.options.ipynb #64c8c0fb
-def _model(
-    recipe:Annotated[Optional[str], typer.Option(help='A recipe by name, or your own as a YAML file; two-head without it.', rich_help_panel='Model')]=None,
-    arch:Annotated[Optional[str], typer.Option(help='Any architecture of timm.', rich_help_panel='Model')]=None,
-    weights:Annotated[Optional[str], typer.Option(help='auto, hub, package, none or a file.', rich_help_panel='Model')]=None,
-    size:Annotated[Optional[str], typer.Option(help='Pixels a side.', rich_help_panel='Model')]=None,
-): pass
+def model_options(
+    recipe:Annotated[Optional[str], _model_option(
+        help='Recipe: a name, or a YAML file of your own. Default: two-head.')]=None,
+    arch:Annotated[Optional[str], _model_option(help='Architecture of the body: any name of timm.')]=None,
+    weights:Annotated[Optional[str], _model_option(
+        help='Pretrained weights: auto, hub, package, none or a file.')]=None,
+    size:Annotated[Optional[str], _model_option(help='Image side in pixels.')]=None,
+): "Options of the network and its input"
 
 # %% ../../nbs/90_commands.options.ipynb #40096828
-def _training(
-    epochs:Annotated[Optional[str], typer.Option(help='Epochs in all.', rich_help_panel='Training')]=None,
-    batch_size:Annotated[Optional[str], typer.Option(help='Images in a batch.', rich_help_panel='Training')]=None,
-    lr:Annotated[Optional[str], typer.Option(help='Highest learning rate of the heads, or auto.', rich_help_panel='Training')]=None,
-    seed:Annotated[Optional[str], typer.Option(help='Same seed, same result.', rich_help_panel='Training')]=None,
-    checkpoint_minutes:Annotated[Optional[str], typer.Option(help='Write a checkpoint so often within an epoch, and after each epoch.', rich_help_panel='Training')]=None,
-    log:Annotated[Optional[list[str]], typer.Option(help='Tell a tracker too: tensorboard, wandb or mlflow; repeat it.', rich_help_panel='Training')]=None,
-    set_:Annotated[Optional[list[str]], typer.Option('--set', help='Any other setting, as key=value; repeat it.', rich_help_panel='Training')]=None,
-): pass
+def training_options(
+    epochs:Annotated[Optional[str], _training_option(help='Epochs of all stages together.')]=None,
+    batch_size:Annotated[Optional[str], _training_option(help='Images per optimiser step, over all processes.')]=None,
+    lr:Annotated[Optional[str], _training_option(help='Maximum learning rate of the heads, or auto.')]=None,
+    seed:Annotated[Optional[str], _training_option(help='Random seed.')]=None,
+    checkpoint_minutes:Annotated[Optional[str], _training_option(
+        help='Minutes between checkpoints within an epoch.')]=None,
+    log:Annotated[Optional[list[str]], _training_option(
+        help='Experiment tracker: tensorboard, wandb or mlflow; may be repeated.')]=None,
+    set_:Annotated[Optional[list[str]], _training_option(
+        '--set', help='Any other setting, as key=value; may be repeated.')]=None,
+): "Options of the training"
 
 # %% ../../nbs/90_commands.options.ipynb #09fb5375
 DEFAULT_RECIPE = 'two-head'
-_PATHS = dict(data='data.path', crop='image.crop', schema='data.schema_file', arch='model.arch', weights='model.weights', size='image.size', epochs='training.epochs',
-    batch_size='training.batch_size', lr='training.lr', seed='training.seed', checkpoint_minutes='training.checkpoint_minutes', log='training.log')
+_PATHS = dict(data='data.path', crop='image.crop', schema='data.schema_file', arch='model.arch',
+    weights='model.weights', size='image.size', epochs='training.epochs', batch_size='training.batch_size',
+    lr='training.lr', seed='training.seed', checkpoint_minutes='training.checkpoint_minutes', log='training.log')
 
-def _parts(text)->list[str]: return [o.strip() for o in text.split(',') if o.strip()]
+def _split(text)->list[str]: return [part.strip() for part in text.split(',') if part.strip()]
+
+def _value(name, value):
+    "Return the value of an option, with comma-separated text as a list where a list is meant"
+    if name in ('one_of', 'any_of', 'log'): return [part for text in value or [] for part in _split(text)]
+    return _split(value) if name=='taxonomy' and ',' in (value or '') else value
 
 def nested_settings(
-    given:dict, # values of options by name; None and empty ones were not given
+    options:dict, # values of options by name; None and empty lists count as absent
 )->list[dict]: # nested as in `TrainConfig`, for `make_config`
-    "The settings that options give"
+    "Return the settings that options stand for"
     from fashion_fastai.config import setting
-    others,nested = given.get('set_') or [],[]
-    for name,value in given.items():
-        if name in ('one_of', 'any_of', 'log'): value = [o for part in value or [] for o in _parts(part)]
-        elif name=='taxonomy' and ',' in (value or ''): value = _parts(value)
+    nested = []
+    for name,value in options.items():
+        value = _value(name, value)
         if name in ('recipe', 'set_') or value is None or value==[]: continue
         section,key = _PATHS.get(name, f'data.{name}').split('.')
         nested.append({section: {key: value}})
-    return [*nested, *map(setting, others)]
+    return [*nested, *map(setting, options.get('set_') or [])]
 
 def config_from(
-    given:dict, # values of options by name
+    options:dict, # values of options by name
 )->Any: # a `TrainConfig`
-    "The settings that options give"
+    "Combine the recipe and the options; raise a `UsageError` for an invalid setting"
     from fashion_fastai.config import make_config
-    return make_config(given.get('recipe') or DEFAULT_RECIPE, *nested_settings(given))
+    return make_config(options.get('recipe') or DEFAULT_RECIPE, *nested_settings(options))
 
 # %% ../../nbs/90_commands.options.ipynb #68876861
 def _with_options(groups, command)->Callable:
-    functions = [*groups, command]
-    hints = {k: v for o in functions for k,v in get_type_hints(o, include_extras=True).items()}
-    own = [o for o in inspect.signature(command).parameters.values() if o.kind!=o.VAR_KEYWORD]
-    both = [*own, *[o.replace(kind=o.KEYWORD_ONLY) for group in groups for o in inspect.signature(group).parameters.values()]]
-    command.__signature__ = inspect.Signature([o.replace(annotation=hints[o.name]) for o in both])
-    command.__annotations__ = {o.name: hints[o.name] for o in both}
+    "Replace `**settings` in the signature of `command` by the options of `groups`"
+    hints = {}
+    for function in (*groups, command): hints |= get_type_hints(function, include_extras=True)
+    own = [param for param in inspect.signature(command).parameters.values() if param.kind!=param.VAR_KEYWORD]
+    shared = [param for group in groups for param in inspect.signature(group).parameters.values()]
+    params = [*own, *[param.replace(kind=param.KEYWORD_ONLY) for param in shared]]
+    command.__signature__ = inspect.Signature([param.replace(annotation=hints[param.name]) for param in params])
+    command.__annotations__ = {param.name: hints[param.name] for param in params}
     return command
 
-with_settings = partial(_with_options, [source_options, table_options, _model, _training]) # all settings of a training
-with_table = partial(_with_options, [table_options, _model]) # how a table that the command names is read, and the body that looks at it
+with_settings = partial(_with_options, [source_options, table_options, model_options, training_options]) # all settings
+with_table = partial(_with_options, [table_options, model_options]) # for a command with a table argument

@@ -1,4 +1,4 @@
-"""The commands `train`, `lr-find` and `comparison`
+"""The commands `train` and `lr-find`
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/commands.train.html.md"""
 
@@ -6,89 +6,78 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/commands.train.html.md"""
 
 # %% ../../nbs/91_commands.train.ipynb #bf11186a
 from __future__ import annotations
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .options import DEFAULT_RECIPE, config_from, nested_settings, with_settings
-from .printing import print_frame, print_scores_of, echo
-from ..core.errors import UsageError
 
 # %% auto #0
-__all__ = ['train_command', 'lr_find_command', 'compare_command']
+__all__ = ['train_command', 'lr_find_command']
+
+# %% ../../nbs/91_commands.train.ipynb #7eebf788
+from .options import DEFAULT_RECIPE, config_from, nested_settings, with_settings
+from .printing import echo, print_scores_of
+from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.train.ipynb #4fe9ec72
 def _new_name(name)->Path: return Path('runs')/f'{datetime.now():%Y%m%d-%H%M%S}-{name}'
 
+def _train_config(out, resume, settings):
+    "Return the settings of a training, or of the one to resume"
+    if not resume: return config_from(settings)
+    from fashion_fastai.experiments.resume import resumed_config
+    recipe = settings.pop('recipe')
+    return resumed_config(out, *nested_settings(settings), recipe=recipe)
+
 @with_settings
 def train_command(
-    out:Annotated[Optional[Path], typer.Option(help='Folder of the run; must not exist. A name with the date under runs/ without it.')]=None,
-    resume:Annotated[bool, typer.Option('--resume', help='Go on with the training in --out that was cut off; its settings need not be given again.')]=False,
-    refit:Annotated[Optional[Path], typer.Option(help='A run whose settings are trained again on train and valid together, for delivery; it has no scores.')]=None,
+    out:Annotated[Optional[Path], typer.Option(
+        help='Run folder; must not exist. Default: a name with the date, in runs/.')]=None,
+    resume:Annotated[bool, typer.Option(
+        '--resume', help='Continue the interrupted training in --out; its settings need not be repeated.')]=False,
+    refit:Annotated[Optional[Path], typer.Option(
+        help='Train the settings of this run again on train and valid together, for delivery; without scores.')]=None,
     **settings,
 )->None:
-    "Train a network and keep everything in a run folder."
-    if resume and not out: raise UsageError('--resume needs --out: the folder of the training that was cut off')
+    "Train a network and save it as a run."
+    if resume and not out: raise UsageError('--resume needs --out: the folder of the interrupted training')
     if refit: return _refit(refit, out, resume, settings)
-    recipe = settings.pop('recipe')
-    if resume:
-        from fashion_fastai.experiments.resume import resumed_config
-        config = resumed_config(out, *nested_settings(settings), recipe=recipe)
-    else: config = config_from(settings | dict(recipe=recipe or DEFAULT_RECIPE))
-    import json
+    config = _train_config(out, resume, settings)
     from fashion_fastai.experiments.train import train
     from fashion_fastai.training.distributed import is_main_process
     run = train(config, out or _new_name(Path(config.recipe).stem), echo, resume)
     if not is_main_process(): return
-    if run.metrics.is_file(): print_scores_of(json.loads(run.metrics.read_text()))
+    if run.metrics.is_file(): print_scores_of(json.loads(run.metrics.read_text(encoding='utf-8')))
     print(f'run: {run.path}')
 
 # %% ../../nbs/91_commands.train.ipynb #9ddc5e93
 def _refit(path, out, resume, settings):
-    "Train the settings of a run again on all that is not test"
-    given = [o for o,value in settings.items() if value not in (None, [])]
-    if given: raise UsageError(f'--refit takes all settings from its run; leave --{given[0].rstrip("_").replace("_", "-")} out')
+    "Train the settings of a run on train and valid together"
+    options = [name.rstrip('_').replace('_', '-') for name,value in settings.items() if value not in (None, [])]
+    if options: raise UsageError(f'--refit uses the settings of its run; leave --{options[0]} out')
     from fashion_fastai.run import open_run
     run = open_run(path)
     from fashion_fastai.experiments.train import refit
     from fashion_fastai.training.distributed import is_main_process
-    made = refit(run, out or _new_name(f'{path.name}-refit'), echo, resume)
-    if is_main_process(): print(f'run: {made.path}')
+    refitted = refit(run, out or _new_name(f'{path.name}-refit'), echo, resume)
+    if is_main_process(): print(f'run: {refitted.path}')
 
 # %% ../../nbs/91_commands.train.ipynb #e5f9be39
 @with_settings
 def lr_find_command(
-    plot:Annotated[Path, typer.Option(help='Where to write the plot.')]=Path('lr_find.png'),
+    plot:Annotated[Path, typer.Option(help='File of the plot.')]=Path('lr_find.png'),
     **settings,
 ):
-    "Search a learning rate: print the suggestions, write the plot."
+    "Find a learning rate: print suggestions and plot the loss against the rate."
     config = config_from(settings)
     import matplotlib
     matplotlib.use('agg')
     from fashion_fastai.core.files import atomic_file
     from fashion_fastai.experiments.prepare import search_lr
-    found = search_lr(config)
-    figure = found.plot().figure
+    search = search_lr(config)
+    figure = search.plot().figure
     with atomic_file(plot) as file: figure.savefig(file, dpi=120, format=plot.suffix.removeprefix('.') or 'png')
     print(f'plot: {plot}')
-    for rule,rate in found.suggestions.items(): print(f'{rule}: {rate:.2e}')
-    _ = found.lr # an error where nothing is suggested
-
-# %% ../../nbs/91_commands.train.ipynb #4c9aff05
-@with_settings
-def compare_command(
-    file:Annotated[str, typer.Argument(help='systems, tricks, ablation-structure, ablation-training, or a YAML file of your own.')],
-    out:Annotated[Optional[Path], typer.Option(help='Folder of the runs, the table and the plot; comparisons/NAME without it.')]=None,
-    seeds:Annotated[int, typer.Option(min=1, help='Make each run so many times with seeds that follow each other; the table gives mean and standard deviation.')]=1,
-    **settings,
-):
-    "Train several named settings and compare them; finished ones are not trained again."
-    if settings.pop('recipe'): raise UsageError('--recipe: a comparison says itself which recipes it compares')
-    nested = nested_settings(settings)
-    from fashion_fastai.experiments.compare import over_seeds, read_comparison, run_comparison
-    comparison = read_comparison(file)
-    out = out or Path('comparisons')/Path(file).stem
-    table = run_comparison(comparison, out, *nested, seeds=seeds, echo=echo)
-    shown = over_seeds(table) if seeds>1 else table
-    print_frame(shown if len(shown.columns)<=8 else shown.T, comparison.title) # many targets have many scores
-    print(f'table and plot: {out}/comparison.csv, comparison.md, comparison.png')
+    for rule,rate in search.suggestions.items(): print(f'{rule}: {rate:.2e}')
+    _ = search.lr # raises a `UsageError` if no rule suggests a rate

@@ -6,52 +6,71 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/commands.tune.html.md"""
 
 # %% ../../nbs/91_commands.tune.ipynb #34ee9836
 from __future__ import annotations
-import inspect, shlex
+import importlib.util, inspect, shlex
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .options import config_from, source_options, table_options, with_settings
-from .printing import print_frame, echo
-from ..core.errors import UsageError
 
 # %% auto #0
 __all__ = ['tune_command']
 
-# %% ../../nbs/91_commands.tune.ipynb #9fdf24df
-_SPACES = 'rate', 'decay'
+# %% ../../nbs/91_commands.tune.ipynb #89f03820
+from .options import config_from, source_options, table_options, with_settings
+from .printing import echo, print_frame
+from ..core.errors import UsageError
 
-def _train_line(recipe, given)->str:
-    "How the recipe is trained on the same table"
-    words = ['fashion-fastai', 'train', '--recipe', str(recipe)]
-    for name in [o for group in (source_options, table_options) for o in inspect.signature(group).parameters]:
-        value = given.get(name)
-        if value is True: words.append('--'+name.replace('_', '-'))
-        elif value: words += [o for each in (value if isinstance(value, list) else [value]) for o in ('--'+name.replace('_', '-'), str(each))]
-    return shlex.join(words + [o for each in given.get('set_') or [] if each.startswith('data.') for o in ('--set', each)])
+# %% ../../nbs/91_commands.tune.ipynb #9fdf24df
+def _as_flags(name, value)->list[str]:
+    "Return an option as words of a command line"
+    if not value: return []
+    flag = '--'+name.replace('_', '-')
+    if value is True: return [flag]
+    return [word for item in (value if isinstance(value, list) else [value]) for word in (flag, str(item))]
+
+def _train_line(recipe, options)->str:
+    "Return the command line that trains `recipe` on the same table"
+    names = [name for group in (source_options, table_options) for name in inspect.signature(group).parameters]
+    flags = [word for name in names for word in _as_flags(name, options.get(name))]
+    data_settings = [text for text in options.get('set_') or [] if text.startswith('data.')]
+    return shlex.join(['fashion-fastai', 'train', '--recipe', str(recipe), *flags, *_as_flags('set', data_settings)])
 
 # %% ../../nbs/91_commands.tune.ipynb #ca252d8a
-def _need_optuna():
-    try: import optuna # noqa: F401
-    except ModuleNotFoundError: raise UsageError("tune needs Optuna: pip install 'fashion_fastai[tune]'") from None
+_SPACES = ('rate', 'decay')
 
+def _print_result(result, options):
+    "Print the best trials, the files and how to train the best recipe"
+    from fashion_fastai.tuning.objective import is_lower_better
+    complete = result.table[result.table.outcome=='complete'].drop(columns='outcome')
+    complete = complete.sort_values('value', ascending=is_lower_better(result.by), kind='stable')
+    names = {name: name.split('.')[-1] for name in complete} | dict(value=result.by)
+    title = f'best of {len(complete)} complete trials, {len(result.table)} in all'
+    print_frame(complete.head(5).rename(columns=names), title)
+    print(result)
+    plots = 'trials.png, importance.png' if result.importances is not None else 'trials.png'
+    print(f'table, plots and recipe: {result.out}/trials.csv, {plots}, best.yaml')
+    if result.settings: print(f'train it with: {_train_line(result.recipe, options)}')
+
+# %% ../../nbs/91_commands.tune.ipynb #66bcbae7
 @with_settings
 def tune_command(
-    space:Annotated[Optional[list[str]], typer.Option(help='What is searched: rate, decay, augmentation, loss, size, or a YAML file of your own; repeat it. rate and decay without it.')]=None,
-    minutes:Annotated[float, typer.Option(help='How long the whole search takes. The recipe as it stands is trained to its end in any case.')]=60,
-    trials:Annotated[Optional[int], typer.Option(help='End after so many trials as well.', min=1)]=None,
-    by:Annotated[Optional[str], typer.Option(help='What trials are compared by: loss, score, or a score such as attributes/macro_f1. Without it loss, and score where the loss itself is searched.')]=None,
-    out:Annotated[Optional[Path], typer.Option(help='Folder of the search; tuned/SPACES without it. The same command goes on with what is there.')]=None,
+    space:Annotated[Optional[list[str]], typer.Option(
+        help='Search space: rate, decay, augmentation, loss, size, or a YAML file; '
+        'may be repeated. Default: rate and decay.')]=None,
+    minutes:Annotated[float, typer.Option(
+        help='Time limit of the whole search. The unchanged recipe is always trained to its end.')]=60,
+    trials:Annotated[Optional[int], typer.Option(help='Maximum number of trials. Default: no limit.', min=1)]=None,
+    by:Annotated[Optional[str], typer.Option(
+        help='Objective: loss, score, or a score such as attributes/macro_f1. '
+        'Default: loss, or score if the space changes the loss.')]=None,
+    out:Annotated[Optional[Path], typer.Option(
+        help='Folder of the search; the same command continues it. Default: tuned/SPACES.')]=None,
     **settings,
 ):
-    "Search better settings than those of a recipe, within a time; the best become a recipe."
-    _need_optuna()
-    config,spaces = config_from(settings),list(space or _SPACES)
-    from fashion_fastai.tuning.objective import is_lower_better
+    "Search for better settings than those of a recipe within a time limit; the best become a recipe."
+    if importlib.util.find_spec('optuna') is None:
+        raise UsageError("tune needs Optuna: pip install 'fashion_fastai[tune]'")
+    config = config_from(settings)
+    spaces = list(space or _SPACES)
     from fashion_fastai.tuning.study import tune
-    found = tune(config, spaces, out or Path('tuned')/'-'.join(Path(o).stem for o in spaces), minutes, trials, by, echo)
-    done = found.table[found.table.ended=='complete'].sort_values('value', ascending=is_lower_better(found.by), kind='stable')
-    short = {o: o.split('.')[-1] for o in done} | dict(value=found.by)
-    print_frame(done.drop(columns='ended').head(5).rename(columns=short), f'the best of {len(done)} complete trials, {len(found.table)} in all')
-    print(found)
-    print(f'table, plots and recipe: {found.out}/trials.csv, trials.png, {"importance.png, " if found.shares is not None else ""}best.yaml')
-    print(f'train it with: {_train_line(found.recipe, settings)}')
+    folder = out or Path('tuned')/'-'.join(Path(name).stem for name in spaces)
+    _print_result(tune(config, spaces, folder, minutes, trials, by, echo), settings)

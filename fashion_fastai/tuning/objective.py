@@ -1,4 +1,4 @@
-"""One training of a search: what it is judged by, when it is stopped, and how it ends
+"""One trial of a search: its objective value, early stopping, and how it ended
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/tuning.objective.html.md"""
 
@@ -13,88 +13,107 @@ from fastai.callback.core import Callback
 from fastcore.basics import noop
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
-from ..config import TrainConfig
-from ..data.catalogue import CatalogueWarning
-from ..core.errors import UsageError, unknown_name
-from ..experiments.prepare import fit_planned, ready_to_fit
-from ..schema import Schema
-from .search_space import Parameter
-from ..metrics import scalar_scores
 
 # %% auto #0
-__all__ = ['choose_value', 'is_lower_better', 'history_value', 'EqualShares', 'TrialWatch', 'run_trial']
+__all__ = ['choose_objective', 'is_lower_better', 'objective_value', 'ProgressPruner', 'TrialCallback', 'run_trial']
+
+# %% ../../nbs/76_tuning.objective.ipynb #140479cf
+from ..config import TrainConfig
+from ..core.errors import UsageError, unknown_name
+from ..data.catalogue import CatalogueWarning
+from ..experiments.prepare import fit_planned, ready_to_fit
+from ..metrics import scalar_scores
+from ..schema import Schema
+from .search_space import Parameter
 
 # %% ../../nbs/76_tuning.objective.ipynb #0de93df5
 _SCORES = dict(one_of='accuracy', any_of='average_precision')
 
-def _changes_loss(config, params)->bool: # or lets it be changed in training
-    paths = {path for o in params for path in ([o.name] if o.options is None else [p for option in o.options.values() for p in option])}
-    return config.loss.task_weights!='fixed' or any(o.startswith('loss.') for o in paths)
+def _is_loss_fixed(config, params)->bool:
+    "Return whether all trials have the same loss function"
+    learned = config.loss.task_weights!='fixed'
+    return not learned and not any(path.startswith('loss.') for param in params for path in param.paths)
 
 def _score_names(target)->list[str]:
-    nothing = np.zeros((0, target.n_out), dtype=int)
-    return list(scalar_scores(target, nothing, nothing[:,0] if target.kind=='one_of' else nothing))
+    "Return the names of the scores of a target in the history"
+    no_rows = np.zeros((0, target.n_out), dtype=int)
+    return list(scalar_scores(target, no_rows, no_rows[:,0] if target.kind=='one_of' else no_rows))
 
-def choose_value(
-    by:str|None, # `loss`, `score`, or a score such as `category/macro_f1`; chosen by what is searched without it
-    config:TrainConfig, # the recipe
-    params:Sequence[Parameter], # what is drawn
-    schema:Schema, # the targets
-)->str: # the same, or what was chosen
-    "What trials are compared by; a `UsageError` where it is unknown, or is not the same thing in all trials"
-    moves = _changes_loss(config, params)
-    if by is None: return 'score' if moves else 'loss'
-    names = ['loss', 'score', *[f'{o.name}/{s}' for o in schema for s in ('loss', *_score_names(o))]]
+def choose_objective(
+    by:str|None, # `loss`, `score`, or one such as `category/macro_f1`; default: `loss` if comparable, else `score`
+    config:TrainConfig, # settings of the recipe
+    params:Sequence[Parameter], # what is sampled
+    schema:Schema, # targets
+)->str: # name of the objective
+    "Return the objective; raise a `UsageError` if it is unknown or not comparable between trials"
+    is_fixed = _is_loss_fixed(config, params)
+    if by is None: return 'loss' if is_fixed else 'score'
+    own = [f'{target.name}/{score}' for target in schema for score in ('loss', *_score_names(target))]
+    names = ['loss', 'score', *own]
     if by not in names: raise unknown_name('score in --by', by, names)
-    if by.split('/')[-1]=='loss' and moves: raise UsageError(f'--by {by}: the loss itself differs between these trials, so their losses cannot be compared; take score, or one such as {names[-1]}')
+    if is_lower_better(by) and not is_fixed:
+        raise UsageError(f'--by {by}: the loss function differs between these trials, so losses cannot be compared; '
+            f'use score, or one such as {names[-1]}')
     return by
 
 # %% ../../nbs/76_tuning.objective.ipynb #02714e80
 def is_lower_better(
-    by:str, # from `choose_value`
+    by:str, # from `choose_objective`
 )->bool:
-    "Whether less is better"
+    "Return whether the objective is minimised"
     return by.split('/')[-1]=='loss'
 
-def history_value(
-    row:dict, # of a history
-    by:str, # from `choose_value`
-    schema:Schema, # the targets
-)->float: # NaN where it is not defined
-    "The value of a trial"
-    number = lambda name: math.nan if row.get(f'valid/{name}') is None else float(row[f'valid/{name}'])
-    if by!='score': return number(by)
-    values = [o for o in (number(f'{o.name}/{_SCORES[o.kind]}') for o in schema) if o==o] # nothing is known of the others
-    return sum(values)/len(values) if values else math.nan
+def objective_value(
+    row:dict, # last row of a history
+    by:str, # from `choose_objective`
+    schema:Schema, # targets
+)->float: # NaN if undefined
+    "Return the objective value of a trial; `score` leaves out targets without a known label"
+    def value(name):
+        number = row.get(f'valid/{name}')
+        return math.nan if number is None else float(number)
+    if by!='score': return value(by)
+    scores = [value(f'{target.name}/{_SCORES[target.kind]}') for target in schema]
+    known = [score for score in scores if not math.isnan(score)]
+    return sum(known)/len(known) if known else math.nan
 
 # %% ../../nbs/76_tuning.objective.ipynb #33285a31
-class EqualShares(BasePruner):
-    "Stops a trial that is worse than the median and the best of the complete ones were at the same share of the training"
+class ProgressPruner(BasePruner):
+    "Prune trials that are worse than the median and the best complete trial at the same percentage of training"
     def __init__(self,
-        n_trials:int=4, # so many have to be complete
-        least:int=34, # percent of the training before which none is stopped
-    ): self.n_trials,self.least = n_trials,least
+        n_trials:int=4, # minimum number of complete trials
+        min_percent:int=34, # percentage of training before which no trial is pruned
+    ): self.n_trials,self.min_percent = n_trials,min_percent
 
     def prune(self, study, trial)->bool:
-        step,sign = trial.last_step,1 if study.direction==optuna.study.StudyDirection.MINIMIZE else -1
-        if step is None or step<self.least: return False
-        done = [(sign*o.value, np.array(sorted(o.intermediate_values.items())).T) for o in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])]
-        others = [(value, sign*np.interp(step, *curve)) for value,curve in done if curve[0][0]<=step] # those that had reported by then
-        if len(others)<self.n_trials: return False
-        (_,best),there = min(others),[o for _,o in others]
-        return sign*trial.intermediate_values[step]>max(np.median(there), best)
+        "Return whether `trial` should stop"
+        step = trial.last_step
+        if step is None or step<self.min_percent: return False
+        sign = 1 if study.direction==optuna.study.StudyDirection.MINIMIZE else -1
+        finals,values = [],[]
+        for other in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+            steps,reports = zip(*sorted(other.intermediate_values.items()))
+            if steps[0]>step: continue # it had not reported by then
+            finals.append(sign*other.value)
+            values.append(sign*np.interp(step, steps, reports))
+        if len(finals)<self.n_trials: return False
+        best = min(zip(finals, values))[1]
+        return sign*trial.intermediate_values[step]>max(np.median(values), best)
 
 # %% ../../nbs/76_tuning.objective.ipynb #3f40997f
-class _Stopped(Exception): pass
+class _TrialStopped(Exception): pass
 
-class TrialWatch(Callback):
-    "Reports a training to its trial, and stops it"
-    order = 60 # behind the `History`
+class TrialCallback(Callback):
+    "Report the objective of each epoch to Optuna; stop a trial that is pruned, diverged or out of time"
+    order = 60 # after `History`
     def __init__(self,
-        trial:optuna.Trial, # that is told, and says when to stop
-        by:str, # from `choose_value`
-        deadline:float|None=None, # by `time.monotonic`
-    ): self.trial,self.by,self.deadline,self.ended,self.value = trial,by,deadline,'complete',math.nan
+        trial:optuna.Trial, # receives the reports
+        by:str, # from `choose_objective`
+        deadline:float|None=None, # in seconds of `time.monotonic`; default: no limit
+    ):
+        self.trial,self.by,self.deadline = trial,by,deadline
+        self.outcome = 'complete'
+        self.value = math.nan
 
     def after_batch(self):
         if not math.isfinite(self.loss.item()): self._stop('diverged')
@@ -102,35 +121,40 @@ class TrialWatch(Callback):
 
     def after_epoch(self):
         rows = self.history.rows
-        self.value = history_value(rows[-1], self.by, self.loss_func.schema)
-        if self.value!=self.value: self._stop('failed')
+        self.value = objective_value(rows[-1], self.by, self.loss_func.schema)
+        if math.isnan(self.value): self._stop('failed')
         self.trial.report(self.value, round(100*len(rows)/self.n_epochs))
         if len(rows)<self.n_epochs and self.trial.should_prune(): self._stop('pruned')
 
-    def _stop(self, ended):
-        self.ended = ended
-        raise _Stopped(ended)
+    def _stop(self, outcome):
+        self.outcome = outcome
+        raise _TrialStopped(outcome)
 
 # %% ../../nbs/76_tuning.objective.ipynb #b0c307c6
-def run_trial(
-    trial:optuna.Trial, # is told of each epoch
-    config:TrainConfig, # the settings
-    by:str='loss', # from `choose_value`
-    deadline:float|None=None, # by `time.monotonic`; none for a training that goes to its end and may not fail, such as that of the recipe itself
-    echo:Callable[[str], None]=noop, # is told what is going on before the first step
-)->tuple[str, float, str]: # how it ended, see `ENDS`; the last value, NaN where there is none; why it failed
-    "Train, and stop where that is no use"
-    watch = TrialWatch(trial, by, deadline)
+def _fit_trial(config, watch, echo):
+    "Train with `config` until the last epoch, or until `watch` stops it"
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', CatalogueWarning) # shown already when the search read the table
+        learn,planned,_ = ready_to_fit(config, echo)
+    watch.n_epochs = sum(stage.epochs for stage in planned.training.stages)
+    if hasattr(learn, 'plain_progress'): learn.plain_progress.epoch_lines = False # one line per trial is enough
+    learn.add_cb(watch)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', CatalogueWarning) # the table was read, and warned of, before
-            learn,planned,_ = ready_to_fit(config, echo)
-        watch.n_epochs = sum(o.epochs for o in planned.training.stages)
-        if hasattr(learn, 'plain_progress'): learn.plain_progress.epoch_lines = False # a line for each trial is enough
-        learn.add_cb(watch)
         with learn.no_bar(), learn.no_logging(): fit_planned(learn, planned)
-    except _Stopped: pass
+    except _TrialStopped: pass
+
+def run_trial(
+    trial:optuna.Trial, # receives the reports
+    config:TrainConfig, # settings of the trial
+    by:str='loss', # from `choose_objective`
+    deadline:float|None=None, # in seconds of `time.monotonic`; default: no limit, and errors are raised
+    echo:Callable[[str], None]=noop, # receives lines about the steps before the first epoch
+)->tuple[str, float, str]: # outcome, see `OUTCOMES`; last value, NaN if there is none; error, empty if there is none
+    "Train one trial"
+    watch = TrialCallback(trial, by, deadline)
+    try: _fit_trial(config, watch, echo)
     except (UsageError, torch.OutOfMemoryError) as e:
         if deadline is None: raise
         return 'failed', watch.value, str(e).splitlines()[0]
-    return watch.ended, watch.value, f'{by} is not defined on the validation split' if watch.ended=='failed' else ''
+    error = f'{by} is undefined on the validation split' if watch.outcome=='failed' else ''
+    return watch.outcome, watch.value, error

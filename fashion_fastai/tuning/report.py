@@ -1,4 +1,4 @@
-"""What a search has tried so far: a table, a plot over time, and what mattered
+"""The trials of a search as a table, a plot over time, and the importance of each setting
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/tuning.report.html.md"""
 
@@ -6,84 +6,96 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/tuning.report.html.md"""
 
 # %% ../../nbs/76_tuning.report.ipynb #0cc8dcd1
 from __future__ import annotations
+import math
 from collections.abc import Sequence
 import numpy as np, optuna, pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
-from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, draw_bars, shorten_label, plot_style
-from .search_space import Parameter
 
 # %% auto #0
-__all__ = ['ENDS', 'FEWEST', 'MOST_PANELS', 'how_ended', 'is_settled', 'trial_table', 'plot_trials', 'importances',
+__all__ = ['OUTCOMES', 'MIN_TRIALS', 'MAX_PANELS', 'trial_outcome', 'is_settled', 'trial_table', 'plot_trials', 'importances',
            'plot_importances']
 
-# %% ../../nbs/76_tuning.report.ipynb #31486f2e
-ENDS = 'complete', 'pruned', 'time', 'diverged', 'failed', 'killed'
+# %% ../../nbs/76_tuning.report.ipynb #5c428839
+from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, draw_bars, plot_style, shorten_label
+from .search_space import Parameter
 
-def how_ended(
+# %% ../../nbs/76_tuning.report.ipynb #31486f2e
+OUTCOMES = ('complete', 'pruned', 'time', 'diverged', 'failed', 'killed')
+
+def trial_outcome(
     trial:FrozenTrial, # of a study
-)->str: # one of `ENDS`; `running` where it has not
-    "How a trial ended"
+)->str: # one of `OUTCOMES`, or `running`
+    "Return how a trial ended"
     if not trial.state.is_finished(): return 'running'
-    return trial.user_attrs.get('ended', 'pruned' if trial.state==TrialState.PRUNED else 'complete') if trial.state!=TrialState.FAIL or 'why' in trial.user_attrs else 'killed'
+    if trial.state==TrialState.FAIL and 'error' not in trial.user_attrs: return 'killed'
+    return trial.user_attrs.get('outcome', 'pruned' if trial.state==TrialState.PRUNED else 'complete')
 
 def is_settled(
     trial:FrozenTrial, # of a study
 )->bool:
-    "Whether nothing new would come of the same settings"
-    return how_ended(trial) in ('complete', 'pruned', 'diverged', 'failed')
+    "Return whether another trial with the same settings would end the same way"
+    return trial_outcome(trial) in ('complete', 'pruned', 'diverged', 'failed')
 
 # %% ../../nbs/76_tuning.report.ipynb #a960b28d
+def _table_row(trial, params)->dict:
+    "Return a trial as a row of `trial_table`"
+    value = math.nan if trial.value is None else trial.value
+    row = dict(outcome=trial_outcome(trial), value=value, seconds=trial.user_attrs.get('seconds'))
+    return row | {param.name: trial.params.get(param.name) for param in params}
+
 def trial_table(
-    study:optuna.Study, # a search, ended or not
-    params:Sequence[Parameter], # what was drawn
-)->pd.DataFrame: # a row for each trial by its number: how it ended, the value that it reached, its seconds, what was drawn
-    "All trials that have ended"
-    trials = [o for o in study.get_trials(deepcopy=False) if o.state.is_finished()]
-    rows = [dict(ended=how_ended(o), value=_reached(o), seconds=o.user_attrs.get('seconds'), **{p.name: o.params.get(p.name) for p in params}) for o in trials]
-    columns = ['ended', 'value', 'seconds', *(o.name for o in params)]
-    table = pd.DataFrame(rows, columns=columns, index=pd.Index([o.number for o in trials], name='trial', dtype=int))
+    study:optuna.Study, # a search, finished or not
+    params:Sequence[Parameter], # what was sampled
+)->pd.DataFrame: # a row per trial, by number: outcome, value, seconds, and a column per parameter
+    "Return all trials that have ended"
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    columns = ['outcome', 'value', 'seconds', *[param.name for param in params]]
+    index = pd.Index([trial.number for trial in trials], name='trial', dtype=int)
+    table = pd.DataFrame([_table_row(trial, params) for trial in trials], columns=columns, index=index)
     return table.astype(dict(value=float, seconds=float))
 
-def _reached(trial)->float: return np.nan if trial.value is None else trial.value
-
 # %% ../../nbs/76_tuning.report.ipynb #cd14a6bf
-def _value_range(table, lower, own)->tuple[float, float]:
-    "What is shown: from the best value to the worst quarter of those that went to their end, the recipe's own in any case"
-    values = table.value[table.ended=='complete']
-    best,far = (values.min(), values.quantile(0.75)) if lower else (values.max(), values.quantile(0.25))
-    if own==own: far = max(far, own) if lower else min(far, own)
-    margin = max(0.15*abs(far-best), 1e-3*abs(best), 1e-6)
-    return (best-margin, far+margin) if lower else (far-margin, best+margin)
+def _value_limits(table, lower, baseline)->tuple[float, float]:
+    "Return the range to draw: from the best value to the worst quarter of the complete trials, the baseline included"
+    values = table.value[table.outcome=='complete']
+    best,worst = (values.min(), values.quantile(0.75)) if lower else (values.max(), values.quantile(0.25))
+    if not math.isnan(baseline): worst = max(worst, baseline) if lower else min(worst, baseline)
+    margin = max(0.15*abs(worst-best), 1e-3*abs(best), 1e-6)
+    return (best-margin, worst+margin) if lower else (worst-margin, best+margin)
 
-def _dots(ax, places, table, value_range):
-    "The values of trials at `places`; those outside are at the edge"
-    done,within = (table.ended=='complete').to_numpy(),table.value.clip(*value_range).to_numpy()
-    ax.plot(places[done], within[done], 'o', color=BLUE, markersize=4, label='complete')
-    ax.plot(places[~done], within[~done], 'o', color=GREY, markersize=4, markerfacecolor='white', label='stopped before its end')
-    room = 0.04*(value_range[1]-value_range[0]) # for a dot at the edge
-    ax.set_ylim(value_range[0]-room, value_range[1]+room)
+def _draw_values(ax, places, table, limits):
+    "Draw the values of trials at `places` (n,), with outliers at the edge"
+    is_complete = (table.outcome=='complete').to_numpy()
+    values = table.value.clip(*limits).to_numpy()
+    ax.plot(places[is_complete], values[is_complete], 'o', color=BLUE, markersize=4, label='complete')
+    ax.plot(places[~is_complete], values[~is_complete], 'o', color=GREY, markersize=4, markerfacecolor='white',
+        label='stopped early')
+    margin = 0.04*(limits[1]-limits[0]) # for a dot at the edge
+    ax.set_ylim(limits[0]-margin, limits[1]+margin)
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.grid(axis='y')
 
 # %% ../../nbs/76_tuning.report.ipynb #59bb4ec9
 @plot_style()
 def plot_trials(
-    table:pd.DataFrame, # from `trial_table`, with a trial that is complete
-    by:str, # what the value is, for the axis
-    lower:bool, # less is better
-    own:float=np.nan, # value of the recipe as it stands
+    table:pd.DataFrame, # from `trial_table`, with at least one complete trial
+    by:str, # label of the objective
+    lower:bool, # whether the objective is minimised
+    baseline:float=np.nan, # value of the unchanged recipe; default: unknown, not drawn
 )->Figure:
-    "The values of all trials, and the best so far"
-    done = table.value.where(table.ended=='complete')
-    value_range,best = _value_range(table, lower, own),(done.cummin() if lower else done.cummax()).ffill()
+    "Plot the values of all trials and the best value so far"
+    complete = table.value.where(table.outcome=='complete')
+    best = (complete.cummin() if lower else complete.cummax()).ffill()
+    limits = _value_limits(table, lower, baseline)
     fig = PageFigure(2.9)
     ax = fig.subplots()
-    _dots(ax, table.index.to_numpy(), table, value_range)
-    ax.plot(table.index, best.clip(*value_range), drawstyle='steps-post', color=ORANGE, label='best so far', zorder=1)
-    if own==own: ax.axhline(own, color=GREY, linestyle=':', linewidth=1, label='the recipe as it stands', zorder=0)
+    _draw_values(ax, table.index.to_numpy(), table, limits)
+    ax.plot(table.index, best.clip(*limits), drawstyle='steps-post', color=ORANGE, label='best so far', zorder=1)
+    if not math.isnan(baseline):
+        ax.axhline(baseline, color=GREY, linestyle=':', linewidth=1, label='unchanged recipe', zorder=0)
     ax.set(xlabel='trial', xlim=(-0.5, max(table.index)+0.5))
     ax.set_ylabel(by)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -91,68 +103,83 @@ def plot_trials(
     return fig
 
 # %% ../../nbs/76_tuning.report.ipynb #e9f1e7d5
-FEWEST = 8 # complete trials
+MIN_TRIALS = 8 # complete trials
 
 def importances(
-    study:optuna.Study, # a search, ended or not
-    params:Sequence[Parameter], # what was drawn
-)->pd.Series|None: # for each parameter a share, the largest first, together 1; none where the trials are too few or all alike
-    "How much each parameter mattered"
-    values = [o.value for o in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])]
-    if len(values)<FEWEST or len(set(values))<2: return None
-    found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), params=[o.name for o in params])
-    return pd.Series(found).sort_values(ascending=False, kind='stable')
+    study:optuna.Study, # a search, finished or not
+    params:Sequence[Parameter], # what was sampled
+)->pd.Series|None: # share of each parameter, largest first, sum 1; None for too few trials or equal values
+    "Return the importance of each parameter"
+    values = [trial.value for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])]
+    if len(values)<MIN_TRIALS or len(set(values))<2: return None
+    names = [param.name for param in params]
+    shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), params=names)
+    return pd.Series(shares).sort_values(ascending=False, kind='stable')
 
 # %% ../../nbs/76_tuning.report.ipynb #36c82398
-MOST_PANELS = 6
+MAX_PANELS = 6
 
-def _panel(ax, param, table, value_range):
-    "The values of trials over what was drawn for `param`"
-    drawn,numbers = table[param.name],not hasattr(param.distribution, 'choices')
-    choices = [] if numbers else list(param.distribution.choices)
-    if all(isinstance(o, (int, float)) for o in choices): choices = sorted(choices)
-    places = drawn.to_numpy(dtype=float) if numbers else np.array([choices.index(o) for o in drawn], dtype=float)
-    _dots(ax, places, table, value_range)
-    ax.set_title(shorten_label(param.name, 40))
-    if choices:
-        ax.set_xticks(range(len(choices)), [_in_lines(o, 42//len(choices)) for o in choices])
-        ax.set_xlim(-0.5, len(choices)-0.5)
-    elif param.distribution.log: _decades(ax)
-    else: ax.xaxis.set_major_locator(MaxNLocator(4))
-
-def _in_lines(choice, most)->str: # `size=96, epochs=9` under each other
-    parts = [o for o in (f'{choice:g}' if isinstance(choice, float) else str(choice)).split(', ')]
-    return '\n'.join(o if len(o)<=max(most, 11) else o.replace('=', '=\n') for o in parts)
-
-def _decades(ax): # `10^-2` would need matplotlib's formulas, which labels of a table must not be
+def _use_log_scale(ax):
+    "Use a log scale with plain labels: matplotlib's `10^-2` is mathtext, which labels from a table must not be"
     ax.set_xscale('log')
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    ax.xaxis.set_major_formatter(lambda o,_: f'{o:g}')
+    ax.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
     ax.xaxis.set_minor_formatter(NullFormatter())
+
+def _wrapped(choice, width)->str:
+    "Return the name of a choice such as `size=96, epochs=9` on several lines"
+    text = f'{choice:g}' if isinstance(choice, float) else str(choice)
+    return '\n'.join(part if len(part)<=max(width, 11) else part.replace('=', '=\n') for part in text.split(', '))
+
+def _draw_choices(ax, sampled, choices)->np.ndarray:
+    "Label the x axis with choices; return the place of each sampled one"
+    if all(isinstance(choice, (int, float)) for choice in choices): choices = sorted(choices)
+    ax.set_xticks(range(len(choices)), [_wrapped(choice, 42//len(choices)) for choice in choices])
+    ax.set_xlim(-0.5, len(choices)-0.5)
+    return np.array([choices.index(choice) for choice in sampled], dtype=float)
+
+def _panel(ax, param, table, limits):
+    "Draw the values of trials against the sampled values of `param`"
+    choices = getattr(param.distribution, 'choices', None)
+    sampled = table[param.name]
+    places = sampled.to_numpy(dtype=float) if choices is None else _draw_choices(ax, sampled, list(choices))
+    _draw_values(ax, places, table, limits)
+    ax.set_title(shorten_label(param.name, 40))
+    if choices is not None: return
+    if param.distribution.log: _use_log_scale(ax)
+    else: ax.xaxis.set_major_locator(MaxNLocator(4))
+
+# %% ../../nbs/76_tuning.report.ipynb #4ebf8c64
+def _draw_shares(ax, shares, title):
+    "Draw the importance of each parameter as a bar"
+    draw_bars(ax, np.arange(len(shares)), shares.to_numpy(), BLUE, [f'{share:.0%}' for share in shares])
+    ax.set_yticks(range(len(shares)), [shorten_label(name, 40) for name in shares.index])
+    ax.set(ylim=(len(shares)-0.4, -0.6), xlim=(0, max(shares)*1.1), title=title)
+    ax.xaxis.set_major_formatter(lambda share, _: f'{share:.0%}')
 
 # %% ../../nbs/76_tuning.report.ipynb #1bea46d2
 @plot_style()
 def plot_importances(
     shares:pd.Series, # from `importances`
     table:pd.DataFrame, # from `trial_table`
-    params:Sequence[Parameter], # what was drawn
-    by:str, # what the value is, for the axes
-    lower:bool, # less is better
-    own:float=np.nan, # value of the recipe as it stands
+    params:Sequence[Parameter], # what was sampled
+    by:str, # label of the objective
+    lower:bool, # whether the objective is minimised
+    baseline:float=np.nan, # value of the unchanged recipe; default: unknown
 )->Figure:
-    "How much each parameter mattered, and what was reached with which value"
-    known = table[table.value.notna()]
-    shown,value_range = [o for name in shares.index[:MOST_PANELS] for o in params if o.name==name],_value_range(table, lower, own)
-    rows = -(-len(shown)//2)
-    fig = PageFigure(0.7+0.2*len(shares)+2.2*rows)
-    above,below = fig.subfigures(2, 1, height_ratios=[0.7+0.2*len(shares), 2.2*rows])
-    ax = above.subplots()
-    draw_bars(ax, np.arange(len(shares)), shares.to_numpy(), BLUE, [f'{o:.0%}' for o in shares])
-    ax.set_yticks(range(len(shares)), [shorten_label(o, 40) for o in shares.index])
-    ax.set(ylim=(len(shares)-0.4, -0.6), xlim=(0, max(shares)*1.1), title=f'share of the differences in {by} that a setting explains, {len(table[table.ended=="complete"])} trials')
-    ax.xaxis.set_major_formatter(lambda o,_: f'{o:.0%}')
-    axes = below.subplots(rows, 2, sharey=True, squeeze=False)
+    "Plot the importance of each parameter, and the values of trials against the most important ones"
+    by_name = {param.name: param for param in params}
+    shown = [by_name[name] for name in shares.index[:MAX_PANELS]]
+    n_rows = -(-len(shown)//2)
+    heights = [0.7+0.2*len(shares), 2.2*n_rows] # inches
+    fig = PageFigure(sum(heights))
+    above,below = fig.subfigures(2, 1, height_ratios=heights)
+    n_complete = (table.outcome=='complete').sum()
+    title = f'share of the variance of {by} explained by each setting, {n_complete} complete trials'
+    _draw_shares(above.subplots(), shares, title)
+    axes = below.subplots(n_rows, 2, sharey=True, squeeze=False)
     for ax in axes.flat[len(shown):]: ax.remove()
-    for ax,param in zip(axes.flat, shown): _panel(ax, param, known, value_range)
+    known,limits = table[table.value.notna()],_value_limits(table, lower, baseline)
+    for ax,param in zip(axes.flat, shown): _panel(ax, param, known, limits)
     for ax in axes[:,0]: ax.set_ylabel(by)
     return fig

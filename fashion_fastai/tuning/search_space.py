@@ -1,4 +1,4 @@
-"""Which settings `tune` may change, and between which values: small files that are checked before anything is trained
+"""The settings that `tune` may change and their values: small YAML files, validated before anything is trained
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/tuning.search_space.html.md"""
 
@@ -13,170 +13,223 @@ from typing import Any
 import yaml
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import BaseModel, Field, model_validator
+
+# %% auto #0
+__all__ = ['Entry', 'Space', 'read_space', 'with_changes', 'Parameter', 'parameters', 'distributions', 'settings_of']
+
+# %% ../../nbs/75_tuning.search_space.ipynb #79e7c1a8
 from ..config import TrainConfig, merge_settings, read_packaged
 from ..core.errors import UsageError, validate_fields
 
-# %% auto #0
-__all__ = ['Entry', 'Space', 'read_space', 'changed', 'Parameter', 'parameters', 'space_of', 'settings_of']
-
 # %% ../../nbs/75_tuning.search_space.ipynb #74d5f09f
 class Entry(BaseModel, extra='forbid'):
-    "A range, or a list of choices"
-    low:int|float|str|None = None # the least value of a range
-    high:int|float|str|None = None # its greatest
-    log:bool = False # a range is searched by its logarithm
-    choices:list[Any]|None = Field(None, min_length=1) # any values of the setting
+    "A range of values, or a list of choices"
+    low:int|float|str|None = None # smallest value of a range
+    high:int|float|str|None = None # largest value of a range
+    log:bool = False # whether a range is sampled on a log scale
+    choices:list[Any]|None = Field(None, min_length=1) # values to choose from
 
     @model_validator(mode='after')
-    def _one_of_both(self):
-        ranged = self.low is not None and self.high is not None
-        if ranged==(self.choices is not None) or (self.low is None)!=(self.high is None) or self.log and not ranged:
-            raise ValueError('give `low` and `high`, and `log: true` if you like; or else `choices`')
+    def _range_or_choices(self):
+        is_range = self.low is not None and self.high is not None
+        is_half_range = (self.low is None)!=(self.high is None)
+        if is_range==(self.choices is not None) or is_half_range or self.log and not is_range:
+            raise ValueError('give `low` and `high`, with `log: true` if you like; or else `choices`')
         return self
 
 class Space(BaseModel, extra='forbid'):
     "Settings that a search may change"
-    title:str # in one line
-    settings:dict[str, Entry] = Field(min_length=1) # by their paths, such as `training.lr`
+    title:str # one line
+    settings:dict[str, Entry] = Field(min_length=1) # entries by the path of a setting, such as `training.lr`
 
 def read_space(
-    name:str, # one of `packaged_names('space')`, or a file of your own
+    name:str, # one of `packaged_names('space')`, or the path of a `.yaml` file
 )->Space:
-    "The space `name`; a `UsageError` says what is wrong with it"
+    "Read and validate a search space; raise a `UsageError` that names the wrong entry"
     return validate_fields(Space, read_packaged('space', name), f'space {name}')
 
 # %% ../../nbs/75_tuning.search_space.ipynb #4c0d923d
-_JUDGING = 'data.', 'versions', 'recipe', 'training.seed', 'training.refit', 'training.log'
-_PLANNED = 'training.epochs', 'training.lr', 'training.layer_decay', 'training.unfreeze'
-
-def _nested(changes:dict)->dict: # settings by their paths, to the nested form of `TrainConfig`
+def _nested(changes:dict)->dict:
+    "Return settings by their paths in the nested form of `TrainConfig`"
     nested = {}
     for path,value in changes.items():
         *sections,key = path.split('.')
         section = nested
-        for o in sections: section = section.setdefault(o, {})
+        for name in sections: section = section.setdefault(name, {})
         section[key] = value
     return nested
 
-def changed(
-    config:TrainConfig, # stays as it is
-    changes:dict[str, Any], # settings by their paths
-    origin:str='settings', # with which the message of an error begins
-)->TrainConfig:
-    "`config` with other settings; a `UsageError` where a path or a value is none"
+def with_changes(
+    config:TrainConfig, # not modified
+    changes:dict[str, Any], # new values by the paths of settings
+    origin:str='settings', # prefix of an error message
+)->TrainConfig: # a new object
+    "Return `config` with some settings changed; raise a `UsageError` for an unknown path or an invalid value"
     return validate_fields(TrainConfig, merge_settings(config.model_dump(mode='json'), _nested(changes)), origin)
 
-def _own(config, path, origin='settings'):
-    "What `config` says at `path`, or the default of what it leaves out; None where neither is there"
-    value,keys = config.model_dump(mode='json'),path.split('.')
+def _value_at(config, path, origin='settings'):
+    "Return the value of `config` at `path`, or the default if it is unset there; None if there is neither"
+    keys = path.split('.')
+    value = config.model_dump(mode='json')
     for number,key in enumerate(keys):
         if isinstance(value, dict) and key in value: value = value[key]
-        elif 1<number<len(keys)-1: return _own(changed(config, {'.'.join(keys[:number+1]): {}}, origin), path, origin) # such as a term of the loss
+        elif 1<number<len(keys)-1: # an entry by name that is unset, such as the loss settings of one target
+            return _value_at(with_changes(config, {'.'.join(keys[:number+1]): {}}, origin), path, origin)
         else: return None
     return value
 
 # %% ../../nbs/75_tuning.search_space.ipynb #7e60093f
-def _number(value, own, origin):
-    "A number of a file: itself, or a multiple of the recipe's own"
+def _is_number(value)->bool: return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+def _resolve(value, default, origin):
+    "Return a value of the file; `x0.5` becomes a multiple of the recipe's value `default`"
     if not isinstance(value, str): return value
     try: number = float(value.removeprefix('x'))
     except ValueError: return value
-    if not value.startswith('x'): return number # YAML takes 1e-4 for text
-    if own is None: return None
-    if not _is_number(own): raise UsageError(f'{origin}: {value} is a multiple of what the recipe says, and that is {own}; give it a number to begin with')
-    return max(1, round(number*own)) if isinstance(own, int) and number>0 else number*own
-
-def _is_number(o)->bool: return isinstance(o, (int, float)) and not isinstance(o, bool)
+    if not value.startswith('x'): return number # YAML reads 1e-4 as text
+    if default is None: return None
+    if not _is_number(default):
+        raise UsageError(f'{origin}: {value} is a multiple of the recipe\'s value, which is {default}; '
+            'set it to a number first')
+    return max(1, round(number*default)) if isinstance(default, int) and number>0 else number*default
 
 # %% ../../nbs/75_tuning.search_space.ipynb #f2bc1d57
 @dataclass(frozen=True)
 class Parameter:
-    "What a search draws, and which settings it stands for"
-    name:str # that of the entry
+    "A value that a search samples, and the settings that it stands for"
+    name:str # name of the entry
     distribution:BaseDistribution # of Optuna
-    own:Any # what is drawn where the recipe stays as it is
-    options:dict[Any, dict]|None = None # settings of each choice; none for a range
+    default:Any # value that leaves the recipe unchanged
+    options:dict[Any, dict]|None = None # settings of each choice; default: none, the parameter is a range
 
     def settings(self,
-        value, # that was drawn
-    )->dict[str, Any]: # by their paths; nothing where it is the recipe's own
-        "The settings that a value stands for"
-        if value==self.own: return {}
+        value, # sampled value
+    )->dict[str, Any]: # by their paths; empty for the recipe's value
+        "Return the settings that a value stands for"
+        if value==self.default: return {}
         return {self.name: value} if self.options is None else self.options[value]
 
-# %% ../../nbs/75_tuning.search_space.ipynb #9d6a101b
-def _label(value):
-    "A choice as Optuna can keep it"
-    if value is None: return 'unset'
-    if isinstance(value, (list, dict)): return yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False).strip()
-    return value
+    @property
+    def paths(self)->set[str]:
+        "Return the paths of all settings that this parameter may change"
+        if self.options is None: return {self.name}
+        return {path for option in self.options.values() for path in option}
 
-def _short(value)->str: return f'{value:g}' if isinstance(value, float) else str(_label(value))
+# %% ../../nbs/75_tuning.search_space.ipynb #846f1ba3
+def _check_range(config, name, low, high, is_int, origin):
+    "Raise a `UsageError` if the setting `name` does not take the values between `low` and `high`"
+    for value in (low, high) if is_int else (low, high, low+(high-low)/math.e):
+        with_changes(config, {name: value}, origin)
 
 def _range(name, entry, config, origin)->Parameter:
-    own = _own(config, name, origin)
-    low,high = [_number(o, own, origin) for o in (entry.low, entry.high)]
-    if not (_is_number(low) and _is_number(high) and low<high): raise UsageError(f'{origin}: `low` must be a number below `high`, not {entry.low} and {entry.high}')
-    whole = all(isinstance(o, int) for o in (low, high)) and float(own if _is_number(own) else 0).is_integer()
-    for o in (low, high) if whole else (low, high, low+(high-low)/math.e): changed(config, {name: o}, origin) # a number with many digits too: is the setting a whole one?
-    if not _is_number(own): raise UsageError(f'{origin}: the recipe says {"nothing of it" if own is None else own}, and a range begins with a number: give one, for example --set {name}={high:g}')
-    low,high,own = map(int if whole else float, (low, high, own))
-    low,high = min(low, own),max(high, own)
-    if entry.log and low<=0: raise UsageError(f'{origin}: a logarithmic range is above 0, but {"the recipe says" if own==low else "`low` is"} {low:g}')
-    return Parameter(name, (IntDistribution if whole else FloatDistribution)(low, high, log=entry.log), own)
+    "Return the parameter of a range"
+    default = _value_at(config, name, origin)
+    low,high = [_resolve(value, default, origin) for value in (entry.low, entry.high)]
+    if not (_is_number(low) and _is_number(high) and low<high):
+        raise UsageError(f'{origin}: `low` must be a number below `high`, not {entry.low} and {entry.high}')
+    is_int = isinstance(low, int) and isinstance(high, int) and (not _is_number(default) or float(default).is_integer())
+    _check_range(config, name, low, high, is_int, origin)
+    if not _is_number(default):
+        value = 'leaves it unset' if default is None else f'sets it to {default}'
+        raise UsageError(f'{origin}: the recipe {value}, and a range needs a number to start from; give one, '
+            f'for example --set {name}={high:g}')
+    low,high,default = map(int if is_int else float, (low, high, default))
+    low,high = min(low, default),max(high, default)
+    if entry.log and low<=0:
+        source = "the recipe's value" if default==low else '`low`'
+        raise UsageError(f'{origin}: a logarithmic range must be above 0, but {source} is {low:g}')
+    return Parameter(name, (IntDistribution if is_int else FloatDistribution)(low, high, log=entry.log), default)
+
+# %% ../../nbs/75_tuning.search_space.ipynb #9d6a101b
+def _choice_name(value):
+    "Return a choice as Optuna can store it"
+    if value is None: return 'unset'
+    if isinstance(value, (list, dict)):
+        return yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False).strip()
+    return value
+
+def _group_name(settings, paths)->str:
+    "Return the name of a choice of several settings, such as `size=96, epochs=9`"
+    values = {path: settings[path] for path in paths}
+    shown = {path: f'{value:g}' if isinstance(value, float) else _choice_name(value) for path,value in values.items()}
+    return ', '.join(f'{path.split(".")[-1]}={value}' for path,value in shown.items())
+
+def _completed(config, defaults, choice, origin)->dict:
+    "Return the values of all settings that a list of choices changes, as `TrainConfig` validates them"
+    changes = {path: value for path,value in choice.items() if value!=defaults[path]}
+    config = with_changes(config, changes, origin)
+    return defaults | {path: _value_at(config, path, origin) for path in changes}
 
 # %% ../../nbs/75_tuning.search_space.ipynb #7ea34eeb
+def _entry_choices(name, entry, origin)->list[dict]:
+    "Return the choices of an entry as mappings of settings"
+    if '.' in name: return [{name: value} for value in entry.choices]
+    if not all(isinstance(choice, dict) and choice for choice in entry.choices):
+        raise UsageError(f'{origin}: a name without a dot changes several settings: '
+            'each choice must be a mapping of settings')
+    return entry.choices
+
 def _choices(name, entry, config, origin)->Parameter:
-    several = '.' not in name
-    if several and not all(isinstance(o, dict) and o for o in entry.choices): raise UsageError(f'{origin}: a name without a dot changes several settings: each choice must be a mapping of settings')
-    choices = entry.choices if several else [{name: o} for o in entry.choices]
-    own = {path: _own(config, path, origin) for o in choices for path in o}
-    for path in own: _check_path(path, config, origin)
-    found = [_as_kept(config, own, {path: _number(v, own[path], origin) for path,v in o.items()}, origin) for o in choices]
-    shown = [path for path in own if any(o[path]!=own[path] for o in found)]
-    label = (lambda o: ', '.join(f'{path.split(".")[-1]}={_short(o[path])}' for path in shown)) if several else (lambda o: _label(o[name]))
-    options = {label(o): {k: v for k,v in o.items() if v!=own[k]} for o in (own, *found)}
-    if len(options)<len({str(o) for o in (own, *found)}): raise UsageError(f'{origin}: two of its choices have the same name, {next(map(label, found))}')
-    if len(options)<2: raise UsageError(f'{origin}: the only choice is what the recipe says already')
-    return Parameter(name, CategoricalDistribution(list(options)), label(own), options)
+    "Return the parameter of a list of choices"
+    raw = _entry_choices(name, entry, origin)
+    defaults = {path: _value_at(config, path, origin) for choice in raw for path in choice}
+    for path in defaults: _check_path(path, config, origin)
+    resolved = [{path: _resolve(value, defaults[path], origin) for path,value in choice.items()} for choice in raw]
+    choices = [defaults, *[_completed(config, defaults, choice, origin) for choice in resolved]]
+    differing = [path for path in defaults if any(choice[path]!=defaults[path] for choice in choices)]
+    names = [_choice_name(choice[name]) if '.' in name else _group_name(choice, differing) for choice in choices]
+    changes = [{path: value for path,value in choice.items() if value!=defaults[path]} for choice in choices]
+    options = dict(zip(names, changes))
+    if len(options)<len({str(choice) for choice in choices}):
+        raise UsageError(f'{origin}: two of its choices have the same name, {names[1]}')
+    if len(options)<2: raise UsageError(f'{origin}: the only choice is the recipe\'s own value')
+    return Parameter(name, CategoricalDistribution(list(options)), names[0], options)
 
 # %% ../../nbs/75_tuning.search_space.ipynb #01de9f73
-def _as_kept(config, own, choice, origin)->dict: # all settings that a list of choices changes, as `TrainConfig` holds them
-    changes = {k: v for k,v in choice.items() if v!=own[k]}
-    return own | {path: _own(changed(config, changes, origin), path, origin) for path in changes}
+_FIXED = ('data.', 'versions', 'recipe', 'training.seed', 'training.refit', 'training.log')
+_PLANNED = ('training.epochs', 'training.lr', 'training.layer_decay', 'training.unfreeze')
 
 def _check_path(path, config, origin):
-    if path.startswith(_JUDGING): raise UsageError(f'{origin}: a search cannot change {path}: what is searched for would not be the same in all trials')
-    if path in _PLANNED and config.training.stages: raise UsageError(f'{origin}: the recipe says training.stages itself, so {path} changes nothing')
+    "Raise a `UsageError` for a setting that a search must not change, or that has no effect"
+    if path.startswith(_FIXED):
+        raise UsageError(f'{origin}: a search cannot change {path}: its trials would not be comparable')
+    if path in _PLANNED and config.training.stages:
+        raise UsageError(f'{origin}: the recipe sets training.stages, so {path} has no effect')
 
 # %% ../../nbs/75_tuning.search_space.ipynb #093666aa
+def _parameter(name, entry, config, origin)->Parameter:
+    "Return the parameter of an entry"
+    if '.' in name: _check_path(name, config, origin)
+    elif entry.choices is None:
+        raise UsageError(f'{origin}: a range needs a setting by its path, such as training.{name}')
+    return (_range if entry.choices is None else _choices)(name, entry, config, origin)
+
 def parameters(
-    names:Sequence[str], # of spaces, see `read_space`
-    config:TrainConfig, # the recipe
+    names:Sequence[str], # spaces, see `read_space`
+    config:TrainConfig, # settings of the recipe
 )->list[Parameter]:
-    "What is drawn in a search of all these spaces; a `UsageError` names the entry that is wrong"
-    found,where = [],{}
+    "Return the parameters of all these spaces; raise a `UsageError` that names the wrong entry"
+    params = []
+    owners = {} # path of a setting, or name of an entry -> the entry that has it
     for space in dict.fromkeys(names):
         for name,entry in read_space(space).settings.items():
             origin = f'space {space}: {name}'
-            if '.' in name: _check_path(name, config, origin)
-            if '.' not in name and entry.choices is None: raise UsageError(f'{origin}: a range needs a setting by its path, such as training.{name}')
-            o = (_range if entry.choices is None else _choices)(name, entry, config, origin)
-            for path in {o.name, *[p for option in (o.options or {}).values() for p in option]}:
-                if path in where: raise UsageError(f'{origin}: {path} is changed by {where[path]} already')
-                where[path] = origin
-            found.append(o)
-    return found
+            param = _parameter(name, entry, config, origin)
+            for path in sorted({param.name} | param.paths):
+                if path in owners: raise UsageError(f'{origin}: {path} is changed by {owners[path]} already')
+                owners[path] = origin
+            params.append(param)
+    return params
 
-def space_of(
+def distributions(
     params:Sequence[Parameter], # from `parameters`
-)->dict[str, BaseDistribution]: # for `Study.ask`
-    "What Optuna draws"
-    return {o.name: o.distribution for o in params}
+)->dict[str, BaseDistribution]: # by name, for `Study.ask`
+    "Return the distributions that Optuna samples from"
+    return {param.name: param.distribution for param in params}
 
 def settings_of(
     params:Sequence[Parameter], # from `parameters`
-    drawn:dict[str, Any], # values by the names of the parameters
-)->dict[str, Any]: # settings by their paths
-    "The settings in which a trial differs from the recipe"
-    return {k: v for o in params for k,v in o.settings(drawn[o.name]).items()}
+    values:dict[str, Any], # sampled values by the names of the parameters
+)->dict[str, Any]: # by their paths
+    "Return the settings in which a trial differs from the recipe"
+    return {path: value for param in params for path,value in param.settings(values[param.name]).items()}
