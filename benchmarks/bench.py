@@ -1,4 +1,4 @@
-"What the benchmarks share: processes that take turns, and a report that ends up in docs/results.md"
+"Shared by the benchmarks: contenders that take turns in processes of their own, and results in docs/results.md"
 import argparse, multiprocessing, os, platform, re, statistics
 from datetime import date
 from importlib.metadata import version
@@ -6,12 +6,13 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent.parent/'docs/results.md'
 
-def arguments(doc, **numbers):
-    "The arguments of a benchmark: a table, `--write`, and numbers with their defaults"
+def arguments(doc, **options):
+    "Parse the arguments of a benchmark: a table, `--write`, and `options` with their defaults"
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('table', nargs='?', help='CSV with columns file, category, attributes and split; the embedded sample without it')
-    parser.add_argument('--write', action='store_true', help='put the result into docs/results.md')
-    for name,value in numbers.items(): parser.add_argument(f'--{name}', type=type(value), default=value)
+    parser.add_argument('table', nargs='?',
+        help='CSV with columns file, category, attributes and split; default: the embedded sample')
+    parser.add_argument('--write', action='store_true', help='write the result to docs/results.md')
+    for name,value in options.items(): parser.add_argument(f'--{name}', type=type(value), default=value)
     args = parser.parse_args()
     if not args.table:
         from fashion_fastai.data.synthetic.dataset import sample_catalogue_path
@@ -19,50 +20,61 @@ def arguments(doc, **numbers):
     return args
 
 def _cpu():
-    facts = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').is_file() else ''
-    return (re.findall(r'model name\s*: (.*)', facts) or [platform.processor() or platform.machine()])[0]
+    "Return the name of the CPU"
+    info = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').is_file() else ''
+    return (re.findall(r'model name\s*: (.*)', info) or [platform.processor() or platform.machine()])[0]
 
 def machine():
+    "Describe the machine and the versions that a result was measured with"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return f'{date.today()}, {cores} cores ({_cpu()}), no GPU, Python {platform.python_version()}, torch {version("torch")}, fastai {version("fastai")}'
+    versions = f'Python {platform.python_version()}, torch {version("torch")}, fastai {version("fastai")}'
+    return f'{date.today()}, {cores} cores ({_cpu()}), no GPU, {versions}'
 
 def markdown(header, rows):
-    "A table"
-    return '\n'.join('| '+' | '.join(map(str, o))+' |' for o in [header, ['---']*len(header), *rows])
+    "Return a Markdown table"
+    lines = [header, ['---']*len(header), *rows]
+    return '\n'.join('| '+' | '.join(map(str, line))+' |' for line in lines)
 
 def report(name, text, write, page=RESULTS):
-    "Print a result; with `write`, put it between its marks in a page"
+    "Print a result; with `write`, also put it between its marks in a page"
     text = f'{text}\n\n*{machine()}*'
     print(text, flush=True)
     if not write: return
     begin,end = f'<!-- {name} -->',f'<!-- /{name} -->'
-    written = page.read_text(encoding='utf-8')
-    if begin not in written: raise SystemExit(f'{page} has no place {begin}')
-    before,rest = written.split(begin)
+    old = page.read_text(encoding='utf-8')
+    if begin not in old: raise SystemExit(f'{page} has no mark {begin}')
+    before,rest = old.split(begin)
     page.write_text(f'{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}', encoding='utf-8')
 
 def _contender(prepare, name, args, pipe):
+    "Prepare the work of a contender, then do it each time it is asked to"
     work = prepare(name, args)
     pipe.send('ready')
     while pipe.recv(): pipe.send(work())
 
 def alternate(names, prepare, args, rounds):
-    "Figures of each contender: `prepare(name, args)` in a process of its own gives a function, and these take turns; the first round warms up"
-    spawn,pipes,seen = multiprocessing.get_context('spawn'),{},{name: [] for name in names}
+    """Return the figures of each contender, `rounds` of them after one to warm up
+
+    `prepare(name, args)` runs in a process of its own and returns a function that measures one figure. The functions take turns.
+    """
+    spawn = multiprocessing.get_context('spawn')
+    pipes = {}
     for name in names:
         pipes[name],theirs = spawn.Pipe()
         spawn.Process(target=_contender, args=(prepare, name, args, theirs), daemon=True).start()
         pipes[name].recv()
+    figures = {name: [] for name in names}
     for number in range(rounds+1):
         for name,pipe in pipes.items():
             pipe.send(True)
             figure = pipe.recv()
-            if number: seen[name].append(figure)
+            if number: figures[name].append(figure)
     for pipe in pipes.values(): pipe.send(False)
-    return seen
+    return figures
 
-def rates(seen, of, what):
-    "A table of medians and of ratios to the contenders in `of`; a ratio is the median over the rounds"
-    safe_divide = lambda name,other: statistics.median(a/b for a,b in zip(seen[name], seen[other]))
-    rows = [[name, f'{statistics.median(o):.0f}', *[f'{safe_divide(name, other):.2f}' for other in of]] for name,o in seen.items()]
-    return markdown([what, 'images/s (median)', *[f'times {o}' for o in of]], rows)
+def rates(figures, references, title):
+    "Return a table of median rates, and of medians of the ratios to the `references`"
+    def ratio(name, other): return statistics.median(a/b for a,b in zip(figures[name], figures[other]))
+    rows = [[name, f'{statistics.median(values):.0f}', *[f'{ratio(name, other):.2f}' for other in references]]
+        for name,values in figures.items()]
+    return markdown([title, 'images/s (median)', *[f'times {name}' for name in references]], rows)

@@ -1,4 +1,4 @@
-"""Memory of the `train` command at its highest, as `/usr/bin/time -v` tells it, with the settings that make it smaller.
+"""Peak memory of the `train` command, as `/usr/bin/time -v` reports it, with settings that reduce it.
 
     python benchmarks/peak_memory.py [TABLE] [--epochs 2] [--write]      # --write puts it into docs/how-to/memory.md
 """
@@ -8,8 +8,8 @@ from bench import RESULTS, arguments, markdown, report
 
 PAGE = RESULTS.parent/'how-to/memory.md'
 MICRO = '[micro-batches](training-tricks.md)'
-CASES = [ # what, options, whether another allocator is loaded first
-    ('as it comes: 64 images of 128 px in a batch', [], False),
+CASES = [ # title, options, whether another allocator is preloaded
+    ('default: batches of 64 images of 128 px', [], False),
     ('another allocator, see below', [], True),
     ('smaller images', ['--size', '96'], False),
     ('smaller batches', ['--batch-size', '32'], False),
@@ -17,19 +17,23 @@ CASES = [ # what, options, whether another allocator is loaded first
     (f'{MICRO} and another allocator', ['--set', 'training.micro_batch_size=16'], True)]
 
 def peak(command, library):
-    "Resident memory of a command at its highest, GB"
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | ({'LD_PRELOAD': library} if library else {}))
-    _,status,used = os.wait4(child.pid, 0)
+    "Return the peak resident memory of a command in GB"
+    variables = dict(LD_PRELOAD=library) if library else {}
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | variables)
+    _,status,usage = os.wait4(child.pid, 0)
     if status: raise SystemExit(f'{" ".join(command)} failed')
-    return used.ru_maxrss/1e6
+    return usage.ru_maxrss/1e6
 
 if __name__=='__main__':
-    args,tcmalloc = arguments(__doc__, epochs=2),ctypes.util.find_library('tcmalloc_minimal')
+    args = arguments(__doc__, epochs=2)
+    tcmalloc = ctypes.util.find_library('tcmalloc_minimal')
+    train = [sys.executable, '-m', 'fashion_fastai.cli', 'train', '--data', args.table, '--epochs', str(args.epochs)]
     rows = []
-    for what,options,other in CASES:
-        if other and not tcmalloc: continue
+    for title,options,is_preloaded in CASES:
+        if is_preloaded and not tcmalloc: continue
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, '-m', 'fashion_fastai.cli', 'train', '--data', args.table, '--epochs', str(args.epochs), '--out', str(Path(folder)/'run'), *options]
-            highest = peak(command, tcmalloc if other else None)
-        rows.append([what, f'`{f"LD_PRELOAD={tcmalloc} " if other else ""}{" ".join(["fashion-fastai train", *options])}`', f'{highest:.1f}'])
+            command = [*train, '--out', str(Path(folder)/'run'), *options]
+            highest = peak(command, tcmalloc if is_preloaded else None)
+        shown = ' '.join([*([f'LD_PRELOAD={tcmalloc}'] if is_preloaded else []), 'fashion-fastai train', *options])
+        rows.append([title, f'`{shown}`', f'{highest:.1f}'])
     report('peaks', markdown(['what', 'command', 'peak (GB)'], rows), args.write, PAGE)

@@ -1,5 +1,5 @@
-"""Predicted images a second, from image files to probabilities: ours, fastai's get_preds plain and as an expert sets it, and the ceiling (the forward
-pass of the same network, as it was trained, over ready batches: nothing is read).
+"""Predicted images per second, from image files to probabilities: ours, fastai's get_preds (plain and as an expert sets it), and
+the ceiling (the forward pass of the same network, as it was trained, on ready batches: nothing is read).
 
     python benchmarks/predict_throughput.py [TABLE] [--write]
 """
@@ -7,6 +7,7 @@ import time
 from bench import alternate, arguments, rates, report
 
 def ours(table, n, from_files):
+    "Return a function that predicts `n` images from files, or runs only the network"
     from fashion_fastai.core.allocator import tune_allocator
     tune_allocator()
     import torch
@@ -17,32 +18,35 @@ def ours(table, n, from_files):
     from fashion_fastai.models.fusion import fuse_conv_bn
     from fashion_fastai.models.network import create_network
     catalogue = read_catalogue(table)
-    paths = (catalogue.paths*(1+n//len(catalogue)))[:n]
     network = create_network(catalogue.schema).eval().to(memory_format=torch.channels_last)
-    config = make_config('two-head', dict(image=dict(zip(('mean', 'std'), body_stats(network.body)))))
-    fast = fuse_conv_bn(network, 128)
-    if from_files: return lambda: predict_files(fast, catalogue.schema, paths, config)
+    if from_files:
+        paths = (catalogue.paths*(1+n//len(catalogue)))[:n]
+        config = make_config('two-head', dict(image=dict(zip(('mean', 'std'), body_stats(network.body)))))
+        fused = fuse_conv_bn(network, 128)
+        return lambda: predict_files(fused, catalogue.schema, paths, config)
     x = torch.rand(64, 3, 128, 128).to(memory_format=torch.channels_last)
     def forward():
         with torch.inference_mode():
             for _ in range(n//64): network(x)
     return forward
 
-def theirs(table, n, expert):
+def theirs(table, n, is_expert):
+    "Return a function that predicts `n` images with fastai"
+    import torch
     from peers.plain_fastai import learner
-    learn = learner(table, expert=expert)
+    learn = learner(table, expert=is_expert)
     frame = learn.dls.train_ds.items
     frame = frame.iloc[[i%len(frame) for i in range(n)]]
-    if expert:
-        import torch
-        learn.model.to(memory_format=torch.channels_last)
+    if is_expert: learn.model.to(memory_format=torch.channels_last)
     def work():
         with learn.no_bar(): learn.get_preds(dl=learn.dls.test_dl(frame, num_workers=0))
     return work
 
 def prepare(name, args):
+    "Return a function that measures the rate of a contender, in images per second"
     n = 64*args.batches
-    work = theirs(args.table, n, name=='expert') if name in ('plain fastai', 'expert') else ours(args.table, n, name=='ours')
+    is_theirs = name in ('plain fastai', 'expert')
+    work = theirs(args.table, n, name=='expert') if is_theirs else ours(args.table, n, name=='ours')
     def timed():
         started = time.perf_counter()
         work()
@@ -51,5 +55,6 @@ def prepare(name, args):
 
 if __name__=='__main__':
     args = arguments(__doc__, rounds=7, batches=12)
-    seen = alternate(('ours', 'ceiling', 'plain fastai', 'expert'), prepare, args, args.rounds)
-    report('predict_throughput', rates(seen, ('ceiling', 'plain fastai', 'expert'), 'prediction from files, batches of 64, 128 px'), args.write)
+    references = ('ceiling', 'plain fastai', 'expert')
+    figures = alternate(('ours', *references), prepare, args, args.rounds)
+    report('predict_throughput', rates(figures, references, 'prediction from files, batches of 64, 128 px'), args.write)

@@ -1,4 +1,4 @@
-"""Seconds until something is seen: the help, the recipes, a first answer for one image (from a new process each time; median).
+"""Seconds until something is seen: the help, the recipes, a first result for one image (a new process each time; median).
 
     python benchmarks/start_up.py [TABLE] [--write]
 """
@@ -7,22 +7,25 @@ from pathlib import Path
 from bench import arguments, markdown, report
 
 def seconds(command, rounds):
-    "Median, after one run that warms the disk cache up"
-    seen = []
+    "Return the median time of a command, after one run that warms the disk cache up"
+    times = []
     for _ in range(rounds+1):
         started = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
-        seen.append(time.perf_counter()-started)
-    return statistics.median(seen[1:])
+        times.append(time.perf_counter()-started)
+    return statistics.median(times[1:])
 
 if __name__=='__main__':
     args = arguments(__doc__, rounds=5)
     tool = str(Path(sys.executable).parent/'fashion-fastai')
     with tempfile.TemporaryDirectory() as folder:
-        run,image = f'{folder}/run',next(Path(args.table).parent.rglob('*.jpg'))
-        subprocess.run([tool, 'train', '--data', args.table, '--epochs', '0', '--out', run], check=True, capture_output=True)
-        commands = {'`fashion-fastai --help`': [tool, '--help'], '`fashion-fastai recipes`': [tool, 'recipes'],
+        run = f'{folder}/run'
+        image = next(Path(args.table).parent.rglob('*.jpg'))
+        train = [tool, 'train', '--data', args.table, '--epochs', '0', '--out', run]
+        subprocess.run(train, check=True, capture_output=True)
+        commands = {'`fashion-fastai --help`': [tool, '--help'],
+            '`fashion-fastai recipes`': [tool, 'recipes'],
             '`import fastai.vision.all` alone': [sys.executable, '-c', 'import fastai.vision.all'],
-            '`fashion-fastai predict RUN one.jpg`': [tool, 'predict', run, str(image), '--out', f'{folder}/answers.csv']}
+            '`fashion-fastai predict RUN one.jpg`': [tool, 'predict', run, str(image), '--out', f'{folder}/results.csv']}
         rows = [[name, f'{seconds(command, args.rounds):.2f}'] for name,command in commands.items()]
     report('start_up', markdown(['command', 'seconds (median)'], rows), args.write)

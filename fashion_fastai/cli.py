@@ -13,7 +13,7 @@ import typer
 # %% auto #0
 __all__ = ['app', 'data_app', 'main', 'run_script']
 
-# %% ../nbs/95_cli.ipynb #6dde1635
+# %% ../nbs/95_cli.ipynb #49e35dba
 from . import __version__
 from .commands.app import app_command
 from .commands.calibrate import calibrate_command
@@ -47,7 +47,7 @@ for name,command in _COMMANDS.items(): app.command(name)(command)
 for name,command in _DATA_COMMANDS.items(): data_app.command(name)(command)
 app.add_typer(data_app, name='data')
 
-# %% ../nbs/95_cli.ipynb #63059887
+# %% ../nbs/95_cli.ipynb #27bba4f6
 def _print_version(is_asked:bool):
     "Print the version and exit"
     if not is_asked: return

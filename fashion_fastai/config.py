@@ -17,7 +17,7 @@ __all__ = ['DataConfig', 'AugmentConfig', 'AugmentBounds', 'ImageConfig', 'Model
            'Stage', 'TrainingConfig', 'TrainConfig', 'Recipe', 'packaged_names', 'read_packaged', 'read_recipe',
            'merge_settings', 'setting', 'make_config']
 
-# %% ../nbs/04_config.ipynb #4258d3c2
+# %% ../nbs/04_config.ipynb #94cd9042
 from .core.errors import UsageError, unknown_name, validate_fields
 from .core.files import parse_yaml, read_yaml
 
@@ -113,7 +113,7 @@ def _check_args(args):
             raise ValueError(f'{name!r} must be text, numbers up to {_MAX_NUMBER:,} or lists of them')
     return args
 
-# %% ../nbs/04_config.ipynb #966229a6
+# %% ../nbs/04_config.ipynb #413a93e6
 def _is_whole(value, lowest, highest)->bool: return type(value) is int and lowest<=value<=highest
 
 def _check_sizes(sizes, fewest):

@@ -9,26 +9,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .printing import print_frame, echo
-from ..core.errors import UsageError
 
 # %% auto #0
 __all__ = ['calibrate_command']
 
+# %% ../../nbs/91_commands.calibrate.ipynb #3f9a17ec
+from .printing import echo, print_frame
+from ..core.errors import UsageError
+
 # %% ../../nbs/91_commands.calibrate.ipynb #a7ee9f2c
 def _groups(run, predictions):
-    "Return the groups of the predicted rows, or None if the table of the run is no longer what it was"
+    "Return the groups of the predicted rows, or None if the table of the run is missing or has changed"
     from fashion_fastai.data.from_config import catalogue_from_config, check_training_table
     from fashion_fastai.evaluation.summary import summarize_run
     try:
         check_training_table(run)
         return summarize_run(run, catalogue_from_config(run.config, schema=run.schema)).groups
     except UsageError as e:
-        echo(f'{e}; images of one product may stand in both halves of the table below')
+        echo(f'{e}; images of one product may be in both halves of the table below')
         return None
 
 def _print_expected(run, predictions, min_precision):
-    "Print the scores at a threshold of 0.5, and at thresholds that were fitted on the other half"
+    "Print the scores at a threshold of 0.5, and at thresholds fitted on the other half"
     from fashion_fastai.evaluation.calibration import cross_fitted
     criterion = f'a precision of at least {min_precision:g}' if min_precision else 'F1'
     title = f'thresholds fitted for {criterion}, scored on the half that they were not fitted on'
@@ -36,17 +38,19 @@ def _print_expected(run, predictions, min_precision):
 
 # %% ../../nbs/91_commands.calibrate.ipynb #2280ce6c
 def calibrate_command(
-    run:Annotated[Path, typer.Argument(help='Folder of a run.')],
-    f1:Annotated[bool, typer.Option('--f1', help='Thresholds with the best F1, as a training fits them; the default.')]=False,
-    min_precision:Annotated[Optional[float], typer.Option(help='The lowest thresholds that keep this precision for every label, above 0, at most 1.')]=None,
+    run:Annotated[Path, typer.Argument(help='Run folder.')],
+    f1:Annotated[bool, typer.Option(
+        '--f1', help='Thresholds with the highest F1, as after a training. The default.')]=False,
+    min_precision:Annotated[Optional[float], typer.Option(
+        help='Lowest thresholds with at least this precision for every label; above 0, at most 1.')]=None,
 ):
-    "Fit temperatures and thresholds of a run on its valid split, and answer by them from now on."
+    "Fit the temperatures and thresholds of a run on its validation split; later predictions use them."
     if f1 and min_precision is not None: raise UsageError('--f1 and --min-precision exclude each other; choose one')
     from fashion_fastai.run import open_run
     run = open_run(run)
     from fashion_fastai.evaluation.calibration import compare_calibrations, run_calibration
-    from fashion_fastai.evaluation.predictions import held_out_predictions
     from fashion_fastai.evaluation.evaluate import calibrate
+    from fashion_fastai.evaluation.predictions import held_out_predictions
     before = run_calibration(run)
     after = calibrate(run, min_precision)
     _print_expected(run, held_out_predictions(run), min_precision)

@@ -10,115 +10,142 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .options import config_from, with_settings, with_table
-from .printing import print_frame, echo
-from ..core.errors import UsageError
 
 # %% auto #0
 __all__ = ['sample_command', 'convert_command', 'describe_command', 'split_command', 'audit_command', 'explore_command']
 
+# %% ../../nbs/91_commands.data.ipynb #d21ac276
+from .options import config_from, with_settings, with_table
+from .printing import echo, print_frame
+from ..core.errors import UsageError
+
 # %% ../../nbs/91_commands.data.ipynb #0103d92d
+_TableArgument = Annotated[str, typer.Argument(help='CSV or Parquet table, or a file or folder in another --format.')]
+
 def sample_command(
-    out:Annotated[Optional[Path], typer.Option(help="Folder to draw it into; the user's cache without it.")]=None,
-    n:Annotated[int, typer.Option(help='Images.', min=50)]=1500,
-    size:Annotated[int, typer.Option(help='Pixels a side.', min=16)]=128,
-    seed:Annotated[int, typer.Option(help='Same seed, same images.')]=42,
+    out:Annotated[Optional[Path], typer.Option(help="Folder to write. Default: the user's cache.")]=None,
+    n:Annotated[int, typer.Option(help='Number of images.', min=50)]=1500,
+    size:Annotated[int, typer.Option(help='Image side in pixels.', min=16)]=128,
+    seed:Annotated[int, typer.Option(help='Random seed.')]=42,
 ):
-    "Draw the embedded sample, and print where its table is."
+    "Draw the embedded sample and print the path of its table."
     from fashion_fastai.data.synthetic.dataset import draw_sample, sample_catalogue_path
     print(draw_sample(out, n, size, seed) if out else sample_catalogue_path())
 
 def convert_command(
     source:Annotated[Path, typer.Argument(help='File or folder in that format.')],
-    format:Annotated[str, typer.Option(help='deepfashion, deepfashion-six, two-csv, folders, list-column, products, hf or table.')],
-    out:Annotated[Path, typer.Option(help='The table to write.')]=Path('labels.csv'),
-    images:Annotated[Optional[Path], typer.Option(help='Folder of the images, where the format does not say it.')]=None,
+    format:Annotated[str, typer.Option(
+        help='deepfashion, deepfashion-six, two-csv, folders, list-column, products, hf or table.')],
+    out:Annotated[Path, typer.Option(help='Table to write.')]=Path('labels.csv'),
+    images:Annotated[Optional[Path], typer.Option(help='Folder of the images, if the format does not define it.')]=None,
 ):
-    "Turn a published format into a table that train reads."
+    "Convert a published format to a table that train reads."
     from fashion_fastai.data.formats.registry import convert
     labels = convert(format, source, out, images=images)
     print(f'{len(labels.frame):,} rows, targets {", ".join(labels.schema.names)}: {out}')
 
+# %% ../../nbs/91_commands.data.ipynb #0f85d2bf
 @with_settings
 def describe_command(
-    table:Annotated[Optional[str], typer.Argument(help='The table, in place of --data.')]=None,
+    table:Annotated[Optional[str], typer.Argument(help='Table; the same as --data.')]=None,
     **settings,
 ):
-    "Check a table and say what is in it."
-    if table and settings.get('data'): raise UsageError(f'two tables, {table} and --data {settings["data"]}; name one')
+    "Check a table and describe its targets and splits."
+    if table and settings.get('data'):
+        raise UsageError(f'two tables, {table} and --data {settings["data"]}; give only one')
     config = config_from(settings | dict(data=table or settings.get('data')))
-    from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.audit.label_issues import label_hints
+    from fashion_fastai.data.from_config import catalogue_from_config
     catalogue = catalogue_from_config(config)
     print_frame(catalogue.describe(), repr(catalogue))
     print(', '.join(f'{split} {n:,}' for split,n in catalogue.split_sizes().items()))
-    for o in label_hints(catalogue): echo(o)
+    for hint in label_hints(catalogue): echo(hint)
 
 # %% ../../nbs/91_commands.data.ipynb #f8909e88
-def _fresh(out):
-    "A `UsageError` where `out` exists"
+def _check_new(out):
+    "Raise a `UsageError` if `out` exists"
     if out.exists(): raise UsageError(f'{out} exists already; choose another --out')
+
+def _write_table(frame, out):
+    "Write a table as CSV or Parquet, by the suffix of `out`"
+    from fashion_fastai.core.files import atomic_file
+    with atomic_file(out) as file:
+        if out.suffix=='.csv': frame.to_csv(file, index=False)
+        else: frame.to_parquet(file, index=False)
 
 @with_table
 def split_command(
-    table:Annotated[str, typer.Argument(help='CSV or Parquet table, or what --format says.')],
-    out:Annotated[Path, typer.Option(help='The table to write, with a column split and a column group; .csv or .parquet.')],
-    valid_share:Annotated[float, typer.Option(help='Share of the groups that is held out.')]=0.2,
-    test_share:Annotated[float, typer.Option(help='Share of the groups for a test split.')]=0.,
-    seed:Annotated[int, typer.Option(help='Same seed, same split.')]=42,
+    table:_TableArgument,
+    out:Annotated[Path, typer.Option(help='Table to write, with columns split and group; .csv or .parquet.')],
+    valid_share:Annotated[float, typer.Option(help='Share of the groups for validation.')]=0.2,
+    test_share:Annotated[float, typer.Option(help='Share of the groups for testing.')]=0.,
+    seed:Annotated[int, typer.Option(help='Random seed.')]=42,
     **settings,
 ):
-    "Split a table so that no product and no copy of an image stands on both sides."
-    if out.suffix not in ('.csv', '.parquet'): raise UsageError(f'--out {out}: a table must be a .csv or a .parquet file')
-    _fresh(out)
+    "Split a table so that no product and no copy of an image is in two splits."
+    if out.suffix not in ('.csv', '.parquet'):
+        raise UsageError(f'--out {out}: a table must be a .csv or a .parquet file')
+    _check_new(out)
     config = config_from(settings | dict(data=table))
-    from fashion_fastai.data.from_config import catalogue_from_config
-    from fashion_fastai.core.files import atomic_file
     from fashion_fastai.audit.split import new_split
+    from fashion_fastai.data.from_config import catalogue_from_config
     catalogue = catalogue_from_config(config)
     split,group = new_split(catalogue, valid_share, test_share, seed)
-    frame = catalogue.frame.assign(split=split, group=group)
-    with atomic_file(out) as file: frame.to_csv(file, index=False) if out.suffix=='.csv' else frame.to_parquet(file, index=False)
-    print(', '.join(f'{o} {int((split==o).sum()):,}' for o in ('train', 'valid', 'test') if (split==o).any()) + f' in {len(set(group)):,} groups: {out}')
-    print(f'file names start from {catalogue.images}')
+    _write_table(catalogue.frame.assign(split=split, group=group), out)
+    sizes = {name: int((split==name).sum()) for name in ('train', 'valid', 'test')}
+    print(', '.join(f'{name} {n:,}' for name,n in sizes.items() if n) + f' in {len(set(group)):,} groups: {out}')
+    print(f'file names are relative to {catalogue.images}')
 
 # %% ../../nbs/91_commands.data.ipynb #0a9efbaf
 def _of_run(run, settings)->dict:
-    "The settings of a table that is looked at with a run: its targets and its body, where the user gave no others"
+    "Return `settings` with the targets and columns of a run where the user gave none"
     data = run.config.data
-    own = dict(one_of=[o.name for o in run.schema if o.kind=='one_of'], any_of=[o.name for o in run.schema if o.kind=='any_of'], sep=data.sep, file_col=data.file_col)
-    given = {k: v for k,v in settings.items() if v not in (None, [])}
-    if {'one_of', 'any_of'} & given.keys(): own = {k: v for k,v in own.items() if k not in ('one_of', 'any_of')}
-    return settings | own | given
+    kinds = {kind: [target.name for target in run.schema if target.kind==kind] for kind in ('one_of', 'any_of')}
+    given = {name: value for name,value in settings.items() if value not in (None, [])}
+    if kinds.keys() & given.keys(): kinds = {}
+    return settings | kinds | dict(sep=data.sep, file_col=data.file_col) | given
 
 def _trained_files(run)->set[str]:
-    "The files that a run was trained on; none where its table is not here any more"
+    "Return the resolved paths of the images that a run was trained on; empty if its table is missing"
     from fashion_fastai.data.from_config import catalogue_from_config
-    if run.config.data.path and not Path(run.config.data.path).exists():
-        echo(f'{run.config.data.path}, the table of {run.path}, is not here: all rows count as new to it')
+    table = run.config.data.path
+    if table and not Path(table).exists():
+        echo(f'{table}, the table of {run.path}, is missing: all rows count as unseen by the run')
         return set()
     catalogue = catalogue_from_config(run.config, on_bad='keep')
-    at = catalogue.split!='test' if run.config.training.refit else catalogue.split=='train'
-    return {str(Path(o).resolve()) for o in catalogue.take(at).paths}
+    is_trained = catalogue.split!='test' if run.config.training.refit else catalogue.split=='train'
+    return {str(Path(path).resolve()) for path in catalogue.take(is_trained).paths}
 
-def _options(settings)->str:
-    "The options that read a table as `settings` do, as a shell wants them"
-    named = {o: settings.get(o) for o in ('data', 'images', 'file_col', 'one_of', 'any_of', 'sep', 'split_col', 'group_col', 'taxonomy')}
-    return ' '.join(f'--{k.replace("_", "-")} {shlex.quote(",".join(v) if isinstance(v, list) else str(v))}' for k,v in named.items() if v not in (None, []))
+_TABLE_FLAGS = ('data', 'images', 'file_col', 'one_of', 'any_of', 'sep', 'split_col', 'group_col', 'taxonomy')
+
+def _flags(settings)->str:
+    "Return the options that read a table as `settings` do, quoted for a shell"
+    given = {name: settings.get(name) for name in _TABLE_FLAGS if settings.get(name) not in (None, [])}
+    texts = {name: ','.join(value) if isinstance(value, list) else str(value) for name,value in given.items()}
+    return ' '.join(f'--{name.replace("_", "-")} {shlex.quote(text)}' for name,text in texts.items())
 
 # %% ../../nbs/91_commands.data.ipynb #0772258e
+def _print_audit(found, n_rows, reference_run):
+    "Print the number of issues by kind, and the drift from the images of `reference_run`"
+    print_frame(found.summary(), f'{n_rows:,} rows')
+    if found.drift is not None: print_frame(found.drift.set_index('what'), f'compared with {reference_run.path}')
+
 @with_table
 def audit_command(
-    table:Annotated[str, typer.Argument(help='CSV or Parquet table, or what --format says.')],
+    table:_TableArgument,
     out:Annotated[Path, typer.Option(help='Folder for audit.html and audit.csv; must not exist.')],
-    fix:Annotated[bool, typer.Option('--fix', help='Write a cleaned copy of the table and the list of its changes too.')]=False,
-    run:Annotated[Optional[Path], typer.Option(help='A run that judges the labels of rows that it was not trained on.')]=None,
-    reference_run:Annotated[Optional[Path], typer.Option(help='A run whose training images the table is compared with.')]=None,
-    label_budget:Annotated[int, typer.Option(help='So many rows without labels are put in the order in which to label them.', min=0)]=200,
+    fix:Annotated[bool, typer.Option(
+        '--fix', help='Also write a cleaned copy of the table and a list of its changes.')]=False,
+    run:Annotated[Optional[Path], typer.Option(
+        help='Run that checks the labels of rows that it was not trained on.')]=None,
+    reference_run:Annotated[Optional[Path], typer.Option(
+        help='Run whose training images are the reference for drift.')]=None,
+    label_budget:Annotated[int, typer.Option(
+        help='Number of unlabelled rows to rank for labelling, the most useful first.', min=0)]=200,
     **settings,
 ):
-    "Find what is wrong with a table: leaks, copies, broken images, suspect labels, images of no garment, drift."
-    _fresh(out)
+    "Find problems of a table: leaks, copies, broken images, label errors, images without a garment, drift."
+    _check_new(out)
     from fashion_fastai.run import open_run
     run,reference_run = run and open_run(run),reference_run and open_run(reference_run)
     config = config_from((_of_run(run, settings) if run else settings) | dict(data=table))
@@ -126,28 +153,29 @@ def audit_command(
     from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.embeddings.embedder import body_embedder
     catalogue = catalogue_from_config(config, on_bad='keep')
-    found = audit(catalogue, body_embedder(config), run, run and _trained_files(run), reference_run, label_budget, echo)
-    print_frame(found.summary(), f'{len(catalogue):,} rows')
-    if found.drift is not None: print_frame(found.drift.set_index('what'), f'compared with {reference_run.path}')
-    files = write_audit(found, out, fix, table)
-    print(f'{out}: {", ".join(files)}')
-    if fix: print(f'the cleaned copy trains with {_options(settings | dict(data=out/"cleaned.csv", images=catalogue.images))}')
+    trained = run and _trained_files(run)
+    found = audit(catalogue, body_embedder(config), run, trained, reference_run, label_budget, echo)
+    _print_audit(found, len(catalogue), reference_run)
+    print(f'{out}: {", ".join(write_audit(found, out, fix, table))}')
+    cleaned = settings | dict(data=out/'cleaned.csv', images=catalogue.images)
+    if fix: print(f'train on the cleaned copy with {_flags(cleaned)}')
 
 # %% ../../nbs/91_commands.data.ipynb #f8baa3cf
 @with_table
 def explore_command(
-    table:Annotated[str, typer.Argument(help='CSV or Parquet table, or what --format says.')],
+    table:_TableArgument,
     out:Annotated[Path, typer.Option(help='Folder for the page; must not exist.')],
     **settings,
 ):
-    "Look at a table before training: examples of each class, how often labels occur, alone and together, sizes, brightness."
-    _fresh(out)
+    "Write a page about a table: examples of each class, label counts and co-occurrence, image sizes and brightness."
+    _check_new(out)
     config = config_from(settings | dict(data=table))
-    from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.audit.explore import write_explore_page
     from fashion_fastai.audit.image_issues import cached_metadata
     from fashion_fastai.core.files import atomic_folder
+    from fashion_fastai.data.from_config import catalogue_from_config
     catalogue = catalogue_from_config(config, on_bad='keep')
-    facts = cached_metadata(catalogue.paths)
-    with atomic_folder(out) as folder: write_explore_page(folder/'explore.html', catalogue, facts, Path(table).name)
+    metadata = cached_metadata(catalogue.paths)
+    with atomic_folder(out) as folder:
+        write_explore_page(folder/'explore.html', catalogue, metadata, Path(table).name)
     print(f'page: {out/"explore.html"}')

@@ -9,23 +9,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .options import config_from, with_table
-from .printing import print_frame, echo
-from ..core.errors import UsageError
 
 # %% auto #0
 __all__ = ['embed_command', 'similar_command']
 
+# %% ../../nbs/91_commands.embed.ipynb #c8d586cf
+from .options import config_from, with_table
+from .printing import echo, print_frame
+from ..core.errors import UsageError
+
 # %% ../../nbs/91_commands.embed.ipynb #9355add4
 @with_table
 def embed_command(
-    table:Annotated[str, typer.Argument(help='CSV or Parquet table, or what --format says.')],
-    out:Annotated[Path, typer.Option(help='The Parquet file to write: the columns of the table, and embedding.')],
-    run:Annotated[Optional[Path], typer.Option(help='A run whose body looks; the one that a training would begin with without it.')]=None,
+    table:Annotated[str, typer.Argument(help='CSV or Parquet table, or a file or folder in another --format.')],
+    out:Annotated[Path, typer.Option(help='Parquet file to write: the columns of the table, and embedding.')],
+    run:Annotated[Optional[Path], typer.Option(
+        help='Run whose body is used. Default: the pretrained body that a training would start from.')]=None,
     **settings,
 ):
-    "Write what a body sees in each image of a table: one list of features a row."
-    if out.suffix!='.parquet': raise UsageError(f'--out {out}: features are written to a .parquet file')
+    "Write an embedding of each image of a table: the pooled features of a body."
+    if out.suffix!='.parquet': raise UsageError(f'--out {out}: embeddings are written to a .parquet file')
     from fashion_fastai.run import open_run
     run = run and open_run(run)
     config = config_from(settings | dict(data=table))
@@ -33,34 +36,42 @@ def embed_command(
     from fashion_fastai.embeddings.embedder import body_embedder, run_embedder, table_embeddings, write_embeddings
     embedder = run_embedder(run) if run else body_embedder(config)
     catalogue = catalogue_from_config(config, on_bad='keep')
-    echo(f'features of {len(catalogue):,} images from {embedder.origin}')
+    echo(f'embeddings of {len(catalogue):,} images from {embedder.origin}')
     features = table_embeddings(embedder, catalogue)
     write_embeddings(catalogue.frame, features, out)
     print(f'{features.shape[1]:,} features for {len(features):,} images: {out}')
 
 # %% ../../nbs/91_commands.embed.ipynb #ba7bf0f4
+def _write_similar(similar, catalogue, out):
+    "Write the results as CSV, or as images to a PNG file"
+    import matplotlib
+    matplotlib.use('agg')
+    from fashion_fastai.core.files import atomic_file
+    from fashion_fastai.embeddings.search import plot_similar
+    with atomic_file(out) as file:
+        if out.suffix=='.csv': similar.to_csv(file, index=False)
+        else: plot_similar(similar, catalogue).savefig(file, dpi=130, format='png')
+    print(f'written: {out}')
+
 @with_table
 def similar_command(
-    run:Annotated[Path, typer.Argument(help='Folder of a run; its body compares.')],
+    run:Annotated[Path, typer.Argument(help='Run folder; its body embeds the images.')],
     sources:Annotated[list[Path], typer.Argument(help='Images.')],
-    table:Annotated[Optional[str], typer.Option(help="The garments to search; the run's own table without it.")]=None,
-    k:Annotated[int, typer.Option(help='So many for each image.', min=1)]=10,
-    out:Annotated[Optional[Path], typer.Option(help='Write them to a CSV file, or as images to a PNG file.')]=None,
+    table:Annotated[Optional[str], typer.Option(help='Table to search. Default: the table of the run.')]=None,
+    k:Annotated[int, typer.Option(help='Number of results per image.', min=1)]=10,
+    out:Annotated[Optional[Path], typer.Option(
+        help='Also write the results to a CSV file, or as images to a PNG file.')]=None,
     **settings,
 ):
-    "Find the garments of a table that look most like an image."
+    "Find the most similar garments of a table for each image."
     if out and out.suffix not in ('.csv', '.png'): raise UsageError(f'--out {out}: it must end in .csv or .png')
     from fashion_fastai.run import open_run
     run = open_run(run)
     from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.embeddings.embedder import run_embedder
-    from fashion_fastai.core.files import atomic_file
-    from fashion_fastai.embeddings.search import find_similar, plot_similar
-    rows = catalogue_from_config(config_from(settings | dict(data=table)) if table else run.config, on_bad='keep')
-    found = find_similar(run_embedder(run), rows, sources, k)
-    for image,some in found.groupby('image', sort=False): print_frame(some.drop(columns='image').set_index('similarity').rename_axis('similarity'), image)
-    if not out: return
-    import matplotlib
-    matplotlib.use('agg')
-    with atomic_file(out) as file: found.to_csv(file, index=False) if out.suffix=='.csv' else plot_similar(found, rows).savefig(file, dpi=130, format='png')
-    print(f'written: {out}')
+    from fashion_fastai.embeddings.search import find_similar
+    catalogue = catalogue_from_config(config_from(settings | dict(data=table)) if table else run.config, on_bad='keep')
+    similar = find_similar(run_embedder(run), catalogue, sources, k)
+    for image,results in similar.groupby('image', sort=False):
+        print_frame(results.drop(columns='image').set_index('similarity'), image)
+    if out: _write_similar(similar, catalogue, out)

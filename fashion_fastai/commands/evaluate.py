@@ -9,108 +9,125 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .printing import print_frame, print_overall
-from ..core.errors import UsageError
 
 # %% auto #0
 __all__ = ['evaluate_command']
 
+# %% ../../nbs/91_commands.evaluate.ipynb #87c8d510
+from .printing import print_frame, print_overall
+from ..core.errors import UsageError, unknown_name
+from ..core.files import write_json
+
 # %% ../../nbs/91_commands.evaluate.ipynb #9e355e41
-def _evaluation(runs, split, data, images, tta):
-    "Return predictions with truth, and the rows that they are for"
-    tta = dict(n=tta) if tta else {}
-    if len(runs)==1:
-        from fashion_fastai.evaluation.evaluate import evaluate
-        return evaluate(runs[0], split, data, images, **tta)
-    from fashion_fastai.evaluation.evaluate import evaluate_ensemble
+def _evaluation(runs, split, data, images, n_tta):
+    "Return the predictions of one run, or of the mean of several"
+    from fashion_fastai.evaluation.evaluate import evaluate, evaluate_ensemble
+    tta = dict(n=n_tta) if n_tta else {}
+    if len(runs)==1: return evaluate(runs[0], split, data, images, **tta)
     return evaluate_ensemble(runs, split, data, images, **tta)
 
-def _gain_of_mean(found, split)->dict:
-    "Print what the mean of several runs gains over the best of them; return that and the scores of each for the file"
+def _ensemble_gain(evaluation, split)->dict:
+    "Print how much better the mean is than the best run; return the scores of each run and the gain for the file"
     from fashion_fastai.evaluation.ensemble import gain_table, print_gain
     from fashion_fastai.evaluation.evaluate import score_predictions
-    table = gain_table(found.members, found.rows.group)
-    print_gain(table, f'mean of {len(found.members)} runs, and what it gains over the best of them')
-    columns = 'best', 'gain', 'low', 'high'
-    gain = [dict(zip(table.index.names, key)) | {name: None if row[name]!=row[name] else row[name] for name in columns}
-        for key,row in table.iterrows()]
-    return dict(members={name: score_predictions(member, split)['targets'] for name,member in found.members.items()}, gain=gain)
+    table = gain_table(evaluation.members, evaluation.rows.group)
+    print_gain(table, f'mean of {len(evaluation.members)} runs, and what it gains over the best of them')
+    columns = ['best', 'gain', 'low', 'high']
+    values = table[columns].astype(object).where(table[columns].notna(), None)
+    gain = [dict(zip(table.index.names, key)) | row.to_dict() for key,row in values.iterrows()]
+    members = {name: score_predictions(member, split)['targets'] for name,member in evaluation.members.items()}
+    return dict(members=members, gain=gain)
 
 # %% ../../nbs/91_commands.evaluate.ipynb #643c4fa0
 def _print_thresholds(runs, predictions, groups):
-    "Print what fitted thresholds are worth on rows that they were not fitted on"
+    "Print the scores of fitted thresholds on rows that they were not fitted on"
     from fashion_fastai.evaluation.calibration import cross_fitted, run_calibration
-    wanted = run_calibration(runs[0]).min_precision if len(runs)==1 else None
-    criterion = f'a precision of at least {wanted:g}' if wanted else 'F1'
+    min_precision = run_calibration(runs[0]).min_precision if len(runs)==1 else None
+    criterion = f'a precision of at least {min_precision:g}' if min_precision else 'F1'
     title = f'thresholds fitted for {criterion}, scored on the half that they were not fitted on'
-    print_frame(cross_fitted(predictions, groups, wanted), title)
+    print_frame(cross_fitted(predictions, groups, min_precision), title)
 
 def _print_consistency(run, predictions, thresholds):
-    "Print what leaving out pairs that training never showed does to the scores"
-    from fashion_fastai.evaluation.consistency import run_pair_counts, consistency_effect
-    title = 'attributes that training never showed with the answered category, kept and left out'
-    if pairs := run_pair_counts(run): print_frame(consistency_effect(predictions, pairs, thresholds=thresholds), title)
+    "Print the effect of excluding label pairs that did not occur in training"
+    from fashion_fastai.evaluation.consistency import consistency_effect, run_pair_counts
+    pairs = run_pair_counts(run)
+    if not pairs: return
+    title = 'attributes that never occurred with the predicted category in training, included and excluded'
+    print_frame(consistency_effect(predictions, pairs, thresholds=thresholds), title)
 
-def _check_slices(found, columns):
+def _check_columns(evaluation, columns):
     "Raise a `UsageError` for an unknown column before anything is printed or written"
-    from fashion_fastai.core.errors import unknown_name
     for column in columns:
-        if column not in found.rows.frame: raise unknown_name('column', column, found.rows.frame.columns)
+        if column not in evaluation.rows.frame: raise unknown_name('column', column, evaluation.rows.frame.columns)
 
-def _print_slices(found, columns, thresholds):
-    "Print the scores of each value of some columns"
+def _print_slices(evaluation, columns, thresholds):
+    "Print the scores for each value of some columns"
     from fashion_fastai.evaluation.slices import print_slices, slice_scores
+    rows = evaluation.rows
     for column in columns:
-        values,groups = found.rows.frame[column],found.rows.group
-        print_slices(slice_scores(found.predictions, values, groups=groups, thresholds=thresholds))
+        print_slices(slice_scores(evaluation.predictions, rows.frame[column], groups=rows.group, thresholds=thresholds))
 
 # %% ../../nbs/91_commands.evaluate.ipynb #c1af95fb
-def _print_scores(run, found, predictions, split, own)->dict:
-    "Print the scores with intervals and baselines; return them as `metrics.json` holds them"
+def _print_scores(run, evaluation, predictions, split, is_own)->dict:
+    "Print the scores with intervals and baselines; return them in the layout of `metrics.json`"
     from fashion_fastai.evaluation.bootstrap import print_scores, score_with_baselines
     from fashion_fastai.evaluation.evaluate import run_baselines, score_predictions
     metrics = score_predictions(predictions, split)
-    table = score_with_baselines(predictions, *run_baselines(run, found.catalogue, own), groups=found.rows.group)
+    compared = run_baselines(run, evaluation.catalogue, is_own)
+    table = score_with_baselines(predictions, *compared, groups=evaluation.rows.group)
     print_scores(table, f'{len(predictions):,} images of the {split} split, attributes at a threshold of 0.5')
     print_overall(metrics)
     return metrics
 
-def _report(runs, found, split, own, enforce_taxonomy, columns)->dict:
-    "Print all that an evaluation shows; return what `--out` writes"
-    from fashion_fastai.evaluation.ensemble import ensemble_thresholds
+def _report(runs, evaluation, split, is_own, enforce_taxonomy, columns)->dict:
+    "Print all tables of an evaluation; return what `--out` writes"
     from fashion_fastai.evaluation.consistency import run_pair_counts
+    from fashion_fastai.evaluation.ensemble import ensemble_thresholds
     from fashion_fastai.evaluation.evaluate import enforce_consistency, score_predictions
-    run,(thresholds,origin) = runs[0],ensemble_thresholds(runs)
-    predictions = enforce_consistency(found.predictions, run_pair_counts(run)) if enforce_taxonomy else found.predictions
-    gain = _gain_of_mean(found, split) if len(runs)>1 else {}
+    thresholds,origin = ensemble_thresholds(runs)
+    predictions = evaluation.predictions
+    if enforce_taxonomy: predictions = enforce_consistency(predictions, run_pair_counts(runs[0]))
+    gain = _ensemble_gain(evaluation, split) if len(runs)>1 else {}
     if gain and thresholds: print(f'thresholds of the mean: {origin}')
-    metrics = _print_scores(run, found, predictions, split, own)
-    if split=='valid': _print_thresholds(runs, predictions, found.rows.group)
-    if not enforce_taxonomy: _print_consistency(run, predictions, thresholds)
-    _print_slices(found, columns, thresholds)
+    metrics = _print_scores(runs[0], evaluation, predictions, split, is_own)
+    if split=='valid': _print_thresholds(runs, predictions, evaluation.rows.group)
+    if not enforce_taxonomy: _print_consistency(runs[0], predictions, thresholds)
+    _print_slices(evaluation, columns, thresholds)
     return metrics | dict(fitted=score_predictions(predictions, split, thresholds)['targets']) | gain
+
+# %% ../../nbs/91_commands.evaluate.ipynb #166ccce8
+def _check_options(run, split, min_precision):
+    "Raise a `UsageError` for an unknown split, or an option of `calibrate`"
+    if min_precision is not None:
+        raise UsageError('evaluate does not change a run; thresholds are fitted by: '
+            f'fashion-fastai calibrate {run} --min-precision {min_precision:g}')
+    if split not in ('train', 'valid', 'test'): raise UsageError(f'--split {split}: it must be valid, test or train')
 
 # %% ../../nbs/91_commands.evaluate.ipynb #fe62bfd0
 def evaluate_command(
-    run:Annotated[Path, typer.Argument(help='Folder of a run.')],
-    split:Annotated[str, typer.Option(help='valid or test.')]='valid',
-    data:Annotated[Optional[Path], typer.Option(help="Another table than the run's own.")]=None,
-    images:Annotated[Optional[Path], typer.Option(help="Folder of its images; the table's own without it.")]=None,
-    enforce_taxonomy:Annotated[bool, typer.Option('--enforce-taxonomy', help='Score answers that fit the taxonomy, and only pairs of labels that training showed.')]=False,
-    tta:Annotated[int, typer.Option(help='Score so many augmented copies of each image too.', min=0)]=0,
-    slice:Annotated[Optional[list[str]], typer.Option(help='Scores for each value of this column too; repeat it.')]=None,
-    out:Annotated[Optional[Path], typer.Option(help='Write all scores to this JSON file.')]=None,
-    ensemble_with:Annotated[Optional[list[Path]], typer.Option(help='Folder of another run with the same targets: the mean of their probabilities is scored, and what it gains; repeat it.')]=None,
-    min_precision:Annotated[Optional[float], typer.Option(hidden=True, help='Belongs to calibrate.')]=None,
+    run:Annotated[Path, typer.Argument(help='Run folder.')],
+    split:Annotated[str, typer.Option(help='valid, test or train.')]='valid',
+    data:Annotated[Optional[Path], typer.Option(help='Table to evaluate on. Default: the table of the run.')]=None,
+    images:Annotated[Optional[Path], typer.Option(
+        help='Image folder of --data. Default: the folder of the table.')]=None,
+    enforce_taxonomy:Annotated[bool, typer.Option('--enforce-taxonomy',
+        help='Only predict labels that agree with the taxonomy and pairs of labels that occurred in training.')]=False,
+    tta:Annotated[int, typer.Option(
+        help='Test-time augmentation: number of augmented copies of each image. Default: none.', min=0)]=0,
+    slice:Annotated[Optional[list[str]], typer.Option(
+        help='Also print the scores for each value of this column; may be repeated.')]=None,
+    out:Annotated[Optional[Path], typer.Option(help='JSON file for all scores.')]=None,
+    ensemble_with:Annotated[Optional[list[Path]], typer.Option(
+        help='Another run with the same targets, to average probabilities with; may be repeated.')]=None,
+    min_precision:Annotated[Optional[float], typer.Option(hidden=True, help='An option of calibrate.')]=None,
 ):
-    "Score a run on a part of its table, or on another table: intervals, baselines, thresholds, slices. The run is not changed."
-    if min_precision is not None:
-        raise UsageError(f'evaluate does not change a run; thresholds are fitted by: fashion-fastai calibrate {run} --min-precision {min_precision:g}')
-    if split not in ('train', 'valid', 'test'): raise UsageError(f'--split {split}: it must be valid, test or train')
+    "Score a run on a split of its table or on another table, with intervals and baselines; the run is not changed."
+    _check_options(run, split, min_precision)
     from fashion_fastai.run import open_run
-    from fashion_fastai.core.files import write_json
     runs = [open_run(path) for path in (run, *(ensemble_with or []))]
-    found = _evaluation(runs, split, data, images, tta)
-    _check_slices(found, slice or [])
-    scored = _report(runs, found, split, data is None and split=='valid', enforce_taxonomy, slice or [])
-    if out: write_json(out, scored)
+    columns = slice or []
+    evaluation = _evaluation(runs, split, data, images, tta)
+    _check_columns(evaluation, columns)
+    is_own = data is None and split=='valid'
+    metrics = _report(runs, evaluation, split, is_own, enforce_taxonomy, columns)
+    if out: write_json(out, metrics)

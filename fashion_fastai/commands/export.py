@@ -15,44 +15,58 @@ from .printing import print_frame
 __all__ = ['export_command']
 
 # %% ../../nbs/91_commands.export.ipynb #f23ac878
-def _valid_part(run, data, images):
-    "The validation split of a run's table, or of another one"
+def _valid_split(run, data, images):
+    "Return the validation split of the run's table, or of another table"
     from fashion_fastai.data.from_config import catalogue_from_config, check_training_table
     config = run.config.model_copy(deep=True)
-    if data: config.data.path,config.data.images,config.data.format = str(data),images and str(images),'table'
+    if data:
+        config.data.path = str(data)
+        config.data.images = images and str(images)
+        config.data.format = 'table'
     else: check_training_table(run)
     catalogue = catalogue_from_config(config, schema=run.schema)
     return catalogue.take(catalogue.where('valid'))
 
-def _print_slim(path):
-    "How the file is used without torch"
+def _print_check(exported, is_int8):
+    "Print how the file compares with torch: differences, scores and speed"
+    title = f'{exported.metadata.precision} against torch on {exported.rows:,} images of the validation split'
+    print_frame(exported.differences.astype(object).map(lambda value: f'{value:.2g}'), title)
+    scores = exported.scores
+    print_frame(scores, 'scores with the thresholds of the file, and speed')
+    if not is_int8: return
+    change = scores.loc['ONNX int8']-scores.loc['ONNX float32']
+    lost = ', '.join(f'{name} {change[name]*100:+.1f} points' for name in scores if '/' in name and name!='images/s')
+    speed = scores['images/s']
+    print(f'8 bits against float32: {lost}; {speed["ONNX int8"]/speed["ONNX float32"]:.2f} times as fast')
+
+def _print_usage(path):
+    "Print how to use the file without torch"
     from fashion_fastai.serving.onnx_export import slim_requirements
-    print('\nto answer from it without torch, fastai and timm, in an environment of its own:')
-    print(f"  pip install {' '.join(repr(o) if set('<>=') & set(o) else o for o in slim_requirements())}")
-    print(f'  pip install --no-deps fashion_fastai\n  fashion-fastai predict {path} PICTURES --out answers.csv')
+    quoted = [repr(name) if set('<>=') & set(name) else name for name in slim_requirements()]
+    print('\nto predict with it without torch, fastai and timm, in a new environment:')
+    print(f'  pip install {" ".join(quoted)}')
+    print('  pip install --no-deps fashion_fastai')
+    print(f'  fashion-fastai predict {path} IMAGES --out results.csv')
 
 # %% ../../nbs/91_commands.export.ipynb #ecb02c77
 def export_command(
-    run:Annotated[Path, typer.Argument(help='Folder of a run.')],
-    onnx:Annotated[Path, typer.Option(help='The ONNX file to write.')],
-    int8:Annotated[bool, typer.Option('--int8', help='In 8 bits: less than half as large, and faster on a CPU that has instructions for it; what it costs is told.')]=False,
-    data:Annotated[Optional[Path], typer.Option(help="A table to check the file on, where the run's own is not at hand; its validation split is taken.")]=None,
-    images:Annotated[Optional[Path], typer.Option(help="Folder of its images; the table's own without it.")]=None,
-    no_calibration:Annotated[bool, typer.Option('--no-calibration', help="Leave out the temperatures and thresholds that were fitted on the run's valid split.")]=False,
+    run:Annotated[Path, typer.Argument(help='Run folder.')],
+    onnx:Annotated[Path, typer.Option(help='ONNX file to write.')],
+    int8:Annotated[bool, typer.Option('--int8',
+        help='Quantise to 8 bits: less than half the size, faster on CPUs with int8 instructions; '
+        'prints what it costs.')]=False,
+    data:Annotated[Optional[Path], typer.Option(
+        help='Table whose validation split the file is checked on. Default: the table of the run.')]=None,
+    images:Annotated[Optional[Path], typer.Option(
+        help='Image folder of --data. Default: the folder of the table.')]=None,
+    no_calibration:Annotated[bool, typer.Option('--no-calibration',
+        help='Leave out the temperatures and thresholds fitted on the validation split.')]=False,
 ):
-    "Write a run as one ONNX file that answers without torch; it is checked on the validation split first."
+    "Export a run to an ONNX file that predicts without torch; it is checked on the validation split first."
     from fashion_fastai.run import open_run
     run = open_run(run)
     from fashion_fastai.serving.onnx_export import export_onnx
-    made = export_onnx(run, onnx, _valid_part(run, data, images), int8, fitted=not no_calibration)
-    print_frame(made.differences.astype(object).map(lambda o: f'{o:.2g}'), f'{made.metadata.precision} against torch on {made.rows:,} images of the validation split')
-    print_frame(made.scores, 'scores with the thresholds of the file, and speed')
-    if int8: _print_cost(made.scores)
-    print(f'{onnx}: {made.scores.MB.iloc[-1]:.1f} MB')
-    _print_slim(onnx)
-
-def _print_cost(scores):
-    "What 8 bits lose and gain"
-    change = scores.loc['ONNX int8']-scores.loc['ONNX float32']
-    lost = ', '.join(f'{o} {change[o]*100:+.1f} points' for o in scores if '/' in o and o!='images/s')
-    print(f"8 bits against float32: {lost}; {scores['images/s']['ONNX int8']/scores['images/s']['ONNX float32']:.2f} times as fast")
+    exported = export_onnx(run, onnx, _valid_split(run, data, images), int8, fitted=not no_calibration)
+    _print_check(exported, int8)
+    print(f'{onnx}: {exported.scores.MB.iloc[-1]:.1f} MB')
+    _print_usage(onnx)

@@ -9,117 +9,154 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .printing import echo
-from ..core.errors import UsageError
 
 # %% auto #0
 __all__ = ['ENGINES', 'predict_command']
 
+# %% ../../nbs/91_commands.predict.ipynb #703c3d71
+from .printing import echo
+from ..core.errors import UsageError
+
 # %% ../../nbs/91_commands.predict.ipynb #b3ce49e6
-ENGINES = 'local', 'ray'
+ENGINES = ('local', 'ray')
+
+def _is_onnx(path)->bool: return Path(path).suffix.lower()=='.onnx'
 
 def _format(path, out, format, target)->str:
-    "The format of the answers, as far as it can be checked before a network is loaded"
+    "Return the format of the results; raise a `UsageError` if it is unknown or does not suit the run's targets"
     from fashion_fastai.run import open_run
     from fashion_fastai.serving.results import RESULT_FORMATS, result_format
     from fashion_fastai.serving.submissions import SUBMISSIONS, submission_targets
-    schema = None if path.suffix.lower()=='.onnx' else open_run(path).schema
+    schema = None if _is_onnx(path) else open_run(path).schema
     if format not in SUBMISSIONS: return result_format(out, format, [*RESULT_FORMATS, *SUBMISSIONS])
     if schema: submission_targets(format, schema, target)
     return format
 
 def _file_column(run, sources)->str:
-    "The column of the files where none is named: `file`, or that of the run's own table where the tables have only that"
+    "Return the default file column: `file`, or that of the run's table if the tables have only that"
     from fashion_fastai.data.tables import table_columns
     from fashion_fastai.run import open_run
     from fashion_fastai.serving.inputs import is_table
-    tables = [table_columns(o) for o in sources if is_table(o) and Path(o).exists()]
-    own = open_run(run).config.data.file_col if tables and run.suffix.lower()!='.onnx' else 'file'
-    return own if all(own in o and 'file' not in o for o in tables) else 'file'
+    tables = [table_columns(source) for source in sources if is_table(source) and Path(source).exists()]
+    if not tables or _is_onnx(run): return 'file'
+    own = open_run(run).config.data.file_col
+    return own if all(own in columns and 'file' not in columns for columns in tables) else 'file'
 
 # %% ../../nbs/91_commands.predict.ipynb #adb860e0
-def _change(predictor, enforced):
-    "Return what is done with probabilities before they become answers"
-    if not enforced: return lambda predictions: predictions
-    if predictor.run is None: raise UsageError('--enforce-taxonomy needs the folder of a run: an .onnx file does not know which pairs of labels training showed')
-    from fashion_fastai.evaluation.consistency import run_pair_counts, mask_unseen_pairs, enforce_taxonomy
+def _postprocess(predictor, is_enforced):
+    "Return a function that makes predictions agree with the taxonomy and with training, or leaves them unchanged"
+    if not is_enforced: return lambda predictions: predictions
+    if predictor.run is None:
+        raise UsageError('--enforce-taxonomy needs a run folder: '
+            'an .onnx file does not know the label pairs of training')
+    from fashion_fastai.evaluation.consistency import enforce_taxonomy, mask_unseen_pairs, run_pair_counts
     pairs = run_pair_counts(predictor.run)
     return lambda predictions: mask_unseen_pairs(enforce_taxonomy(predictions), pairs)
 
-def _load(paths, fitted):
-    "The predictor of a run, or of several that answer as one"
-    from fashion_fastai.serving.predictor import Predictor
-    if len(paths)==1: return Predictor.load(paths[0], fitted)
+def _load(paths, is_calibrated):
+    "Return the predictor of a run, or of the mean of several"
     from fashion_fastai.serving.ensemble import Ensemble
-    predictor = Ensemble.load(paths, fitted)
+    from fashion_fastai.serving.predictor import Predictor
+    if len(paths)==1: return Predictor.load(paths[0], is_calibrated)
+    predictor = Ensemble.load(paths, is_calibrated)
     if predictor.thresholds: echo(f'thresholds of the mean: {predictor.thresholds_from}')
     return predictor
 
 # %% ../../nbs/91_commands.predict.ipynb #e8a0a2a2
-def _submit(predictor, sources, out, format, columns, bs, change, target, prefix):
-    "Write a submission, or nothing"
+def _submit(predictor, sources, out, format, columns, bs, postprocess, target, prefix):
+    "Write a submission, or nothing if it would be invalid"
     from fashion_fastai.serving.batch import BatchReport, all_results
     from fashion_fastai.serving.shards import predicted
     from fashion_fastai.serving.submissions import write_submission
-    with predicted(predictor, sources, out, columns, bs) as parts:
-        answers = all_results(parts)
-        write_submission(format, change(answers.predictions), out, target=target, prefix=prefix, bad=answers.bad, thresholds=predictor.thresholds)
-    return BatchReport(out, len(answers), len(answers.bad))
+    with predicted(predictor, sources, out, columns, bs) as shards:
+        results = all_results(shards)
+        predictions = postprocess(results.predictions)
+        write_submission(format, predictions, out, target=target, prefix=prefix, bad=results.bad,
+            thresholds=predictor.thresholds)
+    return BatchReport(out, len(results), len(results.bad))
 
-def _predict(runs, sources, out, format, columns, aggregate, target, prefix, enforced, calibrated, batch_size):
+def _predict(runs, sources, out, format, columns, aggregate, target, prefix, is_enforced, is_calibrated, bs):
     "Predict on this machine"
     from fashion_fastai.serving.batch import check_products, predict_to_file
     from fashion_fastai.serving.inputs import check_source
     from fashion_fastai.serving.submissions import SUBMISSIONS
     format = _format(runs[0], out, format, target)
-    if columns.group and format in SUBMISSIONS: raise UsageError(f'--group-col: {format} has a line for each image, not for each product')
-    for o in sources: check_source(o, columns)
-    predictor = _load(runs, fitted=calibrated)
+    if columns.group and format in SUBMISSIONS:
+        raise UsageError(f'--group-col: {format} has one line per image, not per product')
+    for source in sources: check_source(source, columns)
+    predictor = _load(runs, is_calibrated)
     check_products(columns.group, aggregate, predictor.schema)
-    change = _change(predictor, enforced)
-    if format in SUBMISSIONS: return _submit(predictor, sources, out, format, columns, batch_size, change, target, prefix)
-    return predict_to_file(predictor, sources, out, format, columns, aggregate, batch_size, change)
+    postprocess = _postprocess(predictor, is_enforced)
+    if format in SUBMISSIONS: return _submit(predictor, sources, out, format, columns, bs, postprocess, target, prefix)
+    return predict_to_file(predictor, sources, out, format, columns, aggregate, bs, postprocess)
 
-def _on_cluster(run, sources, out, columns, workers, batch_size, calibrated, given):
-    "Predict on the machines of a cluster; `given` are options that do not go with it"
-    for o,value in given.items():
-        if value: raise UsageError(f'--{o.replace("_", "-")} does not go with --engine ray, which writes an answer for each image as Parquet')
+# %% ../../nbs/91_commands.predict.ipynb #a2883d6d
+def _predict_on_cluster(run, sources, out, columns, workers, bs, is_calibrated, local_options):
+    "Predict on a Ray cluster; raise a `UsageError` for options that only work locally"
+    for name,value in local_options.items():
+        if value:
+            raise UsageError(f'--{name.replace("_", "-")} does not go with --engine ray, '
+                'which writes a row per image as Parquet')
     from fashion_fastai.serving.ray_cluster import Workers, predict_on_cluster
-    return predict_on_cluster(run, sources, out, columns, Workers(*workers), batch_size, fitted=calibrated)
+    return predict_on_cluster(run, sources, out, columns, Workers(*workers), bs, fitted=is_calibrated)
+
+def _print_report(report, unit, has_images):
+    "Print how many images or products were predicted, and how many could not be"
+    if report.bad:
+        problem = 'products have no readable image' if unit=='products' else 'images cannot be read'
+        hint = '; set the folder of the images with --images' if report.bad==report.rows and not has_images else ''
+        echo(f'{report.bad:,} of {report.rows:,} {problem}; see the column error{hint}')
+    print(f'results for {report.rows-report.bad:,} {unit}: {report.out}')
 
 # %% ../../nbs/91_commands.predict.ipynb #a39a3f17
 def predict_command(
-    run:Annotated[Path, typer.Argument(help='Folder of a run, or an .onnx file.')],
-    sources:Annotated[list[str], typer.Argument(help='Images, a folder, or a CSV or Parquet table with a column of files. With --engine ray, Parquet tables or patterns such as s3://shop/*.jpg.')],
-    out:Annotated[str, typer.Option(help='Where to write the answers; with --engine ray, a folder or address for Parquet files.')],
-    format:Annotated[Optional[str], typer.Option(help='csv, parquet, jsonl, category-csv, attribute-csv or six-txt; what the name ends in without it.')]=None,
-    file_col:Annotated[Optional[str], typer.Option(help="Column of the files, in a table; file without it, or that of the run's own table.")]=None,
-    images:Annotated[Optional[str], typer.Option(help="Folder of a table's images; the table's own without it.")]=None,
-    split:Annotated[Optional[str], typer.Option(help='Only this part of a table: train, valid or test.')]=None,
-    group_col:Annotated[Optional[str], typer.Option(help='Column of a table that is equal for images of one product: one answer for each.')]=None,
-    aggregate:Annotated[Optional[str], typer.Option(help='How the images of a product are brought together: mean (without it), max or vote.')]=None,
-    allow_outside:Annotated[bool, typer.Option('--allow-outside', help='File names of a table may lead out of the folder of the images.')]=False,
-    target:Annotated[Optional[str], typer.Option(help='Which target a category-csv or attribute-csv is about; the first of its kind without it.')]=None,
-    prefix:Annotated[str, typer.Option(help='What stands before the file names in a submission, for example deep_fashion/test/.')]='',
-    enforce_taxonomy:Annotated[bool, typer.Option('--enforce-taxonomy', help='Answers that fit the taxonomy, and the pairs of labels that training showed.')]=False,
-    no_calibration:Annotated[bool, typer.Option('--no-calibration', help="Answer at a threshold of 0.5 and a temperature of 1, not by what was fitted on the run's valid split.")]=False,
-    batch_size:Annotated[Optional[int], typer.Option(help='Images in a batch; as many as memory is well spent on, without it.', min=1)]=None,
-    engine:Annotated[str, typer.Option(help='local, or ray: on the machines of a Ray cluster.')]='local',
-    workers:Annotated[Optional[int], typer.Option(help='At most so many workers of a cluster; all of it without it.', min=1)]=None,
-    worker_cpus:Annotated[float, typer.Option(help='Cores that a worker takes.')]=1,
-    worker_gpus:Annotated[float, typer.Option(help='GPUs that a worker takes.')]=0,
-    ensemble_with:Annotated[Optional[list[Path]], typer.Option(help='Another run with the same targets, or its .onnx file: answers come from the mean of their probabilities; repeat it.')]=None,
+    run:Annotated[Path, typer.Argument(help='Run folder, or an .onnx file.')],
+    sources:Annotated[list[str], typer.Argument(help='Images, a folder, or a CSV or Parquet table with a file column. '
+        'With --engine ray: Parquet tables or patterns such as s3://shop/*.jpg.')],
+    out:Annotated[str, typer.Option(
+        help='File for the results; with --engine ray, a folder or URL for Parquet files.')],
+    format:Annotated[Optional[str], typer.Option(help='csv, parquet, jsonl, category-csv, attribute-csv or six-txt. '
+        'Default: by the suffix of --out.')]=None,
+    file_col:Annotated[Optional[str], typer.Option(
+        help="File column of a table. Default: file, or that of the run's table.")]=None,
+    images:Annotated[Optional[str], typer.Option(
+        help='Folder of the images of a table. Default: the folder of the table.')]=None,
+    split:Annotated[Optional[str], typer.Option(help='Only rows of this split of a table: train, valid or test.')]=None,
+    group_col:Annotated[Optional[str], typer.Option(
+        help='Column with the product of each image: one result per product.')]=None,
+    aggregate:Annotated[Optional[str], typer.Option(
+        help='How the images of a product are combined: mean, max or vote. Default: mean.')]=None,
+    allow_outside:Annotated[bool, typer.Option('--allow-outside',
+        help='Accept file names that lead out of the image folder.')]=False,
+    target:Annotated[Optional[str], typer.Option(
+        help='Target of a category-csv or attribute-csv. Default: the first of its kind.')]=None,
+    prefix:Annotated[str, typer.Option(
+        help='Text before the file names in a submission, for example deep_fashion/test/.')]='',
+    enforce_taxonomy:Annotated[bool, typer.Option('--enforce-taxonomy',
+        help='Only predict labels that agree with the taxonomy and pairs of labels that occurred in training.')]=False,
+    no_calibration:Annotated[bool, typer.Option('--no-calibration',
+        help='Use a threshold of 0.5 and a temperature of 1 instead of the fitted ones.')]=False,
+    batch_size:Annotated[Optional[int], typer.Option(
+        help='Images per batch. Default: chosen for the available memory.', min=1)]=None,
+    engine:Annotated[str, typer.Option(help='local, or ray: on a Ray cluster.')]='local',
+    workers:Annotated[Optional[int], typer.Option(
+        help='Maximum number of workers on a cluster. Default: the whole cluster.', min=1)]=None,
+    worker_cpus:Annotated[float, typer.Option(help='CPU cores per worker.')]=1,
+    worker_gpus:Annotated[float, typer.Option(help='GPUs per worker.')]=0,
+    ensemble_with:Annotated[Optional[list[Path]], typer.Option(
+        help='Another run or .onnx file with the same targets, to average probabilities with; may be repeated.')]=None,
 ):
-    "Write what a run says about images."
+    "Predict the labels of images."
     if engine not in ENGINES: raise UsageError(f'--engine {engine}: it must be {" or ".join(ENGINES)}')
     from fashion_fastai.serving.inputs import Columns
-    columns = Columns(file_col or (_file_column(run, sources) if engine=='local' else 'file'), images, split, group_col, allow_outside=allow_outside)
-    if engine=='local': made = _predict([run, *(ensemble_with or [])], sources, out, format, columns, aggregate, target, prefix, enforce_taxonomy,
-        not no_calibration, batch_size)
+    file_col = file_col or (_file_column(run, sources) if engine=='local' else 'file')
+    columns = Columns(file_col, images, split, group_col, allow_outside=allow_outside)
+    if engine=='local':
+        report = _predict([run, *(ensemble_with or [])], sources, out, format, columns, aggregate, target, prefix,
+            enforce_taxonomy, not no_calibration, batch_size)
     else:
-        given = dict(format=format, split=split, group_col=group_col, aggregate=aggregate, target=target, prefix=prefix,
-            enforce_taxonomy=enforce_taxonomy, ensemble_with=ensemble_with)
-        made = _on_cluster(run, sources, out, columns, (workers, worker_cpus, worker_gpus), batch_size, not no_calibration, given)
-    hint = '; --images names the folder that the names of a table start from' if made.bad==made.rows and not images else ''
-    if made.bad: echo(f'{made.bad:,} of {made.rows:,} {"products have no image that can be read" if group_col else "images cannot be read"}; the column error says why{hint}')
-    print(f'answers for {made.rows-made.bad:,} {"products" if group_col else "images"}: {made.out}')
+        local_options = dict(format=format, split=split, group_col=group_col, aggregate=aggregate, target=target,
+            prefix=prefix, enforce_taxonomy=enforce_taxonomy, ensemble_with=ensemble_with)
+        report = _predict_on_cluster(run, sources, out, columns, (workers, worker_cpus, worker_gpus), batch_size,
+            not no_calibration, local_options)
+    _print_report(report, 'products' if group_col else 'images', images)

@@ -14,7 +14,7 @@ import typer
 # %% auto #0
 __all__ = ['tune_command']
 
-# %% ../../nbs/91_commands.tune.ipynb #42a8fb1a
+# %% ../../nbs/91_commands.tune.ipynb #1f7ab056
 from .options import config_from, source_options, table_options, with_settings
 from .printing import echo, print_frame
 from ..core.errors import UsageError
@@ -50,7 +50,7 @@ def _print_result(result, options):
     print(f'table, plots and recipe: {result.out}/trials.csv, {plots}, best.yaml')
     if result.settings: print(f'train it with: {_train_line(result.recipe, options)}')
 
-# %% ../../nbs/91_commands.tune.ipynb #47de55c8
+# %% ../../nbs/91_commands.tune.ipynb #9bd3fee1
 @with_settings
 def tune_command(
     space:Annotated[Optional[list[str]], typer.Option(

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 # %% auto #0
 __all__ = ['choose_objective', 'is_lower_better', 'objective_value', 'ProgressPruner', 'TrialCallback', 'run_trial']
 
-# %% ../../nbs/76_tuning.objective.ipynb #c69214c8
+# %% ../../nbs/76_tuning.objective.ipynb #f3568e85
 from ..config import TrainConfig
 from ..core.errors import UsageError, unknown_name
 from ..data.catalogue import CatalogueWarning

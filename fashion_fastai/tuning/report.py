@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 __all__ = ['OUTCOMES', 'MIN_TRIALS', 'MAX_PANELS', 'trial_outcome', 'is_settled', 'trial_table', 'plot_trials', 'importances',
            'plot_importances']
 
-# %% ../../nbs/76_tuning.report.ipynb #6d3e7410
+# %% ../../nbs/76_tuning.report.ipynb #393628f7
 from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, draw_bars, plot_style, shorten_label
 from .search_space import Parameter
 
@@ -149,7 +149,7 @@ def _panel(ax, param, table, limits):
     if param.distribution.log: _use_log_scale(ax)
     else: ax.xaxis.set_major_locator(MaxNLocator(4))
 
-# %% ../../nbs/76_tuning.report.ipynb #0c337a06
+# %% ../../nbs/76_tuning.report.ipynb #3d765dab
 def _draw_shares(ax, shares, title):
     "Draw the importance of each parameter as a bar"
     draw_bars(ax, np.arange(len(shares)), shares.to_numpy(), BLUE, [f'{share:.0%}' for share in shares])

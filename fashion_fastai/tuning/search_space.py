@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, model_validator
 # %% auto #0
 __all__ = ['Entry', 'Space', 'read_space', 'with_changes', 'Parameter', 'parameters', 'distributions', 'settings_of']
 
-# %% ../../nbs/75_tuning.search_space.ipynb #e2e0e887
+# %% ../../nbs/75_tuning.search_space.ipynb #515cc699
 from ..config import TrainConfig, merge_settings, read_packaged
 from ..core.errors import UsageError, validate_fields
 
@@ -115,7 +115,7 @@ class Parameter:
         if self.options is None: return {self.name}
         return {path for option in self.options.values() for path in option}
 
-# %% ../../nbs/75_tuning.search_space.ipynb #3b6fc210
+# %% ../../nbs/75_tuning.search_space.ipynb #1d361e0b
 def _check_range(config, name, low, high, is_int, origin):
     "Raise a `UsageError` if the setting `name` does not take the values between `low` and `high`"
     for value in (low, high) if is_int else (low, high, low+(high-low)/math.e):

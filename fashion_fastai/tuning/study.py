@@ -1,4 +1,4 @@
-"""A search for better settings within a time that is given: trials that are worse than others are stopped early, and what was found becomes a recipe
+"""Search for better settings within a time limit; bad trials stop early, and the best settings become a recipe
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/tuning.study.html.md"""
 
@@ -16,234 +16,333 @@ from fastcore.basics import noop
 from optuna.distributions import distribution_to_json
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import TrialState
+
+# %% auto #0
+__all__ = ['next_trial', 'TuningResult', 'tune']
+
+# %% ../../nbs/77_tuning.study.ipynb #f042713a
 from ..config import Recipe, TrainConfig, read_recipe
 from ..core.console import format_duration
-from ..data.cache import free_bytes
-from ..data.from_config import catalogue_from_config
-from ..data.images import ImageReader
 from ..core.errors import UsageError, validate_fields
 from ..core.files import atomic_file, remove_folder
 from ..core.lock import lock_folder
+from ..data.cache import free_bytes
+from ..data.from_config import catalogue_from_config
+from ..data.images import ImageReader
 from ..experiments.resume import check_same_settings, table_digest
-from .search_space import Parameter, changed, parameters, settings_of, space_of
-from ..training.interrupt import TrainingInterrupted, StopSignals
-from .objective import EqualShares, choose_value, is_lower_better, run_trial
-from .report import FEWEST, how_ended, importances, is_settled, plot_importances, plot_trials, trial_table
-
-# %% auto #0
-__all__ = ['next_trial', 'Found', 'tune']
+from ..training.interrupt import StopSignals, TrainingInterrupted
+from .objective import ProgressPruner, choose_objective, is_lower_better, run_trial
+from .report import MIN_TRIALS, importances, is_settled, plot_importances, plot_trials
+from .report import trial_outcome, trial_table
+from .search_space import Parameter, distributions, parameters, settings_of, with_changes
 
 # %% ../../nbs/77_tuning.study.ipynb #c7acfdba
-_RANDOM,_DRAWS = 5, (30, 1000) # trials before TPE has something to go by; draws that may be old ones, of TPE and at random
+_N_RANDOM = 5 # random trials before TPE
+_MAX_DRAWS = dict(tpe=30, random=1000) # attempts to sample something new
+
+def _sample_new(study, params, settled, sampler, n_draws)->dict|None:
+    "Sample values that no settled trial has; None if `n_draws` samples were all tried before"
+    tried = [trial.params for trial in settled]
+    draft = optuna.create_study(direction=study.direction, sampler=sampler) # in memory
+    draft.add_trials([trial for trial in settled if trial.state!=TrialState.FAIL])
+    for _ in range(n_draws):
+        trial = draft.ask(distributions(params))
+        if trial.params not in tried: return trial.params
+        draft.tell(trial, state=TrialState.FAIL)
 
 def next_trial(
     study:optuna.Study, # the search so far
-    params:Sequence[Parameter], # what is drawn
-    seed:int=0, # not below 0
-)->dict|None: # a value for each parameter; none where all is tried
-    "What is tried next"
+    params:Sequence[Parameter], # what is sampled
+    seed:int=0, # seed of the search, at least 0
+)->dict|None: # value of each parameter; None if everything was tried
+    "Return the values of the next trial"
     trials = study.get_trials(deepcopy=False)
-    settled = [o for o in trials if is_settled(o)]
-    tried = [o.params for o in settled]
-    for drawn in ({o.name: o.own for o in params}, *[o.params for o in trials if o.state.is_finished()]):
-        if drawn not in tried and len(drawn)==len(params): return drawn
+    settled = [trial for trial in trials if is_settled(trial)]
+    tried = [trial.params for trial in settled]
+    unchanged = {param.name: param.default for param in params}
+    for values in (unchanged, *[trial.params for trial in trials if trial.state.is_finished()]):
+        if values not in tried and len(values)==len(params): return values
     seed = (seed+len(settled))%2**32
-    for sampler,n in zip((TPESampler(seed=seed, n_startup_trials=_RANDOM, multivariate=True), RandomSampler(seed=seed)), _DRAWS):
-        drawing = optuna.create_study(direction=study.direction, sampler=sampler) # in memory
-        drawing.add_trials([o for o in settled if o.state!=TrialState.FAIL])
-        for _ in range(n):
-            trial = drawing.ask(space_of(params))
-            if trial.params not in tried: return trial.params
-            drawing.tell(trial, state=TrialState.FAIL)
+    tpe = TPESampler(seed=seed, n_startup_trials=_N_RANDOM, multivariate=True)
+    values = _sample_new(study, params, settled, tpe, _MAX_DRAWS['tpe'])
+    return values or _sample_new(study, params, settled, RandomSampler(seed=seed), _MAX_DRAWS['random'])
 
 # %% ../../nbs/77_tuning.study.ipynb #7121256e
-def _opened(out, by)->optuna.Study:
-    "The study in `out`, or a new one"
+def _open_study(out, by)->optuna.Study:
+    "Return the study in `out`, or a new one"
     file = out/'study.db'
-    if '?' in str(file): raise UsageError(f'--out {out}: the name of the folder of a search must not hold a question mark')
-    if out.exists() and not file.is_file() and (not out.is_dir() or any(out.iterdir())): raise UsageError(f'{out} exists already and is no search; choose another --out')
-    if file.is_file() and file.stat().st_size and file.open('rb').read(6)!=b'SQLite': raise UsageError(f'{file} is no storage of a search; choose another --out')
+    if '?' in str(file):
+        raise UsageError(f'--out {out}: the folder of a search must not have a question mark in its name')
+    is_taken = out.exists() and not file.is_file() and (not out.is_dir() or any(out.iterdir()))
+    if is_taken: raise UsageError(f'{out} exists already and is not a search; choose another --out')
+    if file.is_file() and file.stat().st_size and file.open('rb').read(6)!=b'SQLite':
+        raise UsageError(f'{file} is not the storage of a search; choose another --out')
     out.mkdir(parents=True, exist_ok=True)
-    return optuna.create_study(storage=f'sqlite:///{file}', study_name='tune', load_if_exists=True, direction='minimize' if is_lower_better(by) else 'maximize',
-        sampler=RandomSampler(), pruner=EqualShares()) # draws are made by `next_trial`
+    direction = 'minimize' if is_lower_better(by) else 'maximize'
+    return optuna.create_study(storage=f'sqlite:///{file}', study_name='tune', load_if_exists=True, direction=direction,
+        sampler=RandomSampler(), pruner=ProgressPruner()) # `next_trial` does the sampling
 
-def _check_asked(study, out, config, params, by, digest):
-    "Note what is asked for; a `UsageError` where something else was asked before"
-    asked = dict(config=config.model_dump(mode='json'), space={o.name: distribution_to_json(o.distribution) for o in params}, by=by, table=digest)
-    before = study.user_attrs.get('asked')
-    if before is None and not study.get_trials(deepcopy=False): return study.set_user_attr('asked', asked)
-    if before is None: raise UsageError(f'{out}/study.db was not made by this command; choose another --out')
-    check_same_settings(validate_fields(TrainConfig, before['config'], f'{out}/study.db'), config, out)
-    for what,said in (('space', 'searches in other spaces'), ('by', f'compares by {before["by"]}'), ('table', 'was begun on another table, or its files, parts or labels have changed')):
-        if before[what]!=asked[what]: raise UsageError(f'{out} {said}; give the same to go on, or choose another --out')
+def _check_request(study, out, config, params, by, digest):
+    "Store the request of a new search; raise a `UsageError` if it differs from that of an earlier call"
+    space = {param.name: distribution_to_json(param.distribution) for param in params}
+    request = dict(config=config.model_dump(mode='json'), space=space, by=by, table=digest)
+    stored = study.user_attrs.get('request')
+    if stored is None:
+        if study.get_trials(deepcopy=False):
+            raise UsageError(f'{out}/study.db was not written by this command; choose another --out')
+        study.set_user_attr('request', request)
+        return
+    check_same_settings(validate_fields(TrainConfig, stored['config'], f'{out}/study.db'), config, out)
+    differences = dict(space='searches other spaces', by=f'compares by {stored["by"]}',
+        table='was started on another table, or its files, splits or labels have changed')
+    for key,difference in differences.items():
+        if stored[key]!=request[key]:
+            raise UsageError(f'{out} {difference}; give the same to continue, or choose another --out')
 
 # %% ../../nbs/77_tuning.study.ipynb #aee57ca7
 @dataclass(frozen=True)
-class Found:
-    "What a search has found so far"
-    out:Path # the folder
-    by:str # what trials are compared by
-    table:pd.DataFrame # a row for each trial, see `trial_table`
+class TuningResult:
+    "The result of a search so far"
+    out:Path # folder of the search
+    by:str # objective
+    table:pd.DataFrame # a row per trial, see `trial_table`
     best:int # number of the best trial
-    settings:dict # by their paths, in which it differs from the recipe
-    own:float # value of the recipe as it stands, NaN where it was not trained to its end
-    shares:pd.Series|None # how much each parameter mattered, see `importances`
+    settings:dict # settings of the best trial that differ from the recipe, by their paths
+    baseline:float # value of the unchanged recipe, NaN if it did not complete
+    importances:pd.Series|None # importance of each parameter, see `importances`
 
     @property
     def recipe(self)->Path:
-        "The best settings, for `train --recipe`"
+        "Return the path of the best settings, for `train --recipe`"
         return self.out/'best.yaml'
+
     @property
     def value(self)->float:
-        "What the best trial reached"
+        "Return the value of the best trial"
         return self.table.value[self.best]
 
     def __str__(self):
-        if self.own!=self.own: return f'best is trial {self.best}, {self.by} {self.value:.4f}; the recipe as it stands did not get to its end'
-        if not self.settings: return f'nothing was better than the recipe as it stands, {self.by} {self.value:.4f}'
-        return f'best is trial {self.best}, {self.by} {self.value:.4f} against {self.own:.4f} of the recipe as it stands ({(self.value-self.own)/abs(self.own or 1):+.1%})'
+        if math.isnan(self.baseline):
+            return f'best is trial {self.best}, {self.by} {self.value:.4f}; the unchanged recipe did not complete'
+        if not self.settings: return f'nothing was better than the unchanged recipe, {self.by} {self.value:.4f}'
+        gain = (self.value-self.baseline)/abs(self.baseline or 1)
+        best = f'best is trial {self.best}, {self.by} {self.value:.4f}'
+        return f'{best}; unchanged recipe {self.baseline:.4f} ({gain:+.1%})'
 
 # %% ../../nbs/77_tuning.study.ipynb #0dfbbce7
-def _best(study)->int|None:
-    "The number of the best complete trial, the first of equal ones"
-    done = [o for o in study.get_trials(deepcopy=False) if how_ended(o)=='complete']
-    return min(done, key=lambda o: (o.value if is_lower_better(study.user_attrs['asked']['by']) else -o.value, o.number)).number if done else None
+def _best_trial(study)->int|None:
+    "Return the number of the best complete trial, the first one of equal ones; None if none is complete"
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial_outcome(trial)=='complete']
+    if not complete: return None
+    sign = 1 if is_lower_better(study.user_attrs['request']['by']) else -1
+    return min(complete, key=lambda trial: (sign*trial.value, trial.number)).number
 
-def _best_recipe(config, found)->Recipe:
-    base,spent = read_recipe(config.recipe),len(found.table)
-    fields = changed(config, found.settings).model_dump(mode='json', exclude_defaults=True)
-    fields = {k: v for k,v in fields.items() if k not in ('recipe', 'versions', 'data')} | ({'data': base.settings['data']} if 'data' in base.settings else {})
-    for o in ('log', 'checkpoint_minutes'): fields.get('training', {}).pop(o, None)
-    return Recipe(title=f'{base.title}, tuned', source=f'fashion-fastai tune, {spent} trials, from the recipe {config.recipe}', figures=f'on the validation split: {found}', settings=fields)
+def _best_recipe(config, result)->Recipe:
+    "Return the best settings as a recipe"
+    base = read_recipe(config.recipe)
+    fields = with_changes(config, result.settings).model_dump(mode='json', exclude_defaults=True)
+    for name in ('recipe', 'versions', 'data'): fields.pop(name, None)
+    for name in ('log', 'checkpoint_minutes'): fields.get('training', {}).pop(name, None)
+    if 'data' in base.settings: fields['data'] = base.settings['data']
+    source = f'fashion-fastai tune, {len(result.table)} trials, from the recipe {config.recipe}'
+    figures = f'on the validation split: {result}'
+    return Recipe(title=f'{base.title}, tuned', source=source, figures=figures, settings=fields)
 
-def _write(study, out, config, params)->Found|None: # none as long as no trial is complete
-    "The table, and the best recipe"
-    table,best,by = trial_table(study, params),_best(study),study.user_attrs['asked']['by']
-    done = {o.number: o for o in study.get_trials(deepcopy=False) if how_ended(o)=='complete'}
-    own = next((o.value for o in done.values() if not settings_of(params, o.params)), math.nan)
+# %% ../../nbs/77_tuning.study.ipynb #97d23e3d
+def _write_result(study, out, config, params)->TuningResult|None:
+    "Write the table and the best recipe; return the result, None as long as no trial is complete"
+    table = trial_table(study, params)
     with atomic_file(out/'trials.csv') as file: table.to_csv(file)
+    best = _best_trial(study)
     if best is None: return None
-    found = Found(out, by, table, best, settings_of(params, done[best].params), own, None)
-    with atomic_file(found.recipe) as file:
-        file.write_text(yaml.safe_dump(_best_recipe(config, found).model_dump(), sort_keys=False, allow_unicode=True, width=120), encoding='utf-8')
-    return found
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial_outcome(trial)=='complete']
+    settings = {trial.number: settings_of(params, trial.params) for trial in complete}
+    baseline = next((table.value[number] for number,changes in settings.items() if not changes), math.nan)
+    result = TuningResult(out, study.user_attrs['request']['by'], table, best, settings[best], baseline, None)
+    recipe = yaml.safe_dump(_best_recipe(config, result).model_dump(), sort_keys=False, allow_unicode=True, width=120)
+    with atomic_file(result.recipe) as file: file.write_text(recipe, encoding='utf-8')
+    return result
 
 # %% ../../nbs/77_tuning.study.ipynb #51cdd955
-def _draw(found, params):
-    "The plots"
-    lower = is_lower_better(found.by)
-    figures = dict(trials=plot_trials(found.table, found.by, lower, found.own))
-    if found.shares is not None: figures['importance'] = plot_importances(found.shares, found.table, params, found.by, lower, found.own)
+def _write_plots(result, params):
+    "Write the plots of a search"
+    lower = is_lower_better(result.by)
+    figures = dict(trials=plot_trials(result.table, result.by, lower, result.baseline))
+    if result.importances is not None:
+        shares = result.importances
+        figures['importance'] = plot_importances(shares, result.table, params, result.by, lower, result.baseline)
     for name,figure in figures.items():
-        with atomic_file(found.out/f'{name}.png') as file: figure.savefig(file, dpi=150, format='png')
-
-# %% ../../nbs/77_tuning.study.ipynb #c1c7504a
-def _spent(study)->float: return sum(o.user_attrs.get('seconds', 0.) for o in study.get_trials(deepcopy=False) if how_ended(o) not in ('running', 'killed'))
-
-def _over(study, deadline, most)->str|None:
-    "Why the search is over, if it is"
-    settled = [o for o in study.get_trials(deepcopy=False) if is_settled(o)]
-    seconds,left = [o.user_attrs['seconds'] for o in settled if how_ended(o)=='complete'],deadline-time.monotonic()
-    if most is not None and len(settled)>=most: return f'{len(settled)} trials are made'
-    if len(settled)>=5 and all(how_ended(o)=='failed' for o in settled[-5:]): raise UsageError(f'five trials failed one after another, the last because of this: {settled[-1].user_attrs["why"]}')
-    if settled and left<=min(seconds, default=0): return 'the time is used up' if left<=0 else f'{format_duration(left)} is left, less than the quickest trial took'
-
-def _try_next(study, config, params, by, deadline, echo)->bool: # False where nothing is left to try
-    "One more trial"
-    if not study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
-        if (drawn:=next_trial(study, params, config.training.seed)) is None: return False
-        study.enqueue_trial(drawn)
-    started,trial = time.monotonic(),study.ask(space_of(params))
-    settings = settings_of(params, trial.params)
-    first = len([o for o in study.get_trials(deepcopy=False) if is_settled(o)])==0
-    ended,value,why = run_trial(trial, changed(config, settings), by, deadline if settings else None, echo if first else noop)
-    gc.collect() # a learner and its callbacks hold each other, and its images
-    seconds = time.monotonic()-started
-    for name,o in dict(ended=ended, seconds=seconds, **(dict(why=why) if why else {})).items(): trial.set_user_attr(name, o)
-    state = TrialState.COMPLETE if ended=='complete' else TrialState.FAIL if ended=='failed' else TrialState.PRUNED
-    study.tell(trial, value if ended=='complete' else None, state)
-    echo(_line(study, trial.number, settings, by, value, why, seconds, deadline))
-    return True
+        with atomic_file(result.out/f'{name}.png') as file: figure.savefig(file, dpi=150, format='png')
 
 # %% ../../nbs/77_tuning.study.ipynb #2ad49394
-_HOW = dict(complete='', pruned=' when it was stopped, behind the others', time=' when the time was up', diverged=' before it diverged', failed='')
+_SUFFIXES = dict(complete='', pruned=' when it was pruned', time=' when the time was up',
+    diverged=' before it diverged', failed='')
 
-def _shown(settings)->str: return ', '.join(f'{k}={v:.4g}' if isinstance(v, float) else f'{k}={v}' for k,v in settings.items()) or 'the recipe as it stands'
+def _in_words(settings)->str:
+    "Return settings as text"
+    shown = {name: f'{value:.4g}' if isinstance(value, float) else value for name,value in settings.items()}
+    return ', '.join(f'{name}={value}' for name,value in shown.items()) or 'unchanged recipe'
 
-def _line(study, number, settings, by, value, why, seconds, deadline)->str:
-    "What is said of a trial"
-    reached = f'{by} {value:.4f}{_HOW[how_ended(study.trials[number])]}' if value==value else why or 'diverged in its first epoch'
-    best,left = _best(study),max(0, deadline-time.monotonic())
-    place = '' if best is None else ', the best so far' if best==number else f'; best is trial {best}, {study.trials[best].value:.4f}'
-    return f'trial {number}: {_shown(settings)}: {reached}, {format_duration(seconds)}{place}; {format_duration(left)} left'
+def _trial_line(study, number, settings, value, error, seconds, deadline)->str:
+    "Return the line about a trial that has ended"
+    by = study.user_attrs['request']['by']
+    reached = error or 'diverged in its first epoch'
+    if not math.isnan(value): reached = f'{by} {value:.4f}{_SUFFIXES[trial_outcome(study.trials[number])]}'
+    best = _best_trial(study)
+    rank = f'; best is trial {best}, {study.trials[best].value:.4f}' if best is not None else ''
+    if best==number: rank = ', the best so far'
+    left = format_duration(max(0, deadline-time.monotonic()))
+    return f'trial {number}: {_in_words(settings)}: {reached}, {format_duration(seconds)}{rank}; {left} left'
 
+def _echo_result(result, reason, echo):
+    "Print the result of a search"
+    echo(f'{reason}; {result}')
+    if result.settings: echo(f'changed settings: {_in_words(result.settings)}')
+    n_complete = (result.table.outcome=='complete').sum()
+    if result.importances is None:
+        echo(f'no importances yet: they need {MIN_TRIALS} complete trials with different values; '
+            f'there are {n_complete} complete trials')
+
+# %% ../../nbs/77_tuning.study.ipynb #c1c7504a
+def _spent_seconds(study)->float:
+    "Return the seconds of all trials that have ended"
+    ended = [trial for trial in study.get_trials(deepcopy=False) if trial_outcome(trial) not in ('running', 'killed')]
+    return sum(trial.user_attrs.get('seconds', 0.) for trial in ended)
+
+def _check_failures(settled):
+    "Raise a `UsageError` if the last five trials failed"
+    last = settled[-5:]
+    if len(last)<5 or any(trial_outcome(trial)!='failed' for trial in last): return
+    raise UsageError(f'five trials in a row failed; the error of the last one: {last[-1].user_attrs["error"]}')
+
+def _stop_reason(study, deadline, max_trials)->str|None:
+    "Return why the search is over; None if it is not"
+    settled = [trial for trial in study.get_trials(deepcopy=False) if is_settled(trial)]
+    if max_trials is not None and len(settled)>=max_trials: return f'{len(settled)} trials are done'
+    _check_failures(settled)
+    quickest = min([trial.user_attrs['seconds'] for trial in settled if trial_outcome(trial)=='complete'], default=0)
+    left = deadline-time.monotonic()
+    if not settled or left>quickest: return None
+    return 'the time is up' if left<=0 else f'{format_duration(left)} left, less than the quickest trial took'
+
+# %% ../../nbs/77_tuning.study.ipynb #dac85d70
+def _ask_next(study, params, seed)->optuna.Trial|None:
+    "Start the next trial; return None if nothing is left to try"
+    if not study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
+        values = next_trial(study, params, seed)
+        if values is None: return None
+        study.enqueue_trial(values)
+    return study.ask(distributions(params))
+
+def _run_next(study, config, params, by, deadline, echo)->bool:
+    "Run one more trial; return False if nothing is left to try"
+    is_first = not any(map(is_settled, study.get_trials(deepcopy=False)))
+    started = time.monotonic()
+    trial = _ask_next(study, params, config.training.seed)
+    if trial is None: return False
+    settings = settings_of(params, trial.params)
+    limit = deadline if settings else None # the unchanged recipe is trained to its end
+    outcome,value,error = run_trial(trial, with_changes(config, settings), by, limit, echo if is_first else noop)
+    gc.collect() # a learner and its callbacks refer to each other and keep the images
+    seconds = time.monotonic()-started
+    for name,attr in dict(outcome=outcome, seconds=seconds, **(dict(error=error) if error else {})).items():
+        trial.set_user_attr(name, attr)
+    state = dict(complete=TrialState.COMPLETE, failed=TrialState.FAIL).get(outcome, TrialState.PRUNED)
+    study.tell(trial, value if outcome=='complete' else None, state)
+    echo(_trial_line(study, trial.number, settings, value, error, seconds, deadline))
+    return True
+
+# %% ../../nbs/77_tuning.study.ipynb #410b441b
 @contextmanager
-def _stoppable(out, echo)->Iterator[None]:
-    "A signal ends the search with a line that says how to go on; Optuna only speaks of what is wrong"
+def _interruptible(out, echo)->Iterator[None]:
+    "End the search with a message that says how to continue when a signal arrives; silence Optuna's progress"
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with StopSignals(echo) as signals: yield
     except KeyboardInterrupt:
         if signals.asked is None: raise
-        raise TrainingInterrupted(f'stopped by {"Ctrl-C" if signals.asked==signal.SIGINT else signal.Signals(signals.asked).name}; the same command goes on with the search in {out}, '
-            'and tries again what was under way', 128+signals.asked) from None
+        name = 'Ctrl-C' if signals.asked==signal.SIGINT else signal.Signals(signals.asked).name
+        message = f'stopped by {name}; the same command continues the search in {out} and repeats the interrupted trial'
+        raise TrainingInterrupted(message, 128+signals.asked) from None
     finally: optuna.logging.set_verbosity(level)
 
 # %% ../../nbs/77_tuning.study.ipynb #11f3eaf1
-def _for_trials(config, catalogue)->TrainConfig:
-    "The recipe as trials are trained by"
+def _trial_config(config, catalogue)->TrainConfig:
+    "Return the settings that all trials share: disk cache if there is room, no trackers"
     config = config.model_copy(deep=True)
-    side = 2*ImageReader.from_config(config.image).side # a space may ask for larger ones
+    side = 2*ImageReader.from_config(config.image).side # a space may ask for larger images
     if config.data.cache=='auto' and len(catalogue)*side*side*3<free_bytes('disk'): config.data.cache = 'disk'
     config.training.log = []
     return config
 
 def _check_searchable(config, catalogue, minutes):
+    "Raise a `UsageError` if no trial could be evaluated"
     training = config.training
-    if training.refit: raise UsageError('training.refit leaves nothing to compare trials on')
-    if not (training.epochs or training.stages): raise UsageError('--epochs 0 leaves nothing to search: trials are trainings of at least one epoch')
-    if not minutes>0: raise UsageError(f'--minutes {minutes:g}: a search takes more than no time')
-    held = catalogue.where('valid')
-    if not any((o[held]>=0).any() for o in catalogue.codes.values()): raise UsageError('no label is known in the validation split of the table, so trials cannot be compared')
+    if training.refit: raise UsageError('training.refit leaves no validation split to compare trials on')
+    if not (training.epochs or training.stages):
+        raise UsageError('--epochs 0 leaves nothing to search: a trial trains for at least one epoch')
+    if not minutes>0: raise UsageError(f'--minutes {minutes:g}: the time of a search must be above 0')
+    is_valid = catalogue.where('valid')
+    if not any((codes[is_valid]>=0).any() for codes in catalogue.codes.values()):
+        raise UsageError('the validation split of the table has no known label, so trials cannot be compared')
+
+# %% ../../nbs/77_tuning.study.ipynb #25423078
+def _continued_study(out, config, params, by, digest, echo)->optuna.Study:
+    "Return the study in `out`, checked against the request; trials that were running are marked as killed"
+    study = _open_study(out, by)
+    _check_request(study, out, config, params, by, digest)
+    for trial in study.get_trials(states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL) # the lock is ours
+    n_trials = len(study.get_trials(deepcopy=False))
+    if n_trials: echo(f'{out} continues after {n_trials} trials')
+    return study
+
+def _run_trials(study, out, config, shared, params, by, deadline, max_trials, echo)->str:
+    "Run trials with the settings `shared`, write the result after each, and return why the search is over"
+    try:
+        while (reason:=_stop_reason(study, deadline, max_trials)) is None:
+            if not _run_next(study, shared, params, by, deadline, echo): break
+            _write_result(study, out, config, params)
+    except UsageError:
+        if not any(map(is_settled, study.get_trials(deepcopy=False))):
+            remove_folder(out) # the recipe itself cannot be trained
+        raise
+    return reason or 'all settings of the space were tried'
+
+def _final_result(study, out, config, params, reason)->TuningResult:
+    "Write tables and plots, and return the result; raise a `UsageError` if no trial is complete"
+    result = _write_result(study, out, config, params)
+    if result is None:
+        outcome = trial_outcome(study.trials[0])
+        raise UsageError(f'no trial is complete: the unchanged recipe ended as {outcome}, and {reason}; '
+            'allow more --minutes, or a lower --lr')
+    result = replace(result, importances=importances(study, params))
+    _write_plots(result, params)
+    return result
 
 # %% ../../nbs/77_tuning.study.ipynb #2756b4dd
 def tune(
-    config:TrainConfig, # the recipe
+    config:TrainConfig, # settings of the recipe
     spaces:Sequence[str], # names or files, see `read_space`
-    out:str|Path, # the folder of the search; one that was cut off, or has time left, goes on
-    minutes:float=60, # for the whole search
-    trials:int|None=None, # it ends after so many of them as well
-    by:str|None=None, # what trials are compared by, see `choose_value`
-    echo:Callable[[str], None]=print, # is told of each trial
-)->Found: # it is on disk too: `study.db`, `trials.csv`, `best.yaml`, `trials.png`, `importance.png`
-    "Search better settings than those of `config`"
-    started,out,params = time.monotonic(),Path(out),parameters(spaces, config)
+    out:str|Path, # folder of the search; an earlier search with the same request continues
+    minutes:float=60, # time limit of the whole search, earlier calls included
+    trials:int|None=None, # maximum number of trials; default: no limit
+    by:str|None=None, # objective; default: see `choose_objective`
+    echo:Callable[[str], None]=print, # receives a line per trial
+)->TuningResult: # also on disk: `study.db`, `trials.csv`, `best.yaml`, `trials.png`, `importance.png`
+    "Search for better settings than those of `config`; raise a `UsageError` if none can be found or compared"
+    started = time.monotonic()
+    out = Path(out)
+    params = parameters(spaces, config)
     catalogue = catalogue_from_config(config)
     _check_searchable(config, catalogue, minutes)
-    by = choose_value(by, config, params, catalogue.schema)
+    by = choose_objective(by, config, params, catalogue.schema)
     digest = table_digest(catalogue, ImageReader.from_config(config.image).boxes(catalogue))
-    with lock_folder(out), _stoppable(out, echo):
-        study = _opened(out, by)
-        _check_asked(study, out, config, params, by, digest)
-        for o in study.get_trials(states=[TrialState.RUNNING]): study.tell(o.number, state=TrialState.FAIL) # the lock is ours: they were killed
-        if n:=len(study.get_trials(deepcopy=False)): echo(f'{out} goes on after {n} trials')
-        deadline,recipe = started+60*minutes-_spent(study),_for_trials(config, catalogue)
-        try:
-            while (over:=_over(study, deadline, trials)) is None and _try_next(study, recipe, params, by, deadline, echo): _write(study, out, config, params)
-        except UsageError:
-            if not any(map(is_settled, study.get_trials(deepcopy=False))): remove_folder(out) # the recipe itself cannot be trained
-            raise
-        found = _write(study, out, config, params)
-        if found is None: raise UsageError(f'no trial got to its end: the recipe as it stands {how_ended(study.trials[0])}, and {over or "nothing else could be tried"}; give more --minutes, or a lower --lr')
-        found = replace(found, shares=importances(study, params))
-        _draw(found, params)
-    _say_found(found, over or 'all settings of the space are tried', echo)
-    return found
-
-# %% ../../nbs/77_tuning.study.ipynb #d623aa95
-def _say_found(found, over, echo):
-    echo(f'{over}; {found}')
-    if found.settings: echo(f'what it changes: {_shown(found.settings)}')
-    n = (found.table.ended=='complete').sum()
-    if found.shares is None: echo(f'no importances yet: they need {FEWEST} complete trials that differ, and there are {n}')
+    with lock_folder(out), _interruptible(out, echo):
+        study = _continued_study(out, config, params, by, digest, echo)
+        deadline = started+60*minutes-_spent_seconds(study)
+        reason = _run_trials(study, out, config, _trial_config(config, catalogue), params, by, deadline, trials, echo)
+        result = _final_result(study, out, config, params, reason)
+    _echo_result(result, reason, echo)
+    return result
