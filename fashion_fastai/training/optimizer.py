@@ -1,4 +1,4 @@
-"""AdamW as fastai has it, in one call for a whole parameter group
+"""fastai's AdamW in one fused call per parameter group
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.optimizer.html.md"""
 
@@ -15,30 +15,35 @@ __all__ = ['FusedAdamW']
 
 # %% ../../nbs/40_training.optimizer.ipynb #354007ee
 class FusedAdamW(Optimizer):
-    "fastai's `Adam` with decoupled weight decay, many times as fast"
+    "Update parameters as fastai's `Adam` with decoupled weight decay does, several times as fast"
     def __init__(self,
-        params, # parameters, or lists of them: the groups
+        params, # parameters, or one list of parameters for each group
         lr:float, # learning rate
         mom:float=0.9, # decay of the mean gradient
         sqr_mom:float=0.99, # decay of the mean squared gradient
-        eps:float=1e-5, # added to its root
-        wd:float=0.01, # weight decay
+        eps:float=1e-5, # added to the root of the mean square
+        wd:float=0.01, # decoupled weight decay
     ): super().__init__(params, [], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
     def _states(self, params)->list[dict]:
         for p in params:
             state = self.state[p]
-            if 'sqr_avg' not in state: state.update(step=torch.zeros((), device=p.device), grad_avg=torch.zeros_like(p), sqr_avg=torch.zeros_like(p))
+            if 'sqr_avg' in state: continue
+            zeros = {name: torch.zeros_like(p) for name in ('grad_avg', 'sqr_avg')}
+            state.update(step=torch.zeros((), device=p.device), **zeros)
         return [self.state[p] for p in params]
 
     @torch.no_grad()
     def step(self, closure=None):
-        "One step of every parameter that has a gradient"
+        "Update every parameter that has a gradient; raise `NotImplementedError` if `closure` is given"
         if closure is not None: raise NotImplementedError('fastai optimizers take no closure')
         for group,hyper in zip(self.param_lists, self.hypers):
-            for decays in (True, False): # norms and biases usually do not
+            for decays in (True, False): # norms and biases usually have no weight decay
                 params = [p for p in group if p.grad is not None and self.state[p].get('do_wd', True)==decays]
-                if not params: continue
-                means,squares,steps = [[o[k] for o in self._states(params)] for k in ('grad_avg', 'sqr_avg', 'step')]
-                adamw(params, [p.grad for p in params], means, squares, [], steps, fused=True, amsgrad=False, maximize=False, lr=hyper['lr'],
-                    beta1=hyper['mom'], beta2=hyper['sqr_mom'], eps=hyper['eps'], weight_decay=hyper['wd'] if decays else 0.)
+                if params: self._update(params, hyper, hyper['wd'] if decays else 0.)
+
+    def _update(self, params, hyper, wd):
+        states = self._states(params)
+        means, squares, steps = ([state[key] for state in states] for key in ('grad_avg', 'sqr_avg', 'step'))
+        adamw(params, [p.grad for p in params], means, squares, [], steps, fused=True, amsgrad=False, maximize=False,
+            lr=hyper['lr'], beta1=hyper['mom'], beta2=hyper['sqr_mom'], eps=hyper['eps'], weight_decay=wd)

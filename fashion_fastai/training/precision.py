@@ -1,4 +1,4 @@
-"""The settings that make a CPU train at the rate it can
+"""Choose the number format of training, and train in it
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.precision.html.md"""
 
@@ -16,51 +16,54 @@ from torch import nn
 __all__ = ['CLEAR_GAIN', 'has_bfloat16', 'bfloat16_gain', 'fastest_precision', 'Bfloat16', 'precision_callback']
 
 # %% ../../nbs/40_training.precision.ipynb #3e713952
-CLEAR_GAIN = 1.25
+CLEAR_GAIN = 1.25 # speed-up from which `measure` chooses bfloat16
 
 def has_bfloat16()->bool:
-    "Whether this CPU has instructions for bfloat16"
-    facts = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
-    return bool(facts.get('avx512_bf16') or facts.get('amx_bf16'))
+    "Return whether this CPU has instructions for bfloat16"
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
+    return bool(capabilities.get('avx512_bf16') or capabilities.get('amx_bf16'))
 
 def _step_seconds(network, x, dtype)->float:
-    "Seconds of one forward and backward pass"
+    "Return the seconds of one forward and backward pass"
     started = time.perf_counter()
     with torch.autocast(x.device.type, dtype, enabled=dtype!=torch.float32): outputs = network(x)
-    sum(o.float().square().mean() for o in outputs).backward()
+    sum(output.float().square().mean() for output in outputs).backward()
     network.zero_grad()
     return time.perf_counter()-started
 
 def bfloat16_gain(
     network:nn.Module, # images to a tuple of tensors, on a CPU
-    size:int, # pixels a side
-    seconds:float=2, # that may be spent
-)->float: # time of a step in float32 over that in bfloat16, medians of alternating steps
-    "How much faster `network` learns in bfloat16; it stays as it is"
-    state,training = {k: v.clone() for k,v in network.state_dict().items()},network.training
-    x,times = torch.zeros(8, 3, size, size).to(memory_format=torch.channels_last),{torch.float32: [], torch.bfloat16: []}
+    size:int, # image side in pixels
+    seconds:float=2, # time to spend
+)->float: # seconds of a step in float32 divided by those in bfloat16, medians of alternating steps
+    "Return how much faster `network` trains in bfloat16; weights, buffers and mode are restored"
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    training = network.training
+    x = torch.zeros(8, 3, size, size).to(memory_format=torch.channels_last)
+    times = {torch.float32: [], torch.bfloat16: []}
     ends = time.perf_counter()+seconds
     while time.perf_counter()<ends or len(times[torch.bfloat16])<3:
-        for dtype,seen in times.items(): seen.append(_step_seconds(network.train(), x, dtype))
-    network.load_state_dict(state) # what BatchNorm has counted meanwhile
+        for dtype, seconds_of in times.items(): seconds_of.append(_step_seconds(network.train(), x, dtype))
+    network.load_state_dict(state) # running statistics of BatchNorm changed
     network.train(training)
-    return statistics.median(times[torch.float32][1:])/statistics.median(times[torch.bfloat16][1:])
+    medians = {dtype: statistics.median(values[1:]) for dtype, values in times.items()} # the first step warms up
+    return medians[torch.float32]/medians[torch.bfloat16]
 
 # %% ../../nbs/40_training.precision.ipynb #3dba447d
 def fastest_precision(
     network:nn.Module, # see `bfloat16_gain`
-    size:int, # pixels a side
-    device:torch.device, # that it will learn on
-    measure:bool=True, # on a CPU, try whether bfloat16 is faster
+    size:int, # image side in pixels
+    device:torch.device, # device of the training
+    measure:bool=True, # measure bfloat16 on CPUs that have it
 )->str: # `float32`, `bfloat16` or `float16`
-    "The precision that `network` learns fastest in, without a loss of accuracy"
+    "Return the fastest precision that costs no accuracy"
     if device.type=='cuda': return 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
     if device.type!='cpu' or not (measure and has_bfloat16()): return 'float32'
     return 'bfloat16' if bfloat16_gain(network, size)>CLEAR_GAIN else 'float32'
 
 # %% ../../nbs/40_training.precision.ipynb #a176cfcd
 class Bfloat16(Callback):
-    "Forward passes and losses in bfloat16 where that is safe"
+    "Run the forward pass and the loss under bfloat16 autocast"
     order = MixedPrecision.order
     def before_batch(self):
         self.autocast = torch.autocast(self.dls.device.type, torch.bfloat16)
@@ -69,6 +72,7 @@ class Bfloat16(Callback):
 
 def precision_callback(
     precision:str, # `float32`, `bfloat16` or `float16`
-)->list[Callback]: # none or one
-    "What makes a learner work in `precision`"
-    return dict(float32=[], bfloat16=[Bfloat16()], float16=[MixedPrecision(AMPMode.FP16)])[precision]
+)->list[Callback]: # empty for `float32`
+    "Return the callbacks that make a learner train in `precision`"
+    if precision=='float32': return []
+    return [Bfloat16() if precision=='bfloat16' else MixedPrecision(AMPMode.FP16)]
