@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 def test_the_library_leaves_the_allocator_alone():
     "The command line and the worker processes of a cluster are ours; a notebook belongs to its user"
     callers = {path.name for path in (ROOT/'fashion_fastai').rglob('*.py') if ' tune_allocator()' in path.read_text(encoding='utf-8')}
-    assert callers-{'memory.py'}=={'cli.py', 'cluster.py'}
+    assert callers-{'allocator.py'}=={'cli.py', 'ray_cluster.py'}
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0]!='glibc', reason='the C library is not glibc')

@@ -119,8 +119,8 @@ def test_a_damaged_checkpoint_is_passed_over(config, cut, tmp_path):
 
 def test_a_full_disk(config, tmp_path, monkeypatch):
     "The second checkpoint finds no room: the first one is left, and is gone on with when there is room again"
-    from fashion_fastai.training import state
-    out,was,count = tmp_path/'run',state.save_file,[]
+    from fashion_fastai.training import serialization
+    out,was,count = tmp_path/'run',serialization.save_file,[]
     def full(tensors, file):
         count.append(0)
         if len(count)>1:
