@@ -128,7 +128,7 @@ def test_a_full_disk(config, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, 'No space left on device')
         was(tensors, file)
     with monkeypatch.context() as o:
-        o.setattr(state, 'save_file', full)
+        o.setattr(serialization, 'save_file', full)
         with pytest.raises(TrainingInterrupted, match='no room is left on the disk of .*; make some, then go on with') as e: train(config, out, lambda _: None)
     assert e.value.code==1 and checkpoint_numbers(out/'checkpoint')==[1]
     assert sorted(o.name for o in (out/'checkpoint').iterdir())==['000001', 'begun.json']
