@@ -1,4 +1,4 @@
-"""A million rows wait for their answers in a file, so that memory does not depend on how many there are
+"""Images, folders and tables become rows of file names, boxes and product codes, in a file that is mapped into memory
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.inputs.html.md"""
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib, os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa
 
 # %% auto #0
-__all__ = ['AT_ONCE', 'ImageFiles', 'check_inside', 'find_image_files', 'is_table', 'Columns', 'check_source', 'write_rows',
+__all__ = ['BLOCK_ROWS', 'ImageFiles', 'check_inside', 'find_image_files', 'Columns', 'is_table', 'check_source', 'write_rows',
            'Rows', 'read_rows']
 
 # %% ../../nbs/65_serving.inputs.ipynb #e6f63d34
@@ -27,206 +28,226 @@ from ..target import as_text
 # %% ../../nbs/65_serving.inputs.ipynb #15d8eea7
 @dataclass(frozen=True)
 class ImageFiles:
-    "Images that wait for answers"
+    "Images to predict"
     paths:list[Path] # the files
-    names:list[str] # as they will stand in the answers
-    boxes:np.ndarray # `(n, 4)` left, top, right and bottom in pixels, NaN where there is no box
+    names:list[str] # as they appear in the results
+    boxes:np.ndarray # float64 `(n, 4)`: left, top, right and bottom in pixels; NaN where there is no box
 
-    def __add__(self, other): return ImageFiles(self.paths+other.paths, self.names+other.names, np.concatenate([self.boxes, other.boxes]))
     def __len__(self): return len(self.paths)
+    def __add__(self, other):
+        return ImageFiles(self.paths+other.paths, self.names+other.names, np.concatenate([self.boxes, other.boxes]))
 
 # %% ../../nbs/65_serving.inputs.ipynb #3040b017
 def check_inside(
     source:str|Path, # the table or folder, for the message
-    names:list[str], # file names as they stand in it
-    images:str|Path, # the folder that they start from
+    names:list[str], # file names in it
+    images:str|Path, # folder that the names are relative to
 ):
-    "A `UsageError` names the first image that lies outside of `images`"
-    out = [i for i,said in file_issues(names, images).items() if said==OUTSIDE]
-    if out: raise UsageError(f'{source}: {ascii(names[out[0]])[1:-1][:200]} {OUTSIDE}' + (f' ({len(out)} such names)' if out[1:] else ''))
+    "Raise a `UsageError` that names the first image outside of `images`"
+    outside = [names[row] for row,issue in file_issues(names, images).items() if issue==OUTSIDE]
+    if not outside: return
+    count = f' ({len(outside)} such names)' if len(outside)>1 else ''
+    raise UsageError(f'{source}: {ascii(outside[0])[1:-1][:200]} {OUTSIDE}{count}')
 
-# %% ../../nbs/65_serving.inputs.ipynb #b2dd100f
-def _without_boxes(paths, names): return ImageFiles(paths, names, np.full((len(paths), 4), np.nan))
+# %% ../../nbs/65_serving.inputs.ipynb #873d8009
+def _without_boxes(paths, names)->ImageFiles: return ImageFiles(paths, names, np.full((len(paths), 4), np.nan))
 
-def find_image_files(
-    source:str|Path, # an image, a folder, or a `.csv` or `.parquet` table
-    file_col:str='file', # column of the file names, in a table
-    images:str|Path|None=None, # the folder that the file names of a table start from; the table's own without it
-    split:str|None=None, # only these rows of a table: `train`, `valid` or `test` in its column `split`
-    allow_outside:bool=False, # names and links may lead out of the folder, see `file_issues`
-)->ImageFiles: # their names are relative to the folder, or as they stand in the table
-    "The images that `source` means; a `UsageError` where there are none"
-    source = Path(source)
-    if not os.path.exists(source): raise UsageError(f'{source}: no such file or folder')
-    if source.is_dir():
-        names = sorted(name for name in find_images(source) if os.path.isfile(source/name))
-        if not names: raise UsageError(f'{source}: no images in this folder; known are {", ".join(IMAGE_SUFFIXES)}')
-        if not allow_outside: check_inside(source, names, source)
-        return _without_boxes([source/o for o in names], names)
-    if source.suffix.lower() not in ('.csv', '.parquet'): return _without_boxes([source], [str(source)])
-    frame = read_table(source)
+def _images_of_folder(folder, allow_outside)->ImageFiles:
+    names = sorted(name for name in find_images(folder) if os.path.isfile(folder/name))
+    if not names:
+        raise UsageError(f'{folder}: no images in this folder; known suffixes are {", ".join(IMAGE_SUFFIXES)}')
+    if not allow_outside: check_inside(folder, names, folder)
+    return _without_boxes([folder/name for name in names], names)
+
+def _images_of_table(source, file_col, images, split, allow_outside)->ImageFiles:
+    frame,images = read_table(source),Path(images or source.parent)
     if file_col not in frame: raise UsageError(f"{source}: {unknown_name('column', file_col, frame.columns)}")
     if split:
         if 'split' not in frame: raise UsageError(f'{source}: no column split to choose {split} by')
         frame = frame[read_split(frame['split'])==split]
         if not len(frame): raise UsageError(f'{source}: no row is in the {split} split')
     names = as_text(frame[file_col]).fillna('').tolist()
-    if not allow_outside: check_inside(source, names, images or source.parent)
-    paths = [Path(images or source.parent)/o for o in names]
-    return ImageFiles(paths, names, read_boxes(frame))
+    if not allow_outside: check_inside(source, names, images)
+    return ImageFiles([images/name for name in names], names, read_boxes(frame))
 
-# %% ../../nbs/65_serving.inputs.ipynb #2412d90a
-AT_ONCE = 65_536 # rows of a table
-
-def is_table(
-    source:str|Path, # what a user points at
-)->bool:
-    "Whether it is named like a table"
-    return Path(source).suffix.lower() in ('.csv', '.parquet', *SHEETS) and not Path(source).is_dir()
+# %% ../../nbs/65_serving.inputs.ipynb #b2dd100f
+def find_image_files(
+    source:str|Path, # an image, a folder, or a `.csv` or `.parquet` table
+    file_col:str='file', # column with the file names of a table
+    images:str|Path|None=None, # folder that the file names of a table are relative to; default: the folder of the table
+    split:str|None=None, # only rows of a table with this value (`train`, `valid` or `test`) in the column `split`
+    allow_outside:bool=False, # names and links may lead out of the folder, see `file_issues`
+)->ImageFiles: # names are relative to the folder, or as written in the table
+    "Return the images that `source` names; raise a `UsageError` if there are none"
+    source = Path(source)
+    if not os.path.exists(source): raise UsageError(f'{source}: no such file or folder')
+    if source.is_dir(): return _images_of_folder(source, allow_outside)
+    if source.suffix.lower() in ('.csv', '.parquet'):
+        return _images_of_table(source, file_col, images, split, allow_outside)
+    return _without_boxes([source], [str(source)])
 
 # %% ../../nbs/65_serving.inputs.ipynb #e01e3998
 @dataclass(frozen=True)
 class Columns:
-    "Which columns and rows of a table are meant"
-    file:str = 'file' # column of the file names
-    images:str|Path|None = None # the folder that they start from; the table's own without it
-    split:str|None = None # only these rows: `train`, `valid` or `test` in the column `split`
-    group:str|None = None # column that is equal for images of one product
-    boxes:bool = False # whether boxes matter; they are read where the table has them
-    allow_outside:bool = False # names and links may lead out of that folder, see `file_issues`
+    "Columns and rows of a table that a prediction reads"
+    file:str = 'file' # column with the file names
+    images:str|Path|None = None # folder that the file names are relative to; default: the folder of the table
+    split:str|None = None # only rows with this value (`train`, `valid` or `test`) in the column `split`
+    group:str|None = None # column that is equal for images of one product; default: no products
+    boxes:bool = False # read boxes where the table has them
+    allow_outside:bool = False # names and links may lead out of the folder of the images, see `file_issues`
+
+# %% ../../nbs/65_serving.inputs.ipynb #2412d90a
+BLOCK_ROWS = 65_536 # rows of a table in memory at a time
+
+def is_table(
+    source:str|Path, # path that a user gave
+)->bool: # also for a sheet, which `read_table` refuses with advice
+    "Return whether `source` has the suffix of a table"
+    return Path(source).suffix.lower() in ('.csv', '.parquet', *SHEETS) and not Path(source).is_dir()
 
 # %% ../../nbs/65_serving.inputs.ipynb #4e7ef159
-def _check_columns(source, columns)->list[str]:
-    "The columns to read; a `UsageError` for one that the table does not have"
-    known = table_columns(source)
-    if columns.split and 'split' not in known: raise UsageError(f'{source}: no column split to choose {columns.split} by')
-    check_file_column(known, columns.file, source)
-    if columns.group: check_column(known, columns.group, source)
-    group,boxes = [columns.group] if columns.group else [],box_columns(known) if columns.boxes else []
+def _columns_to_read(source, columns)->list[str]:
+    "Return the names of the columns to read; raise a `UsageError` if the table lacks one"
+    names = table_columns(source)
+    if columns.split and 'split' not in names:
+        raise UsageError(f'{source}: no column split to choose {columns.split} by')
+    check_file_column(names, columns.file, source)
+    if columns.group: check_column(names, columns.group, source)
+    group = [columns.group] if columns.group else []
+    boxes = box_columns(names) if columns.boxes else []
     return list(dict.fromkeys([columns.file, *group, *boxes]))
 
 def check_source(
     source:str|Path, # an image, a folder or a table
     columns:Columns, # of a table
 ):
-    "A `UsageError` where `source` is not there or lacks a column; asked before anything heavy is loaded"
+    "Raise a `UsageError` if `source` does not exist or lacks a column; cheap enough to call before loading a network"
     source = Path(source)
     if not source.exists(): raise UsageError(f'{source}: no such file or folder')
-    if is_table(source): _check_columns(source, columns)
-    elif columns.group: raise UsageError(f'{source} has no column {columns.group}; products are known from a .csv or .parquet table')
-
-def _chosen(source, split)->np.ndarray|None:
-    "Whether each row is in the part that is wanted, bool `(n,)`; all are without one"
-    if split is None: return None
-    chosen = read_split(pd.concat(o['split'] for o in table_frames(source, ['split'], AT_ONCE)))==split
-    if not chosen.any(): raise UsageError(f'{source}: no row is in the {split} split')
-    return chosen
+    if is_table(source): _columns_to_read(source, columns)
+    elif columns.group:
+        raise UsageError(f'{source} has no column {columns.group}; products are known from a .csv or .parquet table')
 
 # %% ../../nbs/65_serving.inputs.ipynb #e389306a
-def _groups_of(frame, source, columns, start)->list[str]:
-    "The group of each row"
-    groups = as_text(frame[columns.group])
-    if groups.isna().any():
-        raise UsageError(f'{source}, row {start+np.flatnonzero(groups.isna())[0]+1}: the cell of {columns.group} is empty; every image needs its product')
-    return groups.tolist()
+def _row_mask(source, split)->np.ndarray|None:
+    "Return whether each row of a table is in `split`, bool `(n,)`; None without a split, which takes all rows"
+    if split is None: return None
+    mask = read_split(pd.concat(frame['split'] for frame in table_frames(source, ['split'], BLOCK_ROWS)))==split
+    if not mask.any(): raise UsageError(f'{source}: no row is in the {split} split')
+    return mask
 
-def _batch(names, paths, groups=None)->pa.RecordBatch:
+def _read_groups(frame, source, column, start)->np.ndarray:
+    "Return the group of each row as text `(n,)`; raise a `UsageError` for an empty cell"
+    groups = as_text(frame[column])
+    if groups.isna().any():
+        row = start+np.flatnonzero(groups.isna())[0]+1
+        raise UsageError(f'{source}, row {row}: the cell of {column} is empty; every image needs its product')
+    return groups.to_numpy(dtype=object)
+
+def _record_batch(names, paths, groups=None)->pa.RecordBatch:
     fields = dict(name=pa.array(names, pa.string()), path=pa.array(paths, pa.string()))
     if groups is not None: fields['group'] = pa.array(groups, pa.string())
     return pa.record_batch(fields)
 
+# %% ../../nbs/65_serving.inputs.ipynb #58931ccb
 def _table_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-    "Yield the rows of a table, and their boxes"
-    read,chosen,root,start = _check_columns(source, columns),_chosen(source, columns.split),os.path.join(columns.images or source.parent, ''),0
-    for frame in table_frames(source, read, AT_ONCE):
-        groups = _groups_of(frame, source, columns, start) if columns.group else None
-        keep = slice(None) if chosen is None else np.flatnonzero(chosen[start:start+len(frame)])
+    "Yield the rows of a table and their boxes"
+    names_read,mask = _columns_to_read(source, columns),_row_mask(source, columns.split)
+    root = os.path.join(columns.images or source.parent, '')
+    start = 0
+    for frame in table_frames(source, names_read, BLOCK_ROWS):
+        groups = _read_groups(frame, source, columns.group, start) if columns.group else None
+        keep = slice(None) if mask is None else np.flatnonzero(mask[start:start+len(frame)])
         names = as_text(frame[columns.file]).fillna('').to_numpy(dtype=object)[keep].tolist()
         if not columns.allow_outside: check_inside(source, names, root)
+        paths = [os.path.join(root, name) for name in names]
+        yield _record_batch(names, paths, None if groups is None else groups[keep].tolist()),read_boxes(frame)[keep]
         start += len(frame)
-        kept = groups and np.array(groups, dtype=object)[keep].tolist()
-        yield _batch(names, [os.path.join(root, name) for name in names], kept),read_boxes(frame)[keep]
     if not start: raise UsageError(f'{source}: the table is empty')
 
-def _rows_of(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+def _source_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    "Yield the rows of an image, a folder or a table, and their boxes"
     check_source(source, columns)
     if is_table(source): yield from _table_rows(Path(source), columns)
     else:
-        found = find_image_files(source, allow_outside=columns.allow_outside)
-        yield _batch(found.names, [str(o) for o in found.paths]), found.boxes
+        images = find_image_files(source, allow_outside=columns.allow_outside)
+        yield _record_batch(images.names, [str(path) for path in images.paths]), images.boxes
 
 # %% ../../nbs/65_serving.inputs.ipynb #fd025965
-_ROWS,_BOXES = 'rows.arrow','boxes.f64'
+_ROWS_FILE,_BOXES_FILE = 'rows.arrow','boxes.f64'
 
-def _digest_of(digest, batch, boxes):
+def _update_digest(digest, batch, boxes):
     for column in batch.columns: digest.update('\0'.join(column.to_pylist()).encode()+b'\1')
     if boxes is not None: digest.update(np.ascontiguousarray(boxes, dtype=np.float64).tobytes())
 
 def write_rows(
     sources:Sequence[str|Path], # images, folders and tables
-    folder:str|Path, # exists; the rows are written into it
+    folder:str|Path, # existing folder that the rows are written to
     columns:Columns=Columns(), # of the tables
 )->str: # a digest of names, paths, groups and boxes
-    "Lay the rows of `sources` into `folder`; a `UsageError` says what is wrong with them"
-    folder,digest,n = Path(folder),hashlib.blake2b(digest_size=16),0
-    schema = pa.schema([(o, pa.string()) for o in ('name', 'path', *(['group'] if columns.group else []))])
-    with pa.OSFile(str(folder/_ROWS), 'wb') as out, pa.ipc.new_file(out, schema) as file, (folder/_BOXES).open('wb') as box_file:
-        for source in sources:
-            for batch,boxes in _rows_of(source, columns):
-                file.write(batch)
+    "Write the rows of `sources` into `folder`; raise a `UsageError` if a source is invalid"
+    folder,digest = Path(folder),hashlib.blake2b(digest_size=16)
+    schema = pa.schema([(name, pa.string()) for name in ('name', 'path', *(['group'] if columns.group else []))])
+    batches = chain.from_iterable(_source_rows(source, columns) for source in sources)
+    with pa.OSFile(str(folder/_ROWS_FILE), 'wb') as file, (folder/_BOXES_FILE).open('wb') as box_file:
+        with pa.ipc.new_file(file, schema) as out:
+            for batch,boxes in batches:
+                out.write(batch)
                 if columns.boxes: boxes.astype(np.float64).tofile(box_file)
-                _digest_of(digest, batch, boxes if columns.boxes else None)
-                n += len(batch)
+                _update_digest(digest, batch, boxes if columns.boxes else None)
     return digest.hexdigest()
 
 # %% ../../nbs/65_serving.inputs.ipynb #f99516d9
-class _Slices(Sequence):
-    "A column of text at some positions, of which slices are made when they are asked for"
-    def __init__(self, column, at): self.column,self.at = column,at
-    def __len__(self): return len(self.at)
+class _LazyText(Sequence):
+    "A text column at some positions; slices are converted to Python on demand"
+    def __init__(self, column, positions): self.column,self.positions = column,positions
+    def __len__(self): return len(self.positions)
     def __getitem__(self, i):
-        return [self.column[o].as_py() for o in self.at[i].tolist()] if isinstance(i, slice) else self.column[int(self.at[i])].as_py()
+        if isinstance(i, slice): return [self.column[position].as_py() for position in self.positions[i].tolist()]
+        return self.column[int(self.positions[i])].as_py()
 
-class _BoxSlices:
-    "Likewise boxes"
-    def __init__(self, boxes, at): self.boxes,self.at = boxes,at
-    def __len__(self): return len(self.at)
-    def __getitem__(self, i): return np.asarray(self.boxes[self.at[i]])
+class _LazyBoxes:
+    "Boxes at some positions; slices are read on demand"
+    def __init__(self, boxes, positions): self.boxes,self.positions = boxes,positions
+    def __len__(self): return len(self.positions)
+    def __getitem__(self, i): return np.asarray(self.boxes[self.positions[i]])
 
 # %% ../../nbs/65_serving.inputs.ipynb #39340ca4
 @dataclass(frozen=True)
 class Rows:
-    "Rows that wait for answers, in a file"
-    table:pa.Table # mapped into memory; columns `name`, `path` and perhaps `group`
-    boxes:np.ndarray # `(n, 4)`, mapped into memory, NaN where there is none
+    "Rows to predict, mapped into memory from a file"
+    table:pa.Table # text columns `name` and `path`, and `group` if there are products
+    boxes:np.ndarray # float64 `(n, 4)`: left, top, right and bottom in pixels; NaN where there is no box
 
     def __len__(self): return len(self.table)
 
     def names(self,
         start:int, # first row
         stop:int, # the row behind the last
-    )->list[str]:
-        "The names of some rows"
+    )->list[str]: # `stop-start` names
+        "Return the names of consecutive rows"
         return self.table['name'].slice(start, stop-start).to_pylist()
 
     @property
-    def group_codes(self)->tuple[np.ndarray, pa.Array]:
-        "For each row the position of its group; the groups in the order of their first rows"
+    def group_codes(self)->tuple[np.ndarray, pa.Array]: # int `(n,)`; groups in the order of their first rows
+        "Return the position of each row's group, and the groups"
         column = self.table['group'].combine_chunks().dictionary_encode()
         return column.indices.to_numpy(), column.dictionary
 
     def images(self,
-        at:np.ndarray, # positions, int `(m,)`
+        positions:np.ndarray, # of the rows, int `(m,)`, in any order
     )->ImageFiles: # its lists are made slice by slice
-        "Some of the rows, for `Predictor.stream`"
-        return ImageFiles(_Slices(self.table['path'], at), _Slices(self.table['name'], at), _BoxSlices(self.boxes, at))
+        "Return the images of some rows for `Predictor.stream`"
+        paths,names = _LazyText(self.table['path'], positions),_LazyText(self.table['name'], positions)
+        return ImageFiles(paths, names, _LazyBoxes(self.boxes, positions))
 
 # %% ../../nbs/65_serving.inputs.ipynb #ff2062b2
 def read_rows(
-    folder:str|Path, # that `write_rows` wrote into
-)->Rows:
-    "The rows in `folder`"
-    with pa.memory_map(str(Path(folder)/_ROWS)) as file: table = pa.ipc.open_file(file).read_all()
-    file = Path(folder)/_BOXES
+    folder:str|Path, # folder that `write_rows` wrote to
+)->Rows: # mapped into memory
+    "Return the rows in `folder`"
+    with pa.memory_map(str(Path(folder)/_ROWS_FILE)) as file: table = pa.ipc.open_file(file).read_all()
+    file = Path(folder)/_BOXES_FILE
     if file.stat().st_size: return Rows(table, np.memmap(file, np.float64, 'r').reshape(-1, 4))
     return Rows(table, np.broadcast_to(np.array(np.nan), (len(table), 4)))

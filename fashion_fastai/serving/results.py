@@ -1,4 +1,4 @@
-"""What a user points at, and the files that answers are written to
+"""Predictions as labels and probabilities: for one image, for many, as a table, and in a file
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.results.html.md"""
 
@@ -25,12 +25,12 @@ from ..target import TargetResult
 # %% ../../nbs/65_serving.results.ipynb #fee97435
 @dataclass(frozen=True)
 class ImageResult(Mapping):
-    "What a network says about one image; `answer['category']` is an `TargetResult`"
+    "The predictions for one image; `result['category']` is a `TargetResult`"
     name:str # of the image
-    targets:dict[str, TargetResult] # for each target its answer; empty where the image is bad
-    thresholds:dict[str, dict[str, float]] = field(default_factory=dict, repr=False) # for `any_of` targets, of each label
-    apparel_distance:float|None = None # 0 (like the training images) to 1 and above; none without a screen
-    looks_like_apparel:bool|None = None # same as above
+    targets:dict[str, TargetResult] # by name of the target; empty if the image cannot be read
+    thresholds:dict[str, dict[str, float]] = field(default_factory=dict, repr=False) # by `any_of` target and label
+    apparel_distance:float|None = None # 0 (like the training images) to 1 and above; None without an OOD detector
+    looks_like_apparel:bool|None = None # None without an OOD detector
     error:str = '' # why the image cannot be read
 
     def __getitem__(self, name)->TargetResult:
@@ -43,93 +43,114 @@ class ImageResult(Mapping):
 
     def __str__(self):
         if self.error: return f'{self.name}: {self.error}'
-        strange = [f'looks like no apparel (distance {self.apparel_distance:.2f})'] if self.looks_like_apparel is False else []
-        return '; '.join([*[f'{k}: {v}' for k,v in self.targets.items()], *strange])
+        texts = [f'{name}: {result}' for name,result in self.targets.items()]
+        if self.looks_like_apparel is False:
+            texts.append(f'does not look like apparel (distance {self.apparel_distance:.2f})')
+        return '; '.join(texts)
 
 # %% ../../nbs/65_serving.results.ipynb #d21e5d53
 @dataclass(frozen=True, repr=False)
 class Results(Sequence):
-    "What a network says about many images, in their order"
-    predictions:Predictions # names of the images and probabilities, NaN where an image is bad
-    bad:dict[int,str] # the reason for each bad position
-    thresholds:dict[str, np.ndarray] # for `any_of` targets `(n_labels,)`
-    apparel_distance:np.ndarray|None = None # float32 `(n,)`, NaN where an image is bad; none without a screen
-    limit:float|None = None # the largest distance of what looks like apparel
+    "The predictions for many images, in their order"
+    predictions:Predictions # names of the images, and probabilities; NaN where an image cannot be read
+    bad:dict[int,str] # for the position of each image that cannot be read, the reason
+    thresholds:dict[str, np.ndarray] # for each `any_of` target `(n_labels,)`
+    apparel_distance:np.ndarray|None = None # float32 `(n,)`, NaN for an unreadable image; None without OOD detector
+    limit:float|None = None # largest distance of an image that looks like apparel
 
     def __len__(self): return len(self.predictions)
-    def __repr__(self): return f'Answers for {len(self):,} images, {len(self.bad)} of them bad; targets {", ".join(self.predictions.schema.names)}'
+    def __repr__(self):
+        targets = ', '.join(self.predictions.schema.names)
+        return f'Results for {len(self):,} images, {len(self.bad)} of them unreadable; targets {targets}'
 
     @property
-    def looks_like_apparel(self)->np.ndarray|None:
-        "Bool `(n,)`, False where an image is bad; none without a screen"
+    def looks_like_apparel(self)->np.ndarray|None: # bool `(n,)`, False where an image cannot be read
+        "Return whether each image looks like apparel; None without an OOD detector"
         return None if self.apparel_distance is None else self.apparel_distance<=self.limit
 
-    def __getitem__(self, at):
-        if isinstance(at, slice): return self._part(range(len(self))[at])
-        i = range(len(self))[at]
-        name,schema,distance = self.predictions.files[i],self.predictions.schema,self.apparel_distance
-        if i in self.bad: return ImageResult(name, {}, error=self.bad[i])
-        targets = {o.name: o.to_result(self.predictions.probs[o.name][i], self.thresholds.get(o.name, 0.5)) for o in schema}
-        asked = {k: dict(zip(schema[k].vocab, map(float, v))) for k,v in self.thresholds.items()}
-        return ImageResult(name, targets, asked, *(() if distance is None else (float(distance[i]), bool(distance[i]<=self.limit))))
+    def __getitem__(self, i):
+        if isinstance(i, slice): return self._slice(range(len(self))[i])
+        i = range(len(self))[i]
+        return ImageResult(self.predictions.files[i], {}, error=self.bad[i]) if i in self.bad else self._image_result(i)
 
-    def _part(self, rows:range)->Results:
-        found,at = self.predictions,list(rows)
-        part = replace(found, files=[found.files[i] for i in at], probs={k: v[at] for k,v in found.probs.items()}, truth={k: v[at] for k,v in found.truth.items()})
-        distance = None if self.apparel_distance is None else self.apparel_distance[at]
-        return replace(self, predictions=part, bad={n: self.bad[i] for n,i in enumerate(at) if i in self.bad}, apparel_distance=distance)
+# %% ../../nbs/65_serving.results.ipynb #7c525cb5
+@patch
+def _image_result(self:Results, i:int)->ImageResult:
+    schema,probs = self.predictions.schema,self.predictions.probs
+    targets = {target.name: target.to_result(probs[target.name][i], self.thresholds.get(target.name, 0.5))
+        for target in schema}
+    thresholds = {name: dict(zip(schema[name].vocab, map(float, values))) for name,values in self.thresholds.items()}
+    result = ImageResult(self.predictions.files[i], targets, thresholds)
+    if self.apparel_distance is None: return result
+    distance = float(self.apparel_distance[i])
+    return replace(result, apparel_distance=distance, looks_like_apparel=bool(distance<=self.limit))
+
+@patch
+def _slice(self:Results, positions:range)->Results:
+    predictions,rows = self.predictions,list(positions)
+    probs = {name: values[rows] for name,values in predictions.probs.items()}
+    truth = {name: values[rows] for name,values in predictions.truth.items()}
+    predictions = replace(predictions, files=[predictions.files[row] for row in rows], probs=probs, truth=truth)
+    bad = {i: self.bad[row] for i,row in enumerate(rows) if row in self.bad}
+    distance = None if self.apparel_distance is None else self.apparel_distance[rows]
+    return replace(self, predictions=predictions, bad=bad, apparel_distance=distance)
 
 # %% ../../nbs/65_serving.results.ipynb #435e89d5
 def join_results(
-    parts:Sequence[Results], # of the same run, one at least
-)->Results:
-    "Answers one after the other"
-    first,starts = parts[0],np.cumsum([0, *map(len, parts)])
-    probs = {k: np.concatenate([o.predictions.probs[k] for o in parts]) for k in first.predictions.schema.names}
-    predictions = Predictions(first.predictions.schema, [f for o in parts for f in o.predictions.files], probs)
-    bad = {int(start)+i: reason for start,o in zip(starts, parts) for i,reason in o.bad.items()}
-    distance = None if first.apparel_distance is None else np.concatenate([o.apparel_distance for o in parts])
+    batches:Sequence[Results], # of the same run, at least one
+)->Results: # in the same order
+    "Concatenate results"
+    first,starts = batches[0],np.cumsum([0, *map(len, batches)])
+    schema = first.predictions.schema
+    probs = {name: np.concatenate([batch.predictions.probs[name] for batch in batches]) for name in schema.names}
+    predictions = Predictions(schema, [file for batch in batches for file in batch.predictions.files], probs)
+    bad = {int(start)+i: reason for start,batch in zip(starts, batches) for i,reason in batch.bad.items()}
+    distance = None if first.apparel_distance is None else np.concatenate([batch.apparel_distance for batch in batches])
     return replace(first, predictions=predictions, bad=bad, apparel_distance=distance)
 
 # %% ../../nbs/65_serving.results.ipynb #8e531e29
+def _label_probs(predictions)->pd.DataFrame:
+    "Return the probability of every label in columns `TARGET/LABEL`"
+    def frame(target):
+        columns = [f'{target.name}/{label}' for label in target.vocab]
+        return pd.DataFrame(predictions.probs[target.name], columns=columns)
+    return pd.concat([frame(target) for target in predictions.schema], axis=1)
+
 def result_table(
-    predictions:Predictions, # from `Predictor.table`
-    bad:dict[int,str], # the reason for each bad position
-    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; 0.5 without it
-    distance:np.ndarray|None=None, # from apparel, float32 `(n,)`, see `Answers.apparel_distance`
-    limit:float|None=None, # the largest distance of what looks like apparel
-    all_probs:bool=False, # the probability of every label too, in columns `TARGET/LABEL`
-)->pd.DataFrame: # as `Predictions.results`; with `distance`, `looks_like_apparel` and `apparel_distance`; and `error`
-    "Answers in words, empty where an image is bad"
-    frame = predictions.results(thresholds)
-    rows = list(bad)
-    frame.loc[rows, frame.columns[1:]] = ''
+    predictions:Predictions, # NaN where an image cannot be read
+    bad:dict[int,str], # for the position of each image that cannot be read, the reason
+    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; default: 0.5
+    distance:np.ndarray|None=None, # see `Results.apparel_distance`; default: no OOD detector
+    limit:float|None=None, # largest distance of an image that looks like apparel
+    all_probs:bool=False, # add the probability of every label in columns `TARGET/LABEL`
+)->pd.DataFrame: # as `Predictions.results`, then `looks_like_apparel`, `apparel_distance` (with `distance`), `error`
+    "Return predictions as labels and probabilities in text, empty where an image cannot be read"
+    frame,bad_rows = predictions.results(thresholds),list(bad)
+    frame.loc[bad_rows, frame.columns[1:]] = ''
     if distance is not None:
         frame['looks_like_apparel'] = pd.array(distance<=limit, dtype='boolean')
-        frame.loc[rows, 'looks_like_apparel'] = pd.NA
+        frame.loc[bad_rows, 'looks_like_apparel'] = pd.NA
         frame['apparel_distance'] = distance
-    if all_probs:
-        every = [pd.DataFrame(predictions.probs[o.name], columns=[f'{o.name}/{label}' for label in o.vocab]) for o in predictions.schema]
-        frame = pd.concat([frame, *every], axis=1)
+    if all_probs: frame = pd.concat([frame, _label_probs(predictions)], axis=1)
     return frame.assign(error=[bad.get(i, '') for i in range(len(frame))])
 
 @patch
 def frame(
     self:Results,
-    all_probs:bool=False, # the probability of every label too, in columns `TARGET/LABEL`
+    all_probs:bool=False, # add the probability of every label in columns `TARGET/LABEL`
 )->pd.DataFrame: # see `result_table`
-    "The answers as a table"
+    "Return the results as a table"
     return result_table(self.predictions, self.bad, self.thresholds, self.apparel_distance, self.limit, all_probs)
 
 # %% ../../nbs/65_serving.results.ipynb #cd6a2706
 RESULT_FORMATS = 'csv', 'parquet', 'jsonl'
 
 def result_format(
-    path:str|Path, # the file that will be written
-    format:str|None=None, # what the user said
-    known:Sequence[str]=RESULT_FORMATS, # what is offered when it is none of them
+    path:str|Path, # the file to write
+    format:str|None=None, # requested format; default: the suffix of `path`
+    known:Sequence[str]=RESULT_FORMATS, # names to suggest for an unknown format
 )->str: # one of `RESULT_FORMATS`
-    "The format of answers: what was said, or what the name of the file ends in"
+    "Return the format of a result file; raise a `UsageError` for an unknown one"
     format = format or Path(path).suffix.lower().removeprefix('.')
     if format not in RESULT_FORMATS: raise unknown_name('format', format, known)
     return format
@@ -139,7 +160,7 @@ def write_results(
     path:str|Path, # the file
     format:str, # one of `RESULT_FORMATS`, see `result_format`
 ):
-    "Write answers, whole or not at all"
+    "Write results atomically"
     with atomic_file(path) as file:
         if format=='csv': frame.to_csv(file, index=False)
         elif format=='parquet': frame.to_parquet(file, index=False)
