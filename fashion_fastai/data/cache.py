@@ -1,4 +1,4 @@
-"""Images are decoded once: into memory where they fit, else into a file that is mapped into memory, else not at all
+"""Decode images once, into memory if they fit, else into a memory-mapped file
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.cache.html.md"""
 
@@ -10,55 +10,59 @@ import hashlib, json, os, shutil
 from collections.abc import Sequence
 from pathlib import Path
 import numpy as np, psutil
-from .images import ImageReader
-from ..core.errors import UsageError, unknown_name
-from ..core.files import cache_folder, cached
 
 # %% auto #0
 __all__ = ['CACHES', 'CACHE_SHARD', 'free_bytes', 'choose_cache', 'files_key', 'cached_pixels', 'describe_cache']
+
+# %% ../../nbs/11_data.cache.ipynb #fc7b778d
+from ..core.errors import UsageError, unknown_name
+from ..core.files import cache_folder, cached
+from .images import ImageReader
 
 # %% ../../nbs/11_data.cache.ipynb #7de5b9c6
 CACHES = 'auto', 'ram', 'disk', 'none'
 CACHE_SHARD = 8192 # rows of a table in one cached file, so that a long computation can be resumed
 
 def free_bytes(
-    place:str, # `ram` or `disk`, the disk being that of the cache folder
-)->int: # half of what is free there
-    "How much decoded images may take"
+    place:str, # `ram`, or `disk` for the disk of the cache folder
+)->int: # half of the free bytes there
+    "Return how much room decoded images may take"
     if place=='ram': return psutil.virtual_memory().available//2
     folder = cache_folder()
     while not folder.exists(): folder = folder.parent
     return shutil.disk_usage(folder).free//2
 
 def choose_cache(
-    n_bytes:int, # of all decoded images
+    n_bytes:int, # size of all decoded images
     cache:str='auto', # one of `CACHES`
 )->str: # `ram`, `disk` or `none`
-    "Where decoded images are kept; a `UsageError` where the disk that was asked for has no room"
+    "Return where to cache decoded images; raise a `UsageError` if `disk` is requested and has no room"
     if cache not in CACHES: raise unknown_name('cache', cache, CACHES)
-    if cache=='disk' and n_bytes>2*free_bytes('disk'):
-        raise UsageError(f'the decoded images take {n_bytes/1e9:.1f} GB, and {cache_folder()} has {2*free_bytes("disk")/1e9:.1f} GB free; '
+    free_gb = 2*free_bytes('disk')/1e9 if cache=='disk' else 0
+    if cache=='disk' and n_bytes/1e9>free_gb:
+        raise UsageError(f'the decoded images take {n_bytes/1e9:.1f} GB, and {cache_folder()} has {free_gb:.1f} GB free; '
             'make room there, name another folder in FASHION_CACHE, or train with --cache none')
     if cache!='auto': return cache
-    return next((o for o in ('ram', 'disk') if n_bytes<=free_bytes(o)), 'none')
+    return next((place for place in ('ram', 'disk') if n_bytes<=free_bytes(place)), 'none')
 
 # %% ../../nbs/11_data.cache.ipynb #abc9e494
 def files_key(
-    files:Sequence[str|Path], # image files; one that is not there is known by its absence
-    boxes:np.ndarray|None, # `(n, 4)`, that they are cut to
-    *settings, # whatever else matters
-)->str:
-    "A digest of what is made from image files"
+    files:Sequence[str|Path], # image files; missing ones count as missing
+    boxes:np.ndarray|None, # `(n, 4)`, if images are cropped to boxes
+    *settings, # all else that the result depends on
+)->str: # hexadecimal
+    "Return a digest for a result computed from image files"
     digest = hashlib.blake2b(repr((settings, len(files))).encode(), digest_size=16)
     if boxes is not None: digest.update(np.ascontiguousarray(boxes, dtype=np.float64).tobytes())
     for file in files:
-        try: about = os.stat(file)
-        except (OSError, ValueError): digest.update(os.fsencode(f'{file}\0')) # not there, no name of a file, or a link to itself
-        else: digest.update(os.fsencode(f'{file}\0{about.st_size}\0{about.st_mtime_ns}\0'))
+        try: status = os.stat(file)
+        except (OSError, ValueError): digest.update(os.fsencode(f'{file}\0')) # missing, no valid name, or a link to itself
+        else: digest.update(os.fsencode(f'{file}\0{status.st_size}\0{status.st_mtime_ns}\0'))
     return digest.hexdigest()
 
-def _on_disk(files, reader, boxes)->tuple[np.ndarray, dict[int,str]]:
-    "Return pixels in a file that is mapped into memory, and the bad positions"
+# %% ../../nbs/11_data.cache.ipynb #8017340a
+def _disk_pixels(files, reader, boxes)->tuple[np.ndarray, dict[int,str]]:
+    "Return memory-mapped pixels, and the bad images"
     def make(folder):
         shape = len(files),reader.side,reader.side,3
         pixels = np.lib.format.open_memmap(folder/'pixels.npy', 'w+', np.uint8, shape)
@@ -71,22 +75,21 @@ def _on_disk(files, reader, boxes)->tuple[np.ndarray, dict[int,str]]:
         return pixels,{int(position): reason for position,reason in reasons.items()}
     return cached(f'images/{files_key(files, boxes, reader.side, reader.fit)}', make, read, folder=True)
 
-# %% ../../nbs/11_data.cache.ipynb #77d5fca0
 def cached_pixels(
     files:Sequence[str|Path], # image files
     reader:ImageReader, # how they are read
     boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`
     cache:str='auto', # one of `CACHES`
-)->tuple[np.ndarray|None, dict[int,str]]: # uint8 `(n, side, side, 3)`, None where nothing is cached; reasons of bad positions
-    "The decoded pixels of `files` in the place that is chosen"
+)->tuple[np.ndarray|None, dict[int,str]]: # uint8 `(n, side, side, 3)`, None if nothing is cached; position -> reason of bad images
+    "Return the decoded pixels of `files`, from the cache if they are there"
     place = choose_cache(len(files)*reader.side**2*3, cache)
-    if place=='none': return None, {}
-    return _on_disk(files, reader, boxes) if place=='disk' else reader.decode(files, boxes)
+    if place=='none': return None,{}
+    return _disk_pixels(files, reader, boxes) if place=='disk' else reader.decode(files, boxes)
 
 # %% ../../nbs/11_data.cache.ipynb #6980a4e7
 def describe_cache(
     pixels:np.ndarray|None, # from `cached_pixels`
-)->str: # with their size in GB
-    "Where the images are, in words"
+)->str: # with the size in GB
+    "Return a line that tells where the decoded images are"
     if pixels is None: return 'images are read from their files as they are needed'
     return f'decoded images: {pixels.nbytes/1e9:.2f} GB {"on disk" if isinstance(pixels, np.memmap) else "in memory"}'

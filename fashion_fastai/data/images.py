@@ -1,4 +1,4 @@
-"""Every kind of image file becomes RGB pixels of one size, or a reason why it cannot
+"""Read any image file as RGB pixels of one size, or tell why it cannot be read
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.images.html.md"""
 
@@ -14,16 +14,18 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image, ImageOps
-from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # noqa: F401  with what Pillow itself loads, all of `KINDS`
-from ..config import ImageConfig
-from ..core.console import track
-from ..core.files import walk_files
-from ..core.errors import unknown_name
-from ..core.parallel import prefetch, n_cores
+from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # noqa: F401  completes `IMAGE_FORMATS`, others are built in
 
 # %% auto #0
-__all__ = ['MAX_MEGAPIXELS', 'KINDS', 'IMAGE_SUFFIXES', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'BadImage', 'is_image',
-           'find_images', 'to_rgb', 'read_image', 'fit_image', 'crop_to_box', 'center_crop', 'ImageReader']
+__all__ = ['MAX_MEGAPIXELS', 'IMAGE_FORMATS', 'IMAGE_SUFFIXES', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'BadImage',
+           'is_image', 'find_images', 'to_rgb', 'read_image', 'fit_image', 'crop_to_box', 'center_crop', 'ImageReader']
+
+# %% ../../nbs/10_data.images.ipynb #debbacb2
+from ..config import ImageConfig
+from ..core.console import track
+from ..core.errors import unknown_name
+from ..core.files import walk_files
+from ..core.parallel import n_cores, prefetch
 
 # %% ../../nbs/10_data.images.ipynb #c8251371
 class BadImage(Exception):
@@ -32,7 +34,7 @@ class BadImage(Exception):
 MAX_MEGAPIXELS = 50
 
 # %% ../../nbs/10_data.images.ipynb #e6efc4da
-KINDS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'AVIF'
+IMAGE_FORMATS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'AVIF'
 
 # %% ../../nbs/10_data.images.ipynb #da9f8e8a
 IMAGE_SUFFIXES = '.avif', '.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'
@@ -40,47 +42,49 @@ IMAGE_SUFFIXES = '.avif', '.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tif
 def is_image(
     name:str, # a file name
 )->bool:
-    "Return whether `name` ends as images do"
+    "Return whether `name` has the suffix of an image"
     return os.path.splitext(str(name))[1].lower() in IMAGE_SUFFIXES
 
 def find_images(
-    folder:str|Path, # the folder
-)->list[str]: # relative to it, with `/` between the parts, see `walk_files`
-    "Return the image files in a folder and below it, in order"
+    folder:str|Path, # a folder
+)->list[str]: # relative to the folder, separated by `/`, see `walk_files`
+    "Return the image files in a folder and its subfolders, sorted"
     return [name for name in walk_files(folder) if is_image(name)]
 
 # %% ../../nbs/10_data.images.ipynb #cc5c927f
 _BAND = 4_000_000 # pixels that are converted at once
 
-def _in_bands(
-    image:Image.Image, # of any mode
-    convert:Callable[[Image.Image], Image.Image], # of a part to RGB
-)->Image.Image: # mode RGB
-    "`convert` part by part, so that a large image is never held several times over"
+def _bands(image)->Iterator[tuple[int, Image.Image]]: # top row and pixels of each band
     rows = max(1, _BAND//max(1, image.width))
-    if image.height<=rows: return convert(image)
+    for top in range(0, image.height, rows): yield top,image.crop((0, top, image.width, min(top+rows, image.height)))
+
+def _in_bands(
+    image:Image.Image, # any mode
+    convert:Callable[[Image.Image], Image.Image], # a band to RGB
+)->Image.Image: # mode RGB
+    "Convert a large image band by band, so that memory holds few copies of it"
+    if image.width*image.height<=_BAND: return convert(image)
     whole = Image.new('RGB', image.size)
-    for top in range(0, image.height, rows): whole.paste(convert(image.crop((0, top, image.width, min(top+rows, image.height)))), (0, top))
+    for top,band in _bands(image): whole.paste(convert(band), (0, top))
     return whole
 
 def _over_white(image)->Image.Image:
     image = image.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image).convert('RGB')
 
-def _eight_bits(image)->Image.Image: # I, I;16, I;16B and F hold 16 bits or more
-    most = []
-    _in_bands(image, lambda o: most.append(np.asarray(o).max(initial=0)) or Image.new('RGB', o.size))
-    divide = 257 if max(most)>255 else 1
+def _eight_bits(image)->Image.Image: # modes I, I;16, I;16B and F hold 16 bits or more
+    largest = max((np.asarray(band).max(initial=0) for _,band in _bands(image)), default=0)
+    divisor = 257 if largest>255 else 1
     def convert(band):
-        pixels = np.nan_to_num(np.asarray(band, dtype=np.float32))/divide
+        pixels = np.nan_to_num(np.asarray(band, dtype=np.float32))/divisor
         return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)).convert('RGB')
     return _in_bands(image, convert)
 
 # %% ../../nbs/10_data.images.ipynb #ae959d6f
 def to_rgb(
-    image:Image.Image, # of any mode
+    image:Image.Image, # any mode
 )->Image.Image: # mode RGB
-    "`image` as RGB: transparent over white, 16 bits scaled to 8"
+    "Convert `image` to RGB: transparency over white, 16 bits scaled to 8"
     if image.mode=='RGB': return image
     if image.mode[0] in 'IF': return _eight_bits(image)
     return _in_bands(image, _over_white) if image.has_transparency_data else image.convert('RGB')
@@ -88,93 +92,113 @@ def to_rgb(
 # %% ../../nbs/10_data.images.ipynb #eb75764a
 MAX_MEGABYTES = 256
 
-def _opened(source):
-    "The content of `source`, open for reading; `BadImage` where it is no file"
-    if isinstance(source, bytes):
-        if len(source)>MAX_MEGABYTES*1e6: raise BadImage(f'has {len(source)/1e6:.0f} MB; at most {MAX_MEGABYTES} are read')
-        return io.BytesIO(source)
-    if not isinstance(source, (str, os.PathLike)): return nullcontext(source) # something with a method `read`
-    try: handle = os.open(source, os.O_RDONLY|getattr(os, 'O_NONBLOCK', 0)|getattr(os, 'O_BINARY', 0))
+def _too_large(n_bytes)->str: # empty if it is not
+    if n_bytes<=MAX_MEGABYTES*1e6: return ''
+    return f'has {n_bytes/1e6:.0f} MB; at most {MAX_MEGABYTES} are read'
+
+def _file_problem(path, status)->str: # empty if there is none
+    if os.fspath(path).endswith('/'): return 'has no file name'
+    if stat.S_ISDIR(status.st_mode): return 'is a folder, not an image'
+    if not stat.S_ISREG(status.st_mode): return 'is a pipe or a device, not an image'
+    return _too_large(status.st_size)
+
+def _open_file(path):
+    try: handle = os.open(path, os.O_RDONLY|getattr(os, 'O_NONBLOCK', 0)|getattr(os, 'O_BINARY', 0))
     except FileNotFoundError: raise BadImage('no such file') from None
     except (OSError, ValueError) as e: raise BadImage(f'cannot be opened ({getattr(e, "strerror", None) or e})') from None
-    about = os.fstat(handle)
-    wrong = 'has no file name' if os.fspath(source).endswith('/') else 'is a folder, not an image' if stat.S_ISDIR(about.st_mode) else 'is a pipe or a device, not an image' if not stat.S_ISREG(about.st_mode) else \
-        f'has {about.st_size/1e6:.0f} MB; at most {MAX_MEGABYTES} are read' if about.st_size>MAX_MEGABYTES*1e6 else ''
-    if not wrong: return open(handle, 'rb')
+    problem = _file_problem(path, os.fstat(handle))
+    if not problem: return open(handle, 'rb')
     os.close(handle)
-    raise BadImage(wrong)
+    raise BadImage(problem)
+
+def _open_source(source):
+    "Return a context manager of a readable binary file; raise `BadImage` if `source` is none"
+    if isinstance(source, (str, os.PathLike)): return _open_file(source)
+    if not isinstance(source, bytes): return nullcontext(source) # has a method `read`
+    if problem:=_too_large(len(source)): raise BadImage(problem)
+    return io.BytesIO(source)
 
 # %% ../../nbs/10_data.images.ipynb #843b977b
-MAX_RATIO = 100 # of the longer side to the shorter
+MAX_RATIO = 100 # longer side to shorter side
 MAX_SCANS = 500 # of a JPEG; progressive ones have about ten
 
-def _check(image, file):
-    "`BadImage` where decoding `image` would take too much"
-    megapixels,(short,long) = image.width*image.height/1e6,sorted(image.size)
+def _check_size(image):
+    short,long = sorted(image.size)
+    megapixels = short*long/1e6
     if megapixels>MAX_MEGAPIXELS: raise BadImage(f'has {megapixels:.0f} megapixels; at most {MAX_MEGAPIXELS} are read')
     if not short: raise BadImage('has no pixels')
-    if long>MAX_RATIO*short: raise BadImage(f'is {image.width:,} x {image.height:,} pixels; one side may be {MAX_RATIO} times the other, not more')
+    if long>MAX_RATIO*short:
+        raise BadImage(f'is {image.width:,} x {image.height:,} pixels; one side may be at most {MAX_RATIO} times the other')
+
+def _check_cost(image, file):
+    "Raise `BadImage` if decoding `image` would take too much time or memory"
+    _check_size(image)
     if image.format=='TIFF':
+        megapixels = image.width*image.height/1e6
         tile = image.tag_v2.get(TiffImagePlugin.TILEWIDTH, 0)*image.tag_v2.get(TiffImagePlugin.TILELENGTH, 0)/1e6
         if tile>2*megapixels+1: raise BadImage(f'has {megapixels:.1f} megapixels in tiles of {tile:.0f}')
     if image.format in ('JPEG', 'MPO'):
         file.seek(0)
-        scans = file.read().count(b'\xff\xda')
-        if scans>MAX_SCANS: raise BadImage(f'has {scans:,} scans; at most {MAX_SCANS} are read')
+        n_scans = file.read().count(b'\xff\xda')
+        if n_scans>MAX_SCANS: raise BadImage(f'has {n_scans:,} scans; at most {MAX_SCANS} are read')
 
 # %% ../../nbs/10_data.images.ipynb #79b31528
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, # what Pillow's readers raise on damaged files
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, # what Pillow's readers raise on damaged files
     TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError, AssertionError, RuntimeError, MemoryError)
 _LARGE = 16_000_000 # pixels
-_one_large = threading.Lock()
+_large_lock = threading.Lock()
 
-def _decoded(image)->Image.Image:
-    "The pixels of an open image, upright"
-    with _one_large if image.width*image.height>_LARGE else nullcontext():
+def _decode(image)->Image.Image:
+    "Return the pixels of an open image, upright"
+    with _large_lock if image.width*image.height>_LARGE else nullcontext():
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image)
 
 def read_image(
-    source:str|Path|bytes|Image.Image|np.ndarray, # a file, its content, or an image that was read already
-    size:int|None=None, # pixels a side that will be needed; a larger JPEG may be decoded at a fraction of its size
+    source:str|Path|bytes|Image.Image|np.ndarray, # a file, its content, or an image that is decoded already
+    size:int|None=None, # image side in pixels that will be needed; a larger JPEG may be decoded at a fraction of its size
 )->Image.Image: # mode RGB, upright
-    "The image in `source`; `BadImage` says why it cannot be read"
+    "Read an image; raise `BadImage` with the reason if that is impossible"
     if isinstance(source, np.ndarray): source = Image.fromarray(source)
     try:
         if isinstance(source, Image.Image):
             if not min(source.size): raise BadImage('has no pixels')
             return to_rgb(ImageOps.exif_transpose(source))
-        with _opened(source) as file, Image.open(file, formats=KINDS) as image:
-            _check(image, file)
-            if size: image.draft(None, (2*size, 2*size)) # twice: the resize that follows has to have something to average
-            return _decoded(image)
+        with _open_source(source) as file, Image.open(file, formats=IMAGE_FORMATS) as image:
+            _check_cost(image, file)
+            if size: image.draft(None, (2*size, 2*size)) # twice the size, so that the following resize can average
+            return _decode(image)
     except Image.UnidentifiedImageError: raise BadImage('is not an image') from None
     except Image.DecompressionBombError: raise BadImage(f'has more than {MAX_MEGAPIXELS} megapixels') from None
-    except _BROKEN as e: raise BadImage(f'is damaged ({str(e)[:200] or type(e).__name__})') from None
+    except _DAMAGED as e: raise BadImage(f'is damaged ({str(e)[:200] or type(e).__name__})') from None
 
 # %% ../../nbs/10_data.images.ipynb #b8e600c9
 FITS = 'pad', 'squash', 'crop'
 
+def _shrink(image, size)->Image.Image: # keeps at least one pixel of the shorter side
+    scale = size/max(image.size)
+    return image.resize([max(1, round(side*scale)) for side in image.size], Image.Resampling.BICUBIC)
+
 def fit_image(
     image:Image.Image, # mode RGB
-    size:int, # pixels a side
-    fit:str='pad', # `pad` on white, `squash`, or `crop` to the middle
+    size:int, # side of the square in pixels
+    fit:str='pad', # `pad` on white, `squash`, or `crop` to the centre
 )->Image.Image: # `size` by `size` pixels
-    "`image` as a square"
+    "Resize `image` to a square"
     if fit not in FITS: raise unknown_name('way to fit an image', fit, FITS)
-    shape,how = (size,size),Image.Resampling.BICUBIC
-    if fit=='squash' or image.width==image.height: return image.resize(shape, how)
-    if fit=='crop': return ImageOps.fit(image, shape, how)
-    if 2*size*min(image.size)<=max(image.size): image = image.resize([max(1, round(o*size/max(image.size))) for o in image.size], how) # a thread stays a thread
-    return ImageOps.pad(image, shape, how, color='white')
+    shape,method = (size, size),Image.Resampling.BICUBIC
+    if fit=='squash' or image.width==image.height: return image.resize(shape, method)
+    if fit=='crop': return ImageOps.fit(image, shape, method)
+    if 2*size*min(image.size)<=max(image.size): image = _shrink(image, size)
+    return ImageOps.pad(image, shape, method, color='white')
 
 # %% ../../nbs/10_data.images.ipynb #b4ce980b
 def crop_to_box(
     image:Image.Image, # any mode
-    box:Sequence[float], # left, top, right and bottom in pixels; NaN where it is not known
-)->Image.Image: # the part in the box; all of it where the box is not known or encloses nothing
-    "Cut `image` to a box"
+    box:Sequence[float], # left, top, right and bottom in pixels; NaN where unknown
+)->Image.Image: # the whole image if the box is unknown or empty
+    "Crop `image` to a bounding box"
     if not np.isfinite(box).all(): return image
     left,top = max(0, int(box[0])),max(0, int(box[1]))
     right,bottom = min(image.width, int(np.ceil(box[2]))),min(image.height, int(np.ceil(box[3])))
@@ -183,9 +207,9 @@ def crop_to_box(
 # %% ../../nbs/10_data.images.ipynb #42e41342
 def center_crop(
     pixels:np.ndarray, # `(..., side, side, 3)`
-    size:int, # pixels a side
-)->np.ndarray: # `(..., size, size, 3)`
-    "Return the middle of square images"
+    size:int, # side of the crop in pixels
+)->np.ndarray: # `(..., size, size, 3)`, a view; unchanged if not larger than `size`
+    "Return the centre of square images"
     edge = (pixels.shape[-2]-size)//2
     return pixels[...,edge:edge+size,edge:edge+size,:] if edge>0 else pixels
 
@@ -195,8 +219,8 @@ class ImageReader:
     "Reads images as a network was trained to see them"
     size:int = 128 # image side in pixels that the network receives
     fit:str = 'pad' # how an image becomes a square, see `fit_image`
-    crop:str = 'none' # `box` cuts images to the boxes of their table first
-    load_size:int|None = None # side that images are loaded at: training crops, the rest takes the middle; default: `size`
+    crop:str = 'none' # `box` crops images to their bounding boxes first
+    load_size:int|None = None # image side in pixels at loading: training crops at random, the rest takes the centre; default: `size`
 
     @classmethod
     def from_config(cls,
@@ -207,26 +231,30 @@ class ImageReader:
 
     @property
     def side(self)->int:
-        "Image side in pixels that images are loaded at"
+        "Image side in pixels at loading"
         return self.load_size or self.size
 
     @property
     def uses_boxes(self)->bool:
-        "Whether images are cut to the boxes of their table"
+        "Whether images are cropped to their bounding boxes"
         return self.crop=='box'
 
-    def boxes(self,
-        rows, # of a table: a `Catalogue`, or anything else with the attribute `boxes`, float `(n, 4)`
-    )->np.ndarray|None: # float `(n, 4)`; None where images are not cut
-        "Return the boxes that images are cut to; a `UsageError` where they are needed and the table has none"
-        return rows.boxes if self.uses_boxes else None
+# %% ../../nbs/10_data.images.ipynb #cd017565
+@patch
+def boxes(
+    self:ImageReader,
+    table, # a `Catalogue`, or anything else with an attribute `boxes`, float `(n, 4)`
+)->np.ndarray|None: # float `(n, 4)` in pixels; None if images are not cropped
+    "Return the boxes that images are cropped to; raise a `UsageError` if they are needed and the table has none"
+    return table.boxes if self.uses_boxes else None
 
-    def resized(self,
-        size:int, # image side in pixels
-    )->ImageReader:
-        "Return a reader that shows the same part of an image at another size"
-        return ImageReader(size, self.fit, self.crop, round(size*max(1, self.side/self.size)))
-
+@patch
+def resized(
+    self:ImageReader,
+    size:int, # image side in pixels that the network receives
+)->ImageReader:
+    "Return a reader of the same part of an image at another size"
+    return ImageReader(size, self.fit, self.crop, round(size*max(1, self.side/self.size)))
 
 # %% ../../nbs/10_data.images.ipynb #565c49ee
 @patch
@@ -235,7 +263,7 @@ def square(
     source:str|Path|bytes|Image.Image|np.ndarray, # see `read_image`
     box:Sequence[float]|None=None, # one of `ImageReader.boxes`, in pixels of the upright image, see `crop_to_box`
 )->np.ndarray: # uint8 `(side, side, 3)`
-    "Return an image at the size that it is loaded at; `BadImage` says why it cannot be read"
+    "Read an image at loading size; raise `BadImage` if that is impossible"
     image = read_image(source, self.side) if box is None else crop_to_box(read_image(source), box)
     return np.asarray(fit_image(image, self.side, self.fit))
 
@@ -245,7 +273,7 @@ def read(
     source:str|Path|bytes|Image.Image|np.ndarray, # see `read_image`
     box:Sequence[float]|None=None, # one of `ImageReader.boxes`, see `crop_to_box`
 )->np.ndarray: # uint8 `(size, size, 3)`
-    "Return an image as the network receives it; `BadImage` says why it cannot be read"
+    "Read an image as the network receives it; raise `BadImage` if that is impossible"
     return center_crop(self.square(source, box), self.size)
 
 # %% ../../nbs/10_data.images.ipynb #173ea9d6
@@ -255,33 +283,35 @@ def stream(
     files:Sequence, # image files, or anything else that `read_image` takes
     boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`
     bs:int=64, # images in a batch
-    whole:bool=False, # at the size that they are loaded at, not only the middle
-)->Iterator[tuple[int, np.ndarray, dict[int,str]]]: # first position, uint8 `(b, size, size, 3)`, reasons of bad positions
-    "Read `files` batch by batch in their order, on all cores, a few batches ahead; a bad image is white"
-    side,read_one = (self.side,self.square) if whole else (self.size,self.read)
-    def read(start):
+    whole:bool=False, # at loading size instead of the centre
+)->Iterator[tuple[int, np.ndarray, dict[int,str]]]: # first position, uint8 `(b, size, size, 3)`, position -> reason of bad images
+    "Yield batches of `files` in order, decoded on all cores a few batches ahead; a bad image is white"
+    side,read_one = (self.side, self.square) if whole else (self.size, self.read)
+    def read_batch(start):
         batch = files[start:start+bs]
-        pixels,bad = np.full((len(batch), side, side, 3), 255, dtype=np.uint8),{}
+        pixels = np.full((len(batch), side, side, 3), 255, dtype=np.uint8)
+        bad = {}
         for i,file in enumerate(batch):
             try: pixels[i] = read_one(file, None if boxes is None else boxes[start+i])
             except BadImage as e: bad[start+i] = str(e)
         return start,pixels,bad
-    yield from prefetch(read, range(0, len(files), bs), n_cores())
+    yield from prefetch(read_batch, range(0, len(files), bs), n_cores())
 
+# %% ../../nbs/10_data.images.ipynb #77ff7599
 @patch
 def decode(
     self:ImageReader,
     files:Sequence[str|Path], # image files
     boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`
-    out:np.ndarray|None=None, # where the pixels go, uint8 `(n, side, side, 3)`; default: a new array
-)->tuple[np.ndarray, dict[int,str]]: # uint8 `(n, side, side, 3)`, white where an image is bad; reasons of bad positions
-    "Read all of `files` at the size that they are loaded at"
-    pixels,bad = np.empty((len(files), self.side, self.side, 3), dtype=np.uint8) if out is None else out, {}
-    def read():
+    out:np.ndarray|None=None, # receives the pixels, uint8 `(n, side, side, 3)`; default: a new array
+)->tuple[np.ndarray, dict[int,str]]: # uint8 `(n, side, side, 3)`, white for a bad image; position -> reason of bad images
+    "Read all `files` at loading size"
+    pixels = np.empty((len(files), self.side, self.side, 3), dtype=np.uint8) if out is None else out
+    bad = {}
+    def images():
         for start,batch,reasons in self.stream(files, boxes, 32, whole=True):
             pixels[start:start+len(batch)] = batch
             bad.update(reasons)
             yield from batch
-    for _ in track(read(), 'reading images', total=len(files)): pass
-    return pixels, bad
-
+    for _ in track(images(), 'reading images', total=len(files)): pass
+    return pixels,bad

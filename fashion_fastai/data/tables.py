@@ -1,4 +1,4 @@
-"""A CSV or Parquet file as a frame, and whether the files that it names are there and may be opened
+"""Read a CSV or Parquet table safely, and check the image files that it names
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.tables.html.md"""
 
@@ -10,97 +10,113 @@ import os, re, stat, warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq
-from ..core.errors import UsageError, unknown_name
 
 # %% auto #0
 __all__ = ['MAX_COLUMNS', 'SHEETS', 'OUTSIDE', 'BOX', 'read_table', 'table_columns', 'table_frames', 'check_column',
            'check_file_column', 'join_paths', 'file_issues', 'box_columns', 'read_boxes']
 
+# %% ../../nbs/10_data.tables.ipynb #86d7efdc
+from ..core.errors import UsageError, unknown_name
+
 # %% ../../nbs/10_data.tables.ipynb #16666ff4
 MAX_COLUMNS = 10_000
-SHEETS = '.xlsx', '.xls', '.ods' # of spreadsheet programs
+SHEETS = '.xlsx', '.xls', '.ods' # files of spreadsheet programs
 _AS_CSV = 'save it as "CSV UTF-8" in the spreadsheet program'
-_NO_TABLE = OSError, ValueError, OverflowError, MemoryError, pa.ArrowException # what pandas and Arrow raise on what is none
+_UNREADABLE = OSError, ValueError, OverflowError, MemoryError, pa.ArrowException # what pandas and Arrow raise on damaged files
 
-def _text_bytes(column)->int: # of an Arrow array, once every cell of text stands for itself
+def _max_unpacked(path)->float: # bytes; real tables compress about tenfold
+    return 100*os.path.getsize(path)+256e6
+
+def _text_bytes(column)->int: # bytes of an Arrow array, each cell of a dictionary counted with its text
     while pa.types.is_list(column.type): column = column.flatten()
     if not pa.types.is_dictionary(column.type): return column.nbytes
-    return (pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0)+8*len(column)
+    text_bytes = pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0
+    return text_bytes+8*len(column)
 
-def _plain(column): # without the dictionaries that it was read with
-    kind,depth = column.type,0
-    while pa.types.is_list(kind): kind,depth = kind.value_type,depth+1
-    if not pa.types.is_dictionary(kind): return column
-    kind = kind.value_type
-    for _ in range(depth): kind = pa.list_(kind)
-    return column.cast(kind)
+def _without_dictionaries(column)->pa.Array: # the same cells as plain text
+    value_type,depth = column.type,0
+    while pa.types.is_list(value_type): value_type,depth = value_type.value_type,depth+1
+    if not pa.types.is_dictionary(value_type): return column
+    value_type = value_type.value_type
+    for _ in range(depth): value_type = pa.list_(value_type)
+    return column.cast(value_type)
 
-def _check_claims(path, about, schema):
-    "A `ValueError` where a Parquet file claims more than its bytes can hold"
-    size,room = os.path.getsize(path),100*os.path.getsize(path)+256e6 # real tables shrink to a tenth
-    width = sum(max(1, o.length if o.physical_type=='FIXED_LEN_BYTE_ARRAY' else 1) for o in schema)
-    unpacked = max(sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups)), about.num_rows*width)
-    if unpacked>room: raise ValueError(f'it claims {about.num_rows:,} rows of {unpacked:,} bytes, which is not plausible for {size:,} bytes')
+def _check_claims(path, metadata, schema):
+    "Raise a `ValueError` if a Parquet file claims more than its bytes can hold"
+    def width(column): return max(1, column.length if column.physical_type=='FIXED_LEN_BYTE_ARRAY' else 1)
+    group_bytes = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    unpacked = max(group_bytes, metadata.num_rows*sum(map(width, schema)))
+    if unpacked<=_max_unpacked(path): return
+    raise ValueError(f'it claims {metadata.num_rows:,} rows of {unpacked:,} bytes, '
+        f'which is not plausible for {os.path.getsize(path):,} bytes')
 
 # %% ../../nbs/10_data.tables.ipynb #a942cf37
-def _parquet_batches(path, columns, rows)->Iterator[pa.RecordBatch]:
-    room = 100*os.path.getsize(path)+256e6
+def _text_columns(path)->list[str]:
+    "Check the header of a Parquet file; return its text columns, which are read as dictionaries"
     with pq.ParquetFile(path) as file:
         _check_claims(path, file.metadata, file.schema)
-        names = file.schema_arrow.names
-        if len(set(names))<len(names): raise ValueError(f'two columns have the same name, {pd.Index(names)[pd.Index(names).duplicated()][0]!r}')
+        names = pd.Index(file.schema_arrow.names)
+        if not names.is_unique: raise ValueError(f'two columns have the same name, {names[names.duplicated()][0]!r}')
         if len(names)>MAX_COLUMNS: raise ValueError(f'it has {len(names):,} columns; at most {MAX_COLUMNS:,} are read')
-        texts = [o.path for o in file.schema if o.physical_type=='BYTE_ARRAY' and o.logical_type.type in ('STRING', 'NONE')]
-    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        texts = [column for column in file.schema if column.physical_type=='BYTE_ARRAY']
+        return [column.path for column in texts if column.logical_type.type in ('STRING', 'NONE')]
+
+def _parquet_batches(path, columns, rows)->Iterator[pa.RecordBatch]:
+    "Yield a Parquet file batch by batch; raise a `ValueError` once it unpacks to an implausible size"
+    room = _max_unpacked(path)
+    with pq.ParquetFile(path, read_dictionary=_text_columns(path)) as file:
         for batch in file.iter_batches(rows, columns=columns):
             room -= sum(map(_text_bytes, batch.columns))
             if room<0: raise ValueError(f'its {os.path.getsize(path):,} bytes unpack to more than a hundred times as much')
-            batch.validate(full=True) # a text that is not UTF-8 is found here, not where it is used
-            yield pa.record_batch([_plain(o) for o in batch.columns], names=batch.schema.names)
+            batch.validate(full=True) # reports text that is not UTF-8 here instead of at its first use
+            yield pa.record_batch([_without_dictionaries(column) for column in batch.columns], names=batch.schema.names)
 
 def _table_file(path)->Path:
-    "The file of a table; a `UsageError` where it is missing or none"
+    "Return `path`; raise a `UsageError` if it is missing or no table"
     path = Path(path)
     if not os.path.exists(path): raise UsageError(f'{path}: no such file')
-    if path.suffix.lower() in SHEETS: raise UsageError(f'{path}: a table must be a .csv or a .parquet file; {_AS_CSV}')
-    if path.suffix.lower() not in ('.csv', '.parquet') or not path.is_file(): raise UsageError(f'{path}: a table must be a .csv or a .parquet file')
-    return path
+    suffix = path.suffix.lower()
+    if suffix in ('.csv', '.parquet') and path.is_file(): return path
+    hint = f'; {_AS_CSV}' if suffix in SHEETS else ''
+    raise UsageError(f'{path}: a table must be a .csv or a .parquet file{hint}')
 
 # %% ../../nbs/10_data.tables.ipynb #03e1a079
-_CSV = dict(dtype=str, keep_default_na=False, na_values=[''], index_col=False) # pandas would take surplus fields for the names of rows
+_CSV = dict(dtype=str, keep_default_na=False, na_values=[''], index_col=False) # surplus fields are no row names
 
-def _layout(path)->dict: # arguments of `pd.read_csv`
-    "How a CSV file is to be read, by its header; a `ValueError` where it begins with a line that is none"
-    with open(path, 'rb') as file: first = file.readline(1<<20)
-    names = re.sub(rb'"[^"]*"', b'', first) # what is quoted separates nothing
-    sep = max(b',', b';', b'\t', key=names.count) # the comma where there is none
-    if names.count(sep)>=MAX_COLUMNS or len(first)==1<<20: raise ValueError(f'its first line holds {names.count(sep)+1:,} fields or more; at most {MAX_COLUMNS:,} columns are read')
-    layout = _CSV | dict(sep=sep.decode())
+def _csv_options(path)->dict: # arguments of `pd.read_csv`
+    "Return how to read a CSV file; raise a `ValueError` if its first line is no header"
+    with open(path, 'rb') as file: header = file.readline(1<<20)
+    unquoted = re.sub(rb'"[^"]*"', b'', header)
+    separator = max(b',', b';', b'\t', key=unquoted.count) # the comma if there is none
+    n_fields = unquoted.count(separator)+1
+    if n_fields>MAX_COLUMNS or len(header)==1<<20:
+        raise ValueError(f'its first line holds {n_fields:,} fields or more; at most {MAX_COLUMNS:,} columns are read')
+    options = _CSV | dict(sep=separator.decode())
     with warnings.catch_warnings():
         warnings.simplefilter('error', pd.errors.ParserWarning)
-        try: pd.read_csv(path, nrows=1, **layout)
+        try: pd.read_csv(path, nrows=1, **options)
         except pd.errors.ParserWarning: raise ValueError('its first row holds more fields than its header') from None
-    return layout
+    return options
 
-def _said(path, e)->UsageError:
-    why = f'its text is not UTF-8; {_AS_CSV}' if isinstance(e, UnicodeDecodeError) else ' '.join(str(e).split())[:300]
-    return UsageError(f'{path} cannot be read as a table: {why}')
+def _unreadable(path, error)->UsageError:
+    is_encoding = isinstance(error, UnicodeDecodeError)
+    reason = f'its text is not UTF-8; {_AS_CSV}' if is_encoding else ' '.join(str(error).split())[:300]
+    return UsageError(f'{path} cannot be read as a table: {reason}')
 
 # %% ../../nbs/10_data.tables.ipynb #7b4b90d8
 def read_table(
     path:str|Path, # a `.csv` or `.parquet` file
-)->pd.DataFrame: # the table as it stands, CSV cells as text
-    "The table in `path`; a `UsageError` where there is none"
+)->pd.DataFrame: # at least one row; CSV cells are text
+    "Read a table; raise a `UsageError` if it is missing, unreadable or empty"
     path = _table_file(path)
     try:
         if path.suffix.lower()=='.parquet':
             batches = list(_parquet_batches(path, None, 65_536))
             frame = pa.Table.from_batches(batches).to_pandas() if batches else pd.DataFrame()
-            frame = frame.drop(columns=[o for o in frame if re.fullmatch(r'__index_level_\d+__', o)])
-        else:
-            frame = pd.read_csv(path, **_layout(path))
+            frame = frame.drop(columns=[column for column in frame if re.fullmatch(r'__index_level_\d+__', column)])
+        else: frame = pd.read_csv(path, **_csv_options(path))
     except pd.errors.EmptyDataError: frame = pd.DataFrame()
-    except _NO_TABLE as e: raise _said(path, e) from None
+    except _UNREADABLE as e: raise _unreadable(path, e) from None
     if not len(frame): raise UsageError(f'{path}: the table is empty')
     return frame
 
@@ -108,112 +124,129 @@ def read_table(
 def table_columns(
     path:str|Path, # a `.csv` or `.parquet` file
 )->list[str]:
-    "The names of the columns of a table; a `UsageError` where there is none"
+    "Return the column names of a table; raise a `UsageError` if it is missing, unreadable or empty"
     path = _table_file(path)
     try:
         if path.suffix.lower()=='.parquet': return pq.read_schema(path).names
-        return list(pd.read_csv(path, **(_layout(path) | dict(nrows=0))))
+        return list(pd.read_csv(path, **(_csv_options(path) | dict(nrows=0))))
     except pd.errors.EmptyDataError: raise UsageError(f'{path}: the table is empty') from None
-    except _NO_TABLE as e: raise _said(path, e) from None
+    except _UNREADABLE as e: raise _unreadable(path, e) from None
 
 def table_frames(
     path:str|Path, # a `.csv` or `.parquet` file
-    columns:list[str]|None=None, # of `table_columns`; all without it
-    rows:int=65_536, # of a frame
+    columns:list[str]|None=None, # some of `table_columns`; default: all
+    rows:int=65_536, # rows of a frame
 )->Iterator[pd.DataFrame]: # CSV cells are text
-    "The rows of a table, a few at a time; a `UsageError` where there is none"
+    "Yield a table in frames of `rows` rows; raise a `UsageError` if it is missing or unreadable"
     path = _table_file(path)
     try:
         if path.suffix.lower()=='.parquet':
-            for o in _parquet_batches(path, columns, rows): yield o.to_pandas()
-        else:
-            yield from pd.read_csv(path, usecols=columns, chunksize=rows, **_layout(path))
+            for batch in _parquet_batches(path, columns, rows): yield batch.to_pandas()
+        else: yield from pd.read_csv(path, usecols=columns, chunksize=rows, **_csv_options(path))
     except pd.errors.EmptyDataError: return
-    except _NO_TABLE as e: raise _said(path, e) from None
+    except _UNREADABLE as e: raise _unreadable(path, e) from None
 
 # %% ../../nbs/10_data.tables.ipynb #52f91934
 def check_column(
-    columns:Iterable[str], # names of the columns that there are
-    column:str, # one that is needed
+    columns:Iterable[str], # column names of a table
+    column:str, # the name that must be among them
     origin:str|Path, # the table, for the message
 ):
-    "A `UsageError` offers the near names where the table has no such column"
+    "Raise a `UsageError` that offers similar names if a table lacks a column"
     if column not in columns: raise UsageError(f'{origin}: {unknown_name("column", column, columns)}')
 
 def check_file_column(
-    columns:Iterable[str], # names of the columns that there are
-    column:str, # that of the file names; `file` is what it is called when nobody says
+    columns:Iterable[str], # column names of a table
+    column:str, # the column of the image files, `file` by default
     origin:str|Path, # the table, for the message
 ):
-    "As `check_column`, but who did not name a column is told how to"
+    "Raise a `UsageError` that tells how to name the file column if a table lacks it"
     if column=='file' and column not in columns:
-        raise UsageError(f'{origin}: no column file with the names of the images among {", ".join(map(str, list(columns)[:20]))}; name it with --file-col (file_col in Python)')
+        known = ', '.join(map(str, list(columns)[:20]))
+        raise UsageError(f'{origin}: no column file with the names of the images among {known}; '
+            'name it with --file-col (file_col in Python)')
     check_column(columns, column, origin)
 
 # %% ../../nbs/10_data.tables.ipynb #de767dd0
 def join_paths(
-    images:str|Path, # a folder
-    files:list[str], # names that start from there
+    images:str|Path, # the image folder
+    files:list[str], # file names relative to it, or absolute
 )->list[str]:
-    "The paths of files; as `os.path.join`, which would take as long as looking whether the file is there"
+    "Join each name to the folder, as `os.path.join`, which takes as long as checking that the file exists"
     root = os.path.join(images, '')
-    return [o if os.path.isabs(o) else root+o for o in files]
+    return [name if os.path.isabs(name) else root+name for name in files]
 
 # %% ../../nbs/10_data.tables.ipynb #e43bc161
 OUTSIDE = 'leads out of the folder of the images; --allow-outside would read it'
 _LEAVES = r'^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)'
 
-def _leaving(files:list[str], images)->set[int]:
-    "The positions whose names or folders lead out of `images`"
-    try: found = set(np.flatnonzero(pc.match_substring_regex(pa.array(files, pa.string()), _LEAVES)).tolist())
-    except UnicodeEncodeError: found = {i for i,o in enumerate(files) if re.search(_LEAVES, o)} # of a folder with names in another encoding
-    root = os.path.realpath(images)
-    folder_of = [o.rpartition('/')[0] for o in (files if os.sep=='/' else [o.replace(os.sep, '/') for o in files])]
-    stays,prefix = {'': True},os.path.join(images, '')
-    for folder in set(folder_of).difference(stays):
-        if len(folder)>4096: stays[folder] = True; continue # longer than any system allows
-        ends = [i for i,o in enumerate(folder) if o=='/']+[len(folder)]
-        for above,below in zip(['', *(folder[:i] for i in ends)], [folder[:i] for i in ends]):
-            if below not in stays: stays[below] = stays[above] and not _link_out(prefix+below, root)
-    if all(stays.values()): return found
-    return found|{i for i,o in enumerate(folder_of) if not stays[o]}
-
-def _link_out(path, root)->bool: # whether it is a link to something that is not in `root`
+def _link_out(path, root)->bool: # whether `path` is a link to something outside `root`
     return os.path.islink(path) and not os.path.join(os.path.realpath(path), '').startswith(os.path.join(root, ''))
 
-# %% ../../nbs/10_data.tables.ipynb #eb7b1219
-def file_issues(
-    files:list[str], # file names as they stand in a table
-    images:str|Path, # the folder that they start from
-    allow_outside:bool=False, # let them lead out of it
-)->dict[int,str]: # the reason for each position
-    "Which names mean no file, or one that lies outside"
-    outside,faults = set() if allow_outside else _leaving(files, images),{}
-    for i,(name,path) in enumerate(zip(files, join_paths(images, files))):
-        try: mode = 0 if i in outside else os.lstat(path).st_mode
-        except (OSError, ValueError): mode = None
-        if mode is not None and stat.S_ISREG(mode): continue
-        faults[i] = 'has no file name' if not name else OUTSIDE if mode==0 else 'no such file' if mode is None else _odd(path, mode, allow_outside or images)
-    return {i: o for i,o in faults.items() if o}
+def _folders_inside(folders, images)->dict[str, bool]:
+    "Return for each folder whether no link on its way leads out of `images`"
+    root,prefix = os.path.realpath(images),os.path.join(images, '')
+    inside = {'': True}
+    for folder in folders:
+        if len(folder)>4096: inside[folder] = True; continue # longer than any system allows: no such file
+        ends = [i for i,letter in enumerate(folder) if letter=='/']+[len(folder)]
+        above = ''
+        for below in (folder[:end] for end in ends):
+            if below not in inside: inside[below] = inside[above] and not _link_out(prefix+below, root)
+            above = below
+    return inside
 
-def _odd(path, mode, images)->str: # what is wrong with something that is no plain file; empty where it is a link to one
+def _leaving(files:list[str], images)->set[int]:
+    "Return the positions of names that lead out of `images`"
+    try: leaving = set(np.flatnonzero(pc.match_substring_regex(pa.array(files, pa.string()), _LEAVES)).tolist())
+    except UnicodeEncodeError: leaving = {i for i,name in enumerate(files) if re.search(_LEAVES, name)} # names that are no UTF-8
+    names = files if os.sep=='/' else [name.replace(os.sep, '/') for name in files]
+    folders = [name.rpartition('/')[0] for name in names]
+    inside = _folders_inside(set(folders), images)
+    if all(inside.values()): return leaving
+    return leaving | {i for i,folder in enumerate(folders) if not inside[folder]}
+
+# %% ../../nbs/10_data.tables.ipynb #eb7b1219
+def _special_file(path, mode, root)->str: # `root` is None where links may lead anywhere
+    "Return why something that is no plain file cannot be an image; empty if it is a link to a plain file"
     if stat.S_ISDIR(mode): return 'is a folder, not an image'
     if not stat.S_ISLNK(mode): return 'is a pipe or a device, not an image'
-    if images is not True and _link_out(path, os.path.realpath(images)): return OUTSIDE
+    if root and _link_out(path, root): return OUTSIDE
     return '' if os.path.isfile(path) else 'no such file'
+
+def _file_issue(name, path, root)->str: # empty if there is none
+    "Return why `name` cannot be an image file"
+    if not name: return 'has no file name'
+    try: mode = os.lstat(path).st_mode
+    except (OSError, ValueError): return 'no such file'
+    return '' if stat.S_ISREG(mode) else _special_file(path, mode, root)
+
+def file_issues(
+    files:list[str], # file names as written in a table
+    images:str|Path, # the image folder that they are relative to
+    allow_outside:bool=False, # accept files outside that folder
+)->dict[int,str]: # position -> reason
+    "Return which file names are missing, lead out of the image folder, or are no plain files"
+    outside = set() if allow_outside else _leaving(files, images)
+    root = None if allow_outside else os.path.realpath(images)
+    issues = {}
+    for i,(name,path) in enumerate(zip(files, join_paths(images, files))):
+        issue = OUTSIDE if i in outside else _file_issue(name, path, root)
+        if issue: issues[i] = issue
+    return issues
 
 # %% ../../nbs/10_data.tables.ipynb #6c5f19ca
 BOX = 'x1', 'y1', 'x2', 'y2' # columns of a bounding box: left, top, right and bottom in pixels of the stored image
 
 def box_columns(
-    columns:Iterable[str], # of a table
-)->tuple[str, ...]: # `BOX`; empty where one of them is missing
-    "Return the columns of the boxes of a table"
+    columns:Iterable[str], # column names of a table
+)->tuple[str, ...]: # `BOX`, or empty if one of them is missing
+    "Return the box columns of a table"
     return BOX if set(BOX)<=set(columns) else ()
 
 def read_boxes(
     frame:pd.DataFrame, # a table
-)->np.ndarray: # float64 `(n, 4)`, NaN where a cell is empty or no number, or a column of `BOX` is missing
+)->np.ndarray: # float64 `(n, 4)` in pixels; NaN where a cell is empty or no number, or a column of `BOX` is missing
     "Return the bounding boxes of a table"
     if not box_columns(frame): return np.full((len(frame), 4), np.nan)
     return frame[list(BOX)].apply(pd.to_numeric, errors='coerce').to_numpy(dtype=float)

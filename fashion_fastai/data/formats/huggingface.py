@@ -13,7 +13,7 @@ import numpy as np, pandas as pd, pyarrow as pa, pyarrow.ipc, pyarrow.parquet as
 from PIL import Image
 from ...core.console import track
 from .base import LabelTable, label_cells, add_split
-from ..images import KINDS, MAX_MEGABYTES
+from ..images import IMAGE_FORMATS, MAX_MEGABYTES
 from ..splits import SPLITS, read_split
 from ..tables import OUTSIDE, file_issues
 from ...core.errors import UsageError, unknown_name
@@ -151,7 +151,7 @@ def save_image(
     folder:Path, # where it is written
 )->str: # its file name
     "Write an image under the hash of its content"
-    try: suffix = Image.open(io.BytesIO(data), formats=KINDS).format.lower().replace('jpeg', 'jpg').replace('mpo', 'jpg')
+    try: suffix = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).format.lower().replace('jpeg', 'jpg').replace('mpo', 'jpg')
     except Exception: suffix = 'bad' # whatever Pillow raises; `Catalogue.decode` will name the row
     name = f'{hashlib.sha256(data).hexdigest()[:20]}.{suffix}'
     if not (folder/name).is_file():
