@@ -290,8 +290,9 @@ def markdown_groups(folder, groups):
 
 def notebook_entry(origin, converted):
     "Return page, title and purpose of a notebook"
-    title, purpose = re.match(r'# (.+)\n+(?:> (.+))?', converted[origin]['cells'][0]['source']).groups()
-    return page_of(origin), title, purpose or ''
+    found = re.match(r'# (.+)\n+(?:> (.+))?', converted[origin]['cells'][0]['source'])
+    if not found: raise SystemExit(f'{origin}: the first cell must begin with a line `# Title`')
+    return page_of(origin), found[1], found[2] or ''
 
 def write_overviews(origins, converted):
     "Write the index pages"
