@@ -91,27 +91,27 @@ def test_deepfashion_without_boxes_and_with_line_ends_of_windows(benchmark):
 
 @pytest.mark.parametrize('name,line,text,said', [
     ('Anno/list_category_cloth.txt', 1, '4', ['line 1: the count is 4, but 3 lines']),
-    ('Anno/list_category_cloth.txt', 4, 'Romper', ['line 4: 1 field where 2 belong']),
-    ('Anno/list_category_cloth.txt', 4, 'Blouse   1', ['line 4: Blouse stands here for the second time']),
+    ('Anno/list_category_cloth.txt', 4, 'Romper', ['line 4: 1 field, but it must have 2']),
+    ('Anno/list_category_cloth.txt', 4, 'Blouse   1', ['line 4: Blouse is listed for the second time']),
     ('Anno/list_category_img.txt', 1, 'x', ["line 1: 'x' must be the number of lines"]),
     ('Anno/list_category_img.txt', 5, None, ['line 1: the count is 4, but 3 lines']),
     ('Anno/list_category_img.txt', 5, f'{FILES[2]} 4', ['line 5: 4: the category must be a whole number from 1 to 3']),
     ('Anno/list_category_img.txt', 5, f'{FILES[2]} romper', ["line 5: 'romper': the category must be"]),
-    ('Anno/list_category_img.txt', 5, f'{FILES[2]}', ['line 5: 1 field where 2 belong']),
-    ('Anno/list_category_img.txt', 5, f'{FILES[0]} 1', [f'line 5: {FILES[0]} stands here for the second time']),
+    ('Anno/list_category_img.txt', 5, f'{FILES[2]}', ['line 5: 1 field, but it must have 2']),
+    ('Anno/list_category_img.txt', 5, f'{FILES[0]} 1', [f'line 5: {FILES[0]} is listed for the second time']),
     ('Anno/list_attr_cloth.txt', 3, 'a-line       9', ['line 3: 9: the number after the name must be a whole number from 1 to 5']),
-    ('Anno/list_attr_cloth.txt', 3, 'abstract_chevron_print  1', ['line 4: abstract_chevron_print stands here for the second time']),
+    ('Anno/list_attr_cloth.txt', 3, 'abstract_chevron_print  1', ['line 4: abstract_chevron_print is listed for the second time']),
     ('Anno/list_attr_img.txt', 1, '5', ['line 1: the count is 5, but 4 lines']),
-    ('Anno/list_attr_img.txt', 4, f'{FILES[1]}  1 -1 0', ['line 4: 3 values where 4 belong']),
+    ('Anno/list_attr_img.txt', 4, f'{FILES[1]}  1 -1 0', ['line 4: 3 values, but it must have 4']),
     ('Anno/list_attr_img.txt', 4, f'{FILES[1]}  1 -1 0 2', ["line 4: '2' for attribute 4: it must be 1"]),
     ('Anno/list_attr_img.txt', 4, f'{FILES[1]}  1 -1 0 -0', ["line 4: '-0' for attribute 4"]),
     ('Anno/list_attr_img.txt', 4, f'{FILES[1]}  1 -1 0 11', ["line 4: '11' for attribute 4"]),
-    ('Anno/list_attr_img.txt', 5, '', ['line 5: 0 values where 4 belong']),
+    ('Anno/list_attr_img.txt', 5, '', ['line 5: 0 values, but it must have 4']),
     ('Anno/list_attr_img.txt', 4, 'img/other.jpg  1 -1 0 1', ['line 4: img/other.jpg is not in', 'list_category_img.txt']),
-    ('Anno/list_attr_img.txt', 4, f'{FILES[0]}  1 -1 0 1', [f'line 4: {FILES[0]} stands here for the second time']),
-    ('Anno/list_bbox.txt', 3, f'{FILES[0]} 1 2 7', ['line 3: 4 fields where 5 belong: image_name x_1 y_1 x_2 y_2']),
+    ('Anno/list_attr_img.txt', 4, f'{FILES[0]}  1 -1 0 1', [f'line 4: {FILES[0]} is listed for the second time']),
+    ('Anno/list_bbox.txt', 3, f'{FILES[0]} 1 2 7', ['line 3: 4 fields, but it must have 5: image_name x_1 y_1 x_2 y_2']),
     ('Anno/list_bbox.txt', 3, f'{FILES[0]} 1 2 7 8.5', ["line 3: '8.5': it must be a whole number"]),
-    ('Eval/list_eval_partition.txt', 6, f'{FILES[3]} training', ["line 6: 'training': the part must be one of train, val, test"]),
+    ('Eval/list_eval_partition.txt', 6, f'{FILES[3]} training', ["line 6: 'training': the split must be one of train, val, test"]),
     ('Eval/list_eval_partition.txt', 6, 'img/other.jpg train', ['line 6: img/other.jpg is not in']),
 ])
 def test_deepfashion_errors(benchmark, name, line, text, said):
@@ -187,14 +187,14 @@ def test_deepfashion_six_empty_test_labels_and_other_spelling(six):
 @pytest.mark.parametrize('name,line,text,said', [
     ('train_attr', 2, '1 1 0 0 0 2', 'line {}: 2: fit must be a number from 0 to 1'),
     ('train_attr', 2, '1 1 1 0 0 0', 'line {}: 1: length must be a number from 0 to 0'),
-    ('train_attr', 2, '1 1 0 0 0', 'line {}: 5 fields where 6 belong: texture, sleeve'),
+    ('train_attr', 2, '1 1 0 0 0', 'line {}: 5 fields, but it must have 6: texture, sleeve'),
     ('train_attr', 2, '1 1 0 0 0 x', "line {}: 'x': it must be a whole number"),
     ('train_attr', 2, '1 1 0 0 0 -1', 'line {}: -1: fit must be'),
     ('train_attr', 2, None, 'has 2 lines for the 3 images of'),
-    ('train_bbox', 2, '1 1 6', 'line {}: 3 fields where 4 belong: x1 y1 x2 y2'),
-    ('train_landmards', 2, '1 1 6', 'line {}: 3 fields where 16 belong'),
-    ('train', 2, 'img/00000.jpg', 'img/00000.jpg stands here for the second time'),
-    ('train', 2, 'img/00001.jpg 1', 'line {}: 2 fields where 1 belong'),
+    ('train_bbox', 2, '1 1 6', 'line {}: 3 fields, but it must have 4: x1 y1 x2 y2'),
+    ('train_landmards', 2, '1 1 6', 'line {}: 3 fields, but it must have 16'),
+    ('train', 2, 'img/00000.jpg', 'img/00000.jpg is listed for the second time'),
+    ('train', 2, 'img/00001.jpg 1', 'line {}: 2 fields, but it must have 1'),
 ])
 def test_deepfashion_six_errors(six, name, line, text, said):
     line += six.header
@@ -220,7 +220,7 @@ def test_deepfashion_six_fine_part(six):
     six.text('split/train_attr.txt', '1 0 1 0 1 1 0 1 0 1', '0 1 0 1 1 1 1 0 1 0', '0 0 0 1 1 1 0 1 1 0')
     assert read_format('deepfashion-six', six.root).frame.texture.tolist()[:3] == ['floral', 'solid color', '']
     six.change('split/train_attr.txt', 2, '1 1 0 1 1 1 1 0 1 0')
-    fails('deepfashion-six', six, 'train_attr.txt', 'line 2: 2 values of texture; at most one can be')
+    fails('deepfashion-six', six, 'train_attr.txt', 'line 2: 2 values of texture; at most one is allowed')
     six.change('split/train_attr.txt', 2, '2 0 0 1 1 1 1 0 1 0')
     fails('deepfashion-six', six, 'train_attr.txt', 'line 2: 2: an attribute must be a whole number from 0 to 1')
 
@@ -255,9 +255,9 @@ def test_two_csv_in_folders_with_a_sample_submission(pairs):
     ('train_category.csv', 2, 'deep_fashion/train/00001.jpg,dress', "line 2: category_label is 'dress'; it must be one whole number"),
     ('train_category.csv', 2, 'deep_fashion/train/00001.jpg,1 2', "line 2: category_label is '1 2'"),
     ('train_category.csv', 2, ',1', 'line 2: file_path is empty'),
-    ('train_category.csv', 3, 'deep_fashion/train/00001.jpg,1', 'line 3: deep_fashion/train/00001.jpg stands here for the second time'),
-    ('train_attribute.csv', 3, 'deep_fashion/train/00001.jpg,3,10', 'line 3: 3 fields where 2 belong: file_path, attribute_label'),
-    ('train_category.csv', 3, 'deep_fashion/train/00002.jpg', 'line 3: 1 field where 2 belong'),
+    ('train_category.csv', 3, 'deep_fashion/train/00001.jpg,1', 'line 3: deep_fashion/train/00001.jpg is listed for the second time'),
+    ('train_attribute.csv', 3, 'deep_fashion/train/00001.jpg,3,10', 'line 3: 3 fields, but it must have 2: file_path, attribute_label'),
+    ('train_category.csv', 3, 'deep_fashion/train/00002.jpg', 'line 3: 1 field, but it must have 2'),
     ('train_attribute.csv', 3, 'deep_fashion/train/00001.jpg,3;10', "line 3: attribute_label is '3;10'; it must be whole numbers between blanks"),
     ('train_attribute.csv', 2, None, 'deep_fashion/train/00002.jpg is missing, which'),
     ('train_attribute.csv', 2, 'deep_fashion/train/00003.jpg,1', 'line 2: deep_fashion/train/00003.jpg is not in'),
@@ -269,7 +269,7 @@ def test_two_csv_errors(pairs, name, line, text, said):
 
 def test_two_csv_half_missing(pairs):
     pairs.remove('train_attribute.csv')
-    fails('two-csv', pairs, 'train_category.csv: no attribute_label for the part train')
+    fails('two-csv', pairs, 'train_category.csv: no attribute_label for the split train')
     fails('two-csv', pairs, 'categories and attributes are both needed', categories='train_category.csv')
 
 
@@ -290,7 +290,7 @@ def test_folders_main_and_sub_with_split(drawn):
     with pytest.warns(CatalogueWarning, match='polo lies in more than one main category'): labels = read_format('folders', drawn.root)
     assert 'bottom/polo' in labels.schema['sub'].vocab
     drawn.image('shoes/1.jpg')
-    fails('folders', drawn, 'there is shoes; either all folders are parts of a split or none')
+    fails('folders', drawn, 'there is shoes; either all folders are splits or none')
 
 
 def test_folders_errors(drawn):
@@ -300,7 +300,7 @@ def test_folders_errors(drawn):
     fails('folders', drawn, '1.jpg: 0 folders above the image')
     drawn.remove('1.jpg')
     drawn.image('a/b/c/1.jpg')
-    fails('folders', drawn, '1.jpg: 3 folders above the image; one (category) or two')
+    fails('folders', drawn, '1.jpg: 3 folders above the image; it must have one (category) or two')
 
 
 def test_list_column(drawn):
@@ -311,11 +311,11 @@ def test_list_column(drawn):
     assert labels.any_of == ('Category',) and labels.schema['Category'].vocab == ('Ankle_boots', 'Top')
     fails('list-column', drawn, "unknown column 'Categories'; did you mean Category?", label_col='Categories')
     drawn.change('train.csv', 3, '8,1.jpg,Top')
-    fails('list-column', drawn, 'train.csv: line 3: 1.jpg stands here for the second time')
+    fails('list-column', drawn, 'train.csv: line 3: 1.jpg is listed for the second time')
     drawn.change('train.csv', 3, '8,,Top')
     fails('list-column', drawn, 'train.csv: line 3: Image Name is empty', file_col='Image Name')
     drawn.change('train.csv', 3, '8,2.jpg')
-    fails('list-column', drawn, 'train.csv: line 3: 2 fields where 3 belong: id, Image Name, Category')
+    fails('list-column', drawn, 'train.csv: line 3: 2 fields, but it must have 3: id, Image Name, Category')
     drawn.text('train.csv', 'id,Image Name,Category', '7,1,Top')
     fails('list-column', drawn, 'train.csv: no column holds names of image files')
     drawn.text('test.csv', 'id')
@@ -338,9 +338,9 @@ def test_products(products):
 
 
 @pytest.mark.parametrize('line,text,said', [
-    (1, 'id,gender', 'line 1: the header must be id,gender,masterCategory'), (3, '39386,Men,Apparel', 'line 3: 3 fields where 10 belong'),
+    (1, 'id,gender', 'line 1: the header must be id,gender,masterCategory'), (3, '39386,Men,Apparel', 'line 3: 3 fields, but it must have 10'),
     (3, 'x,Men,Apparel,Bottomwear,Flip Flops,NA,Summer,2012,NA,Peter', "line 3: 'x': the id must be a whole number"),
-    (4, '15970,Men,Apparel,Topwear,Shirts,Blue,Fall,2011,Casual,Again', 'line 4: 15970 stands here for the second time')])
+    (4, '15970,Men,Apparel,Topwear,Shirts,Blue,Fall,2011,Casual,Again', 'line 4: 15970 is listed for the second time')])
 def test_products_errors(products, line, text, said):
     products.change('styles.csv', line, text)
     fails('products', products, 'styles.csv', said)

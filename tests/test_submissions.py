@@ -120,7 +120,7 @@ def test_one_of_six_without_an_answer(groups, refused):
     (['00001.jpg', '00002.jpg'], ['line 4: 00003.jpg is not in the given list']),
     (['00001.jpg', '00002.jpg', '00003.jpg', '00004.jpg'], ['00004.jpg is missing']),
     (['test/00001.jpg', '00002.jpg', '00003.jpg'], ['line 2: 00001.jpg is not in the given list']),
-    (['00001.jpg', '00002.jpg', '00002.jpg'], ['entry 3: 00002.jpg stands here for the second time']),
+    (['00001.jpg', '00002.jpg', '00002.jpg'], ['entry 3: 00002.jpg is listed for the second time']),
     ([], ['line 2: 00001.jpg is not in the given list']),
 ])
 def test_other_files(shop, refused, files, said): refused(*said, predictions=shop, files=files)
@@ -186,7 +186,7 @@ def test_a_wrong_line(name, line, text, said, tmp_path):
 
 @pytest.mark.parametrize('name,line,text,said', [
     ('category-csv', 2, 'a.jpg,10', 'line 2: 10 is no label of category; its 10 labels lie between 0 and 9'),
-    ('category-csv', 3, 'a.jpg,1', 'line 3: a.jpg stands here for the second time'),
+    ('category-csv', 3, 'a.jpg,1', 'line 3: a.jpg is listed for the second time'),
     ('attribute-csv', 2, 'a.jpg,3 15', 'line 2: 15 is no label of attributes'),
     ('attribute-csv', 2, 'a.jpg,3 -1', 'line 2: -1 is no label of attributes'),
     ('attribute-csv', 2, 'a.jpg,3 3', 'line 2: a label stands there twice'),

@@ -1,4 +1,4 @@
-"""What every published format becomes: one table of file names and labels, and how it is written down
+"""What every reader returns: one table of file names and labels; and how it is written to disk
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.formats.base.html.md"""
 
@@ -12,98 +12,109 @@ from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from ...core.errors import UsageError, validate_fields
-from ...core.files import atomic_file
-from ...schema import Schema
-from ...target import Target, target_from_column
 
 # %% auto #0
 __all__ = ['LabelTable', 'label_cells', 'relative_paths', 'find_images_folder', 'read_lines', 'ListFile', 'read_count',
            'check_count', 'read_list_file', 'read_strict_csv', 'line_error', 'check_unique', 'match_names', 'add_split']
 
+# %% ../../../nbs/10_data.formats.base.ipynb #65a2548c
+from ...core.errors import UsageError, validate_fields
+from ...core.files import atomic_file
+from ...schema import Schema
+from ...target import Target, target_from_column
+
 # %% ../../../nbs/10_data.formats.base.ipynb #eaa1e2a1
 @dataclass(frozen=True)
 class LabelTable:
-    "What a format says about its images"
-    frame:pd.DataFrame # columns `file`, each target and, where the format has them, `split`, `BOX` and others
-    images:Path # the folder that the file names start from
-    one_of:tuple[str, ...] = () # columns that hold exactly one label; an empty cell is unknown
-    any_of:tuple[str, ...] = () # columns that hold any number of labels between blanks; an empty cell is none
-    vocab:dict[str, Sequence[str]] = field(default_factory=dict) # the labels of the targets for which the format declares them, in its order
-    group_col:str|None = None # rows of equal value show the same product
+    "The images of a data set and their labels"
+    frame:pd.DataFrame # a column `file`, one for each target, and optionally `split`, the columns `BOX` and others
+    images:Path # folder that the file names are relative to
+    one_of:tuple[str, ...] = () # columns with exactly one label; an empty cell is unknown
+    any_of:tuple[str, ...] = () # columns with any number of labels, separated by blanks; an empty cell is none
+    vocab:dict[str, Sequence[str]] = field(default_factory=dict) # vocabularies that the format declares, by target
+    group_col:str|None = None # rows with the same value show the same product
     notes:tuple[str, ...] = () # what a user should know, for example which rows were left out
 
     def __len__(self): return len(self.frame)
-    def __repr__(self): return f'Labels of {len(self):,} images; targets {", ".join(self.one_of+self.any_of)}'
+    def __repr__(self): return f'LabelTable of {len(self):,} images; targets {", ".join(self.one_of+self.any_of)}'
 
 # %% ../../../nbs/10_data.formats.base.ipynb #f9227093
+def _target(table:LabelTable, name:str, kind:str)->Target:
+    if name not in table.vocab: return target_from_column(table.frame[name], kind)
+    return validate_fields(Target, dict(name=name, kind=kind, vocab=tuple(table.vocab[name])), f'target {name}')
+
 @patch(as_prop=True)
 def schema(self:LabelTable)->Schema:
-    "The targets, `one_of` first"
-    def target(name, kind):
-        if name in self.vocab: return validate_fields(Target, dict(name=name, kind=kind, vocab=tuple(self.vocab[name])), f'target {name}')
-        return target_from_column(self.frame[name], kind)
-    return validate_fields(Schema, dict(targets=[*(target(o, 'one_of') for o in self.one_of), *(target(o, 'any_of') for o in self.any_of)]), 'targets')
+    "Return the schema, `one_of` targets first"
+    kinds = {name: 'one_of' for name in self.one_of} | {name: 'any_of' for name in self.any_of}
+    targets = [_target(self, name, kind) for name,kind in kinds.items()]
+    return validate_fields(Schema, dict(targets=targets), 'targets')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #9c392e33
+def _label_cell(cell, sep:str)->str:
+    if pd.api.types.is_list_like(cell): labels = [str(label) for label in cell if label is not None]
+    else: labels = [] if pd.isna(cell) else str(cell).split(sep)
+    return ' '.join('_'.join(label.split()) for label in labels if label.strip())
+
 def label_cells(
-    column:pd.Series, # cells that are lists of labels, or text with `sep` between the labels
-    sep:str=' ', # what stands between the labels of a text
-)->pd.Series: # labels between single blanks, `_` for a blank inside a label; empty where the cell is
-    "The cells of an `any_of` column in the grammar of `labels.csv`"
-    def cell(o):
-        if not pd.api.types.is_list_like(o): o = [] if pd.isna(o) else str(o).split(sep)
-        return ' '.join('_'.join(str(p).split()) for p in o if p is not None and str(p).strip())
-    return column.map(cell).astype(object)
+    column:pd.Series, # lists of labels, or text with `sep` between the labels
+    sep:str=' ', # separator between the labels of a text
+)->pd.Series: # labels separated by single blanks, with `_` for a blank inside a label; empty cells stay empty
+    "Return an `any_of` column in the grammar of `labels.csv`"
+    return column.map(lambda cell: _label_cell(cell, sep)).astype(object)
 
 # %% ../../../nbs/10_data.formats.base.ipynb #0619a8f6
 def relative_paths(
-    files:pd.Series, # file names that start from `images`
-    images:str|Path, # a folder
-    folder:str|Path, # the folder that they shall start from
-)->pd.Series: # with `/` between the parts; empty and absolute names stay as they are, and all of them where `images` is not in `folder`
-    "The same files seen from `folder`"
-    images,folder = Path(images).resolve(),Path(folder).resolve()
+    files:pd.Series, # file names relative to `images`
+    images:str|Path, # folder
+    folder:str|Path, # folder that the result is relative to
+)->pd.Series: # with `/` as the separator; unchanged if `images` is not inside `folder`, as are empty and absolute names
+    "Return the same files relative to `folder`"
+    images = Path(images).resolve()
+    folder = Path(folder).resolve()
     if images==folder or not images.is_relative_to(folder): return files
     prefix = images.relative_to(folder).as_posix()
-    return files.map(lambda o: o if not o or os.path.isabs(o) else f'{prefix}/{o}')
+    return files.map(lambda name: name if not name or os.path.isabs(name) else f'{prefix}/{name}')
 
 @patch
 def write(
     self:LabelTable,
-    out:str|Path, # a `.csv` file that does not exist yet
+    out:str|Path, # `.csv` file that does not exist yet
 )->Path: # the schema's file
-    "Write the table to `out` and its schema beside it; nothing is overwritten"
+    "Write the table to `out` and its schema beside it; existing files are never overwritten"
     out = Path(out)
-    beside = out.with_suffix('.schema.json')
-    if out.suffix.lower()!='.csv': raise UsageError(f'{out}: the table is written as CSV; give it a name that ends in .csv')
-    for path in (out, beside):
+    schema_path = out.with_suffix('.schema.json')
+    if out.suffix.lower()!='.csv':
+        raise UsageError(f'{out}: the table is written as CSV; give it a name that ends in .csv')
+    for path in (out, schema_path):
         if path.exists(): raise UsageError(f'{path} exists already; choose another name or remove it')
     frame = self.frame.assign(file=relative_paths(self.frame.file, self.images, out.parent))
     schema = self.schema.to_json()
-    with atomic_file(out) as table, atomic_file(beside) as targets:
-        frame.to_csv(table, index=False)
-        targets.write_text(schema+'\n', encoding='utf-8')
-    return beside
+    with atomic_file(out) as table_file, atomic_file(schema_path) as schema_file:
+        frame.to_csv(table_file, index=False)
+        schema_file.write_text(schema+'\n', encoding='utf-8')
+    return schema_path
 
 # %% ../../../nbs/10_data.formats.base.ipynb #c524b8df
 def find_images_folder(
     files:Sequence[str], # file names
-    folders:Sequence[str|Path], # folders that they may start from; the first that fits is taken
-    images:str|Path|None=None, # the folder where it is known
+    folders:Sequence[str|Path], # folders that they may be relative to; the first that fits is returned
+    images:str|Path|None=None, # the folder, if it is known
 )->Path:
-    "Return the folder that `files` start from; raise a `UsageError` where the first twenty are in none"
-    folders = [Path(o) for o in ([images] if images else folders)]
+    "Return the folder of the images; raises a `UsageError` if the first twenty files are in none"
+    folders = [Path(folder) for folder in ([images] if images else folders)]
     for folder in folders:
-        if any(o and os.path.isfile(os.path.join(folder, o)) for o in files[:20]): return folder
-    raise UsageError(f'{files[0]} is not in {" or ".join(map(str, folders))}; say with --images which folder the file names start from')
+        if any(name and os.path.isfile(os.path.join(folder, name)) for name in files[:20]): return folder
+    raise UsageError(f'{files[0]} is not in {" or ".join(map(str, folders))}; '
+        'say with --images which folder the file names are relative to')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #3daf21c9
 def read_lines(
-    path:str|Path, # a text file, UTF-8
-)->list[str]: # without line ends; empty lines at the end are left out
-    "The lines of `path`; a `UsageError` where it is missing or no text"
-    if not os.path.isfile(path): raise UsageError(f'{path}: {"is no file" if os.path.exists(path) else "no such file"}')
+    path:str|Path, # text file, UTF-8
+)->list[str]: # without line ends and without empty lines at the end
+    "Return the lines of a file; raises a `UsageError` if it is missing or not text"
+    if not os.path.exists(path): raise UsageError(f'{path}: no such file')
+    if not os.path.isfile(path): raise UsageError(f'{path}: is not a file')
     try: lines = Path(path).read_text(encoding='utf-8-sig').split('\n')
     except (OSError, UnicodeDecodeError) as e: raise UsageError(f'{path} cannot be read as text: {e}') from None
     while lines and not lines[-1].strip(): lines.pop()
@@ -113,132 +124,148 @@ def read_lines(
 class ListFile:
     "The fields of the lines of a text file"
     path:Path # the file
-    rows:list[list[str]] # the fields of each line
-    first:int=1 # the line number of the first row
+    rows:list[list[str]] # fields of each line
+    first:int=1 # line number of the first row
 
     def __len__(self): return len(self.rows)
     def error(self,
         row:int, # position in `rows`
         message:str, # what is wrong there
-    )->UsageError:
-        "An error that names file and line"
+    )->UsageError: # for the caller to raise
+        "Return an error that names file and line"
         return UsageError(f'{self.path}: line {self.first+row}: {message}')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #a8c72648
 def read_count(
-    path:str|Path, # names the file in the error
+    path:str|Path, # file, for the error message
     line:str, # its first line
 )->int:
-    "The count in the first line of a label file"
+    "Return the count in the first line of a list file"
     try: return int(line)
-    except ValueError: raise UsageError(f'{path}: line 1: {line.strip()[:80]!r} must be the number of lines that follow the header') from None
+    except ValueError:
+        first = line.strip()[:80]
+        raise UsageError(f'{path}: line 1: {first!r} must be the number of lines that follow the header') from None
 
 def check_count(
-    path:str|Path, # names the file in the error
-    count:int, # as the first line says
-    n:int, # as there are
+    path:str|Path, # file, for the error message
+    count:int, # count in its first line
+    n:int, # number of lines after the header
 ):
-    "A `UsageError` where a label file is cut off, has lines too many, or none"
+    "Raise a `UsageError` if a list file is empty or has more or fewer lines than its first line says"
     if not n: raise UsageError(f'{path}: nothing follows the header')
     if count!=n: raise UsageError(f'{path}: line 1: the count is {count}, but {n} lines follow the header')
 
 def read_list_file(
-    path:str|Path, # first line a count, second a header
-    last_field:bool=False, # True: the last field of a line is cut off, what stands before it is one field, blanks and all
+    path:str|Path, # file with a count in the first line and a header in the second
+    last_field:bool=False, # split off the last field only; everything before it is one field, blanks included
 )->ListFile:
-    "The rows of a label file in the form of the DeepFashion benchmark"
+    "Read a list file of the DeepFashion benchmark"
     lines = read_lines(path)
     count = read_count(path, lines[0] if lines else '')
-    check_count(path, count, len(lines[2:]))
-    return ListFile(Path(path), [o.rsplit(None, 1) if last_field else o.split() for o in lines[2:]], first=3)
+    rows = [line.rsplit(None, 1) if last_field else line.split() for line in lines[2:]]
+    check_count(path, count, len(rows))
+    return ListFile(Path(path), rows, first=3)
 
 # %% ../../../nbs/10_data.formats.base.ipynb #076510e5
 @patch
-def need_fields(
+def check_fields(
     self:ListFile,
-    n:int, # fields of every line
-    fields:str, # what they are, for the message
+    n:int, # number of fields of every line
+    fields:str, # their names, for the error message
 ):
-    "A `UsageError` names the first line with more or fewer than `n` fields"
+    "Raise a `UsageError` for the first line that has more or fewer than `n` fields"
     for i,row in enumerate(self.rows):
-        if len(row)!=n: raise self.error(i, f'{len(row)} field{"s"*(len(row)!=1)} where {n} belong: {fields}')
+        if len(row)!=n: raise self.error(i, f'{len(row)} field{"s"*(len(row)!=1)}, but it must have {n}: {fields}')
+
+def _is_integer(text)->bool: return text.removeprefix('-').isdecimal() and len(text)<=18
+
+def _integer_array(table:ListFile, start:int, message:str)->np.ndarray:
+    try: return np.array([row[start:] for row in table.rows], dtype=object).astype(np.int64).reshape(len(table), -1)
+    except (ValueError, OverflowError):
+        for i,row in enumerate(table.rows):
+            for text in row[start:]:
+                if not _is_integer(text): raise table.error(i, f'{text[:80]!r}: {message}') from None
+        raise
 
 # %% ../../../nbs/10_data.formats.base.ipynb #a6b643c1
 @patch
 def integers(
     self:ListFile,
-    start:int=0, # the first field that is a number; all after it are
-    low:int|None=None, # smallest that is allowed
-    high:int|None=None, # largest that is allowed
-    what:str='', # what the number is, for the message
+    start:int=0, # first field that is a number; all fields after it are numbers as well
+    low:int|None=None, # smallest allowed number; default: no limit
+    high:int|None=None, # largest allowed number; default: no limit
+    what:str='', # name of the number, for the error message
 )->np.ndarray: # int64 `(n_rows, n_fields-start)`
-    "The fields from `start` on as whole numbers; a `UsageError` names the first that is none or lies outside"
-    said = f'{what or "it"} must be a whole number' + (f' from {low} to {high}' if high is not None else '')
-    try: values = np.array([o[start:] for o in self.rows], dtype=object).astype(np.int64).reshape(len(self), -1)
-    except (ValueError, OverflowError):
-        for i,row in enumerate(self.rows):
-            for o in row[start:]:
-                if not o.removeprefix('-').isdecimal() or len(o)>18: raise self.error(i, f'{o[:80]!r}: {said}') from None
-        raise
-    outside = ((values<low) | (values>high)) if high is not None else np.zeros(values.shape, dtype=bool)
+    "Return fields as whole numbers; raises a `UsageError` for the first that is none or is out of range"
+    allowed = f' from {low} to {high}' if high is not None else ''
+    message = f'{what or "it"} must be a whole number{allowed}'
+    values = _integer_array(self, start, message)
+    if high is None: return values
+    outside = (values<low) | (values>high)
     if outside.any():
         row,col = np.argwhere(outside)[0]
-        raise self.error(row, f'{values[row,col]}: {said}')
+        raise self.error(row, f'{values[row,col]}: {message}')
     return values
 
 # %% ../../../nbs/10_data.formats.base.ipynb #3c21bcb0
 def read_strict_csv(
-    path:str|Path, # a CSV file with a header
-)->pd.DataFrame: # cells as text without blanks around them; its index holds the line numbers
-    "The rows of a CSV file; a `UsageError` names the first line that has more or fewer fields than the header"
+    path:str|Path, # CSV file with a header
+)->pd.DataFrame: # cells as text without surrounding blanks; the index holds the line numbers
+    "Read a CSV file; raises a `UsageError` for the first line that has more or fewer fields than the header"
     reader = csv.reader(read_lines(path), strict=True)
     try: rows = [(reader.line_num, row) for row in reader if row]
     except csv.Error as e: raise UsageError(f'{path}: line {reader.line_num}: {e}') from None
     if len(rows)<2: raise UsageError(f'{path}: the table is empty')
-    (_,head),*rows = [(line, [o.strip() for o in row]) for line,row in rows]
-    if not all(head) or len(set(head))<len(head): raise UsageError(f'{path}: line 1: every column must have a name of its own')
-    for line,row in rows: ListFile(path, [row], line).need_fields(len(head), ', '.join(head))
-    return pd.DataFrame([row for _,row in rows], columns=head, index=[line for line,_ in rows], dtype=object)
+    (_,header),*rows = [(line, [cell.strip() for cell in row]) for line,row in rows]
+    if not all(header) or len(set(header))<len(header):
+        raise UsageError(f'{path}: line 1: every column must have a name of its own')
+    for line,row in rows: ListFile(path, [row], line).check_fields(len(header), ', '.join(header))
+    return pd.DataFrame([row for _,row in rows], columns=header, index=[line for line,_ in rows], dtype=object)
 
 def line_error(
-    path:str|Path, # names the file
-    frame:pd.DataFrame, # of `read_strict_csv`
-)->Callable[[int, str], UsageError]: # makes the error from a row and a message
-    "The error of a row of a CSV file"
-    return lambda row,said: UsageError(f'{path}: line {frame.index[row]}: {said}')
+    path:str|Path, # the file
+    frame:pd.DataFrame, # as from `read_strict_csv`
+)->Callable[[int, str], UsageError]: # makes an error from a row and a message
+    "Return the function that makes an error for a row of a CSV file"
+    return lambda row,message: UsageError(f'{path}: line {frame.index[row]}: {message}')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #f5d22c88
 def check_unique(
-    names:Sequence[str], # for example the file names of a listing
-    error, # makes the error from a row and a message, for example `Listing.error`
+    names:Sequence[str], # for example the file names of a list
+    error:Callable[[int, str], UsageError], # makes an error from a row and a message, for example `ListFile.error`
 ):
-    "A `UsageError` at the first name that stood before"
+    "Raise a `UsageError` for the first name that occurred before"
     index = pd.Index(names)
-    if not index.is_unique:
-        row = int(np.flatnonzero(index.duplicated())[0])
-        raise error(row, f'{index[row]} stands here for the second time')
+    if index.is_unique: return
+    row = int(np.flatnonzero(index.duplicated())[0])
+    raise error(row, f'{index[row]} is listed for the second time')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #e0928cfa
 def match_names(
     names:Sequence[str], # what a second file lists
-    reference:Sequence[str], # what the first file lists
+    reference:Sequence[str], # `(n,)`, what the first file lists
     path:str|Path, # the second file
     reference_path:str|Path, # the first file
-    error, # makes the error of the second file from a row and a message
-)->np.ndarray: # for each name of the first file its row in the second, int `(n,)`
-    "How two files about the same images fit together; a `UsageError` names the first image that only one of them has"
+    error:Callable[[int, str], UsageError], # makes an error of the second file from a row and a message
+)->np.ndarray: # int `(n,)`: for each name of the first file its row in the second
+    "Match the names of two files; raises a `UsageError` for the first name that only one of them has"
     if len(names)==len(reference) and list(names)==list(reference): return np.arange(len(names))
-    strange = np.flatnonzero(pd.Index(reference).get_indexer(names)<0)
-    if len(strange): raise error(int(strange[0]), f'{names[strange[0]]} is not in {reference_path}; both must list the same')
+    extra = np.flatnonzero(pd.Index(reference).get_indexer(names)<0)
+    if len(extra):
+        row = int(extra[0])
+        raise error(row, f'{names[row]} is not in {reference_path}; both must list the same')
     check_unique(names, error)
     rows = pd.Index(names).get_indexer(reference)
-    if (rows<0).any(): raise UsageError(f'{path}: {reference[np.flatnonzero(rows<0)[0]]} is missing, which {reference_path} has; both must list the same')
+    missing = np.flatnonzero(rows<0)
+    if len(missing):
+        name = reference[missing[0]]
+        raise UsageError(f'{path}: {name} is missing, which {reference_path} has; both must list the same')
     return rows
 
 # %% ../../../nbs/10_data.formats.base.ipynb #7def9df0
 def add_split(
-    frame:pd.DataFrame, # of labels
+    frame:pd.DataFrame, # table of labels
     split:Sequence[str], # `train`, `valid` or `test` for each row
-)->pd.DataFrame: # with a column `split`, unless all rows are alike
-    "`frame` with the split that the format gives"
+)->pd.DataFrame: # with a column `split`, unless all rows have the same
+    "Add the split that the format declares"
     return frame.assign(split=split) if len(set(split))>1 else frame

@@ -1,4 +1,4 @@
-"""The benchmark's own files, and the subset with six attributes that two courses are built on
+"""The benchmark's own files, and its subset with six groups of attributes
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.formats.deepfashion.html.md"""
 
@@ -6,239 +6,304 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.formats.deepfashion.h
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #db68f4ad
 from __future__ import annotations
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 import numpy as np, pandas as pd
-from .base import LabelTable, ListFile, check_count, check_unique, read_list_file, find_images_folder, match_names, read_count, read_lines, add_split
-from ..images import is_image
-from ..tables import BOX
-from ...core.errors import UsageError
-from ...target import UNKNOWN
 
 # %% auto #0
-__all__ = ['PARTS', 'GROUPS', 'read_names', 'block_values', 'block_error', 'attribute_cells', 'read_attributes',
-           'read_deepfashion', 'bare_listing', 'six_codes', 'read_deepfashion_six']
+__all__ = ['SPLIT_NAMES', 'GROUPS', 'read_names', 'block_values', 'block_error', 'attribute_cells', 'read_attributes',
+           'read_deepfashion', 'read_plain_list', 'six_codes', 'read_deepfashion_six']
+
+# %% ../../../nbs/11_data.formats.deepfashion.ipynb #db773d45
+from ...core.errors import UsageError
+from .base import LabelTable, ListFile, add_split, check_count, check_unique
+from .base import find_images_folder, match_names, read_count, read_lines, read_list_file
+from ..images import is_image
+from ..tables import BOX
+from ...target import UNKNOWN
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #a9516dc8
 def read_names(
     path:str|Path, # `list_category_cloth.txt` or `list_attr_cloth.txt`
-    high:int, # the number after a name lies between 1 and this
-    joined:bool=False, # blanks inside a name become `_`, see `spaced`
-)->tuple[list[str], np.ndarray]: # names in the file's order; the number of each, int `(n,)`
-    "The names that a DeepFashion file lists, and the type or group of each"
-    listing = read_list_file(path, last_field=True)
-    listing.need_fields(2, 'a name and a number')
-    numbers = listing.integers(1, 1, high, 'the number after the name')[:,0]
-    names = [('_' if joined else ' ').join(o[0].split()) for o in listing.rows]
-    check_unique(names, listing.error)
+    high:int, # largest number that may follow a name
+    joined:bool=False, # replace blanks inside a name by `_`, see `label_cells`
+)->tuple[list[str], np.ndarray]: # names in the order of the file; the number of each, int `(n,)`
+    "Return the names that a DeepFashion file lists, and the type or group of each"
+    rows = read_list_file(path, last_field=True)
+    rows.check_fields(2, 'a name and a number')
+    numbers = rows.integers(1, 1, high, 'the number after the name')[:,0]
+    names = [('_' if joined else ' ').join(name.split()) for name,_ in rows.rows]
+    check_unique(names, rows.error)
     if not names: raise UsageError(f'{path}: lists no name')
-    return names, numbers
+    return names,numbers
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #c05d1bd9
 def block_values(
     lines:list[bytes], # each a name and `n` times -1, 0 or 1
-    n:int, # values of every line
-)->np.ndarray|None: # int8 `(n_lines, n)`; None where a line is not so
-    "The values of a block of `list_attr_img.txt`"
-    text = np.frombuffer(b'\n'+b''.join(lines)+b'\n\n', dtype=np.uint8) # two, so that something stands behind a last minus
+    n:int, # number of values in every line
+)->np.ndarray|None: # int8 `(n_lines, n)`; None if a line is invalid
+    "Parse a block of `list_attr_img.txt`"
+    text = np.frombuffer(b'\n'+b''.join(lines)+b'\n\n', dtype=np.uint8) # two at the end: something follows a last minus
     blank = text<=32
-    starts = np.flatnonzero(blank[:-1] & ~blank[1:])+1
-    ends = np.cumsum([len(o) for o in lines])+1
-    if not (np.diff(np.searchsorted(starts, ends), prepend=0)==n+1).all(): return None
+    starts = np.flatnonzero(blank[:-1] & ~blank[1:])+1 # of the fields
+    line_ends = np.cumsum([len(line) for line in lines])+1
+    n_fields = np.diff(np.searchsorted(starts, line_ends), prepend=0)
+    if not (n_fields==n+1).all(): return None
     first = starts.reshape(len(lines), n+1)[:,1:]
     minus = text[first]==ord('-')
     digit = text[first+minus]
-    if not (blank[first+minus+1] & ((digit==ord('1')) | ((digit==ord('0')) & ~minus))).all(): return None
+    valid = blank[first+minus+1] & ((digit==ord('1')) | ((digit==ord('0')) & ~minus))
+    if not valid.all(): return None
     return (digit-ord('0')).astype(np.int8)*np.where(minus, np.int8(-1), np.int8(1))
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #82336320
 def block_error(
-    lines:list[bytes], # a block of which `block_values` makes nothing
-    n:int, # values that every line must have
-    path:Path, # names the file
-    first:int, # the line number of the first line
-)->UsageError:
-    "What is wrong with a block of `list_attr_img.txt`"
+    lines:list[bytes], # block that `block_values` rejects
+    n:int, # number of values in every line
+    path:Path, # file, for the message
+    first:int, # line number of the first line
+)->UsageError: # for the caller to raise
+    "Return the error for an invalid block of `list_attr_img.txt`"
     for i,line in enumerate(lines):
-        name,*values = line.decode('utf-8', 'replace').split() or ['']
-        at = f'{path}: line {first+i}: '
-        if len(values)!=n: return UsageError(f'{at}{len(values)} values where {n} belong, one for each attribute')
-        for j,o in enumerate(values):
-            if o not in ('-1', '0', '1'): return UsageError(f'{at}{o!r} for attribute {j+1}: it must be 1 (has it), -1 (has it not) or 0 (unknown)')
-    return UsageError(f'{path}: lines {first} to {first+len(lines)-1} hold characters that belong into no text')
+        _,*values = line.decode('utf-8', 'replace').split() or ['']
+        where = f'{path}: line {first+i}'
+        if len(values)!=n:
+            return UsageError(f'{where}: {len(values)} values, but it must have {n}, one for each attribute')
+        for j,value in enumerate(values):
+            if value in ('-1', '0', '1'): continue
+            allowed = '1 (present), -1 (absent) or 0 (unknown)'
+            return UsageError(f'{where}: {value!r} for attribute {j+1}: it must be {allowed}')
+    return UsageError(f'{path}: lines {first} to {first+len(lines)-1} hold characters that are not text')
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #2bfe8274
 def attribute_cells(
-    values:np.ndarray, # int8 `(n, n_labels)`: 1 has it, -1 has it not, 0 unknown
+    values:np.ndarray, # int8 `(n, n_labels)`: 1 present, -1 absent, 0 unknown
     labels:Sequence[str], # `(n_labels,)`, without blanks
 )->list[str]: # see `Target.encode`
-    "The `any_of` cells that `values` stand for"
+    "Return the `any_of` cells that `values` stand for"
     row,col = np.nonzero(values>=0)
-    words = np.array([*labels, *(UNKNOWN+o for o in labels)], dtype=object)[col+len(labels)*(values[row,col]==0)]
+    names = np.array([*labels, *(UNKNOWN+label for label in labels)], dtype=object)
+    names = names[col+len(labels)*(values[row,col]==0)]
     ends = np.cumsum(np.bincount(row, minlength=len(values)))
-    cells = [' '.join(words[a:b]) for a,b in zip([0, *ends[:-1]], ends)]
+    cells = [' '.join(names[start:end]) for start,end in zip([0, *ends[:-1]], ends)]
     for i in np.flatnonzero((values==0).all(1)): cells[i] = UNKNOWN
     return cells
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #2a4477ea
 def _blocks(path, size=1<<22)->Iterator[list[bytes]]:
-    with open(path, 'rb') as f:
-        while lines := f.readlines(size): yield lines
+    with open(path, 'rb') as file:
+        while lines := file.readlines(size): yield lines
+
+def _without_empty_end(block:list[bytes])->list[bytes]:
+    n = len(block)
+    while n and not block[n-1].strip(): n -= 1
+    return block[:n]
 
 def read_attributes(
     path:str|Path, # `list_attr_img.txt`
-    labels:Sequence[str], # the attributes in the order of the values, without blanks
+    labels:Sequence[str], # attributes in the order of the values, without blanks
 )->tuple[list[str], list[str]]: # file names; cells, see `attribute_cells`
-    "The attributes of every image"
-    path,files,cells,line = Path(path),[],[],3
+    "Return the attributes of every image"
+    path = Path(path)
     if not path.is_file(): raise UsageError(f'{path}: no such file')
+    files,cells = [],[]
+    count = 0
+    line = 1 # line number of the first line of the block
     for block in _blocks(path):
-        if line==3 and not files: count,block = read_count(path, block[0].decode('utf-8', 'replace')),block[2:]
-        n_lines = len(block)
-        while block and not block[-1].strip(): block.pop()
-        if not block: continue
-        values = block_values(block, len(labels))
-        if values is None: raise block_error(block, len(labels), path, line)
-        files += [o.split(None, 1)[0].decode('utf-8', 'replace') for o in block]
-        cells += attribute_cells(values, labels)
-        line += n_lines
-    if line==3 and not files: count = 0
+        if line==1:
+            count = read_count(path, block[0].decode('utf-8', 'replace'))
+            block = block[2:]
+            line = 3
+        next_line = line+len(block)
+        block = _without_empty_end(block)
+        if block:
+            values = block_values(block, len(labels))
+            if values is None: raise block_error(block, len(labels), path, line)
+            files += [text.split(None, 1)[0].decode('utf-8', 'replace') for text in block]
+            cells += attribute_cells(values, labels)
+        line = next_line
     check_count(path, count, len(files))
-    return files, cells
+    return files,cells
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #d7f4b191
-PARTS = {'train': 'train', 'val': 'valid', 'test': 'test'} # what DeepFashion calls a part, and what it is called here
+SPLIT_NAMES = {'train': 'train', 'val': 'valid', 'test': 'test'} # DeepFashion's names of the splits to ours
 
 def _folder_with(path, name, folders)->Path:
-    "The first of `folders` in `path` that has the file `name`"
-    for folder in folders:
-        for o in sorted(path.glob(folder)) if '*' in folder else [path/folder]:
-            if (o/name).is_file(): return o
+    "Return the first of `folders` in `path` that contains the file `name`"
+    for pattern in folders:
+        for folder in sorted(path.glob(pattern)) if '*' in pattern else [path/pattern]:
+            if (folder/name).is_file(): return folder
     raise UsageError(f'{path}: no {name} in {", ".join(folders[:-1])} or the folder itself')
 
-def _partition(path)->ListFile:
-    listing = read_list_file(path)
-    listing.need_fields(2, 'image_name evaluation_status')
-    for i,(_,part) in enumerate(listing.rows):
-        if part not in PARTS: raise listing.error(i, f'{part!r}: the part must be one of {", ".join(PARTS)}')
-    return listing
+def _read_partition(path)->ListFile:
+    rows = read_list_file(path)
+    rows.check_fields(2, 'image_name evaluation_status')
+    for i,(_,split) in enumerate(rows.rows):
+        if split not in SPLIT_NAMES:
+            raise rows.error(i, f'{split!r}: the split must be one of {", ".join(SPLIT_NAMES)}')
+    return rows
+
+def _read_categories(path:Path, categories:list[str])->tuple[ListFile, list[str], np.ndarray]:
+    "Return the lines of `list_category_img.txt`, the file names and the categories"
+    rows = read_list_file(path)
+    rows.check_fields(2, 'image_name category_label')
+    files = [row[0] for row in rows.rows]
+    check_unique(files, rows.error)
+    number = rows.integers(1, 1, len(categories), 'the category')[:,0]
+    return rows,files,np.array(categories, dtype=object)[number-1]
+
+# %% ../../../nbs/11_data.formats.deepfashion.ipynb #7d4bc2fc
+def _first_fields(rows:ListFile)->list[str]: return [row[0] for row in rows.rows]
+
+def _attribute_column(path:Path, labels:list[str], files:list[str], reference:Path)->np.ndarray:
+    def error(row, message): return UsageError(f'{path}: line {row+3}: {message}')
+    names,cells = read_attributes(path, labels)
+    return np.array(cells, dtype=object)[match_names(names, files, path, reference, error)]
+
+def _split_column(path:Path, files:list[str], reference:Path)->np.ndarray:
+    rows = _read_partition(path)
+    split = np.array([SPLIT_NAMES[row[1]] for row in rows.rows], dtype=object)
+    return split[match_names(_first_fields(rows), files, path, reference, rows.error)]
+
+def _box_columns(path:Path, files:list[str], reference:Path)->np.ndarray: # int64 `(n, 4)`
+    rows = read_list_file(path)
+    rows.check_fields(5, 'image_name x_1 y_1 x_2 y_2')
+    return rows.integers(1)[match_names(_first_fields(rows), files, path, reference, rows.error)]
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #d49aaef3
 def read_deepfashion(
-    path:str|Path, # the benchmark's folder, with `Anno*` and `Eval` in it
-    images:str|Path|None=None, # the folder that the file names start from; without it `path` or its `Img`
-)->LabelTable: # targets `category` and `attributes`; columns `item`, `split` and, where there is a `list_bbox.txt`, the boxes
-    "The DeepFashion category and attribute prediction benchmark"
+    path:str|Path, # folder of the benchmark, with `Anno*` and `Eval` in it
+    images:str|Path|None=None, # folder that the file names are relative to; default: `path` or its `Img`
+)->LabelTable: # targets `category` and `attributes`; columns `item`, `split`, and boxes if there is a `list_bbox.txt`
+    "Read the DeepFashion category and attribute prediction benchmark"
     path = Path(path)
     anno = _folder_with(path, 'list_attr_img.txt', ['Anno', 'Anno_coarse', 'Anno*', '.'])
     categories = read_names(anno/'list_category_cloth.txt', 3)[0]
     attributes = read_names(anno/'list_attr_cloth.txt', 5, joined=True)[0]
-    of_category = read_list_file(anno/'list_category_img.txt')
-    of_category.need_fields(2, 'image_name category_label')
-    files = [o[0] for o in of_category.rows]
-    check_unique(files, of_category.error)
-    number = of_category.integers(1, 1, len(categories), 'the category')[:,0]
-    frame = pd.DataFrame(dict(file=files, category=np.array(categories, dtype=object)[number-1]))
-    def beside(names, where, error=None): return match_names(names, files, where, of_category.path, error or (lambda i,said: UsageError(f'{where}: line {i+3}: {said}')))
-    names,cells = read_attributes(anno/'list_attr_img.txt', attributes)
-    frame['attributes'] = np.array(cells, dtype=object)[beside(names, anno/'list_attr_img.txt')]
-    frame['item'] = [o.rpartition('/')[0].rpartition('/')[2] for o in files]
-    root = path if (path/'Eval').is_dir() else anno.parent # the folder that was given may be the annotations' own
-    part = _partition(root/'Eval/list_eval_partition.txt')
-    rows = beside([o[0] for o in part.rows], part.path)
-    frame = add_split(frame, np.array([PARTS[o[1]] for o in part.rows], dtype=object)[rows])
-    if (anno/'list_bbox.txt').is_file():
-        boxes = read_list_file(anno/'list_bbox.txt')
-        boxes.need_fields(5, 'image_name x_1 y_1 x_2 y_2')
-        frame[list(BOX)] = boxes.integers(1)[beside([o[0] for o in boxes.rows], boxes.path)]
-    where = find_images_folder(files, [root, root/'Img', path], images)
-    return LabelTable(frame, where, ('category',), ('attributes',), dict(category=categories, attributes=attributes), group_col='item')
+    rows,files,category = _read_categories(anno/'list_category_img.txt', categories)
+    frame = pd.DataFrame(dict(file=files, category=category))
+    frame['attributes'] = _attribute_column(anno/'list_attr_img.txt', attributes, files, rows.path)
+    frame['item'] = [name.rpartition('/')[0].rpartition('/')[2] for name in files]
+    root = path if (path/'Eval').is_dir() else anno.parent # `path` may be the folder of the annotations itself
+    frame = add_split(frame, _split_column(root/'Eval/list_eval_partition.txt', files, rows.path))
+    if (anno/'list_bbox.txt').is_file(): frame[list(BOX)] = _box_columns(anno/'list_bbox.txt', files, rows.path)
+    folder = find_images_folder(files, [root, root/'Img', path], images)
+    vocab = dict(category=categories, attributes=attributes)
+    return LabelTable(frame, folder, ('category',), ('attributes',), vocab, group_col='item')
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #6880eb62
 GROUPS = 'texture', 'sleeve', 'length', 'neckline', 'fabric', 'fit'
 
-def bare_listing(
-    path:str|Path, # one entry a line; a header may stand above them
-    is_entry, # says of the fields of a line whether it is an entry
+def read_plain_list(
+    path:str|Path, # one entry a line, with or without a header
+    is_entry:Callable[[list[str]], bool], # tells from the fields of a line whether it is an entry
 )->ListFile:
-    "The rows of a file without a count"
-    rows = [o.split() for o in read_lines(path)]
+    "Read a list file that has no count"
+    rows = [line.split() for line in read_lines(path)]
     header = bool(rows) and not is_entry(rows[0])
     return ListFile(Path(path), rows[header:], first=1+header)
 
-def _numbers(fields)->bool: return all(o.removeprefix('-').isdecimal() for o in fields)
-def _image_of(fields)->bool: return len(fields)==1 and is_image(fields[0])
+def _are_numbers(fields)->bool: return all(text.removeprefix('-').isdecimal() for text in fields)
+def _is_image_name(fields)->bool: return len(fields)==1 and is_image(fields[0])
 
-# %% ../../../nbs/11_data.formats.deepfashion.ipynb #30baedba
-def _beside(images, end, fields=None)->ListFile|None:
-    "The numbers that belong to the images of `images`: as many lines; None where there is no such file or it is empty"
-    path = images.path.with_name(images.path.stem+end)
+def _numbers_of(images:ListFile, ending:str, fields=None)->ListFile|None:
+    "Return the numbers that belong to `images`, one line for each; None if the file is missing or empty"
+    path = images.path.with_name(images.path.stem+ending)
     if not path.is_file(): return None
-    listing = bare_listing(path, _numbers)
-    if not len(listing): return None
-    if len(listing)!=len(images): raise UsageError(f'{path} has {len(listing)} lines for the {len(images)} images of {images.path}')
-    if fields: listing.need_fields(len(fields), ' '.join(fields))
-    return listing
+    rows = read_plain_list(path, _are_numbers)
+    if not len(rows): return None
+    if len(rows)!=len(images):
+        raise UsageError(f'{path} has {len(rows)} lines for the {len(images)} images of {images.path}')
+    if fields: rows.check_fields(len(fields), ' '.join(fields))
+    return rows
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #1b1ae06b
-def six_codes(
-    listing:ListFile, # lines of six numbers, or of one 0 or 1 for each attribute
-    group:np.ndarray, # the group of each attribute, from 1, int `(n_labels,)`
-)->np.ndarray: # int64 `(n, 6)`, places in the groups; -1 unknown
-    "The values of the six groups for each line"
-    if len(listing.rows[0])==len(GROUPS):
-        listing.need_fields(len(GROUPS), ', '.join(GROUPS))
-        codes = listing.integers()
-        for row,col in np.argwhere((codes<0) | (codes>=np.bincount(group)[1:])):
-            raise listing.error(row, f'{codes[row,col]}: {GROUPS[col]} must be a number from 0 to {(group==col+1).sum()-1}')
-        return codes
-    listing.need_fields(len(group), f'one for each group, or for each of the {len(group)} attributes')
-    ones = listing.integers(0, 0, 1, 'an attribute')
-    codes = np.full((len(ones), len(GROUPS)), -1)
-    for i,name in enumerate(GROUPS):
-        of_group = ones[:,group==i+1]
-        for row in np.flatnonzero(of_group.sum(1)>1): raise listing.error(row, f'{of_group[row].sum()} values of {name}; at most one can be')
-        codes[:,i] = np.where(of_group.any(1), of_group.argmax(1), -1)
+def _position_codes(rows:ListFile, group:np.ndarray)->np.ndarray:
+    "Return the codes of lines with a position for each group"
+    rows.check_fields(len(GROUPS), ', '.join(GROUPS))
+    codes = rows.integers()
+    sizes = np.bincount(group)[1:]
+    for row,col in np.argwhere((codes<0) | (codes>=sizes)):
+        raise rows.error(row, f'{codes[row,col]}: {GROUPS[col]} must be a number from 0 to {sizes[col]-1}')
     return codes
 
+def _one_hot_codes(rows:ListFile, group:np.ndarray)->np.ndarray:
+    "Return the codes of lines with 0 or 1 for each attribute"
+    rows.check_fields(len(group), f'one for each group, or for each of the {len(group)} attributes')
+    ones = rows.integers(0, 0, 1, 'an attribute')
+    codes = np.full((len(ones), len(GROUPS)), -1)
+    for i,name in enumerate(GROUPS):
+        in_group = ones[:,group==i+1]
+        for row in np.flatnonzero(in_group.sum(1)>1):
+            raise rows.error(row, f'{in_group[row].sum()} values of {name}; at most one is allowed')
+        codes[:,i] = np.where(in_group.any(1), in_group.argmax(1), -1)
+    return codes
+
+def six_codes(
+    rows:ListFile, # lines of six positions, or of 0 or 1 for each attribute
+    group:np.ndarray, # group of each attribute, from 1, int `(n_labels,)`
+)->np.ndarray: # int64 `(n, 6)`, positions in the groups; -1 is unknown
+    "Return the values of the six groups for each line"
+    return (_position_codes if len(rows.rows[0])==len(GROUPS) else _one_hot_codes)(rows, group)
+
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #33796ab2
-def _part(images, labelled, group, vocab)->pd.DataFrame:
-    "The table of one part"
-    frame = pd.DataFrame(dict(file=[o[0] for o in images.rows]))
-    values = _beside(images, '_attr.txt')
-    if values is None and labelled: raise UsageError(f'{images.path.with_name(images.path.stem+"_attr.txt")}: no labels, which {images.path} needs')
-    codes = np.full((len(frame), len(GROUPS)), -1) if values is None else six_codes(values, group)
+def _group_codes(images:ListFile, labelled:bool, group:np.ndarray)->np.ndarray:
+    values = _numbers_of(images, '_attr.txt')
+    if values is not None: return six_codes(values, group)
+    if labelled:
+        path = images.path.with_name(f'{images.path.stem}_attr.txt')
+        raise UsageError(f'{path}: no labels, which {images.path} needs')
+    return np.full((len(images), len(GROUPS)), -1)
+
+def _split_frame(images:ListFile, group:np.ndarray, vocab:dict[str, list[str]])->pd.DataFrame:
+    "Return the table of one split"
+    split = images.path.stem
+    frame = pd.DataFrame(dict(file=_first_fields(images)))
+    codes = _group_codes(images, split!='test', group)
     for i,name in enumerate(GROUPS): frame[name] = np.array([*vocab[name], ''], dtype=object)[codes[:,i]]
-    frame['split'] = PARTS[images.path.stem]
-    boxes = _beside(images, '_bbox.txt', BOX)
+    frame['split'] = SPLIT_NAMES[split]
+    boxes = _numbers_of(images, '_bbox.txt', BOX)
     if boxes is not None: frame[list(BOX)] = boxes.integers()
-    for end in ('_landmards.txt', '_landmarks.txt'):
-        points = _beside(images, end, [f'{axis}{i}' for i in range(1,9) for axis in 'xy'])
-        if points is not None: frame['landmarks'] = [' '.join(map(str, o)) for o in points.integers()]
+    for ending in ('_landmards.txt', '_landmarks.txt'):
+        points = _numbers_of(images, ending, [f'{axis}{i}' for i in range(1,9) for axis in 'xy'])
+        if points is not None: frame['landmarks'] = [' '.join(map(str, row)) for row in points.integers()]
     return frame
+
+# %% ../../../nbs/11_data.formats.deepfashion.ipynb #7a952db5
+def _read_groups(path:Path)->tuple[np.ndarray, dict[str, list[str]]]:
+    "Return the group of each attribute and the vocabulary of each group"
+    names,group = read_names(path, len(GROUPS))
+    vocab = {name: [label for label,number in zip(names, group) if number==i] for i,name in enumerate(GROUPS, 1)}
+    for i,name in enumerate(GROUPS, 1):
+        if not vocab[name]: raise UsageError(f'{path}: no value of group {i}, {name}')
+    return group,vocab
+
+def _read_image_lists(folder:Path)->list[ListFile]:
+    "Return the list of images of each split"
+    lists = []
+    for split in SPLIT_NAMES:
+        path = folder/f'{split}.txt'
+        if split!='train' and not path.is_file(): continue
+        images = read_plain_list(path, _is_image_name)
+        images.check_fields(1, 'an image file')
+        if len(images): lists.append(images)
+    if not lists: raise UsageError(f'{folder/"train.txt"}: lists no image')
+    return lists
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #007f14db
 def read_deepfashion_six(
-    path:str|Path, # the set's folder, with `split` or `Anno_fine` in it
-    images:str|Path|None=None, # the folder that the file names start from; without it `path` or its `Img`
-)->LabelTable: # targets `texture`, `sleeve`, `length`, `neckline`, `fabric`, `fit`; a column `split`, where there are such files boxes and `landmarks`
-    "The six-attribute subset of DeepFashion (CE7454, AI6126), or the benchmark's fine part"
+    path:str|Path, # folder of the set, with `split` or `Anno_fine` in it
+    images:str|Path|None=None, # folder that the file names are relative to; default: `path` or its `Img`
+)->LabelTable: # a target for each of `GROUPS`; a column `split`, and boxes and `landmarks` if there are such files
+    "Read the six-attribute subset of DeepFashion (CE7454, AI6126), or the fine set of the benchmark"
     path = Path(path)
     lists = _folder_with(path, 'train.txt', ['split', 'Anno_fine', '.'])
-    names_in = next((o for o in (lists, path, path/'Anno') if (o/'list_attr_cloth.txt').is_file()), lists)
-    names,group = read_names(names_in/'list_attr_cloth.txt', len(GROUPS))
-    vocab = {name: [o for o,g in zip(names, group) if g==i] for i,name in enumerate(GROUPS, 1)}
-    for i,name in enumerate(GROUPS, 1):
-        if not vocab[name]: raise UsageError(f'{names_in/"list_attr_cloth.txt"}: no value of group {i}, {name}')
-    frames = []
-    for part in PARTS:
-        if part!='train' and not (lists/f'{part}.txt').is_file(): continue
-        listing = bare_listing(lists/f'{part}.txt', _image_of)
-        listing.need_fields(1, 'an image file')
-        if len(listing): frames.append(_part(listing, part!='test', group, vocab))
-    if not frames: raise UsageError(f'{lists/"train.txt"}: lists no image')
+    folders = [folder for folder in (lists, path, path/'Anno') if (folder/'list_attr_cloth.txt').is_file()]
+    group,vocab = _read_groups((folders or [lists])[0]/'list_attr_cloth.txt')
+    frames = [_split_frame(split_images, group, vocab) for split_images in _read_image_lists(lists)]
     frame = pd.concat(frames, ignore_index=True)
-    frame = frame.astype({o: 'Int64' for o in BOX if o in frame}) # a part without boxes must not turn 7 into 7.0
-    check_unique(frame.file, lambda row,said: UsageError(f'{lists}: the file lists of the parts: {said}'))
-    where = find_images_folder(frame.file.tolist(), [path, path/'Img', path.parent], images)
-    return LabelTable(add_split(frame.drop(columns='split'), frame.split.tolist()), where, GROUPS, vocab=vocab)
+    frame = frame.astype({name: 'Int64' for name in BOX if name in frame}) # 7 stays 7 although a split has no boxes
+    def error(row, message): return UsageError(f'{lists}: the image lists of the splits: {message}')
+    check_unique(frame.file, error)
+    folder = find_images_folder(frame.file.tolist(), [path, path/'Img', path.parent], images)
+    return LabelTable(add_split(frame.drop(columns='split'), frame.split.tolist()), folder, GROUPS, vocab=vocab)

@@ -1,4 +1,4 @@
-"""Readers that turn each published data format into one table, and the conversion of files
+"""Readers of published data formats, by name, and their conversion to one table
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.formats.registry.html.md"""
 
@@ -10,271 +10,333 @@ import inspect, os, re, warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..catalogue import Catalogue, CatalogueWarning, make_catalogue
-from ..tables import read_table, check_column
-from .deepfashion import read_deepfashion, read_deepfashion_six
-from .huggingface import read_hf
-from .base import LabelTable, ListFile, check_unique, read_strict_csv, find_images_folder, line_error, match_names, label_cells, read_lines, add_split
-from ..images import find_images, is_image
-from ..splits import SPLITS, read_split
-from ...core.errors import UsageError, unknown_name
-from ...core.files import walk_files
-from ...target import UNKNOWN, as_text
 
 # %% auto #0
 __all__ = ['PRODUCT_COLS', 'PRODUCT_TARGETS', 'FORMATS', 'read_labels_table', 'read_list_column', 'read_two_csv', 'read_folders',
            'product_rows', 'read_products', 'read_format', 'convert', 'catalogue_from']
 
+# %% ../../../nbs/13_data.formats.registry.ipynb #b26f7163
+from ...core.errors import UsageError, unknown_name
+from ...core.files import walk_files
+from ..catalogue import Catalogue, CatalogueWarning, make_catalogue
+from .base import LabelTable, ListFile, add_split, check_unique, find_images_folder
+from .base import label_cells, line_error, match_names, read_lines, read_strict_csv
+from .deepfashion import read_deepfashion, read_deepfashion_six
+from .huggingface import read_hf
+from ..images import find_images, is_image
+from ..splits import SPLITS, read_split
+from ..tables import check_column, read_table
+from ...target import UNKNOWN, as_text
+
 # %% ../../../nbs/13_data.formats.registry.ipynb #b58ec409
 def read_labels_table(
-    path:str|Path, # a `.csv` or `.parquet` file
-    one_of:Sequence[str]|None=None, # columns that hold exactly one label; without any `category` where it exists
-    any_of:Sequence[str]|None=None, # columns that hold any number of labels; without any `attributes` where it exists
-    sep:str=' ', # what stands between the labels of an `any_of` cell
+    path:str|Path, # `.csv` or `.parquet` file
+    one_of:Sequence[str]|None=None, # columns with exactly one label; default: `category` if it exists
+    any_of:Sequence[str]|None=None, # columns with any number of labels; default: `attributes` if it exists
+    sep:str=' ', # separator between the labels of an `any_of` cell
     file_col:str='file', # column of the file names
-    images:str|Path|None=None, # the folder that the file names start from; without it the table's own
+    images:str|Path|None=None, # folder that the file names are relative to; default: the folder of the table
 )->LabelTable:
-    "One CSV or Parquet table of file names and labels"
+    "Read a CSV or Parquet table of file names and labels"
     path,frame = Path(path),read_table(path)
-    if one_of is None and any_of is None: one_of,any_of = [[o for o in [name] if o in frame] for name in ('category', 'attributes')]
+    if one_of is None and any_of is None:
+        one_of = [name for name in ('category',) if name in frame]
+        any_of = [name for name in ('attributes',) if name in frame]
     one_of,any_of = tuple(one_of or ()),tuple(any_of or ())
-    if not one_of+any_of: raise UsageError(f'{path}: no column category or attributes; say which are targets with --one-of and --any-of. '
-        f'It has {", ".join(map(str, frame.columns))}')
-    for o in (file_col, *one_of, *any_of): check_column(frame.columns, o, path)
-    file = as_text(frame[file_col]).fillna('')
-    frame = frame.assign(**{o: label_cells(frame[o], sep) for o in any_of}).drop(columns=file_col)
-    return LabelTable(frame.assign(file=file), Path(images or path.parent), one_of, any_of)
+    if not one_of+any_of:
+        raise UsageError(f'{path}: no column category or attributes; say which are targets with --one-of and --any-of. '
+            f'It has {", ".join(map(str, frame.columns))}')
+    for name in (file_col, *one_of, *any_of): check_column(frame.columns, name, path)
+    files = as_text(frame[file_col]).fillna('')
+    frame = frame.assign(**{name: label_cells(frame[name], sep) for name in any_of}).drop(columns=file_col)
+    return LabelTable(frame.assign(file=files), Path(images or path.parent), one_of, any_of)
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #c7d7bde3
-def _only_csv(path)->Path:
-    "The CSV file that is meant by `path`, a file or a folder with one CSV file in it"
+def _find_csv(path)->Path:
+    "Return the CSV file: `path` itself, or the only one in the folder `path`"
     path = Path(path)
     if path.is_file(): return path
-    found = sorted(path.glob('*.csv'))
-    if len(found)!=1: raise UsageError(f'{path}: {len(found)} CSV files in it; name one of them')
-    return found[0]
+    files = sorted(path.glob('*.csv'))
+    if len(files)!=1: raise UsageError(f'{path}: {len(files)} CSV files in it; name one of them')
+    return files[0]
 
-def _file_column(frame, path)->str:
-    for o in frame.columns:
-        if frame[o].map(is_image).mean()>0.5: return o
-    raise UsageError(f'{path}: no column holds names of image files; say which with --file-col. It has {", ".join(frame.columns)}')
+def _find_file_column(frame, path)->str:
+    for name in frame.columns:
+        if frame[name].map(is_image).mean()>0.5: return name
+    raise UsageError(f'{path}: no column holds names of image files; say which with --file-col. '
+        f'It has {", ".join(frame.columns)}')
+
+def _find_label_column(frame)->str:
+    return next((name for name in frame.columns if name.lower()=='category'), 'Category')
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #7d6ef262
 def read_list_column(
-    path:str|Path, # a CSV file, or a folder with one CSV file in it
-    label_col:str|None=None, # the column of the labels; without it `Category`, in capitals or not
-    file_col:str|None=None, # the column of the file names; without it the first that holds some
-    sep:str=',', # what stands between the labels
-    images:str|Path|None=None, # the folder that the file names start from; without it that of the table, or `images` in it
+    path:str|Path, # CSV file, or folder with one CSV file in it
+    label_col:str|None=None, # column of the labels; default: `Category` in any spelling
+    file_col:str|None=None, # column of the file names; default: the first that holds some
+    sep:str=',', # separator between the labels
+    images:str|Path|None=None, # folder that the file names are relative to; default: the table's, or `images` in it
 )->LabelTable: # one `any_of` target with the name of the column
-    "A CSV with a column of comma-separated labels"
-    path = _only_csv(path)
+    "Read a CSV with a column of comma-separated labels"
+    path = _find_csv(path)
     frame = read_strict_csv(path)
-    label_col = label_col or next((o for o in frame.columns if o.lower()=='category'), 'Category')
+    label_col = label_col or _find_label_column(frame)
     check_column(frame.columns, label_col, path)
-    file_col = file_col or _file_column(frame, path)
+    file_col = file_col or _find_file_column(frame, path)
     check_column(frame.columns, file_col, path)
     frame = frame.assign(**{label_col: label_cells(frame[label_col], sep)}).rename(columns={file_col: 'file'})
     error = line_error(path, frame)
-    for row in np.flatnonzero(frame.file==''): raise error(row, f'{file_col} is empty; it must be the name of an image file')
+    for row in np.flatnonzero(frame.file==''):
+        raise error(row, f'{file_col} is empty; it must be the name of an image file')
     check_unique(frame.file, error)
     folders = [path.parent, *(path.parent/name for name in ('images', 'Images', 'img', path.stem))]
     where = find_images_folder(frame.file.tolist(), folders, images)
     return LabelTable(frame.reset_index(drop=True), where, any_of=(label_col,))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #9061c5c9
-_KINDS = 'category_label', 'attribute_label'
+_CATEGORY,_ATTRIBUTES = 'category_label','attribute_label'
+_LABEL_COLS = _CATEGORY,_ATTRIBUTES
+_ALLOWED = {_CATEGORY: (r'\d*', 'one whole number'), _ATTRIBUTES: (r'(\d+( +\d+)*)?', 'whole numbers between blanks')}
 
-def _label_csv(path)->pd.DataFrame:
-    "One of the files; its labels, if it has any, checked to be whole numbers"
+def _read_label_csv(path)->pd.DataFrame:
+    "Read one of the files; labels, if it has any, must be whole numbers"
     frame = read_strict_csv(path)
     check_column(frame.columns, 'file_path', path)
     error = line_error(path, frame)
     for row in np.flatnonzero(frame.file_path==''): raise error(row, 'file_path is empty')
     check_unique(frame.file_path, error)
-    for name in set(_KINDS) & set(frame):
-        right,said = (r'\d*', 'one whole number') if name==_KINDS[0] else (r'(\d+( +\d+)*)?', 'whole numbers between blanks')
-        wrong = ~frame[name].str.fullmatch(right)
-        for row in np.flatnonzero(wrong): raise error(row, f'{name} is {frame[name].iloc[row]!r}; it must be {said}')
+    for name in set(_LABEL_COLS) & set(frame):
+        pattern,allowed = _ALLOWED[name]
+        for row in np.flatnonzero(~frame[name].str.fullmatch(pattern)):
+            raise error(row, f'{name} is {frame[name].iloc[row]!r}; it must be {allowed}')
     return frame
 
-def _part_in_name(path)->str:
-    "The part that a file's name or folder speaks of; empty where it speaks of none"
-    words = re.findall('[a-z]+', path.lower())
-    return next((part for word in words for part in SPLITS if word.startswith(part) or (word,part)==('val','valid')), '')
+def _split_in_name(path:str)->str:
+    "Return the split in the name of a file or its folder; empty if there is none"
+    for word in re.findall('[a-z]+', path.lower()):
+        for split in SPLITS:
+            if word.startswith(split) or (word,split)==('val','valid'): return split
+    return ''
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #bca954f7
-def _join_two(categories, attributes, part)->pd.DataFrame:
-    "The table of one part from a category file, an attribute file, or a list without labels"
-    paths = [o for o in (categories, attributes) if o]
-    frames = [_label_csv(o) for o in paths]
+def _match_rows(frames:list[pd.DataFrame], paths:list[Path])->list[pd.DataFrame]:
+    "Return both frames in the order of the first"
     if len(frames)==2:
-        rows = match_names(frames[1].file_path.tolist(), frames[0].file_path.tolist(), paths[1], paths[0], line_error(paths[1], frames[1]))
-        frames[1] = frames[1].iloc[rows]
-    frames = [o.reset_index(drop=True) for o in frames]
-    found = {k: o[k] for o in frames for k in _KINDS if k in o and (o[k]!='').any()} # a column of empty cells is a list without labels
-    if part!='test':
-        for kind,path in zip(_KINDS, (categories, attributes)):
-            if kind not in found: raise UsageError(f'{path or paths[0]}: no {kind}{f" for the part {part}" if part else ""}; categories and attributes are both needed')
-    return pd.DataFrame(dict(file=frames[0].file_path, category=found.get(_KINDS[0], ''), attributes=found.get(_KINDS[1], UNKNOWN), split=part))
+        first,second = [frame.file_path.tolist() for frame in frames]
+        frames[1] = frames[1].iloc[match_names(second, first, paths[1], paths[0], line_error(paths[1], frames[1]))]
+    return [frame.reset_index(drop=True) for frame in frames]
+
+def _join_two(categories:Path|None, attributes:Path|None, split:str)->pd.DataFrame:
+    "Return the table of one split from a category file, an attribute file, or a list without labels"
+    paths = [path for path in (categories, attributes) if path]
+    frames = _match_rows([_read_label_csv(path) for path in paths], paths)
+    labels = {}
+    for frame in frames: # a column of empty cells is a list without labels
+        labels |= {name: frame[name] for name in _LABEL_COLS if name in frame and (frame[name]!='').any()}
+    for name,path in zip(_LABEL_COLS, (categories, attributes)):
+        if name in labels or split=='test': continue
+        of_split = f' for the split {split}' if split else ''
+        raise UsageError(f'{path or paths[0]}: no {name}{of_split}; categories and attributes are both needed')
+    return pd.DataFrame(dict(file=frames[0].file_path, category=labels.get(_CATEGORY, ''),
+        attributes=labels.get(_ATTRIBUTES, UNKNOWN), split=split))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #55ec3914
-def _find_pairs(path)->dict[str, list]:
-    "For each part its category file and its attribute file, as their headers say"
+def _add_to_pair(pair:list, path:Path, header:list[str]):
+    "Store `path` as the category file, the attribute file, or both of its split"
+    for i,name in enumerate(_LABEL_COLS):
+        if name not in header: continue
+        if pair[i]: raise UsageError(f'{path}: {pair[i]} has {name} for the same split; name the files with options')
+        pair[i] = path
+
+def _find_pairs(folder:Path)->dict[str, list]:
+    "Return the category file and the attribute file of each split, by their headers"
     pairs,lists = {},{}
-    for o in sorted(path/o for o in walk_files(path) if o.endswith('.csv')):
-        head = [name.strip() for name in (read_lines(o) or [''])[0].split(',')]
-        part = _part_in_name(str(o.relative_to(path)))
-        if 'file_path' in head and not set(_KINDS) & set(head): lists.setdefault(part, [o, None])
-        if 'file_path' not in head or not set(_KINDS) & set(head): continue
-        pair = pairs.setdefault(part, [None, None])
-        for i,kind in enumerate(_KINDS):
-            if kind in head and pair[i]: raise UsageError(f'{o}: {pair[i]} has {kind} for the same part; name the files with options')
-            if kind in head: pair[i] = o
-    pairs = lists|pairs # a list without labels counts where there is nothing else
-    if not pairs: raise UsageError(f'{path}: no CSV file with a column file_path in it')
+    for path in sorted(folder/name for name in walk_files(folder) if name.endswith('.csv')):
+        header = [name.strip() for name in (read_lines(path) or [''])[0].split(',')]
+        if 'file_path' not in header: continue
+        split = _split_in_name(str(path.relative_to(folder)))
+        if set(_LABEL_COLS) & set(header): _add_to_pair(pairs.setdefault(split, [None, None]), path, header)
+        else: lists.setdefault(split, [path, None])
+    pairs = lists|pairs # a list without labels counts if a split has nothing else
+    if not pairs: raise UsageError(f'{folder}: no CSV file with a column file_path in it')
     return pairs
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #974b3f16
+def _named_pairs(path:Path, categories, attributes, test)->dict[str, list]:
+    pairs = {'train': [path/categories, path/attributes]}
+    return pairs | {'test': [path/test, None]} if test else pairs
+
 def read_two_csv(
-    path:str|Path, # the set's folder
-    categories:str|Path|None=None, # the category file, from `path`; without it the files are found by their headers
-    attributes:str|Path|None=None, # the attribute file, from `path`
-    test:str|Path|None=None, # a list of test images, from `path`
-    images:str|Path|None=None, # the folder that the file names start from; without it `path` or the folder around it
-)->LabelTable: # targets `category` and `attributes`, whole numbers; a column `split` where there are parts
-    "Two CSV files, one for categories and one for attributes, joined on `file_path`"
+    path:str|Path, # folder of the data set
+    categories:str|Path|None=None, # category file, relative to `path`; default: found by its header
+    attributes:str|Path|None=None, # attribute file, relative to `path`
+    test:str|Path|None=None, # list of test images, relative to `path`
+    images:str|Path|None=None, # folder that the file names are relative to; default: `path` or its parent
+)->LabelTable: # targets `category` and `attributes`, whole numbers; a column `split` if there are splits
+    "Read two CSV files, one for categories and one for attributes, joined on `file_path`"
     path = Path(path)
-    if bool(categories)!=bool(attributes): raise UsageError(f'categories and attributes are both needed, and only {"categories" if categories else "attributes"} was given')
-    if categories: pairs = {'train': [path/categories, path/attributes], **({'test': [path/test, None]} if test else {})}
-    else: pairs = _find_pairs(path)
-    if '' in pairs and len(pairs)>1: raise UsageError(f'{next(o for o in pairs[""] if o)}: its name says neither train nor test, as others do; name the files with options')
-    frame = pd.concat([_join_two(*pairs[o], o) for o in ('', *SPLITS) if o in pairs], ignore_index=True)
-    check_unique(frame.file, lambda row,said: UsageError(f'{path}: the lists of the parts: {said}'))
+    if bool(categories)!=bool(attributes):
+        only = 'categories' if categories else 'attributes'
+        raise UsageError(f'categories and attributes are both needed, and only {only} was given')
+    pairs = _named_pairs(path, categories, attributes, test) if categories else _find_pairs(path)
+    if '' in pairs and len(pairs)>1:
+        unnamed = next(file for file in pairs[''] if file)
+        raise UsageError(f'{unnamed}: its name says neither train nor test, as others do; name the files with options')
+    frames = [_join_two(*pairs[split], split) for split in ('', *SPLITS) if split in pairs]
+    frame = pd.concat(frames, ignore_index=True)
+    def error(row, message): return UsageError(f'{path}: the files of the splits: {message}')
+    check_unique(frame.file, error)
     where = find_images_folder(frame.file.tolist(), [path, path.parent, path/'images'], images)
-    return LabelTable(add_split(frame.drop(columns='split'), frame.split.tolist()), where, ('category',), ('attributes',))
+    frame = add_split(frame.drop(columns='split'), frame.split.tolist())
+    return LabelTable(frame, where, ('category',), ('attributes',))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #36ee21a6
-def _image_files(path)->list[tuple[str, ...]]:
-    "The parts of the name of every image below `path`, in order"
-    hidden = lambda o: o.startswith(('.', '__MACOSX'))
-    found = [tuple(o.split('/')) for o in find_images(path)]
-    return [o for o in found if not any(map(hidden, o))]
+def _image_paths(path:Path)->list[tuple[str, ...]]:
+    "Return the components of the path of every image below `path`, in order"
+    paths = [tuple(name.split('/')) for name in find_images(path)]
+    return [parts for parts in paths if not any(part.startswith(('.', '__MACOSX')) for part in parts)]
+
+def _has_splits(path:Path, paths:list[tuple[str, ...]])->bool:
+    "Return whether the top folders are splits; raises a `UsageError` if only some are"
+    top = {parts[0].lower() for parts in paths if len(parts)>1}
+    splits = top & {'train', 'valid', 'val', 'validation', 'test'}
+    if splits and splits!=top:
+        raise UsageError(f'{path}: beside {", ".join(sorted(splits))} there is {sorted(top-splits)[0]}; '
+            'either all folders are splits or none')
+    return bool(splits)
+
+def _label_depth(path:Path, paths:list[tuple[str, ...]], has_splits:bool)->int:
+    "Return the number of folders that are labels; raises a `UsageError` unless it is 1 or 2, the same for all images"
+    depths = {len(parts)-1-has_splits: parts for parts in reversed(paths)} # with the first image of each depth
+    for depth,parts in depths.items():
+        if depth in (1,2): continue
+        raise UsageError(f'{path/Path(*parts)}: {depth} folders above the image; '
+            'it must have one (category) or two (main, sub)')
+    if len(depths)>1:
+        one,two = Path(*depths[1]),Path(*depths[2])
+        raise UsageError(f'{path}: {one} has one folder above it and {two} has two; all must have the same')
+    return next(iter(depths))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #04ac51b6
+def _qualify_shared(frame:pd.DataFrame)->str:
+    "Prefix every sub-category with its main one if a name is shared; return a note, empty if none is"
+    n_main = frame.groupby('sub').main.nunique()
+    if not (n_main>1).any(): return ''
+    frame['sub'] = frame.main+'/'+frame['sub']
+    return f'{n_main.idxmax()} lies in more than one main category, so each sub-category is called main/sub'
+
 def read_folders(
-    path:str|Path, # the folder above all others
+    path:str|Path, # top folder
 )->LabelTable: # target `category`, or targets `main` and `sub`
-    "A folder for each label: `category/image.jpg` or `main/sub/image.jpg`"
+    "Read a folder for each label: `category/image.jpg` or `main/sub/image.jpg`"
     path = Path(path)
-    found = _image_files(path)
-    if not found: raise UsageError(f'{path}: no image in it or below it')
-    top = {o[0].lower() for o in found if len(o)>1}
-    named = top & {'train', 'valid', 'val', 'validation', 'test'}
-    if named and named!=top: raise UsageError(f'{path}: beside {", ".join(sorted(named))} there is {sorted(top-named)[0]}; either all folders are parts of a split or none')
-    depths = {len(o)-1-bool(named): o for o in reversed(found)}
-    for depth,o in depths.items():
-        if depth not in (1,2): raise UsageError(f'{path/Path(*o)}: {depth} folders above the image; one (category) or two (main, sub) belong there')
-    if len(depths)>1: raise UsageError(f'{path}: {Path(*depths[1])} has one folder above it and {Path(*depths[2])} has two; all must have the same')
-    columns = ['category'] if 1 in depths else ['main', 'sub']
-    frame = pd.DataFrame([('/'.join(o), *o[bool(named):-1]) for o in found], columns=['file', *columns])
-    notes = ()
-    if 'sub' in frame and (frame.groupby('sub').main.nunique()>1).any():
-        shared = frame.groupby('sub').main.nunique().idxmax()
-        frame['sub'] = frame.main+'/'+frame['sub']
-        notes = (f'{shared} lies in more than one main category, so each sub-category is called main/sub',)
-    if named: frame = add_split(frame, read_split(pd.Series([o[0] for o in found])).tolist())
-    return LabelTable(frame, path, tuple(columns), notes=notes)
+    paths = _image_paths(path)
+    if not paths: raise UsageError(f'{path}: no image in it or below it')
+    has_splits = _has_splits(path, paths)
+    columns = ['category'] if _label_depth(path, paths, has_splits)==1 else ['main', 'sub']
+    rows = [('/'.join(parts), *parts[has_splits:-1]) for parts in paths]
+    frame = pd.DataFrame(rows, columns=['file', *columns])
+    note = _qualify_shared(frame) if 'sub' in frame else ''
+    if has_splits: frame = add_split(frame, read_split(pd.Series([parts[0] for parts in paths])).tolist())
+    return LabelTable(frame, path, tuple(columns), notes=(note,) if note else ())
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #865c3fe2
-PRODUCT_COLS = 'id', 'gender', 'masterCategory', 'subCategory', 'articleType', 'baseColour', 'season', 'year', 'usage', 'productDisplayName'
+PRODUCT_COLS = ('id', 'gender', 'masterCategory', 'subCategory', 'articleType', 'baseColour', 'season', 'year', 'usage',
+    'productDisplayName')
 PRODUCT_TARGETS = 'masterCategory', 'subCategory', 'articleType', 'gender', 'season', 'usage', 'baseColour'
 
 def product_rows(
     path:str|Path, # `styles.csv`
-)->pd.DataFrame: # the columns `PRODUCT_COLS` as text, empty where a value is not known
-    "The rows of the product table"
-    lines = read_lines(path)
-    head = lines[0].strip().split(',') if lines else []
-    if tuple(head)!=PRODUCT_COLS: raise UsageError(f'{path}: line 1: the header must be {",".join(PRODUCT_COLS)}')
-    listing = ListFile(Path(path), [o.strip().split(',', len(head)-1) for o in lines[1:]], first=2)
-    if not len(listing): raise UsageError(f'{path}: lists no product')
-    listing.need_fields(len(head), ','.join(head))
-    for row,(id_,*_) in enumerate(listing.rows):
-        if not id_.isdecimal(): raise listing.error(row, f'{id_!r}: the id must be a whole number')
-    frame = pd.DataFrame(listing.rows, columns=head)
-    check_unique(frame.id, listing.error)
+)->pd.DataFrame: # columns `PRODUCT_COLS` as text, empty if a value is unknown
+    "Read the product table"
+    header,*lines = read_lines(path) or ['']
+    if tuple(header.strip().split(','))!=PRODUCT_COLS:
+        raise UsageError(f'{path}: line 1: the header must be {",".join(PRODUCT_COLS)}')
+    n = len(PRODUCT_COLS)
+    rows = ListFile(Path(path), [line.strip().split(',', n-1) for line in lines], first=2)
+    if not len(rows): raise UsageError(f'{path}: lists no product')
+    rows.check_fields(n, ','.join(PRODUCT_COLS))
+    for row,(product_id,*_) in enumerate(rows.rows):
+        if not product_id.isdecimal(): raise rows.error(row, f'{product_id!r}: the id must be a whole number')
+    frame = pd.DataFrame(rows.rows, columns=list(PRODUCT_COLS))
+    check_unique(frame.id, rows.error)
     frame['productDisplayName'] = frame.productDisplayName.str.replace(r'^"(.*)"$', r'\1', regex=True)
-    return frame.assign(**{o: frame[o].str.strip().replace('NA', '') for o in (*PRODUCT_TARGETS, 'year')})
+    return frame.assign(**{name: frame[name].str.strip().replace('NA', '') for name in (*PRODUCT_TARGETS, 'year')})
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #2913b046
 def read_products(
-    path:str|Path, # the set's folder, with `styles.csv` and `images` in it
-    images:str|Path|None=None, # the folder of the images; without it `images`
+    path:str|Path, # folder of the data set, with `styles.csv` and `images` in it
+    images:str|Path|None=None, # folder of the images; default: `images` in `path`
 )->LabelTable: # targets `PRODUCT_TARGETS`, all `one_of`; the other columns are kept
-    "The product catalogue set: `styles.csv` and `images/ID.jpg`"
-    table,images = Path(path)/'styles.csv',Path(images or Path(path)/'images')
+    "Read the product catalogue: `styles.csv` and `images/ID.jpg`"
+    table = Path(path)/'styles.csv'
+    images = Path(images or Path(path)/'images')
     frame = product_rows(table)
     frame.insert(0, 'file', frame.id+'.jpg')
-    there = np.array([os.path.isfile(images/o) for o in frame.file])
-    gone = [f'line {row+2}: {frame.file[row]}' for row in np.flatnonzero(~there)]
-    said = ', '.join(gone[:10])+(' and others' if len(gone)>10 else '')
-    if not there.any(): raise UsageError(f'{table}: none of the {len(frame)} images is in {images}: {said}')
-    notes = (f'{table}: left out {len(gone)} of {len(frame)} rows without an image in {images}: {said}',) if gone else ()
-    return LabelTable(frame[there].reset_index(drop=True), images, PRODUCT_TARGETS, notes=notes)
+    exists = np.array([os.path.isfile(images/name) for name in frame.file])
+    missing = [f'line {row+2}: {frame.file[row]}' for row in np.flatnonzero(~exists)]
+    examples = ', '.join(missing[:10])+(' and others' if len(missing)>10 else '')
+    if not exists.any(): raise UsageError(f'{table}: none of the {len(frame)} images is in {images}: {examples}')
+    note = f'{table}: left out {len(missing)} of {len(frame)} rows without an image in {images}: {examples}'
+    return LabelTable(frame[exists].reset_index(drop=True), images, PRODUCT_TARGETS, notes=(note,) if missing else ())
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #db5dc25a
-FORMATS:dict[str, Callable[..., LabelTable]] = {'table': read_labels_table, 'deepfashion': read_deepfashion, 'deepfashion-six': read_deepfashion_six,
-    'two-csv': read_two_csv, 'folders': read_folders, 'list-column': read_list_column, 'products': read_products, 'hf': read_hf}
+FORMATS:dict[str, Callable[..., LabelTable]] = {
+    'table': read_labels_table, 'deepfashion': read_deepfashion, 'deepfashion-six': read_deepfashion_six,
+    'two-csv': read_two_csv, 'folders': read_folders, 'list-column': read_list_column, 'products': read_products,
+    'hf': read_hf}
+
+def _options_of(name)->list[str]: return list(inspect.signature(FORMATS[name]).parameters)[1:]
 
 def _reader(name, options)->Callable[..., LabelTable]:
-    "The reader of a format, once it is known to take `options`"
+    "Return the reader of a format; raises a `UsageError` for an option that it does not have"
     if name not in FORMATS: raise unknown_name('format', name, FORMATS)
-    known = list(inspect.signature(FORMATS[name]).parameters)[1:]
-    for o in options:
-        if o not in known: raise UsageError(f'{unknown_name("option", o, known)} (of the format {name})')
+    known = _options_of(name)
+    for option in options:
+        if option not in known: raise UsageError(f'{unknown_name("option", option, known)} (of the format {name})')
     return FORMATS[name]
 
 def read_format(
     name:str, # one of `FORMATS`
-    path:str|Path, # a file or folder in that format
-    **options, # of the format's reader; None is as good as not given
+    path:str|Path, # file or folder in that format
+    **options, # options of the reader; None stands for its default
 )->LabelTable:
-    "Read `path`; what a user should know is a `CatalogueWarning`"
-    options = {k:v for k,v in options.items() if v is not None}
+    "Read a data set; its notes are issued as `CatalogueWarning`"
+    options = {option: value for option,value in options.items() if value is not None}
     reader = _reader(name, options)
     if not Path(path).exists(): raise UsageError(f'{path}: no such file or folder')
-    labels = reader(path, **options)
-    for o in labels.notes: warnings.warn(o, CatalogueWarning, stacklevel=2)
-    return labels
+    table = reader(path, **options)
+    for note in table.notes: warnings.warn(note, CatalogueWarning, stacklevel=2)
+    return table
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #6648044d
 def convert(
     name:str, # one of `FORMATS`
-    path:str|Path, # a file or folder in that format
-    out:str|Path='labels.csv', # a `.csv` file that does not exist yet
-    **options, # of the format's reader
+    path:str|Path, # file or folder in that format
+    out:str|Path='labels.csv', # `.csv` file that does not exist yet
+    **options, # options of the reader
 )->LabelTable: # what was read and written
-    "Write the table of `path` to `out`, its schema beside it, and for `hf` its images into a folder beside it"
+    "Write the table of a data set to `out`, its schema beside it, and for `hf` its images into a folder beside it"
     out = Path(out)
     if out.exists(): raise UsageError(f'{out} exists already; choose another name or remove it')
     if name=='hf' and not options.get('images'): options['images'] = out.parent/f'{out.stem}_images'
-    labels = read_format(name, path, **options)
-    labels.write(out)
-    if not Path(labels.images).resolve().is_relative_to(out.parent.resolve()):
-        warnings.warn(f'the file names in {out} start from {labels.images}; give --images {labels.images} with it', CatalogueWarning, stacklevel=2)
-    return labels
+    table = read_format(name, path, **options)
+    table.write(out)
+    if not Path(table.images).resolve().is_relative_to(out.parent.resolve()):
+        message = f'the file names in {out} start from {table.images}; give --images {table.images} with it'
+        warnings.warn(message, CatalogueWarning, stacklevel=2)
+    return table
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #3f7e0513
 def catalogue_from(
     name:str, # one of `FORMATS`
-    path:str|Path, # a file or folder in that format
-    **options, # of the format's reader, and of `make_catalogue`; None is as good as not given
+    path:str|Path, # file or folder in that format
+    **options, # options of the reader and of `make_catalogue`; None stands for their defaults
 )->Catalogue:
-    "The checked catalogue of a set in any format; `one_of` and `any_of` choose among its columns"
-    options = {k:v for k,v in options.items() if v is not None}
+    "Return the checked catalogue of a data set; `one_of` and `any_of` choose among its columns"
+    options = {option: value for option,value in options.items() if value is not None}
     of_reader = {'images', *inspect.signature(FORMATS[name]).parameters} if name in FORMATS else set()
-    labels = read_format(name, path, **{k: options.pop(k) for k in list(options) if k in of_reader})
-    if not {'one_of', 'any_of', 'schema'} & set(options): options['schema'] = labels.schema
-    options.setdefault('group_col', labels.group_col)
-    return make_catalogue(labels.frame, path, labels.images, **options)
+    table = read_format(name, path, **{option: options.pop(option) for option in list(options) if option in of_reader})
+    if not {'one_of', 'any_of', 'schema'} & set(options): options['schema'] = table.schema
+    options.setdefault('group_col', table.group_col)
+    return make_catalogue(table.frame, path, table.images, **options)
