@@ -1,4 +1,4 @@
-"""A dataset as `save_to_disk` or the Hub's Parquet files hold it, read with pyarrow alone
+"""Read a dataset from `save_to_disk` or from the Hub's Parquet files, with pyarrow alone
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.formats.huggingface.html.md"""
 
@@ -7,226 +7,309 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.formats.huggingface.h
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #9d5c0a22
 from __future__ import annotations
 import hashlib, io, json, re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.ipc, pyarrow.parquet as pq
 from PIL import Image
+
+# %% auto #0
+__all__ = ['hub_files', 'hub_batches', 'hub_features', 'HubColumns', 'hub_columns', 'hub_cells', 'save_image', 'read_hf']
+
+# %% ../../../nbs/11_data.formats.huggingface.ipynb #656f53a5
 from ...core.console import track
-from .base import LabelTable, label_cells, add_split
+from ...core.errors import UsageError, unknown_name
+from ...core.files import atomic_file, cache_folder, read_json, walk_files
+from .base import LabelTable, add_split, label_cells
 from ..images import IMAGE_FORMATS, MAX_MEGABYTES
 from ..splits import SPLITS, read_split
 from ..tables import OUTSIDE, file_issues
-from ...core.errors import UsageError, unknown_name
-from ...core.files import cache_folder, walk_files, read_json, atomic_file
-
-# %% auto #0
-__all__ = ['hub_files', 'hub_batches', 'hub_features', 'hub_columns', 'hub_cells', 'save_image', 'read_hf']
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #41ee1eb5
 _SHARD = re.compile(r'(.+?)-\d+-of-\d+.*')
+_SPLIT = re.compile(r'(train|valid|validation|val|test)([-_.].*)?')
 
-def _part_of(path, root)->str:
-    "The part that a Parquet file belongs to"
-    named = _SHARD.fullmatch(path.stem)
-    for name in ([named[1]] if named else [])+[path.stem, path.parent.name if path.parent!=root else '']:
-        if re.fullmatch(r'(train|valid|validation|val|test)([-_.].*)?', name.lower()): return re.split('[-_.]', name.lower())[0]
-    return named[1] if named else ''
+def _split_of(path:Path, root:Path)->str:
+    "Return the split that a Parquet file belongs to; empty if its name and folder tell none"
+    shard = _SHARD.fullmatch(path.stem)
+    names = [shard[1]] if shard else []
+    for name in [*names, path.stem, path.parent.name if path.parent!=root else '']:
+        if _SPLIT.fullmatch(name.lower()): return re.split('[-_.]', name.lower())[0]
+    return shard[1] if shard else ''
 
-def _listed(path, key, name)->list[Path]:
-    "The files or folders that a JSON file lists under `key`; they lie beside it"
+def _is_name(name)->bool: return isinstance(name, str) and 0<len(name.encode('utf-8', 'surrogatepass'))<256
+
+def _listed_paths(path:Path, key:str, name_of:Callable)->list[Path]:
+    "Return the files or folders that a JSON file lists under `key`; raises a `UsageError` if one is outside its folder"
     fields = read_json(path)
     entries = fields.get(key) if isinstance(fields, dict) else None
-    names = [name(o) for o in entries] if isinstance(entries, list) else [None]
-    if not all(isinstance(o, str) and 0<len(o.encode('utf-8', 'surrogatepass'))<256 for o in names): raise UsageError(f'{path}: {key} must be a list of names')
-    out = next((names[i] for i,said in file_issues(names, path.parent).items() if said==OUTSIDE), None)
-    if out: raise UsageError(f'{path}: {ascii(out)[1:-1][:200]} leads out of the folder')
-    return [path.parent/o for o in names]
+    names = [name_of(entry) for entry in entries] if isinstance(entries, list) else [None]
+    if not all(_is_name(name) for name in names): raise UsageError(f'{path}: {key} must be a list of names')
+    outside = [names[i] for i,issue in file_issues(names, path.parent).items() if issue==OUTSIDE]
+    if outside: raise UsageError(f'{path}: {ascii(outside[0])[1:-1][:200]} leads out of the folder')
+    return [path.parent/name for name in names]
 
-def _of_folder(folder, part)->list[tuple[Path, str]]:
-    filename = lambda o: o.get('filename') if isinstance(o, dict) else None
-    return [(o, part) for o in _listed(folder/'state.json', '_data_files', filename)]
+def _folder_files(folder:Path, split:str)->list[tuple[Path, str]]:
+    def name_of(entry): return entry.get('filename') if isinstance(entry, dict) else None
+    return [(path, split) for path in _listed_paths(folder/'state.json', '_data_files', name_of)]
+
+def _parquet_files(folder:Path)->list[tuple[Path, str]]:
+    paths = sorted(folder/name for name in walk_files(folder) if name.endswith('.parquet'))
+    return [(path, _split_of(path, folder)) for path in paths]
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #e1a19ecc
 def hub_files(
-    path:str|Path, # a folder, or one Parquet or Arrow file
-)->list[tuple[Path, str]]: # files in order and the part of each, empty where there is none
-    "The data files of a dataset"
+    path:str|Path, # folder, or one Parquet or Arrow file
+)->list[tuple[Path, str]]: # files in order, each with its split, which is empty if there is none
+    "Return the data files of a dataset"
     path = Path(path)
-    if path.is_file(): return [(path, _part_of(path, path.parent))]
-    parts = path/'dataset_dict.json'
-    if parts.is_file(): found = [o for part in _listed(parts, 'splits', lambda o: o) for o in _of_folder(part, part.name)]
-    elif (path/'state.json').is_file(): found = _of_folder(path, '')
-    else: found = [(o, _part_of(o, path)) for o in sorted(path/o for o in walk_files(path) if o.endswith('.parquet'))]
-    if not found: raise UsageError(f'{path}: no dataset_dict.json, state.json or .parquet file in it that names data; give a folder that save_to_disk wrote, or Parquet files')
-    return found
+    if path.is_file(): return [(path, _split_of(path, path.parent))]
+    dataset_dict = path/'dataset_dict.json'
+    if dataset_dict.is_file():
+        splits = _listed_paths(dataset_dict, 'splits', lambda name: name)
+        files = [file for folder in splits for file in _folder_files(folder, folder.name)]
+    elif (path/'state.json').is_file(): files = _folder_files(path, '')
+    else: files = _parquet_files(path)
+    if files: return files
+    raise UsageError(f'{path}: no dataset_dict.json, state.json or .parquet file in it that names data; '
+        'give a folder that save_to_disk wrote, or Parquet files')
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #7eb71836
+def _max_rows(path)->int: return 10*path.stat().st_size # a row takes a few bits at least
+
+def _parquet_batches(path, rows):
+    with pq.ParquetFile(path) as file:
+        metadata = file.metadata
+        size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+        if metadata.num_rows>_max_rows(path) or size>100*path.stat().st_size+256e6:
+            raise ValueError(f'{metadata.num_rows:,} rows of {size:,} bytes are not plausible')
+        yield from file.iter_batches(rows)
+
+def _arrow_batches(path):
+    with pa.memory_map(str(path)) as file:
+        try: yield from pa.ipc.open_stream(file)
+        except pa.ArrowInvalid:
+            reader = pa.ipc.open_file(file)
+            for i in range(reader.num_record_batches): yield reader.get_batch(i)
+
+def _check_names(fields):
+    "Raise a `UnicodeDecodeError`, which is a `ValueError`, if a name is not text"
+    for field in fields:
+        _ = field.name
+        _check_names(field.type.field(i) for i in range(field.type.num_fields))
+
+def _check_batch(batch:pa.RecordBatch, path:Path):
+    if batch.num_rows>_max_rows(path): raise ValueError(f'{batch.num_rows:,} rows are not plausible')
+    names = pd.Index(batch.schema.names)
+    if not names.is_unique: raise ValueError(f'two columns have the same name, {names[names.duplicated()][0]!r}')
+    _check_names(batch.schema)
+    batch.validate(full=True) # Arrow trusts what it reads, and would follow an offset to anywhere in memory
+
+# %% ../../../nbs/11_data.formats.huggingface.ipynb #eb975ea2
 def hub_batches(
-    path:str|Path, # a Parquet file, or an Arrow file as a stream or with random access
-    rows:int=256, # of a batch, where the file leaves the choice
+    path:str|Path, # Parquet file, or Arrow file as a stream or with random access
+    rows:int=256, # rows of a batch of a Parquet file; an Arrow file has its own batches
 )->Iterator[pa.RecordBatch]:
-    "The rows of a data file, a few at a time: images need room"
+    "Yield the rows of a data file in batches; raises a `UsageError` if it cannot be read"
     path = Path(path)
     if not path.is_file(): raise UsageError(f'{path}: no such file')
     try:
         for batch in _parquet_batches(path, rows) if path.suffix=='.parquet' else _arrow_batches(path):
-            if batch.num_rows>_most_rows(path): raise ValueError(f'{batch.num_rows:,} rows are not plausible')
-            if len(set(batch.schema.names))<batch.num_columns: raise ValueError(f'two columns have the same name, {pd.Index(batch.schema.names)[pd.Index(batch.schema.names).duplicated()][0]!r}')
-            _check_names(batch.schema)
-            batch.validate(full=True) # what Arrow reads it trusts, and would look anywhere in memory
+            _check_batch(batch, path)
             yield batch
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as e: raise UsageError(f'{path} cannot be read: {" ".join(str(e).split())[:300]}') from None
-
-def _check_names(fields):
-    "A `UnicodeDecodeError`, which is a `ValueError`, where a name is no text"
-    for o in fields:
-        _ = o.name
-        _check_names(o.type.field(i) for i in range(o.type.num_fields))
-
-def _most_rows(path)->int: return 10*path.stat().st_size # a row takes a few bits at least
-
-def _parquet_batches(path, rows):
-    with pq.ParquetFile(path) as file:
-        about = file.metadata
-        unpacked = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
-        if about.num_rows>_most_rows(path) or unpacked>100*path.stat().st_size+256e6: raise ValueError(f'{about.num_rows:,} rows of {unpacked:,} bytes are not plausible')
-        yield from file.iter_batches(rows)
-
-def _arrow_batches(path):
-    with pa.memory_map(str(path)) as f:
-        try: yield from pa.ipc.open_stream(f)
-        except pa.ArrowInvalid:
-            reader = pa.ipc.open_file(f)
-            for i in range(reader.num_record_batches): yield reader.get_batch(i)
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as e:
+        raise UsageError(f'{path} cannot be read: {" ".join(str(e).split())[:300]}') from None
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #a31cfe87
 def hub_features(
-    schema:pa.Schema, # of a data file
-)->dict[str, dict]: # for each column what `datasets` says about it; empty where the file was written by something else
-    "The features that stand in the metadata of a data file"
+    schema:pa.Schema, # schema of a data file
+)->dict[str, dict]: # column to its feature; empty if the file was not written by `datasets`
+    "Return the features in the metadata of a data file"
     try: fields = json.loads((schema.metadata or {}).get(b'huggingface', b'{}'))
     except (ValueError, RecursionError): return {}
     for key in ('info', 'features'): fields = fields.get(key) if isinstance(fields, dict) else None
     return fields if isinstance(fields, dict) else {}
 
-def _names(feature)->list[str]|None:
+def _class_names(feature)->list[str]|None:
     names = feature.get('names') if isinstance(feature, dict) and feature.get('_type')=='ClassLabel' else None
     if isinstance(names, dict): names = list(names.values())
-    return names if isinstance(names, list) and all(isinstance(o, str) for o in names) else None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
-def _item(feature): # what a sequence holds; three spellings in three versions
+def _item_feature(feature):
+    "Return the feature of the items of a sequence; versions of `datasets` spell it differently"
     if isinstance(feature, list): return feature[0] if feature else None
     return feature.get('feature') if isinstance(feature, dict) else None
 
-def _is_list(kind)->bool: return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+def _is_list(kind)->bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+def _is_bytes(kind)->bool: return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+def _is_image(kind)->bool: return pa.types.is_struct(kind) and kind.get_field_index('bytes')>=0 or _is_bytes(kind)
+
+# %% ../../../nbs/11_data.formats.huggingface.ipynb #96e5add1
+@dataclass(frozen=True)
+class HubColumns:
+    "The columns of a dataset that are read as image and targets"
+    image:str # column of the images
+    one_of:list[str] # columns with exactly one label
+    any_of:list[str] # columns with any number of labels
+    vocab:dict[str, list[str]] # names of the ClassLabel columns
+
+    @property
+    def targets(self)->list[str]:
+        "Return the names of all targets"
+        return self.one_of+self.any_of
 
 def hub_columns(
-    schema:pa.Schema, # of a data file
-)->tuple[str, list[str], list[str], dict[str, list[str]]]: # the image's column; `one_of` and `any_of` columns; vocabularies
-    "What each column is: ClassLabel is `one_of`, a list of ClassLabel or of text is `any_of`"
+    schema:pa.Schema, # schema of a data file
+)->HubColumns:
+    "Infer the columns: ClassLabel is `one_of`, a list of ClassLabel or of text is `any_of`"
     features = hub_features(schema)
-    vocab = {o.name: names for o in schema if (names := _names(features.get(o.name)) or _names(_item(features.get(o.name))))}
-    images = [o.name for o in schema if pa.types.is_struct(o.type) and o.type.get_field_index('bytes')>=0 or pa.types.is_binary(o.type) or pa.types.is_large_binary(o.type)]
+    declared = {name: features.get(name) for name in schema.names}
+    names = {name: _class_names(feature) or _class_names(_item_feature(feature)) for name,feature in declared.items()}
+    vocab = {name: labels for name,labels in names.items() if labels}
+    images = [field.name for field in schema if _is_image(field.type)]
     if not images: raise UsageError(f'no column holds images (bytes); there are {", ".join(schema.names)}')
-    any_of = [o.name for o in schema if _is_list(o.type) and (o.name in vocab or pa.types.is_string(o.type.value_type))]
-    return images[0], [o for o in vocab if o not in any_of], any_of, vocab
+    lists = [field for field in schema if _is_list(field.type)]
+    any_of = [field.name for field in lists if field.name in vocab or pa.types.is_string(field.type.value_type)]
+    return HubColumns(images[0], [name for name in vocab if name not in any_of], any_of, vocab)
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #eeffc011
+def _class_name(number, names:list[str])->str|None:
+    "Return the name of a class; raises a `ValueError` if there is none"
+    if number is None or number!=number or number==-1: return None
+    if isinstance(number, (int, float, np.number)) and 0<=number<len(names): return names[int(number)]
+    raise ValueError(f'{str(number)[:80]}; it must be a number from 0 to {len(names)-1}, or -1 for unknown')
+
 def hub_cells(
     column:pd.Series, # numbers of a ClassLabel, or lists of them
-    names:list[str], # what the numbers mean
-    error, # makes the error from a row and a message
-)->pd.Series: # names, None for -1 and for nothing
-    "The numbers of a ClassLabel column as names"
-    def name(row, o):
-        if o is None or o!=o or o==-1: return None
-        if not isinstance(o, (int, float, np.number)) or not 0<=o<len(names): raise error(row, f'{column.name} is {str(o)[:80]}; it must be a number from 0 to {len(names)-1}, or -1 for unknown')
-        return names[int(o)]
-    cells = [[name(row, p) for p in o] if isinstance(o, (list, np.ndarray)) else name(row, o) for row,o in enumerate(column)]
+    names:list[str], # names of the numbers
+    error:Callable[[int, str], UsageError], # makes an error from a row and a message
+)->pd.Series: # names, None for -1 and for missing values
+    "Return the names of a ClassLabel column"
+    cells = []
+    for row,cell in enumerate(column):
+        try:
+            if isinstance(cell, (list, np.ndarray)): cells.append([_class_name(number, names) for number in cell])
+            else: cells.append(_class_name(cell, names))
+        except ValueError as e: raise error(row, f'{column.name} is {e}') from None
     return pd.Series(cells, index=column.index, name=column.name, dtype=object)
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #abaa3a5b
+_SUFFIXES = dict(JPEG='jpg', MPO='jpg')
+
+def _suffix_of(data:bytes)->str:
+    try: kind = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).format
+    except Exception: return 'bad' # whatever Pillow raises; `Catalogue.decode` names the row
+    return _SUFFIXES.get(kind, kind.lower())
+
 def save_image(
-    data:bytes, # an image file's content
+    data:bytes, # content of an image file
     folder:Path, # where it is written
 )->str: # its file name
     "Write an image under the hash of its content"
-    try: suffix = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).format.lower().replace('jpeg', 'jpg').replace('mpo', 'jpg')
-    except Exception: suffix = 'bad' # whatever Pillow raises; `Catalogue.decode` will name the row
-    name = f'{hashlib.sha256(data).hexdigest()[:20]}.{suffix}'
+    name = f'{hashlib.sha256(data).hexdigest()[:20]}.{_suffix_of(data)}'
     if not (folder/name).is_file():
-        with atomic_file(folder/name) as passing: passing.write_bytes(data)
+        with atomic_file(folder/name) as temporary: temporary.write_bytes(data)
     return name
 
-def _image_bytes(o, source, allow_outside)->bytes|None:
-    "The content of an image cell; an image that is only named is read from its file"
-    if o is None or isinstance(o, bytes): return o
-    if not isinstance(o, dict): raise UsageError(f'{source}: a cell of the images holds {type(o).__name__}, not bytes')
-    data,name = o.get('bytes'),o.get('path')
+def _image_bytes(cell, source:Path, allow_outside:bool)->bytes|None:
+    "Return the content of an image cell; an image that is only named is read from its file"
+    if cell is None or isinstance(cell, bytes): return cell
+    if not isinstance(cell, dict):
+        raise UsageError(f'{source}: a cell of the images holds {type(cell).__name__}, not bytes')
+    data,name = cell.get('bytes'),cell.get('path')
     if data and isinstance(data, bytes): return data
     if not name or not isinstance(name, str): return None
-    said = file_issues([name], source.parent, allow_outside)
-    if said: raise UsageError(f'{source}: {ascii(name)[1:-1][:200]}: {said[0]}, and the dataset holds no bytes of it')
+    issues = file_issues([name], source.parent, allow_outside)
+    if issues:
+        raise UsageError(f'{source}: {ascii(name)[1:-1][:200]}: {issues[0]}, and the dataset holds no bytes of it')
     path = source.parent/name
     if path.stat().st_size>MAX_MEGABYTES*1e6: raise UsageError(f'{source}: {name} has more than {MAX_MEGABYTES} MB')
     return path.read_bytes()
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #f66ae1a8
-def _targets(schema, path, one_of, any_of)->tuple[str, list, list, dict]:
-    try: image,ones,anys,vocab = hub_columns(schema)
-    except UsageError as e: raise UsageError(f'{path}: {e}') from None
-    for o in [*(one_of or []), *(any_of or [])]:
-        if o not in schema.names: raise UsageError(f'{path}: {unknown_name("column", o, schema.names)}')
-    if one_of is not None or any_of is not None: ones,anys = list(one_of or []),list(any_of or [])
-    for o in ones+anys:
-        if o in (image, 'file', 'split'): raise UsageError(f'{path}: the column {o} cannot be a target: its name is taken; say which are targets with --one-of and --any-of')
-    if not ones+anys: raise UsageError(f'{path}: no column is a ClassLabel; say which are targets with --one-of and --any-of. '
-        f'It has {", ".join(o for o in schema.names if o!=image)}')
-    return image, ones, anys, {k:v for k,v in vocab.items() if k in ones+anys}
+_RESERVED = 'file', 'split'
 
-def _hub_frame(file, images, image, ones, anys, vocab, sep, allow_outside)->Iterator[pd.DataFrame]:
-    "The table of one file, batch by batch; its images are written to `images`"
-    row = 0
+def _choose_columns(schema:pa.Schema, path, one_of, any_of)->HubColumns:
+    "Return the columns that the user chose, or else those that the schema declares"
+    try: columns = hub_columns(schema)
+    except UsageError as e: raise UsageError(f'{path}: {e}') from None
+    for name in [*(one_of or []), *(any_of or [])]:
+        if name not in schema.names: raise UsageError(f'{path}: {unknown_name("column", name, schema.names)}')
+    if one_of is not None or any_of is not None:
+        columns = HubColumns(columns.image, list(one_of or []), list(any_of or []), columns.vocab)
+    for name in columns.targets:
+        if name in (columns.image, *_RESERVED):
+            raise UsageError(f'{path}: the column {name} cannot be a target: its name is taken; '
+                'say which are targets with --one-of and --any-of')
+    if not columns.targets:
+        others = ', '.join(name for name in schema.names if name!=columns.image)
+        raise UsageError(f'{path}: no column is a ClassLabel; say which are targets with --one-of and --any-of. '
+            f'It has {others}')
+    vocab = {name: labels for name,labels in columns.vocab.items() if name in columns.targets}
+    return HubColumns(columns.image, columns.one_of, columns.any_of, vocab)
+
+# %% ../../../nbs/11_data.formats.huggingface.ipynb #6e2572e2
+def _dropped_columns(batch:pa.RecordBatch, columns:HubColumns)->list[str]:
+    "Return the columns that a table of text and numbers cannot hold, the image included"
+    def is_dropped(field):
+        if field.name in (columns.image, *_RESERVED): return True
+        return field.name not in columns.targets and (pa.types.is_nested(field.type) or _is_bytes(field.type))
+    return [field.name for field in batch.schema if is_dropped(field)]
+
+def _hub_frames(file:Path, images:Path, columns:HubColumns, sep:str, allow_outside:bool)->Iterator[pd.DataFrame]:
+    "Yield the table of one file in batches; its images are written to `images`"
+    first_row = 0
     for batch in hub_batches(file):
-        def error(i, said): return UsageError(f'{file}: row {row+i+1}: {said}')
-        lost = [o for o in (image, *ones, *anys) if o not in batch.schema.names]
-        if lost: raise UsageError(f'{file}: no column {lost[0]}, which the first file has')
-        data = [_image_bytes(o, file, allow_outside) for o in batch.column(image).to_pylist()]
-        dropped = [o.name for o in batch.schema if o.name in ('file', 'split') or
-            o.name not in anys+ones and (pa.types.is_nested(o.type) or pa.types.is_binary(o.type) or pa.types.is_large_binary(o.type))]
-        frame = batch.drop_columns(list({image, *dropped})).to_pandas(ignore_metadata=True)
-        frame.insert(0, 'file', [save_image(o, images) if o else '' for o in data])
-        for o in vocab: frame[o] = hub_cells(frame[o], vocab[o], error)
-        for o in anys: frame[o] = label_cells(frame[o], sep)
-        row += len(frame)
+        start = first_row+1
+        def error(i, message): return UsageError(f'{file}: row {start+i}: {message}')
+        missing = [name for name in (columns.image, *columns.targets) if name not in batch.schema.names]
+        if missing: raise UsageError(f'{file}: no column {missing[0]}, which the first file has')
+        data = [_image_bytes(cell, file, allow_outside) for cell in batch.column(columns.image).to_pylist()]
+        frame = batch.drop_columns(_dropped_columns(batch, columns)).to_pandas(ignore_metadata=True)
+        frame.insert(0, 'file', [save_image(content, images) if content else '' for content in data])
+        for name,labels in columns.vocab.items(): frame[name] = hub_cells(frame[name], labels, error)
+        for name in columns.any_of: frame[name] = label_cells(frame[name], sep)
+        first_row += len(frame)
         yield frame
+
+# %% ../../../nbs/11_data.formats.huggingface.ipynb #81bd194f
+def _check_splits(splits:set[str], path):
+    unknown = sorted(split for split in splits if split not in (*SPLITS, 'val', 'validation'))
+    if len(splits)<2 or not unknown: return
+    raise UsageError(f'{path}: the split {unknown[0]!r} is none of {", ".join(SPLITS)}; '
+        'give the folder or file of one split')
+
+def _declared_vocab(columns:HubColumns)->dict[str, list[str]]: # blanks in `any_of` labels as `label_cells` has them
+    return {name: labels if name in columns.one_of else ['_'.join(label.split()) for label in labels]
+        for name,labels in columns.vocab.items()}
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #ce52662e
 def read_hf(
-    path:str|Path, # a folder that `save_to_disk` wrote, a folder of Parquet files, or one such file
-    one_of:list[str]|None=None, # columns that hold exactly one label; without any the ClassLabel columns
-    any_of:list[str]|None=None, # columns that hold any number of labels; without any the lists
-    sep:str=',', # what stands between the labels of an `any_of` column of text
-    images:str|Path|None=None, # the folder that the images are written to; without it the user's cache
-    allow_outside:bool=False, # images that are only named may lie outside of the dataset's folder
-)->LabelTable: # ClassLabel names are declared vocabularies; `split` where there are parts
-    "A Hugging Face dataset on disk: `save_to_disk` or Parquet, images as bytes"
+    path:str|Path, # folder from `save_to_disk`, folder of Parquet files, or one such file
+    one_of:list[str]|None=None, # columns with exactly one label; default: the ClassLabel columns
+    any_of:list[str]|None=None, # columns with any number of labels; default: the lists
+    sep:str=',', # separator between the labels of an `any_of` column of text
+    images:str|Path|None=None, # folder that the images are written to; default: the user's cache
+    allow_outside:bool=False, # images that are only named may be outside the folder of the dataset
+)->LabelTable: # ClassLabel names are declared vocabularies; a column `split` if there are splits
+    "Read a Hugging Face dataset: `save_to_disk` or Parquet, with images as bytes"
     files = hub_files(path)
     images = Path(images) if images else cache_folder()/'images'
     first = next(hub_batches(files[0][0]), None)
     if first is None: raise UsageError(f'{files[0][0]}: holds no rows')
-    image,ones,anys,vocab = _targets(first.schema, path, one_of, any_of)
-    parts = {part for _,part in files}
-    if len(parts)>1:
-        strange = sorted(o for o in parts if o not in (*SPLITS, 'val', 'validation'))
-        if strange: raise UsageError(f'{path}: the part {strange[0]!r} is none of {", ".join(SPLITS)}; give the folder or file of one part')
-    frames,split = [],[]
-    for file,part in track(files, 'writing images'):
-        for frame in _hub_frame(file, images, image, ones, anys, vocab, sep, allow_outside):
+    columns = _choose_columns(first.schema, path, one_of, any_of)
+    splits = {split for _,split in files}
+    _check_splits(splits, path)
+    frames = []
+    row_splits = []
+    for file,split in track(files, 'writing images'):
+        for frame in _hub_frames(file, images, columns, sep, allow_outside):
             frames.append(frame)
-            split += [part]*len(frame)
+            row_splits += [split]*len(frame)
     frame = pd.concat(frames, ignore_index=True)
-    if len(parts)>1: frame = add_split(frame, read_split(pd.Series(split)).tolist())
-    vocab = {k: [o if k in ones else '_'.join(o.split()) for o in v] for k,v in vocab.items()}
-    empty = int((frame.file=='').sum())
-    return LabelTable(frame, images, tuple(ones), tuple(anys), vocab, notes=(f'{path}: {empty} rows have no image',) if empty else ())
+    if len(splits)>1: frame = add_split(frame, read_split(pd.Series(row_splits)).tolist())
+    n_empty = int((frame.file=='').sum())
+    notes = (f'{path}: {n_empty} rows have no image',) if n_empty else ()
+    vocab = _declared_vocab(columns)
+    return LabelTable(frame, images, tuple(columns.one_of), tuple(columns.any_of), vocab, notes=notes)
