@@ -1,4 +1,4 @@
-"""Random changes of a whole batch of training images at once
+"""Random changes of training images, made for whole batches on the device
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.augment.html.md"""
 
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch, torch.nn.functional as F
 from fastai.data.all import Transform
 from fastai.vision.core import TensorImage
+from fastcore.basics import patch
 
 # %% auto #0
 __all__ = ['bounded', 'Share', 'BatchAugment']
@@ -21,91 +22,124 @@ from ..config import AugmentConfig, AugmentBounds
 from ..schema import Schema
 
 # %% ../../nbs/10_data.augment.ipynb #b5a6eb09
-def _weaker(name, change, most):
-    "The weaker of two amounts of a change"
-    if name=='flip': return change and most
-    if name!='random_crop': return min(change, most)
-    return 0. if not change or most in (0, 1) else max(change, most) # a crop that keeps more of the image is weaker
+def _weaker(change, requested, bound)->float|bool:
+    "Return the weaker of two amounts of a change"
+    if change=='flip': return requested and bound
+    if change!='random_crop': return min(requested, bound)
+    return 0. if not requested or bound in (0, 1) else max(requested, bound) # a crop that keeps more of the image is weaker
 
 def bounded(
-    augment:AugmentConfig, # what is asked for
+    augment:AugmentConfig, # requested changes
     schema:Schema, # the targets
-    bounds:Mapping[str, AugmentBounds], # for targets by name or role, see `Schema.roles`
-)->AugmentConfig: # no change is stronger than a target bears
-    "`augment` within the bounds of all targets; a `UsageError` for a name in `bounds` that is no target and no role"
+    bounds:Mapping[str, AugmentBounds], # bounds of targets by name or role, see `Schema.roles`
+)->AugmentConfig: # no change is stronger than the bounds allow
+    "Reduce `augment` to the bounds of all targets; raise a `UsageError` for bounds of an unknown target or role"
     schema.check_roles(bounds, 'image.augment_bounds')
     changes = augment.model_dump()
     for target in schema:
-        own = schema.setting_for(target, bounds, AugmentBounds()).model_dump(exclude_none=True)
-        for name,most in own.items(): changes[name] = _weaker(name, changes[name], most)
+        target_bounds = schema.setting_for(target, bounds, AugmentBounds()).model_dump(exclude_none=True)
+        for change,bound in target_bounds.items(): changes[change] = _weaker(change, changes[change], bound)
     return AugmentConfig(**changes)
 
 # %% ../../nbs/10_data.augment.ipynb #aa67c7a1
 class Share(NamedTuple):
-    "Which part of each batch is made here"
-    number:int = 0 # of this process
-    of:int = 1 # processes
+    "The rows of each batch that one process makes"
+    number:int = 0 # of this process, from 0
+    of:int = 1 # number of processes
     def rows(self,
         n:int, # rows of a batch
     )->slice:
-        "Those that are made here"
+        "Return which rows this process makes"
         return slice(n*self.number//self.of, n*(self.number+1)//self.of)
 
 # %% ../../nbs/10_data.augment.ipynb #cce6f0bc
-def _uniform(n, most, device): return (torch.rand(n, device=device)*2-1)*most
+def _uniform(n, most, device)->torch.Tensor: # `(n,)`, between -`most` and `most`
+    return (torch.rand(n, device=device)*2-1)*most
+
+def _random_crop(least, n, device)->tuple[torch.Tensor, ...]: # width, height, and the shifts right and down; each `(n,)`
+    "Draw crops as torchvision's RandomResizedCrop: a share of the area from `least`, an aspect between 3:4 and 4:3, anywhere"
+    area = least+torch.rand(n, device=device)*(1-least)
+    aspect = torch.exp(_uniform(n, math.log(4/3), device)/2)
+    width,height = [(area.sqrt()*ratio).clamp(max=1) for ratio in (aspect, 1/aspect)]
+    right,down = [_uniform(n, 1, device)*(1-side) for side in (width, height)]
+    return width,height,right,down
 
 def _affine(augment:AugmentConfig, n:int, device)->torch.Tensor: # `(n, 2, 3)`, for `affine_grid`
-    "A random map for each image: cropped, grown or shrunk, turned, shifted, mirrored"
+    "Draw a map for each image: crop or zoom, rotation, shift and mirroring"
     width = height = 1+_uniform(n, augment.zoom, device)
-    across,down = [_uniform(n, 2*augment.shift, device) for _ in range(2)]
-    if augment.random_crop: # as torchvision's RandomResizedCrop: a share of the area, an aspect between 3:4 and 4:3, anywhere
-        area = augment.random_crop+torch.rand(n, device=device)*(1-augment.random_crop)
-        aspect = torch.exp(_uniform(n, math.log(4/3), device)/2)
-        width,height = [(area.sqrt()*o).clamp(max=1) for o in (aspect, 1/aspect)]
-        across,down = [_uniform(n, 1, device)*(1-o) for o in (width, height)]
+    right,down = [_uniform(n, 2*augment.shift, device) for _ in range(2)]
+    if augment.random_crop: width,height,right,down = _random_crop(augment.random_crop, n, device)
     angle = torch.deg2rad(_uniform(n, augment.rotate, device))
-    mirror = torch.where(torch.rand(n, device=device)<0.5, -1., 1.) if augment.flip else torch.ones(n, device=device)
     cos,sin = angle.cos(),angle.sin()
-    return torch.stack([width*cos*mirror, -width*sin, across, height*sin*mirror, height*cos, down], dim=1).view(n, 2, 3)
+    mirror = torch.ones(n, device=device)
+    if augment.flip: mirror = torch.where(torch.rand(n, device=device)<0.5, -1., 1.)
+    return torch.stack([width*cos*mirror, -width*sin, right, height*sin*mirror, height*cos, down], dim=1).view(n, 2, 3)
 
 # %% ../../nbs/10_data.augment.ipynb #11a99dbf
 _TO_YIQ = torch.tensor([[0.299,0.587,0.114], [0.596,-0.274,-0.322], [0.211,-0.523,0.312]])
 
-def _recolor(x:torch.Tensor, augment:AugmentConfig, whole=None, own=slice(None))->torch.Tensor:
-    "Turn and stretch the colours of each image, which are the rows `own` of `whole`"
-    n,device = whole or len(x),x.device
-    angle,length = 2*math.pi*_uniform(n, augment.hue, device),1+_uniform(n, augment.saturation, device)
-    turn = torch.zeros(n, 3, 3, device=device)
-    turn[:,0,0] = 1
-    turn[:,1,1] = turn[:,2,2] = length*angle.cos()
-    turn[:,1,2],turn[:,2,1] = -length*angle.sin(),length*angle.sin()
+def _color_maps(augment:AugmentConfig, n:int, device)->torch.Tensor: # `(n, 3, 3)`, RGB to RGB
+    "Draw a rotation of hue and a scale of saturation for each image"
+    angle = 2*math.pi*_uniform(n, augment.hue, device)
+    scale = 1+_uniform(n, augment.saturation, device)
+    maps = torch.zeros(n, 3, 3, device=device)
+    maps[:,0,0] = 1
+    maps[:,1,1] = maps[:,2,2] = scale*angle.cos()
+    maps[:,2,1] = scale*angle.sin()
+    maps[:,1,2] = -maps[:,2,1]
     to_yiq = _TO_YIQ.to(device)
-    return torch.einsum('nij,njhw->nihw', (to_yiq.inverse()@turn@to_yiq)[own], x).clamp(0, 1)
+    return to_yiq.inverse()@maps@to_yiq
 
 # %% ../../nbs/10_data.augment.ipynb #32769ef5
 class BatchAugment(Transform):
-    "Random changes of a batch of training images; of other images, the middle"
-    order = 30 # behind `IntToFloatTensor`, before `Normalize`
+    "Change a batch of training images at random; take the centre of other images"
+    order = 30 # between `IntToFloatTensor` and `Normalize`
     def __init__(self,
-        augment:AugmentConfig|None, # how much of each change; None takes the middle in training too
-        size:int, # pixels a side of what comes out
+        augment:AugmentConfig|None, # amounts of the changes; None takes the centre in training too
+        size:int, # image side in pixels that the network receives
     ):
-        self.augment,self.size,self.train_size = augment,size,size # `ProgressiveResizing` lets training images begin smaller
-        self.share,self.whole = Share(),None # which part of a whole training batch comes here, and how many rows that one has; see `share_batches`
+        self.augment,self.size = augment,size
+        self.train_size = size # smaller at first with `ProgressiveResizing`
+        self.share = Share() # the rows of each batch that this process makes, see `share_batches`
+        self.whole = None # rows of a whole batch, where processes share it
 
     def __call__(self, b, split_idx=None, **kwargs):
         self.training = split_idx==0 and self.augment is not None
         return super().__call__(b, split_idx=split_idx, **kwargs)
 
     def encodes(self, x:TensorImage):
-        a,n,edge = self.augment,len(x),(x.shape[-1]-self.size)//2
-        whole = self.whole or n
-        own = self.share.rows(whole)
-        if not self.training: return x[...,edge:edge+self.size,edge:edge+self.size] if edge>0 else x
-        if edge>0 or a.flip or a.rotate or a.zoom or a.shift or a.random_crop or self.train_size!=self.size:
-            grid = F.affine_grid(_affine(a, whole, x.device)[own], [n, 3, self.train_size, self.train_size], align_corners=False)
-            x = TensorImage(F.grid_sample(x.as_subclass(torch.Tensor).contiguous(), grid, padding_mode='border', align_corners=False)) # faster by channel
-        if a.lighting:
-            contrast,brightness = [1+_uniform(whole, a.lighting, x.device)[own].view(n,1,1,1) for _ in range(2)]
-            x = torch.addcmul(0.5*brightness*(1-contrast), x, contrast*brightness).clamp_(0, 1) # ((x-0.5)*contrast+0.5)*brightness
-        return TensorImage(_recolor(x.as_subclass(torch.Tensor), a, whole, own)) if a.saturation or a.hue else x
+        if not self.training: return self._center(x)
+        n_whole = self.whole or len(x)
+        own = self.share.rows(n_whole)
+        x = self._warp(x.as_subclass(torch.Tensor), n_whole, own)
+        if self.augment.lighting: x = self._relight(x, n_whole, own)
+        if self.augment.saturation or self.augment.hue:
+            maps = _color_maps(self.augment, n_whole, x.device)[own]
+            x = torch.einsum('nij,njhw->nihw', maps, x).clamp(0, 1)
+        return TensorImage(x)
+
+# %% ../../nbs/10_data.augment.ipynb #ed1e7060
+@patch
+def _edge(self:BatchAugment, x)->int: return (x.shape[-1]-self.size)//2 # pixels beyond the centre, on each side
+
+@patch
+def _center(self:BatchAugment, x)->TensorImage:
+    edge = self._edge(x)
+    return x[...,edge:edge+self.size,edge:edge+self.size] if edge>0 else x
+
+@patch
+def _warp(self:BatchAugment, x, n_whole, own)->torch.Tensor: # `(n, 3, train_size, train_size)`
+    changes = self.augment
+    warps = changes.flip or changes.rotate or changes.zoom or changes.shift or changes.random_crop
+    if not warps and self._edge(x)<=0 and self.train_size==self.size: return x
+    maps = _affine(changes, n_whole, x.device)[own]
+    grid = F.affine_grid(maps, [len(x), 3, self.train_size, self.train_size], align_corners=False)
+    x = x.contiguous() # by channel, which is faster here
+    return F.grid_sample(x, grid, padding_mode='border', align_corners=False)
+
+@patch
+def _relight(self:BatchAugment, x, n_whole, own)->torch.Tensor:
+    "Compute ((x-0.5)*contrast+0.5)*brightness in one pass"
+    amount = self.augment.lighting
+    contrast,brightness = [1+_uniform(n_whole, amount, x.device)[own].view(-1,1,1,1) for _ in range(2)]
+    return torch.addcmul(0.5*brightness*(1-contrast), x, contrast*brightness).clamp_(0, 1)

@@ -1,4 +1,4 @@
-"""A table of images with labels, checked: every file is there, every label is known, every row has its split
+"""A checked table of images with labels: every file exists, every label is known, every row has a split
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.catalogue.html.md"""
 
@@ -14,16 +14,18 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .cache import cached_pixels
-from .images import ImageReader
-from .splits import SPLITS, make_split, read_split, strata
-from .tables import BOX, file_issues, join_paths, check_column, check_file_column, read_boxes, read_table
-from ..core.errors import UsageError, unknown_name, validate_fields
-from ..schema import Schema, infer_taxonomy, read_schema
-from ..target import as_text, target_from_column
 
 # %% auto #0
 __all__ = ['ON_BAD', 'Catalogue', 'CatalogueWarning', 'usable_rows', 'make_catalogue', 'read_catalogue']
+
+# %% ../../nbs/12_data.catalogue.ipynb #624856ef
+from ..core.errors import UsageError, unknown_name, validate_fields
+from .cache import cached_pixels
+from .images import ImageReader
+from .splits import SPLITS, make_split, read_split, strata
+from .tables import BOX, check_column, check_file_column, file_issues, join_paths, read_boxes, read_table
+from ..schema import Schema, infer_taxonomy, read_schema
+from ..target import as_text, target_from_column
 
 # %% ../../nbs/12_data.catalogue.ipynb #93d087a6
 @dataclass(frozen=True)
@@ -31,30 +33,30 @@ class Catalogue:
     "A checked table of images with labels"
     frame:pd.DataFrame # all columns of the table
     schema:Schema # the targets
-    images:Path # the folder that the file names start from
+    images:Path # the folder that the file names are relative to
     file_col:str # the column of the file names
-    codes:dict[str, np.ndarray] # for each target its codes, see `Target.encode`
+    codes:dict[str, np.ndarray] # target name -> codes, see `Target.encode`
     split:np.ndarray # `train`, `valid` or `test`, `(n,)`
-    group:np.ndarray # equal for rows that must not be split apart, `(n,)`
-    row:np.ndarray # the row of the table that it came from, counted from 1 after the header, `(n,)`
+    group:np.ndarray # rows of the same group stay in the same split, `(n,)`
+    row:np.ndarray # row number in the original table, counted from 1 after the header, int `(n,)`
 
     def __len__(self): return len(self.frame)
     def __repr__(self): return f'Catalogue of {len(self):,} images; targets {", ".join(self.schema.names)}'
 
     @property
     def files(self)->list[str]:
-        "The file names as they stand in the table"
+        "File names as written in the table"
         return self.frame[self.file_col].tolist()
     @property
     def paths(self)->list[str]:
-        "Where the images are"
+        "Paths of the images"
         return join_paths(self.images, self.files)
     @property
-    def boxes(self)->np.ndarray: # float `(n, 4)`, NaN where there is none
-        "The boxes that `image.crop=box` cuts to; a `UsageError` where the table has none"
-        lost = [o for o in BOX if o not in self.frame]
-        if lost: raise UsageError(f'cutting to boxes needs the columns {", ".join(BOX)}; the table lacks {", ".join(lost)}')
-        return read_boxes(self.frame)
+    def boxes(self)->np.ndarray: # float `(n, 4)` in pixels, NaN where unknown
+        "Boxes that `image.crop=box` crops to; raises a `UsageError` if the table has none"
+        missing = [column for column in BOX if column not in self.frame]
+        if not missing: return read_boxes(self.frame)
+        raise UsageError(f'cutting to boxes needs the columns {", ".join(BOX)}; the table lacks {", ".join(missing)}')
 
 # %% ../../nbs/12_data.catalogue.ipynb #17f1eb25
 @patch
@@ -62,17 +64,18 @@ def where(
     self:Catalogue,
     split:str, # `train`, `valid` or `test`
 )->np.ndarray: # positions, int `(n_split,)`
-    "The positions of the rows of `split`"
+    "Return the positions of the rows of a split"
     return np.flatnonzero(self.split==split)
 
 @patch
 def take(
     self:Catalogue,
-    positions:np.ndarray, # int, which rows; or bool, one for each row
+    rows:np.ndarray, # positions, int `(k,)`; or a mask, bool `(n,)`
 )->Catalogue:
-    "The catalogue of some of the rows"
-    return replace(self, frame=self.frame.iloc[positions] if np.asarray(positions).dtype!=bool else self.frame[positions],
-        codes={k:v[positions] for k,v in self.codes.items()}, **{o: getattr(self, o)[positions] for o in ('split','group','row')})
+    "Return a catalogue of some of the rows"
+    frame = self.frame[rows] if np.asarray(rows).dtype==bool else self.frame.iloc[rows]
+    codes = {name: codes[rows] for name,codes in self.codes.items()}
+    return replace(self, frame=frame, codes=codes, split=self.split[rows], group=self.group[rows], row=self.row[rows])
 
 # %% ../../nbs/12_data.catalogue.ipynb #ea82aeed
 class CatalogueWarning(UserWarning): "Something about a catalogue that the user should know, and that stops nothing"
@@ -92,6 +95,7 @@ def _summarize(bad, table, n_shown=10)->str:
     if len(bad)>n_shown: lines.append(f'and {len(bad)-n_shown} more')
     return '\n  '.join([f'{len(bad)} of {len(table)} images cannot be used:', *lines])
 
+# %% ../../nbs/12_data.catalogue.ipynb #fe3d86ef
 def usable_rows(
     bad:Mapping[int,str], # position -> why its image cannot be used
     table:Catalogue, # the rows, with their file names and row numbers
@@ -111,66 +115,76 @@ def usable_rows(
 def decode(
     self:Catalogue,
     reader:ImageReader, # how images are read
-    on_bad:str='stop', # what happens when an image cannot be read, see `usable_rows`
-    cache:str='ram', # where pixels are kept, see `choose_cache`
-)->tuple[Catalogue, np.ndarray|None]: # readable rows; their pixels, uint8 `(n, side, side, 3)`, None where nothing is cached
-    "Read every image; with the cache `none`, nothing"
+    on_bad:str='stop', # what to do about unreadable images, see `usable_rows`
+    cache:str='ram', # where pixels are cached, see `choose_cache`
+)->tuple[Catalogue, np.ndarray|None]: # readable rows; their pixels, uint8 `(n, side, side, 3)`, None with the cache `none`
+    "Decode all images; with the cache `none`, nothing is decoded"
     pixels,bad = cached_pixels(self.paths, reader, reader.boxes(self), cache)
-    good = usable_rows(bad, self, on_bad)
-    if not bad: return self, pixels
-    some = self.take(good)
-    return some.decode(reader, on_bad, cache) if isinstance(pixels, np.memmap) else (some, pixels[good])
+    if not bad: return self,pixels
+    rows = usable_rows(bad, self, on_bad)
+    usable = self.take(rows)
+    return usable.decode(reader, on_bad, cache) if isinstance(pixels, np.memmap) else (usable, pixels[rows])
 
 # %% ../../nbs/12_data.catalogue.ipynb #88aed9d4
-def _schema_of(frame, path, one_of, any_of, sep, empty)->Schema:
-    "The schema that the chosen columns of `frame` give"
+def _target_kinds(frame, path, one_of, any_of)->dict[str, str]: # column -> kind
+    "Return the target columns of a table"
     if one_of is None and any_of is None:
-        one_of,any_of = [[o for o in [name] if o in frame] for name in ('category','attributes')]
-        if not one_of+any_of: raise UsageError(f'{path}: no column category or attributes; say which columns are targets with --one-of and --any-of. '
-            f'It has {", ".join(map(str, frame.columns))}')
+        one_of = ['category'] if 'category' in frame else []
+        any_of = ['attributes'] if 'attributes' in frame else []
+        if not one_of+any_of:
+            raise UsageError(f'{path}: no column category or attributes; say which columns are targets with --one-of '
+                f'and --any-of. It has {", ".join(map(str, frame.columns))}')
     kinds = {**dict.fromkeys(one_of or [], 'one_of'), **dict.fromkeys(any_of or [], 'any_of')}
     if not kinds: raise UsageError(f'{path}: no target; name at least one column with --one-of or --any-of')
     for column in kinds: check_column(frame.columns, column, path)
-    try: return Schema(targets=[target_from_column(frame[o], kind, sep, empty) for o,kind in kinds.items()])
+    return kinds
+
+def _infer_schema(frame, path, one_of, any_of, sep, empty)->Schema:
+    "Return the targets of the chosen columns, with the labels that occur"
+    kinds = _target_kinds(frame, path, one_of, any_of)
+    try: return Schema(targets=[target_from_column(frame[column], kind, sep, empty) for column,kind in kinds.items()])
     except UsageError as e: raise UsageError(f'{path}: {e}') from None
 
 # %% ../../nbs/12_data.catalogue.ipynb #9c2f0cb7
 def _with_taxonomy(schema, frame, taxonomy, path)->Schema:
-    "`schema` with the taxonomy that the columns show"
+    "Return `schema` with the taxonomy of two columns"
     if taxonomy=='none' or schema.taxonomy: return schema
-    questions = [o.name for o in schema if o.kind=='one_of'][:2]
-    pair = questions if taxonomy=='auto' else list(taxonomy)
-    if taxonomy=='auto' and len(pair)<2: return schema
+    auto = taxonomy=='auto'
+    pair = [target.name for target in schema if target.kind=='one_of'][:2] if auto else list(taxonomy)
+    if auto and len(pair)<2: return schema
     if len(pair)!=2: raise UsageError(f'a taxonomy has two columns, the main and the sub target, not {", ".join(pair)}')
-    for o in pair: schema[o]
-    try: return validate_fields(Schema, schema.model_dump() | dict(taxonomy=infer_taxonomy(frame, *pair).model_dump()), str(path))
+    for name in pair: schema[name] # raises a `UsageError` for an unknown target
+    try:
+        fields = schema.model_dump() | dict(taxonomy=infer_taxonomy(frame, *pair).model_dump())
+        return validate_fields(Schema, fields, str(path))
     except UsageError as e:
-        if taxonomy!='auto': raise
+        if not auto: raise
         _warn(f'no taxonomy is used: {e}')
         return schema
 
 # %% ../../nbs/12_data.catalogue.ipynb #89053186
-def _codes_of(frame, schema, path)->dict[str, np.ndarray]:
-    "Codes of all targets; a target without a column is unknown in every row"
-    absent = [o.name for o in schema if o.name not in frame]
+def _encode(frame, schema, path)->dict[str, np.ndarray]:
+    "Return the codes of all targets; a target without a column is unknown in every row"
+    absent = [target.name for target in schema if target.name not in frame]
     if absent: _warn(f'{path} has no column {", ".join(absent)}: unknown in every row')
     frame = frame.assign(**dict.fromkeys(absent, pd.Series('?', index=frame.index)))
     try: return schema.encode(frame)
     except UsageError as e: raise UsageError(f'{path}: {e}') from None
 
 def _check_labels(catalogue, path):
-    "Warn of labels that training never shows; an error where a target has none at all"
+    "Raise a `UsageError` if a target has no training label; warn about labels that are missing from train"
     train = catalogue.where('train')
     for target in catalogue.schema:
         codes = catalogue.codes[target.name]
-        counts = [target.label_counts(o) for o in (codes[train], codes)]
         if not (codes[train]>=0).any(): raise UsageError(f'{path}: no row of the train split has a known {target.name}')
-        only = [o for o,seen,known in zip(target.vocab, *counts) if known and not seen]
-        if only: _warn(f'{target.name}: {", ".join(only)} {"occurs" if len(only)==1 else "occur"} only outside train and cannot be learned')
+        never_trained = (target.label_counts(codes)>0) & (target.label_counts(codes[train])==0)
+        labels = [target.vocab[i] for i in np.flatnonzero(never_trained)]
+        verb = 'occurs' if len(labels)==1 else 'occur'
+        if labels: _warn(f'{target.name}: {", ".join(labels)} {verb} only outside train and cannot be learned')
 
 # %% ../../nbs/12_data.catalogue.ipynb #6bf04991
 def _with_split(catalogue, split_col, valid_share, seed)->Catalogue:
-    "Return the split of the table; a share of train is held out if no row is in the validation split"
+    "Return `catalogue` with the split of its table; hold out a share of train if no row is in the validation split"
     frame = catalogue.frame
     if split_col is None and 'split' in frame: split_col = 'split'
     split = read_split(frame[split_col]) if split_col else catalogue.split.copy()
@@ -180,44 +194,47 @@ def _with_split(catalogue, split_col, valid_share, seed)->Catalogue:
         split[train] = make_split(strata(catalogue.schema, codes), catalogue.group[train], valid_share, seed)
     return replace(catalogue, split=split)
 
+def _check_image_folder(bad, catalogue, origin):
+    "Raise a `UsageError` if every image is unusable since the image folder is probably wrong"
+    missing = [i for i,reason in bad.items() if reason=='no such file']
+    if not len(bad)==len(catalogue)>1 or 2*len(missing)<=len(bad): return
+    raise UsageError(f'{origin}: none of its {len(catalogue):,} images can be used, and {len(missing):,} are not in the '
+        f'folder {catalogue.images}, such as {catalogue.files[missing[0]]}; --images names the folder that file names start from')
+
 # %% ../../nbs/12_data.catalogue.ipynb #79b44b5f
 def make_catalogue(
     frame:pd.DataFrame, # the table
-    origin:str|Path, # where it came from, for the message of an error
-    images:str|Path, # the folder that the file names start from
-    one_of:Sequence[str]|None=None, # columns that hold exactly one label
-    any_of:Sequence[str]|None=None, # columns that hold any number of labels
-    sep:str=' ', # what stands between the labels of an `any_of` cell
-    empty:str='none', # what an empty `any_of` cell means: `none` or `unknown`
+    origin:str|Path, # where it came from, for messages
+    images:str|Path, # the folder that the file names are relative to
+    one_of:Sequence[str]|None=None, # columns with exactly one label; default: `category` if `any_of` is None too
+    any_of:Sequence[str]|None=None, # columns with any number of labels; default: `attributes` if `one_of` is None too
+    sep:str=' ', # separator between the labels of an `any_of` cell
+    empty:str='none', # meaning of an empty `any_of` cell: `none` or `unknown`
     file_col:str='file', # column of the file names
-    split_col:str|None=None, # column of the split; without it `split` where it exists, else a split is made
-    group_col:str|None=None, # rows of equal value are not split apart; without it rows of the same file
-    schema:Schema|None=None, # the targets where they are known already; a label that it does not have is an error
-    taxonomy:Sequence[str]|str='none', # columns of the main and the sub target; `auto` takes the first two `one_of` targets where they are one
-    on_bad:str='stop', # what happens when a file is missing, see `usable_rows`
-    valid_share:float=0.2, # share of the groups held out when no row is in the validation split
+    split_col:str|None=None, # column of the split; default: `split` if it exists, else a split is made
+    group_col:str|None=None, # rows of equal value stay in the same split; default: rows of the same file
+    schema:Schema|None=None, # the targets, if known; other labels are an error; default: inferred from the columns
+    taxonomy:Sequence[str]|str='none', # columns of the main and the sub target; `auto` tries the first two `one_of` targets
+    on_bad:str='stop', # what to do about unusable images, see `usable_rows`
+    valid_share:float=0.2, # share of the groups that is held out if no row is in the validation split
     seed:int=42, # of a split that is made
-    all_as:str|None=None, # take every row as this split: a table that is only predicted or scored
-    allow_outside:bool=False, # file names may lead out of `images`, see `file_issues`
-)->Catalogue:
-    "Check a table of images with labels"
+    all_as:str|None=None, # the split of every row, for a table that is only predicted or scored; default: as in the table
+    allow_outside:bool=False, # accept files outside `images`, see `file_issues`
+)->Catalogue: # usable rows, in the order of the table
+    "Check a table of images with labels; raise a `UsageError` that names the row, column or file of a mistake"
     check_file_column(frame.columns, file_col, origin)
-    for column in (split_col, group_col):
-        if column: check_column(frame.columns, column, origin)
-    frame,row = frame.assign(**{file_col: as_text(frame[file_col]).fillna('')}),np.arange(len(frame))+1
+    for column in filter(None, (split_col, group_col)): check_column(frame.columns, column, origin)
+    frame = frame.assign(**{file_col: as_text(frame[file_col]).fillna('')})
     bad = file_issues(frame[file_col].tolist(), images, allow_outside)
-    schema = schema or _schema_of(frame, origin, one_of, any_of, sep, empty)
-    schema = _with_taxonomy(schema, frame, taxonomy, origin)
-    codes = _codes_of(frame, schema, origin)
-    lost = [i for i,o in bad.items() if o=='no such file']
-    if len(bad)==len(frame)>1 and on_bad!='keep' and 2*len(lost)>len(bad):
-        raise UsageError(f'{origin}: none of its {len(frame):,} images can be used, and {len(lost):,} are not in the folder {images}, such as {frame[file_col].iloc[lost[0]]}; --images names the folder that file names start from')
-    group = (as_text(frame[group_col]).fillna('') if group_col else frame[file_col]).to_numpy(dtype=object)
+    schema = _with_taxonomy(schema or _infer_schema(frame, origin, one_of, any_of, sep, empty), frame, taxonomy, origin)
+    codes = _encode(frame, schema, origin)
     split = np.full(len(frame), all_as or 'train', dtype=object)
-    catalogue = Catalogue(frame, schema, Path(images), file_col, codes, split, group, row)
-    good = usable_rows(bad, catalogue, on_bad)
+    group = (as_text(frame[group_col]).fillna('') if group_col else frame[file_col]).to_numpy(dtype=object)
+    catalogue = Catalogue(frame, schema, Path(images), file_col, codes, split, group, row=np.arange(len(frame))+1)
+    if on_bad!='keep': _check_image_folder(bad, catalogue, origin)
+    rows = usable_rows(bad, catalogue, on_bad)
     if not all_as: catalogue = _with_split(catalogue, split_col, valid_share, seed)
-    if len(good)<len(frame): catalogue = catalogue.take(good)
+    if len(rows)<len(frame): catalogue = catalogue.take(rows)
     if not all_as: _check_labels(catalogue, origin)
     return catalogue
 
@@ -225,28 +242,31 @@ def make_catalogue(
 @delegates(make_catalogue)
 def read_catalogue(
     path:str|Path, # a CSV or Parquet table
-    images:str|Path|None=None, # the folder that the file names start from; without it the table's own
+    images:str|Path|None=None, # the folder that the file names are relative to; default: the folder of the table
     **kwargs,
 )->Catalogue:
-    "Read and check a table of images with labels"
-    path,given = Path(path),[kwargs.get(o) for o in ('one_of', 'any_of', 'schema')]
-    beside = path.with_suffix('.schema.json')
-    if not any(given) and beside.is_file(): kwargs['schema'] = read_schema(beside)
+    "Read and check a table of images with labels; raise a `UsageError` that names the mistake"
+    path = Path(path)
+    schema_file = path.with_suffix('.schema.json')
+    has_targets = any(kwargs.get(name) for name in ('one_of', 'any_of', 'schema'))
+    if not has_targets and schema_file.is_file(): kwargs['schema'] = read_schema(schema_file)
     return make_catalogue(read_table(path), path, images or path.parent, **kwargs)
 
 # %% ../../nbs/12_data.catalogue.ipynb #492c2d19
 @patch
-def describe(self:Catalogue)->pd.DataFrame: # one row for each target
-    "What each target asks, how much of it is known and how uneven it is"
-    def facts(target):
-        codes = self.codes[target.name]
-        counts = target.label_counts(codes)
-        top,low = counts.argmax(),counts.argmin()
-        return dict(target=target.name, kind=target.kind, labels=target.n_out, known=(codes>=0).mean(),
-            most=f'{target.vocab[top]} {counts[top]:,}', fewest=f'{target.vocab[low]} {counts[low]:,}')
-    return pd.DataFrame([facts(o) for o in self.schema]).set_index('target')
+def _describe_target(self:Catalogue, target)->dict:
+    codes = self.codes[target.name]
+    counts = target.label_counts(codes)
+    most,fewest = [f'{target.vocab[i]} {counts[i]:,}' for i in (counts.argmax(), counts.argmin())]
+    return dict(target=target.name, kind=target.kind, labels=target.n_out, known=(codes>=0).mean(), most=most, fewest=fewest)
 
 @patch
-def split_sizes(self:Catalogue)->dict[str,int]: # only the parts that have rows
-    "How many rows each part has"
-    return {o:n for o in SPLITS if (n:=int((self.split==o).sum()))}
+def describe(self:Catalogue)->pd.DataFrame: # columns `kind`, `labels`, `known` (a share), `most`, `fewest`; one row for each target
+    "Return kind, size, known share and most and least frequent label of each target"
+    return pd.DataFrame([self._describe_target(target) for target in self.schema]).set_index('target')
+
+@patch
+def split_sizes(self:Catalogue)->dict[str,int]: # split -> number of rows; only splits that have rows
+    "Return how many rows each split has"
+    sizes = {split: len(self.where(split)) for split in SPLITS}
+    return {split: n for split,n in sizes.items() if n}

@@ -1,4 +1,4 @@
-"""From the section `data` of the settings to a catalogue
+"""Read the table that the settings of a run name
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.from_config.html.md"""
 
@@ -8,10 +8,10 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.from_config.html.md""
 from __future__ import annotations
 from pathlib import Path
 from ..config import TrainConfig
+from ..core.errors import UsageError
 from .catalogue import Catalogue, read_catalogue
 from .formats.registry import FORMATS, catalogue_from
 from .synthetic.dataset import sample_catalogue_path
-from ..core.errors import UsageError
 from ..run import Run
 from ..schema import read_schema
 
@@ -19,23 +19,27 @@ from ..schema import read_schema
 __all__ = ['catalogue_from_config', 'check_training_table']
 
 # %% ../../nbs/14_data.from_config.ipynb #4a821310
+_NOT_FOR_READERS = {'path', 'format', 'schema_file', 'label_noise', 'cache'} # fields of the section `data`
+
 def catalogue_from_config(
-    config:TrainConfig, # its section `data` says which table
-    **kwargs, # for `read_catalogue`, for example `schema` or `all_as`
+    config:TrainConfig, # its section `data` names the table
+    **kwargs, # for `read_catalogue`, for example `schema` or `all_as`; they override `config`
 )->Catalogue:
-    "The catalogue that `config` names; the embedded sample where it names none"
+    "Read the table that `config` names; raise a `UsageError` if it is wrong or missing"
     data = config.data
     if data.schema_file and 'schema' not in kwargs: kwargs['schema'] = read_schema(data.schema_file)
-    fields = data.model_dump(exclude={'path', 'format', 'schema_file', 'label_noise', 'cache'}) | dict(seed=config.training.seed) | kwargs
-    fields = {k:v for k,v in fields.items() if v is not None}
+    fields = data.model_dump(exclude=_NOT_FOR_READERS) | dict(seed=config.training.seed) | kwargs
+    fields = {name: value for name,value in fields.items() if value is not None}
     if data.format=='table': return read_catalogue(data.path or sample_catalogue_path(), **fields)
     if data.path is None and data.format in FORMATS: raise UsageError(f'--format {data.format} needs --data')
     return catalogue_from(data.format, data.path, **fields)
 
 # %% ../../nbs/14_data.from_config.ipynb #f81856ff
 def check_training_table(
-    run:Run, # whose own table is needed
+    run:Run, # from `open_run`
 ):
-    "A `UsageError` where the table that a run was trained on is not here"
+    "Raise a `UsageError` if the table that a run was trained on is not available"
     path = run.config.data.path
-    if path and not Path(path).exists(): raise UsageError(f'{path}, the table of the run {run.path}, is not here; name a table with --data, and the folder of its images with --images')
+    if not path or Path(path).exists(): return
+    raise UsageError(f'{path}, the table of the run {run.path}, is not here; '
+        'name a table with --data, and the folder of its images with --images')

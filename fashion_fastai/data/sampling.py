@@ -1,4 +1,4 @@
-"""Weights for what is rare, and wrong labels on purpose
+"""Weights for rare labels, weights for drawing rows, and label noise on purpose
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.sampling.html.md"""
 
@@ -8,20 +8,22 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.sampling.html.md"""
 from __future__ import annotations
 from dataclasses import replace
 import numpy as np
-from .catalogue import Catalogue
-from ..core.errors import UsageError, unknown_name
 
 # %% auto #0
 __all__ = ['CLASS_WEIGHTS', 'class_weights', 'label_weights', 'row_weights', 'effective_counts', 'flip_labels']
+
+# %% ../../nbs/13_data.sampling.ipynb #415c9407
+from ..core.errors import UsageError, unknown_name
+from .catalogue import Catalogue
 
 # %% ../../nbs/13_data.sampling.ipynb #25f72ba7
 CLASS_WEIGHTS = 'none', 'balanced', 'inverse'
 
 def class_weights(
-    counts:np.ndarray, # how often each label occurs, `(n_labels,)`
+    counts:np.ndarray, # number of rows of each label, `(n_labels,)`
     formula:str='balanced', # one of `CLASS_WEIGHTS`
-)->np.ndarray: # `(n_labels,)`
-    "A weight for each label, larger for rare ones"
+)->np.ndarray: # float `(n_labels,)`, none below 0
+    "Return a weight for each label, larger for rare ones"
     if formula not in CLASS_WEIGHTS: raise unknown_name('class_weights', formula, CLASS_WEIGHTS)
     if formula=='none': return np.ones(len(counts))
     occurs = counts>0
@@ -32,17 +34,18 @@ def class_weights(
 def label_weights(
     catalogue:Catalogue, # its train split is counted
     formula:str, # one of `CLASS_WEIGHTS`
-)->dict[str, np.ndarray]: # for each target `(n_labels,)`; empty for `none`
-    "The weights of the labels of all targets"
+)->dict[str, np.ndarray]: # target name -> float `(n_labels,)`; empty for `none`
+    "Return label weights for the loss of all targets"
     if formula=='none': return {}
     train = catalogue.where('train')
-    return {o.name: class_weights(o.label_counts(catalogue.codes[o.name][train]), formula) for o in catalogue.schema}
+    counts = {target.name: target.label_counts(catalogue.codes[target.name][train]) for target in catalogue.schema}
+    return {name: class_weights(n, formula) for name,n in counts.items()}
 
 # %% ../../nbs/13_data.sampling.ipynb #f72b3595
 def row_weights(
-    catalogue:Catalogue, # all of its rows are weighed
-)->np.ndarray: # positive, `(n,)`
-    "The weight of each row for a balanced sampler, over all targets"
+    catalogue:Catalogue, # every row gets a weight
+)->np.ndarray: # float `(n,)`, above 0
+    "Return the weight of each row for a balanced sampler; raise a `UsageError` if no label is known"
     weights = np.zeros(len(catalogue))
     for target in catalogue.schema:
         matrix = target.one_hot(catalogue.codes[target.name])
@@ -54,29 +57,36 @@ def row_weights(
 def effective_counts(
     catalogue:Catalogue, # its train split is counted
     sampler:str='shuffle', # `balanced` draws rows by `row_weights`
-    formula:str='none', # weights of the labels in the loss, one of `CLASS_WEIGHTS`
-)->dict[str, np.ndarray]|None: # for each target `(n_labels,)`; none where nothing is balanced
-    "How often each label counts in training, when rare ones count more"
+    formula:str='none', # label weights in the loss, one of `CLASS_WEIGHTS`
+)->dict[str, np.ndarray]|None: # target name -> float `(n_labels,)`; None if nothing is balanced
+    "Return how often each label counts in training, with balanced sampling or label weights"
     train = catalogue.take(catalogue.where('train'))
-    matrices,weights = {o.name: o.one_hot(train.codes[o.name]) for o in train.schema},label_weights(catalogue, formula)
+    matrices = {target.name: target.one_hot(train.codes[target.name]) for target in train.schema}
     if sampler=='balanced':
         rows = row_weights(train)
-        return {k: (rows/rows.mean()) @ v for k,v in matrices.items()}
-    return {k: v.sum(0)*weights[k] for k,v in matrices.items()} if weights else None
+        return {name: (rows/rows.mean()) @ matrix for name,matrix in matrices.items()}
+    weights = label_weights(catalogue, formula)
+    return {name: matrix.sum(0)*weights[name] for name,matrix in matrices.items()} if weights else None
 
 # %% ../../nbs/13_data.sampling.ipynb #7990cb33
+def _flip(codes, rows, n_labels, share, rng)->tuple[np.ndarray, np.ndarray]:
+    "Replace a share of the labels of `rows` by other ones; return the codes, and which rows were flipped"
+    if n_labels<2: rows = rows[:0] # there is no other label
+    chosen = rng.choice(rows, round(len(rows)*share), replace=False)
+    codes = codes.copy()
+    codes[chosen] = (codes[chosen]+rng.integers(1, max(2, n_labels), len(chosen)))%n_labels
+    return codes,np.isin(np.arange(len(codes)), chosen)
+
 def flip_labels(
-    catalogue:Catalogue, # its train split is changed
-    share:float, # of the known labels of each `one_of` target
-    seed:int=42, # decides which rows, and which wrong labels
-)->tuple[Catalogue, dict[str, np.ndarray]]: # the changed catalogue; for each `one_of` target bool `(n,)`, which rows were flipped
+    catalogue:Catalogue, # only its train split is changed
+    share:float, # of the known labels of each `one_of` target, from 0 to 1
+    seed:int=42, # decides which rows get which wrong labels
+)->tuple[Catalogue, dict[str, np.ndarray]]: # the changed catalogue; `one_of` target -> bool `(n,)`, True where flipped
     "Replace a share of the training labels by wrong ones"
-    rng,codes,flipped = np.random.default_rng(seed),dict(catalogue.codes),{}
+    rng = np.random.default_rng(seed)
+    codes,flipped = dict(catalogue.codes),{}
     for target in catalogue.schema:
         if target.kind!='one_of': continue
-        own = codes[target.name].copy()
-        known = np.flatnonzero((catalogue.split=='train')&(own>=0)) if target.n_out>1 else np.array([], dtype=int)
-        chosen = rng.choice(known, round(len(known)*share), replace=False)
-        own[chosen] = (own[chosen]+rng.integers(1, max(2, target.n_out), len(chosen)))%target.n_out
-        codes[target.name],flipped[target.name] = own,np.isin(np.arange(len(catalogue)), chosen)
+        known = np.flatnonzero((catalogue.split=='train') & (codes[target.name]>=0))
+        codes[target.name],flipped[target.name] = _flip(codes[target.name], known, target.n_out, share, rng)
     return replace(catalogue, codes=codes),flipped
