@@ -55,7 +55,8 @@ def _contender(prepare, name, args, pipe):
 def alternate(names, prepare, args, rounds):
     """Return the figures of each contender, `rounds` of them after one to warm up
 
-    `prepare(name, args)` runs in a process of its own and returns a function that measures one figure. The functions take turns.
+    `prepare(name, args)` runs in a process of its own and returns a function that measures one figure. These functions
+    take turns.
     """
     spawn = multiprocessing.get_context('spawn')
     pipes = {}

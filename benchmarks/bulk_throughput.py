@@ -1,10 +1,11 @@
 """Bulk prediction of a table that is repeated to 20,000 rows, from image files to a written file of results.
 
-Rates: `fashion-fastai predict` (torch; ONNX Runtime in float32 and in 8 bits) against its own ceiling (the same fused network
-on decoded pixels; nothing is read or written), the network as it was trained on ready batches of 64, and get_preds of plain
-fastai. They take turns.
+Rates: `fashion-fastai predict` (torch; ONNX Runtime in float32 and in 8 bits) against its own ceiling (the same fused
+network on decoded pixels; nothing is read or written), the network as it was trained on ready batches of 64, and
+get_preds of plain fastai. They take turns.
 
-Then all rows, in one process for each way: seconds, peak memory, and the results against those of `Predictor` in memory.
+Then all rows, in one process for each way: seconds, peak memory, and the results against those of `Predictor` in
+memory.
 
     python benchmarks/bulk_throughput.py TABLE --run RUN [--onnx FILE] [--int8 FILE] [--rows 20000] [--write]
 """
@@ -103,8 +104,8 @@ def predict_all(name, args, n):
     "Predict `n` rows in a new process; return seconds, peak memory in MB and the results"
     table = repeated(args.table, n)
     out = table.with_name('results.parquet')
-    command = [sys.executable, '-c', PREDICT_ALL, str(model_of(name, args)), str(table), str(Path(args.table).parent), str(out)]
-    process = subprocess.run(command, capture_output=True, text=True)
+    paths = (model_of(name, args), table, Path(args.table).parent, out)
+    process = subprocess.run([sys.executable, '-c', PREDICT_ALL, *map(str, paths)], capture_output=True, text=True)
     if process.returncode: raise SystemExit(process.stderr)
     return json.loads(process.stdout.splitlines()[-1]) | dict(results=pd.read_parquet(out))
 

@@ -1,5 +1,5 @@
-"""Growth of memory from epoch to epoch with different allocators, and peak memory of a short training by number of images,
-cached in memory and mapped from disk.
+"""Growth of memory from epoch to epoch with different allocators, and peak memory of a short training by number of
+images, cached in memory and mapped from disk.
 
     python benchmarks/memory.py [TABLE] [--most 16000] [--write]      # --most 0 leaves the second part out
 """
@@ -106,7 +106,8 @@ def measure_growth(args):
     rows = []
     for (name,make,arg),(allocator,is_tuned,variables) in itertools.product(learners, allocators):
         sizes,peak = in_process(growth, make, arg, is_tuned, **variables)
-        rows.append([name, allocator, *[f'{size:,.0f}' for size in sizes], f'{sizes[-1]/sizes[0]-1:+.2%}', f'{peak:,.0f}'])
+        shown = [f'{size:,.0f}' for size in sizes]
+        rows.append([name, allocator, *shown, f'{sizes[-1]/sizes[0]-1:+.2%}', f'{peak:,.0f}'])
     header = ['private MB after epoch', 'allocator', '1', '2', '3', '4', '5', 'growth', 'peak resident (MB)']
     return markdown(header, rows)
 

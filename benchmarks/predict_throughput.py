@@ -1,5 +1,5 @@
-"""Predicted images per second, from image files to probabilities: ours, fastai's get_preds (plain and as an expert sets it), and
-the ceiling (the forward pass of the same network, as it was trained, on ready batches: nothing is read).
+"""Predicted images per second, from image files to probabilities: ours, fastai's get_preds (plain and as an expert
+sets it), and the ceiling (the forward pass of the same network, as it was trained, on ready batches: nothing is read).
 
     python benchmarks/predict_throughput.py [TABLE] [--write]
 """

@@ -1,4 +1,5 @@
-"""Cost of the parts of a training step by torch's profiler, over some steps of an epoch of the default recipe, all unfrozen.
+"""Cost of the parts of a training step by torch's profiler, over some steps of an epoch of the default recipe, all
+unfrozen.
 
     python benchmarks/profile_epoch.py [TABLE] [--write]
 """

@@ -1,5 +1,6 @@
-"""Predicted images per second of one run: torch, ONNX Runtime in float32 and in 8 bits. Once from files, as the predictor serves
-them (beside it reading alone, which is the limit), and once from decoded pixels, where only the network counts.
+"""Predicted images per second of one run: torch, ONNX Runtime in float32 and in 8 bits. Once from files, as the
+predictor serves them (beside it reading alone, which is the limit), and once from decoded pixels, where only the
+network counts.
 
     python benchmarks/serve_throughput.py [TABLE] [--run RUN] [--write]
 
@@ -43,7 +44,8 @@ def contender(name, args):
     predictor = Predictor.load(args.paths[FILES[name]])
     if args.files: return lambda: predictor(paths), len(paths)
     pixels,_ = ImageReader(image.size, image.fit).decode(paths)
-    return lambda: [None for _ in predictor.compute(pixels[i:i+64] for i in range(0, len(pixels), 64))], len(paths)
+    def from_pixels(): return list(predictor.compute(pixels[i:i+64] for i in range(0, len(pixels), 64)))
+    return from_pixels, len(paths)
 
 def agreement(args):
     "Return the share of images with the result of torch, for each file and target"
@@ -52,7 +54,8 @@ def agreement(args):
     frames = {name: Predictor.load(args.paths[file])(paths).frame() for name,file in FILES.items()}
     targets = Predictor.load(args.paths['float32.onnx']).schema.names
     expected = frames.pop('torch')
-    def shares(frame): return ', '.join(f'{(frame[target]==expected[target]).mean():.1%} {target}' for target in targets)
+    def shares(frame):
+        return ', '.join(f'{(frame[target]==expected[target]).mean():.1%} {target}' for target in targets)
     return '; '.join(f'{name}: {shares(frame)}' for name,frame in frames.items())
 
 if __name__=='__main__':

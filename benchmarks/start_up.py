@@ -1,4 +1,5 @@
-"""Seconds until something is seen: the help, the recipes, a first result for one image (a new process each time; median).
+"""Seconds until something is seen: the help, the recipes, a first result for one image (a new process each time;
+median).
 
     python benchmarks/start_up.py [TABLE] [--write]
 """
@@ -23,9 +24,10 @@ if __name__=='__main__':
         image = next(Path(args.table).parent.rglob('*.jpg'))
         train = [tool, 'train', '--data', args.table, '--epochs', '0', '--out', run]
         subprocess.run(train, check=True, capture_output=True)
+        predict = [tool, 'predict', run, str(image), '--out', f'{folder}/results.csv']
         commands = {'`fashion-fastai --help`': [tool, '--help'],
             '`fashion-fastai recipes`': [tool, 'recipes'],
             '`import fastai.vision.all` alone': [sys.executable, '-c', 'import fastai.vision.all'],
-            '`fashion-fastai predict RUN one.jpg`': [tool, 'predict', run, str(image), '--out', f'{folder}/results.csv']}
+            '`fashion-fastai predict RUN one.jpg`': predict}
         rows = [[name, f'{seconds(command, args.rounds):.2f}'] for name,command in commands.items()]
     report('start_up', markdown(['command', 'seconds (median)'], rows), args.write)

@@ -1,7 +1,7 @@
 """From a CSV file to loaders that yield batches, for tables of growing length: seconds, and memory beyond the imports.
 
-The tables are random: 50 categories, 5 of 200 attributes per row (so that nearly every cell is different), two rows per product.
-Images are read when they are needed.
+The tables are random: 50 categories, 5 of 200 attributes per row (so that nearly every cell is different), two rows
+per product. Images are read when they are needed.
 
     python benchmarks/table_scale.py [--write]
 """
@@ -61,6 +61,6 @@ def measured_row(n):
 if __name__=='__main__':
     args = arguments(__doc__, rounds=1)
     rows = [measured_row(n) for n in (10_000, 100_000, 1_000_000)]
-    header = ['rows', 'reading and checking (s)', 'loaders (s)', 'first batch (s)', 'CSV to loaders (s)', 'peak memory (GB)',
-        'beyond imports (GB)']
+    header = ['rows', 'reading and checking (s)', 'loaders (s)', 'first batch (s)', 'CSV to loaders (s)',
+        'peak memory (GB)', 'beyond imports (GB)']
     report('table_scale', markdown(header, rows), args.write)

@@ -1,6 +1,8 @@
-"""Training images a second: ours, plain fastai, fastai as an expert sets it, and the ceiling (our network, loss and optimiser on one ready batch).
+"""Training images per second: ours, plain fastai, fastai as an expert sets it, and the ceiling (our network, loss and
+optimiser on one ready batch).
 
-Each trains through its own `Learner.fit` and has a process of its own, since the allocator setting holds for a whole process. They take turns.
+Each trains through its own `Learner.fit` in a process of its own, because the allocator setting holds for a whole
+process. They take turns.
 
     python benchmarks/train_throughput.py [TABLE] [--write]
 """
@@ -8,7 +10,7 @@ import time
 from bench import alternate, arguments, rates, report
 
 def make_learner(name, table):
-    "The learner of a contender, everything unfrozen"
+    "Return the learner of a contender, all unfrozen"
     if name in ('ours', 'ceiling'):
         from fashion_fastai.core.allocator import tune_allocator
         tune_allocator()
@@ -23,7 +25,7 @@ def make_learner(name, table):
     return learn
 
 def ceiling(learn, n):
-    "The bare step, again and again on the same batch"
+    "Return a function that measures the bare step, repeated on the same batch"
     import torch
     x,*ys = learn.dls.train.one_batch()
     x = x.as_subclass(torch.Tensor).contiguous(memory_format=torch.channels_last)
@@ -38,11 +40,12 @@ def ceiling(learn, n):
     return work
 
 def prepare(name, args):
+    "Return a function that measures the rate of a contender, in images per second"
     learn = make_learner(name, args.table)
     if name=='ceiling': return ceiling(learn, args.batches)
     from fastai.callback.core import Callback, CancelFitException
     class Clock(Callback):
-        "Images a second from the end of the first batch of a fit to that of batch `args.batches+1`, which ends it"
+        "Measure from the end of the first batch to the end of batch `args.batches+1`, and end the fit"
         order = 100
         def after_batch(self):
             if self.iter==0: self.started = time.perf_counter()
@@ -58,5 +61,6 @@ def prepare(name, args):
 
 if __name__=='__main__':
     args = arguments(__doc__, rounds=7, batches=6)
-    seen = alternate(('ours', 'ceiling', 'plain fastai', 'expert'), prepare, args, args.rounds)
-    report('train_throughput', rates(seen, ('ceiling', 'plain fastai', 'expert'), 'training, batches of 64, 128 px'), args.write)
+    references = ('ceiling', 'plain fastai', 'expert')
+    figures = alternate(('ours', *references), prepare, args, args.rounds)
+    report('train_throughput', rates(figures, references, 'training, batches of 64, 128 px'), args.write)

@@ -16,7 +16,7 @@ def test_the_library_leaves_the_allocator_alone():
 @pytest.mark.parametrize('what', ['images', 'labels'])
 def test_five_epochs(what, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT/'benchmarks'))
-    from memory import growth, in_process, learner_of_labels, learner_of_pictures
-    make,arg = (learner_of_pictures, sample_catalogue_path()) if what=='images' else (learner_of_labels, 50_000)
+    from memory import growth, in_process, learner_of_labels, learner_of_images
+    make,arg = (learner_of_images, sample_catalogue_path()) if what=='images' else (learner_of_labels, 50_000)
     seen,_ = in_process(growth, make, arg, True)
     assert len(seen)==5 and max(seen)<1.05*seen[0], seen

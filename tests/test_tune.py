@@ -21,8 +21,8 @@ def cache(tmp_path, monkeypatch): monkeypatch.setenv('FASHION_CACHE', str(tmp_pa
 
 @pytest.fixture
 def config(table):
-    options = [f'data.path={table}', 'model.arch=test_resnet', 'model.weights=none', 'image.size=32', 'training.epochs=2',
-        'training.batch_size=16']
+    options = [f'data.path={table}', 'model.arch=test_resnet', 'model.weights=none', 'image.size=32',
+        'training.epochs=2', 'training.batch_size=16']
     return make_config('two-head', *map(setting, options))
 
 def space(folder, text):
@@ -34,7 +34,8 @@ def test_the_first_trial_is_the_recipe_as_train_trains_it(config, tmp_path):
     run = train(config, tmp_path/'run', quiet)
     assert result.baseline==pd.read_csv(run.history)['valid/loss'].iloc[-1]
     assert result.settings=={} and 'nothing was better' in str(result)
-    assert {path.name for path in result.out.iterdir()}=={'study.db','trials.csv','best.yaml','trials.png'} # too few for importances
+    files = {path.name for path in result.out.iterdir()}
+    assert files=={'study.db','trials.csv','best.yaml','trials.png'} # too few trials for importances
 
 def _killed_in_its_second_trial(config, out):
     def kill(self):
@@ -44,7 +45,8 @@ def _killed_in_its_second_trial(config, out):
 
 def test_a_killed_search_continues_as_if_it_had_not_been_killed(config, tmp_path):
     whole = tune(config, ['rate'], tmp_path/'whole', trials=3, echo=quiet).table
-    child = multiprocessing.get_context('spawn').Process(target=_killed_in_its_second_trial, args=(config, tmp_path/'cut'))
+    spawn = multiprocessing.get_context('spawn')
+    child = spawn.Process(target=_killed_in_its_second_trial, args=(config, tmp_path/'cut'))
     child.start()
     child.join()
     assert child.exitcode==-signal.SIGKILL
@@ -56,7 +58,8 @@ def test_a_killed_search_continues_as_if_it_had_not_been_killed(config, tmp_path
     assert settled.equals(whole.drop(columns='seconds').reset_index(drop=True))
 
 def test_a_signal_ends_a_search_with_a_line_that_says_how_to_continue(config, tmp_path, monkeypatch):
-    with monkeypatch.context() as patched, pytest.raises(TrainingInterrupted, match='stopped by SIGTERM; the same command continues') as e:
+    message = 'stopped by SIGTERM; the same command continues'
+    with monkeypatch.context() as patched, pytest.raises(TrainingInterrupted, match=message) as e:
         patched.setattr(TrialCallback, 'after_batch', lambda self: os.kill(os.getpid(), signal.SIGTERM))
         tune(config, ['rate'], tmp_path/'search', trials=1, echo=quiet)
     assert e.value.code==143
@@ -114,14 +117,15 @@ def test_other_mistakes_write_nothing(config, tmp_path):
         (dict(config=with_changes(config, {'training.refit': True})), 'leaves no validation split')):
         with pytest.raises(UsageError) as e: tune(**request|change)
         assert message in str(e.value) and not out.exists()
-    with lock_folder(out), pytest.raises(UsageError, match='is in use by process'): tune(config, ['rate'], out, echo=quiet)
+    with lock_folder(out), pytest.raises(UsageError, match='is in use by process'):
+        tune(config, ['rate'], out, echo=quiet)
     out.mkdir()
     (out/'study.db').write_text('thesis')
     with pytest.raises(UsageError, match='is not the storage of a search'): tune(config, ['rate'], out, echo=quiet)
 
 def test_the_best_recipe_keeps_the_data_settings_of_its_base(table, tmp_path):
-    options = [f'data.path={table}', 'model.arch=test_resnet', 'model.weights=none', 'image.size=32', 'training.epochs=1',
-        'training.batch_size=16', 'data.taxonomy=none', 'model.derive=false']
+    options = [f'data.path={table}', 'model.arch=test_resnet', 'model.weights=none', 'image.size=32',
+        'training.epochs=1', 'training.batch_size=16', 'data.taxonomy=none', 'model.derive=false']
     config = make_config('hierarchy-resnet34', *map(setting, options))
     recipe = read_recipe(str(tune(config, ['loss'], tmp_path/'search', trials=2, echo=quiet).recipe))
     assert recipe.settings.get('data')==read_recipe('hierarchy-resnet34').settings.get('data')
@@ -132,7 +136,8 @@ def test_the_command_prints_how_to_train_the_best_recipe(table, tmp_path, capsys
     app.command()(tune_command)
     out = tmp_path/'search'
     small = ['--arch', 'test_resnet', '--weights', 'none', '--size', '32', '--epochs', '1', '--batch-size', '16']
-    app(['--space', 'decay', '--by', 'score', '--trials', '2', '--data', str(table), *small, '--out', str(out)], standalone_mode=False)
+    search = ['--space', 'decay', '--by', 'score', '--trials', '2', '--data', str(table), '--out', str(out)]
+    app([*search, *small], standalone_mode=False)
     printed = capsys.readouterr()
     best_is_new = read_recipe(str(out/'best.yaml')).figures.count('nothing was better')==0
     assert (f'train it with: fashion-fastai train --recipe {out}/best.yaml --data {table}' in printed.out)==best_is_new

@@ -73,6 +73,7 @@ def _write_table(frame, out):
         if out.suffix=='.csv': frame.to_csv(file, index=False)
         else: frame.to_parquet(file, index=False)
 
+# %% ../../nbs/91_commands.data.ipynb #5a4535c6
 @with_table
 def split_command(
     table:_TableArgument,
@@ -130,6 +131,7 @@ def _print_audit(found, n_rows, reference_run):
     print_frame(found.summary(), f'{n_rows:,} rows')
     if found.drift is not None: print_frame(found.drift.set_index('what'), f'compared with {reference_run.path}')
 
+# %% ../../nbs/91_commands.data.ipynb #89a681d3
 @with_table
 def audit_command(
     table:_TableArgument,

@@ -53,6 +53,7 @@ def _write_similar(similar, catalogue, out):
         else: plot_similar(similar, catalogue).savefig(file, dpi=130, format='png')
     print(f'written: {out}')
 
+# %% ../../nbs/91_commands.embed.ipynb #eb359696
 @with_table
 def similar_command(
     run:Annotated[Path, typer.Argument(help='Run folder; its body embeds the images.')],

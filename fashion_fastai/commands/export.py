@@ -39,6 +39,7 @@ def _print_check(exported, is_int8):
     speed = scores['images/s']
     print(f'8 bits against float32: {lost}; {speed["ONNX int8"]/speed["ONNX float32"]:.2f} times as fast')
 
+# %% ../../nbs/91_commands.export.ipynb #fe9ab8f0
 def _print_usage(path):
     "Print how to use the file without torch"
     from fashion_fastai.serving.onnx_export import slim_requirements

@@ -89,6 +89,7 @@ def _value(name, value):
     if name in ('one_of', 'any_of', 'log'): return [part for text in value or [] for part in _split(text)]
     return _split(value) if name=='taxonomy' and ',' in (value or '') else value
 
+# %% ../../nbs/90_commands.options.ipynb #0df8b516
 def nested_settings(
     options:dict, # values of options by name; None and empty lists count as absent
 )->list[dict]: # nested as in `TrainConfig`, for `make_config`

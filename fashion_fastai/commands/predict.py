@@ -108,43 +108,67 @@ def _print_report(report, unit, has_images):
         echo(f'{report.bad:,} of {report.rows:,} {problem}; see the column error{hint}')
     print(f'results for {report.rows-report.bad:,} {unit}: {report.out}')
 
+# %% ../../nbs/91_commands.predict.ipynb #3b202fd8
+_Run = Annotated[Path, typer.Argument(help='Run folder, or an .onnx file.')]
+_Sources = Annotated[list[str], typer.Argument(help='Images, a folder, or a CSV or Parquet table with a file column. '
+    'With --engine ray: Parquet tables or patterns such as s3://shop/*.jpg.')]
+_Out = Annotated[str, typer.Option(
+    help='File for the results; with --engine ray, a folder or URL for Parquet files.')]
+_Format = Annotated[Optional[str], typer.Option(help='csv, parquet, jsonl, category-csv, attribute-csv or six-txt. '
+    'Default: by the suffix of --out.')]
+_FileCol = Annotated[Optional[str], typer.Option(
+    help="File column of a table. Default: file, or that of the run's table.")]
+_Images = Annotated[Optional[str], typer.Option(
+    help='Folder of the images of a table. Default: the folder of the table.')]
+_Split = Annotated[Optional[str], typer.Option(help='Only rows of this split of a table: train, valid or test.')]
+_GroupCol = Annotated[Optional[str], typer.Option(
+    help='Column with the product of each image: one result per product.')]
+_Aggregate = Annotated[Optional[str], typer.Option(
+    help='How the images of a product are combined: mean, max or vote. Default: mean.')]
+
+# %% ../../nbs/91_commands.predict.ipynb #69c2d155
+_AllowOutside = Annotated[bool, typer.Option('--allow-outside',
+    help='Accept file names that lead out of the image folder.')]
+_Target = Annotated[Optional[str], typer.Option(
+    help='Target of a category-csv or attribute-csv. Default: the first of its kind.')]
+_Prefix = Annotated[str, typer.Option(
+    help='Text before the file names in a submission, for example deep_fashion/test/.')]
+_EnforceTaxonomy = Annotated[bool, typer.Option('--enforce-taxonomy',
+    help='Only predict labels that agree with the taxonomy and pairs of labels that occurred in training.')]
+_NoCalibration = Annotated[bool, typer.Option('--no-calibration',
+    help='Use a threshold of 0.5 and a temperature of 1 instead of the fitted ones.')]
+_BatchSize = Annotated[Optional[int], typer.Option(
+    help='Images per batch. Default: chosen for the available memory.', min=1)]
+_Engine = Annotated[str, typer.Option(help='local, or ray: on a Ray cluster.')]
+_Workers = Annotated[Optional[int], typer.Option(
+    help='Maximum number of workers on a cluster. Default: the whole cluster.', min=1)]
+_WorkerCpus = Annotated[float, typer.Option(help='CPU cores per worker.')]
+_WorkerGpus = Annotated[float, typer.Option(help='GPUs per worker.')]
+_EnsembleWith = Annotated[Optional[list[Path]], typer.Option(
+    help='Another run or .onnx file with the same targets, to average probabilities with; may be repeated.')]
+
 # %% ../../nbs/91_commands.predict.ipynb #a39a3f17
 def predict_command(
-    run:Annotated[Path, typer.Argument(help='Run folder, or an .onnx file.')],
-    sources:Annotated[list[str], typer.Argument(help='Images, a folder, or a CSV or Parquet table with a file column. '
-        'With --engine ray: Parquet tables or patterns such as s3://shop/*.jpg.')],
-    out:Annotated[str, typer.Option(
-        help='File for the results; with --engine ray, a folder or URL for Parquet files.')],
-    format:Annotated[Optional[str], typer.Option(help='csv, parquet, jsonl, category-csv, attribute-csv or six-txt. '
-        'Default: by the suffix of --out.')]=None,
-    file_col:Annotated[Optional[str], typer.Option(
-        help="File column of a table. Default: file, or that of the run's table.")]=None,
-    images:Annotated[Optional[str], typer.Option(
-        help='Folder of the images of a table. Default: the folder of the table.')]=None,
-    split:Annotated[Optional[str], typer.Option(help='Only rows of this split of a table: train, valid or test.')]=None,
-    group_col:Annotated[Optional[str], typer.Option(
-        help='Column with the product of each image: one result per product.')]=None,
-    aggregate:Annotated[Optional[str], typer.Option(
-        help='How the images of a product are combined: mean, max or vote. Default: mean.')]=None,
-    allow_outside:Annotated[bool, typer.Option('--allow-outside',
-        help='Accept file names that lead out of the image folder.')]=False,
-    target:Annotated[Optional[str], typer.Option(
-        help='Target of a category-csv or attribute-csv. Default: the first of its kind.')]=None,
-    prefix:Annotated[str, typer.Option(
-        help='Text before the file names in a submission, for example deep_fashion/test/.')]='',
-    enforce_taxonomy:Annotated[bool, typer.Option('--enforce-taxonomy',
-        help='Only predict labels that agree with the taxonomy and pairs of labels that occurred in training.')]=False,
-    no_calibration:Annotated[bool, typer.Option('--no-calibration',
-        help='Use a threshold of 0.5 and a temperature of 1 instead of the fitted ones.')]=False,
-    batch_size:Annotated[Optional[int], typer.Option(
-        help='Images per batch. Default: chosen for the available memory.', min=1)]=None,
-    engine:Annotated[str, typer.Option(help='local, or ray: on a Ray cluster.')]='local',
-    workers:Annotated[Optional[int], typer.Option(
-        help='Maximum number of workers on a cluster. Default: the whole cluster.', min=1)]=None,
-    worker_cpus:Annotated[float, typer.Option(help='CPU cores per worker.')]=1,
-    worker_gpus:Annotated[float, typer.Option(help='GPUs per worker.')]=0,
-    ensemble_with:Annotated[Optional[list[Path]], typer.Option(
-        help='Another run or .onnx file with the same targets, to average probabilities with; may be repeated.')]=None,
+    run:_Run,
+    sources:_Sources,
+    out:_Out,
+    format:_Format=None,
+    file_col:_FileCol=None,
+    images:_Images=None,
+    split:_Split=None,
+    group_col:_GroupCol=None,
+    aggregate:_Aggregate=None,
+    allow_outside:_AllowOutside=False,
+    target:_Target=None,
+    prefix:_Prefix='',
+    enforce_taxonomy:_EnforceTaxonomy=False,
+    no_calibration:_NoCalibration=False,
+    batch_size:_BatchSize=None,
+    engine:_Engine='local',
+    workers:_Workers=None,
+    worker_cpus:_WorkerCpus=1,
+    worker_gpus:_WorkerGpus=0,
+    ensemble_with:_EnsembleWith=None,
 ):
     "Predict the labels of images."
     if engine not in ENGINES: raise UsageError(f'--engine {engine}: it must be {" or ".join(ENGINES)}')

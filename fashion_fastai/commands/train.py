@@ -16,7 +16,7 @@ import typer
 __all__ = ['train_command', 'lr_find_command']
 
 # %% ../../nbs/91_commands.train.ipynb #b84d0311
-from .options import DEFAULT_RECIPE, config_from, nested_settings, with_settings
+from .options import config_from, nested_settings, with_settings
 from .printing import echo, print_scores_of
 from ..core.errors import UsageError
 

@@ -15,7 +15,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 # %% auto #0
-__all__ = ['OUTCOMES', 'MIN_TRIALS', 'MAX_PANELS', 'trial_outcome', 'is_settled', 'trial_table', 'plot_trials', 'importances',
+__all__ = ['OUTCOMES', 'MIN_TRIALS', 'trial_outcome', 'is_settled', 'trial_table', 'plot_trials', 'importances',
            'plot_importances']
 
 # %% ../../nbs/76_tuning.report.ipynb #393628f7
@@ -117,7 +117,7 @@ def importances(
     return pd.Series(shares).sort_values(ascending=False, kind='stable')
 
 # %% ../../nbs/76_tuning.report.ipynb #36c82398
-MAX_PANELS = 6
+_MAX_PANELS = 6
 
 def _use_log_scale(ax):
     "Use a log scale with plain labels: matplotlib's `10^-2` is mathtext, which labels from a table must not be"
@@ -138,6 +138,7 @@ def _draw_choices(ax, sampled, choices)->np.ndarray:
     ax.set_xlim(-0.5, len(choices)-0.5)
     return np.array([choices.index(choice) for choice in sampled], dtype=float)
 
+# %% ../../nbs/76_tuning.report.ipynb #d614a633
 def _panel(ax, param, table, limits):
     "Draw the values of trials against the sampled values of `param`"
     choices = getattr(param.distribution, 'choices', None)
@@ -169,7 +170,7 @@ def plot_importances(
 )->Figure:
     "Plot the importance of each parameter, and the values of trials against the most important ones"
     by_name = {param.name: param for param in params}
-    shown = [by_name[name] for name in shares.index[:MAX_PANELS]]
+    shown = [by_name[name] for name in shares.index[:_MAX_PANELS]]
     n_rows = -(-len(shown)//2)
     heights = [0.7+0.2*len(shares), 2.2*n_rows] # inches
     fig = PageFigure(sum(heights))

@@ -221,6 +221,7 @@ def parameters(
             params.append(param)
     return params
 
+# %% ../../nbs/75_tuning.search_space.ipynb #d91e88dc
 def distributions(
     params:Sequence[Parameter], # from `parameters`
 )->dict[str, BaseDistribution]: # by name, for `Study.ask`

@@ -82,6 +82,7 @@ def _open_study(out, by)->optuna.Study:
     return optuna.create_study(storage=f'sqlite:///{file}', study_name='tune', load_if_exists=True, direction=direction,
         sampler=RandomSampler(), pruner=ProgressPruner()) # `next_trial` does the sampling
 
+# %% ../../nbs/77_tuning.study.ipynb #cc7585c0
 def _check_request(study, out, config, params, by, digest):
     "Store the request of a new search; raise a `UsageError` if it differs from that of an earlier call"
     space = {param.name: distribution_to_json(param.distribution) for param in params}
@@ -310,6 +311,7 @@ def _run_trials(study, out, config, shared, params, by, deadline, max_trials, ec
         raise
     return reason or 'all settings of the space were tried'
 
+# %% ../../nbs/77_tuning.study.ipynb #b7db80c2
 def _final_result(study, out, config, params, reason)->TuningResult:
     "Write tables and plots, and return the result; raise a `UsageError` if no trial is complete"
     result = _write_result(study, out, config, params)
