@@ -20,7 +20,7 @@ $(BASE): settings.ini setup.py constraints.txt
 	touch $@
 
 $(ALL): $(BASE)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,app,onnx,ray,log,tune,launch]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,app,onnx,ray,log,tune]'
 	touch $@
 
 train: $(BASE)  ## train on the embedded sample and print the scores; ARGS="..." for more options

@@ -1,6 +1,6 @@
-"Two processes train as one does: the same network, history and scores in the end"
+"Several processes train as one does: the same loss and gradient, the same network, history and scores in the end"
 import os, subprocess, sys
-import pandas as pd, pytest, torch
+import pandas as pd, pytest, torch, yaml
 from safetensors.torch import load_file
 import launched
 from fashion_fastai.config import merge_settings, make_config
@@ -10,11 +10,11 @@ from fashion_fastai.experiments.train import train
 from fashion_fastai.run import open_run
 from fashion_fastai.training.checkpoint import newest_checkpoint
 
-SMALL = dict(model=dict(arch='test_resnet', weights='none'), image=dict(size=32), training=dict(batch_size=16, optimizer='sgd', checkpoint_minutes=60,
+SMALL = dict(model=dict(arch='test_convnext', weights='none'), image=dict(size=32), training=dict(batch_size=16, optimizer='sgd', checkpoint_minutes=60,
     stages=[dict(unfrozen=0, epochs=1, lr=1e-2), dict(unfrozen=3, epochs=2, lr=4e-3, lr_body=1e-3)]))
-WILD = dict(image=dict(size=32, load_size=40, augment=dict(random_crop=0.5, hue=0.1, lighting=0.2)), training=dict(sampler='balanced', optimizer='adamw'),
-    loss=dict(task_weights='uncertainty', per_target={'any_of': dict(drop_negatives=0.2)}, class_weights='balanced'))
-MIXED = dict(image=dict(size=32, augment=dict(mixup=0.4, cutmix=1)), training=dict(precision='bfloat16'), data=dict(cache='none'))
+WILD = dict(image=dict(size=32, load_size=40, augment=dict(random_crop=0.5, hue=0.1, lighting=0.2)), training=dict(sampler='balanced', optimizer='adamw', micro_batch_size=5),
+    loss=dict(task_weights='uncertainty', class_weights='balanced'))
+MIXED = dict(model=dict(arch='test_resnet'), image=dict(size=32, augment=dict(mixup=0.4, cutmix=1)), training=dict(precision='bfloat16'), loss=dict(per_target={'any_of': dict(drop_negatives=0.2)}), data=dict(cache='none'))
 VARIANTS = dict(plain={}, wild=WILD, mixed=MIXED)
 
 @pytest.fixture(scope='module')
@@ -49,8 +49,21 @@ def differences(one, other)->dict: # largest ones
     loss,history = [(o[0]-o[1]).abs().to_numpy().max() for o in ([r['valid/loss'] for r in rows], rows)]
     return dict(weights=weights, loss=float(loss), history=float(history), probs=max(float(abs(c[k]-d[k]).max()) for k in c))
 
+@pytest.mark.parametrize('n', [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_the_loss_and_its_gradient_are_those_of_the_whole_batch(tmp_path, n):
+    "In 64 bits, without batch norm, for any mix of missing labels"
+    found = launched.start(n, [dict(proof=30)], tmp_path/'jobs')
+    print(found)
+    assert all(job['loss']<1e-9 and job['gradient']<1e-9 for process in found for job in process), found
+
+def one_tells(*jobs)->list[dict]: # the one that reports the error first
+    "Which of several processes reports what went wrong; the others end without a word"
+    jobs = sorted(jobs, key=lambda job: job['error']=='EndedElsewhere')
+    assert [job['error']=='EndedElsewhere' for job in jobs]==[False]+[True]*(len(jobs)-1), jobs
+    return jobs
+
 def test_two_processes_train_as_one(few, alone, tmp_path):
-    "Batch norms learn, labels are missing, the last batch of the validation split cannot be halved; a wrong batch size is said once and ends both"
+    "Labels are missing, the last batch of the validation split cannot be halved; a wrong batch size is reported once and ends both"
     fields = settings('plain', few)
     jobs = [dict(settings=fields, out=str(tmp_path/'two')), dict(settings=merge_settings(fields, dict(training=dict(batch_size=15))), out=str(tmp_path/'none'))]
     first,second = launched.start(2, jobs, tmp_path/'jobs')
@@ -59,12 +72,13 @@ def test_two_processes_train_as_one(few, alone, tmp_path):
     found = differences(tmp_path/'one', tmp_path/'two')
     print(found)
     assert all(o<1e-5 for o in found.values()), found
-    assert (first[1]['error'], first[1]['code'])==('UsageError', 2) and (second[1]['error'], second[1]['code'])==('EndedElsewhere', 2)
-    assert 'cannot be shared by 2 processes; 14 or 16 can' in first[1]['message'] and not (tmp_path/'none').exists()
+    told,silent = one_tells(first[1], second[1])
+    assert (told['error'], told['code'], silent['code'])==('UsageError', 2, 2)
+    assert 'cannot be shared by 2 processes; 14 or 16 can' in told['message'] and not (tmp_path/'none').exists()
 
 @pytest.mark.slow
 def test_all_that_is_drawn_and_weighed(few, alone, tmp_path):
-    "Weighted rows, random crops and colours, learned task weights, labels left out by rank in the batch; and mixed images in 16 bits, where each process mixes its own"
+    "Weighted rows, random crops and colours, learned task weights, micro-batches; and, as a training of the same kind, what each process does with its own rows: MixUp and CutMix, batch norm, labels left out by rank"
     first,second = launched.start(2, [dict(settings=settings(o, few), out=str(tmp_path/o)) for o in ('wild', 'mixed')], tmp_path/'jobs')
     assert all(o['error'] is None for o in first+second), (first, second)
     alone(settings('wild', few), tmp_path/'one')
@@ -114,23 +128,33 @@ def test_numbers_that_go_wrong(few, tmp_path):
     jobs = [dict(settings=settings('plain', few), out=str(tmp_path/'run'), nan=6),
         dict(settings=merge_settings(settings('plain', few.parent/'damaged.csv'), dict(data=dict(cache='none'))), out=str(tmp_path/'damaged'))]
     first,second = launched.start(2, jobs, tmp_path/'jobs')
-    assert [(o[0]['error'], o[0]['code']) for o in (first, second)]==[('TrainingInterrupted', 1), ('EndedElsewhere', 1)], (first, second)
-    assert 'the loss is nan in epoch 2' in first[0]['message'] and 'and 8 more' in first[0]['message']
-    told,silent = sorted((first[1], second[1]), key=lambda o: o['error']!='UsageError')
-    assert 'damaged.jpg: is damaged' in told['message'] and (silent['error'], silent['code'])==('EndedElsewhere', 2), (first, second)
+    told,silent = one_tells(first[0], second[0])
+    assert (told['error'], told['code'], silent['code'])==('TrainingInterrupted', 1, 1)
+    assert 'the loss is nan in epoch 2' in told['message'] and 'and 8 more' in told['message']
+    told,silent = one_tells(first[1], second[1])
+    assert 'damaged.jpg: is damaged' in told['message'] and silent['code']==2, (first, second)
 
-COMMAND = '-m', 'fashion_fastai.cli', 'train', '--arch', 'test_resnet', '--weights', 'none', '--size', '32', '--epochs', '1', '--batch-size', '16'
+COMMAND = '-m', 'fashion_fastai.cli', 'train', '--arch', 'test_resnet', '--weights', 'none', '--size', '32', '--epochs', '1'
+
+ACCELERATE = dict(compute_environment='LOCAL_MACHINE', distributed_type='MULTI_GPU', mixed_precision='bf16', num_machines=1, num_processes=2, machine_rank=0, rdzv_backend='static', same_network=True, use_cpu=False)
 
 @pytest.mark.slow
-@pytest.mark.parametrize('launcher', [('torch.distributed.run', '--nproc_per_node=2'), ('accelerate.commands.launch', '--multi_gpu', '--num_processes=2', '--mixed_precision=no', '--dynamo_backend=no', '--num_machines=1')])
+@pytest.mark.parametrize('launcher', ['torchrun', 'accelerate'])
 def test_launchers(few, tmp_path, launcher):
-    if 'accelerate' in launcher[0]: pytest.importorskip('accelerate')
-    command = [sys.executable, '-m', *launcher, *COMMAND, '--data', str(few)]
-    done = subprocess.run([*command, '--out', str(tmp_path/'run')], capture_output=True, text=True, env=os.environ|dict(OMP_NUM_THREADS='1'))
+    "Three processes by torchrun; two by accelerate, whose precision is taken over, and contradicted"
+    (tmp_path/'accelerate.yaml').write_text(yaml.safe_dump(ACCELERATE))
+    start = dict(torchrun=['torch.distributed.run', '--nproc-per-node=3'], accelerate=['accelerate.commands.launch', f'--config_file={tmp_path}/accelerate.yaml'])[launcher]
+    command = [sys.executable, '-m', *start, *COMMAND, '--batch-size', '15' if launcher=='torchrun' else '16', '--data', str(few), '--out', str(tmp_path/'run')]
+    def run(*more): return subprocess.run([*command, *more], capture_output=True, text=True, env=os.environ|dict(OMP_NUM_THREADS='1'))
+    done = run()
     assert done.returncode==0 and (tmp_path/'run/metrics.json').is_file(), done.stderr
     assert done.stderr.count('epoch 1 of 1')==1
-    again = subprocess.run([*command, '--out', str(tmp_path/'run')], capture_output=True, text=True, env=os.environ|dict(OMP_NUM_THREADS='1'))
-    assert again.returncode==1 and again.stderr.count('exists already')==1 and again.stderr.count('exitcode  : 2')+again.stderr.count('exitcode: 2')>=1
+    assert open_run(tmp_path/'run').config.training.precision==dict(torchrun='float32', accelerate='bfloat16')[launcher]
+    again = run()
+    assert again.returncode==1 and again.stderr.count('exists already')==1 and again.stderr.count('exitcode  : 2')+again.stderr.count('exitcode: 2')>=1, again.stderr
+    if launcher=='torchrun': return
+    other = run('--set', 'training.precision=float32', '--out', str(tmp_path/'other'))
+    assert other.returncode==1 and other.stderr.count('mixed precision bf16, but training.precision is float32')==1, other.stderr
 
 @pytest.mark.cuda
 def test_two_graphics_cards(few, alone, tmp_path):

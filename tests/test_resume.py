@@ -102,7 +102,7 @@ def test_before_the_first_checkpoint_it_begins_again(config, tmp_path):
     again = tmp_path/'again'
     def stop(*args, **kwargs): raise KeyboardInterrupt
     with pytest.MonkeyPatch.context() as o:
-        o.setattr('fashion_fastai.experiments.train._fit', stop)
+        o.setattr('fashion_fastai.experiments.train.fit', stop)
         with pytest.raises(KeyboardInterrupt): train(config, again, lambda _: None)
     assert checkpoint_numbers(again/'checkpoint')==[] and (again/'checkpoint/begun.json').is_file()
     train(None, again, lambda _: None, resume=True)

@@ -19,32 +19,27 @@ from fastai.optimizer import Adam, SGD
 from fastai.torch_core import set_seed
 
 # %% auto #0
-__all__ = ['prepare', 'search_lr', 'ready_to_fit', 'fit_planned']
+__all__ = ['prepare', 'search_lr', 'probe', 'plan']
 
 # %% ../../nbs/71_experiments.prepare.ipynb #fee949ff
-from ..audit.label_issues import label_hints
-from ..config import Stage, TrainConfig
+from ..config import TrainConfig
 from ..core.errors import UsageError
 from ..data.augment import bounded
-from ..data.cache import free_bytes, describe_cache
+from ..data.cache import free_bytes
 from ..data.from_config import catalogue_from_config
 from ..data.images import ImageReader
 from ..data.sampling import effective_counts, flip_labels, label_weights, row_weights
-from ..evaluation.inference import predict_catalogue
-from ..evaluation.predictions import Predictions
 from .linear_probe import LinearProbe, set_all_heads, set_heads, linear_probe
 from ..models.body import body_stats
-from ..models.network import count_parameters
 from ..models.weights import find_arch, find_weights
-from ..training.batch_sharding import SharedBatches
 from ..training.callbacks import ProgressiveResizing, MicroBatches, UncertaintyWeighting
-from ..training.checkpoint import Checkpoints
-from ..training.distributed import check_batch_size, broadcast_from_main, main_process_first, joined, world_size, together
+from ..training.distributed import broadcast_from_main, check_batch_size, data_parallel, distributed
+from ..training.distributed import main_process_first, world_size
 from ..training.learner import FashionLearner, fashion_learner
 from ..training.lr_find import LRSearch
 from ..training.mixup import MixUpCutMix
 from ..training.optimizer import FusedAdamW
-from ..training.precision import fastest_precision, precision_callback
+from ..training.precision import accelerate_settings, fastest_precision, precision_callback
 from ..training.stages import plan_stages
 from ..training.tracking import check_trackers
 from ..training.weight_averaging import EMA, SWA
@@ -70,7 +65,6 @@ def _optimizer(training)->Callable:
 def _callbacks(config)->list[Callback]:
     "What takes part in training because the settings ask for it"
     image,training = config.image,config.training
-    if training.micro_batch_size and world_size()>1: raise UsageError('training.micro_batch_size is for one process; several processes share each batch already: start more of them')
     mix = image.augment.mixup,image.augment.cutmix
     wanted = [(any(mix), MixUpCutMix(*mix)), (config.loss.task_weights=='uncertainty', UncertaintyWeighting()), (training.clip, GradientClip(training.clip)), (training.micro_batch_size, MicroBatches(training.micro_batch_size)),
         (image.initial_size, ProgressiveResizing(image.initial_size, training.scale_batch_size)), (training.ema, EMA(training.ema)), (training.swa_epochs, SWA(training.swa_epochs))]
@@ -95,6 +89,7 @@ def prepare(
 )->tuple[FashionLearner, TrainConfig]: # only its heads learn yet; the settings with all that was found out filled in
     "Data, network and learner for `config`"
     config = config.model_copy(deep=True)
+    config.training = accelerate_settings(config.training, world_size())
     model,image,training = config.model,config.image,config.training
     check_trackers(training.log)
     check_batch_size(training.batch_size)
@@ -115,7 +110,6 @@ def prepare(
         training.precision = fastest_precision(learn.model, image.size, dls.device, training.precision=='measure')
     learn.add_cbs(precision_callback(training.precision))
     learn.add_cbs(_callbacks(config))
-    if world_size()>1: learn.add_cb(SharedBatches())
     if training.compile: _compile(learn.model, dls.device)
     if flipped: learn.history.flipped = {k: v[np.isin(catalogue.row, dls.catalogue.row)][dls.catalogue.where('train')] for k,v in flipped.items()}
     if not image.mean: config.image = image.model_copy(update=dict(zip(('mean', 'std'), body_stats(learn.model.body))))
@@ -127,52 +121,38 @@ def search_lr(
     config:TrainConfig, # the settings
 )->LRSearch:
     "Losses at growing learning rates for `config`"
-    with joined(): return main_process_first(prepare, config)[0].search_lr()
+    with distributed():
+        learn,_ = main_process_first(prepare, config)
+        with data_parallel(learn): return learn.search_lr()
 
 # %% ../../nbs/71_experiments.prepare.ipynb #51f502ab
-def _stages(learn, config, solved)->list[Stage]:
-    "The stages that `config` gives or leaves to be planned; a rate that is `auto` is searched first"
-    training,model = config.training,config.model
-    if training.stages: return training.stages
-    if training.lr=='auto' and training.epochs: training.lr = learn.search_lr().lr
-    return plan_stages(training.epochs, training.lr, len(learn.opt.param_lists)-1 if learn.opt else model.body_groups, training.unfreeze, model.weights!='none', solved, training.layer_decay)
+def _solve(learn, config, echo)->LinearProbe:
+    solved = linear_probe(learn, config)
+    for line in str(solved).splitlines(): echo(line)
+    return solved
 
-def _predict_valid(learn, config, network)->Predictions:
-    "Predictions of `network` for the validation split"
-    return predict_catalogue(network, learn.dls.catalogue, config, learn.dls.catalogue.where('valid'), learn.dls.pixels)
+def probe(
+    learn:FashionLearner, # from `prepare`; its network stays as it is
+    config:TrainConfig, # from `prepare`
+    echo:Callable[[str], None]=print, # told the scores, in the main process
+)->LinearProbe|None: # None if it is not wanted, or the body has learned nothing yet
+    "Solve linear heads on the frozen body, in the main process for all"
+    wanted = config.model.weights!='none' and (config.training.linear_probe or config.training.epochs==0)
+    return broadcast_from_main(lambda: _solve(learn, config, echo)) if wanted else None
 
-def _linear_probe(learn, config, echo)->LinearProbe|None:
-    "Linear heads and neighbours on the frozen body, and their scores told; none where they are not wanted or the body has learned nothing before"
-    if config.model.weights=='none' or not (config.training.linear_probe or config.training.epochs==0): return None
-    stage = linear_probe(learn, config)
-    for o in str(stage).splitlines(): echo(o)
-    return stage
-
-# %% ../../nbs/71_experiments.prepare.ipynb #795331ce
-def ready_to_fit(
-    config:TrainConfig, # the settings
-    echo:Callable[[str], None]=print, # is told what is going on
-)->tuple[FashionLearner, TrainConfig, LinearProbe|None]: # heads solved and stages planned; the settings with all that was found out; what the linear probe reached
-    "All that comes before the first step, but for the run folder"
-    learn,config = main_process_first(prepare, config)
-    catalogue,training = learn.dls.catalogue,config.training
-    echo(f'{catalogue}; ' + ', '.join(f'{n:,} {split}' for split,n in catalogue.split_sizes().items()))
-    for o in label_hints(catalogue): echo(o)
-    echo(f'{config.model.arch}, weights from {config.model.origin}, {count_parameters(learn.model):,} parameters; {describe_cache(learn.dls.pixels)}')
-    stage = broadcast_from_main(lambda: _linear_probe(learn, config, echo))
-    if training.epochs==0: together(lambda: set_all_heads(learn, stage))
-    solved = stage is not None and set_heads(learn, stage)==learn.schema.names
-    training.stages = together(lambda: _stages(learn, config, solved))
+def plan(
+    learn:FashionLearner, # gets the solved heads
+    config:TrainConfig, # from `prepare`
+    solved:LinearProbe|None=None, # from `probe`
+)->TrainConfig: # a copy with stages, and with the rate that was searched if it was `auto`
+    "Put solved heads into the network and plan the stages of its training"
+    config = config.model_copy(deep=True)
+    model,training = config.model,config.training
+    if training.epochs==0: set_all_heads(learn, solved)
+    all_solved = solved is not None and set_heads(learn, solved)==learn.schema.names
+    if not training.stages and training.lr=='auto' and training.epochs:
+        with data_parallel(learn): training.lr = learn.search_lr().lr
+    n_groups = len(learn.opt.param_lists)-1 if learn.opt else model.body_groups
+    training.stages = training.stages or plan_stages(training.epochs, training.lr, n_groups, training.unfreeze, model.weights!='none', all_solved, training.layer_decay)
     set_seed(training.seed, reproducible=True) # whatever was drawn before
-    return learn,config,stage
-
-# %% ../../nbs/71_experiments.prepare.ipynb #531bdef0
-def fit_planned(
-    learn:FashionLearner, # from `ready_to_fit`
-    config:TrainConfig, # same as above
-    checkpoints:Checkpoints|None=None, # keeps what is needed to go on, and says where to begin
-):
-    "Train through all stages that are planned, or those that are left"
-    training = config.training
-    learn.fit_progressive(training.stages, schedule=training.schedule, gamma=training.gamma, patience=training.patience, factor=training.factor,
-        checkpoints=checkpoints, seed=training.seed)
+    return config

@@ -6,9 +6,10 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.resume.html.md
 
 # %% ../../nbs/70_experiments.resume.ipynb #fb178d37
 from __future__ import annotations
-import hashlib, signal
+import hashlib, shutil, signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 import numpy as np
@@ -17,14 +18,17 @@ from safetensors import SafetensorError
 from ..config import TrainConfig, make_config
 from ..data.catalogue import Catalogue
 from ..core.errors import UsageError, validate_fields
-from ..core.files import read_json, write_json
-from ..run import Run
-from ..training.checkpoint import checkpoint_numbers
+from ..core.files import read_json, remove_folder, write_json
+from ..evaluation.calibration import Calibration, read_calibration
+from ..run import Run, check_new, open_run, start_run
+from ..schema import Schema
+from ..training.checkpoint import checkpoint_numbers, newest_checkpoint
 from ..training.interrupt import TrainingInterrupted, StopSignals, disk_is_full
 
 # %% auto #0
 __all__ = ['table_digest', 'ResumeInfo', 'write_resume_info', 'read_resume_info', 'check_same_settings', 'asked_settings',
-           'resumed_config', 'ending_well']
+           'resumed_config', 'Start', 'given_calibration', 'is_complete', 'find_start', 'begin_run', 'remove_leftovers',
+           'resume_run', 'ending_well']
 
 # %% ../../nbs/70_experiments.resume.ipynb #32d77b4d
 def table_digest(
@@ -113,6 +117,89 @@ def _put(fields, path, value):
     *sections,key = path
     for o in sections: fields = fields.setdefault(o, {}) if isinstance(fields, dict) else {}
     fields[key] = value
+
+# %% ../../nbs/70_experiments.resume.ipynb #bcb16630
+@dataclass(frozen=True)
+class Start:
+    "What a training starts from"
+    config:TrainConfig # the settings to prepare it with
+    asked:TrainConfig # the settings as they were given
+    calibration:Calibration|None=None # the run is calibrated by it if nothing is held out
+    state:dict|None=None # of the newest checkpoint; None begins at the beginning
+
+def given_calibration(
+    run:Run, # under way
+)->Path: # until the end: it is not that of this network
+    "Return the file of a calibration that the training was given"
+    return run.checkpoint/'calibration.json'
+
+def is_complete(
+    run:Run, # may not exist
+)->bool:
+    "Return whether a training came to its end; a `UsageError` if the folder is no run"
+    return run.path.exists() and not run.checkpoint.is_dir() and open_run(run.path) is not None
+
+def _settings_to_resume(run, given)->TrainConfig:
+    "The settings of a run, with those that may change as they are given; its weights are in the checkpoint"
+    config = run.config.model_copy(deep=True)
+    config.model.weights,config.data.cache = 'none',given.data.cache
+    config.training.checkpoint_minutes,config.training.log = given.training.checkpoint_minutes,given.training.log
+    return config
+
+def find_start(
+    run:Run, # not complete
+    config:TrainConfig|None, # the settings; None takes those that the training began with
+    resume:bool=False, # resume what was interrupted; else the folder must not exist
+    calibration:Calibration|None=None, # the run is calibrated by it if nothing is held out
+    echo:Callable[[str], None]=print, # told of a checkpoint that cannot be read
+)->Start:
+    "Find out what a training starts from; a `UsageError` if it cannot"
+    interrupted = resume and run.checkpoint.is_dir()
+    if not interrupted: check_new(run.path)
+    if interrupted: config = asked_settings(run, config)
+    if config is None: raise UsageError(f'{run.path}: no such run; there is nothing to go on with')
+    state = newest_checkpoint(run.checkpoint, echo) if interrupted else None
+    if state is not None: return Start(_settings_to_resume(run, config), config, state=state)
+    if interrupted and given_calibration(run).is_file(): calibration = read_calibration(given_calibration(run), run.schema)
+    return Start(config, config, calibration)
+
+# %% ../../nbs/70_experiments.resume.ipynb #b629ba58
+def begin_run(
+    run:Run, # whose folder is made; what was interrupted before its first checkpoint is removed
+    start:Start, # from `find_start`
+    table:str, # from `table_digest`
+    config:TrainConfig, # every setting, nothing left open
+    schema:Schema, # the targets
+    probed:dict|None=None, # scores of linear heads on the frozen body
+):
+    "Make the folder of a run, with all that is known before the first step"
+    def write_rest(made):
+        write_resume_info(made, start.asked, table, probed)
+        if start.calibration is not None: start.calibration.write(given_calibration(made))
+    if run.checkpoint.is_dir(): remove_folder(run.path)
+    start_run(run.path, config, schema, write_rest)
+
+def remove_leftovers(
+    run:Run, # interrupted
+):
+    "Remove temporary files that a training was writing when it was interrupted"
+    for left in list(run.path.rglob('.[0-9]*-*')): left.unlink() if left.is_file() else shutil.rmtree(left)
+
+def resume_run(
+    run:Run, # interrupted
+    start:Start, # from `find_start`
+    table:str, # from `table_digest`
+    versions:dict[str, str], # of the libraries, as they are now
+    echo:Callable[[str], None]=print, # told where the training is, and which versions differ
+):
+    "Check that the table is the one that the training began with; a `UsageError` if not"
+    if read_resume_info(run).table!=table: raise UsageError(f'{run.path}: the table is not what it was: its files, parts or labels have changed; begin another run')
+    remove_leftovers(run)
+    before,at = run.config,start.state['at']
+    changed = [f'{name} {now} (was {before.versions.get(name)})' for name,now in versions.items() if now!=before.versions.get(name)]
+    if changed: echo(f'warning: {", ".join(changed)}: the result may differ from that of a training that was not interrupted')
+    done,epochs = len(start.state['callbacks']['history']['rows']),sum(stage.epochs for stage in before.training.stages)
+    echo(f'{run.path} goes on after {done} of {epochs} epochs' + (f' and {at["batch"]} batches' if at['batch'] else ''))
 
 # %% ../../nbs/70_experiments.resume.ipynb #3822ff87
 def _how(out)->str:

@@ -11,123 +11,109 @@ from fastai.torch_core import set_seed
 from fastcore.basics import noop
 
 # %% auto #0
-__all__ = ['train', 'refit']
+__all__ = ['fit', 'finish', 'describe', 'train', 'refit']
 
 # %% ../../nbs/72_experiments.train.ipynb #707a8cf6
-from ..config import TrainConfig
+from ..audit.label_issues import label_hints
+from ..config import TrainConfig, TrainingConfig
 from ..core.errors import UsageError
 from ..core.files import remove_folder
 from ..core.lock import lock_folder
+from ..data.cache import describe_cache
 from ..data.images import ImageReader
 from ..evaluation.artifacts import finish_run
-from ..evaluation.calibration import Calibration, read_calibration, run_calibration
-from .prepare import _predict_valid, fit_planned, prepare, ready_to_fit
-from .resume import asked_settings, ending_well, read_resume_info, table_digest, write_resume_info
-from ..models.network import load_network, save_network
-from ..run import Run, check_new, open_run, start_run
-from ..training.checkpoint import Checkpoints, newest_checkpoint
-from ..training.distributed import check_same, broadcast_from_main, main_process_first, is_main_process, joined, most
+from ..evaluation.calibration import Calibration, run_calibration
+from ..evaluation.inference import predict_catalogue
+from ..evaluation.predictions import Predictions
+from .prepare import plan, prepare, probe
+from .resume import begin_run, ending_well, find_start, given_calibration, is_complete
+from .resume import read_resume_info, resume_run, table_digest
+from ..models.network import count_parameters, load_network, save_network
+from ..run import Run
+from ..training.checkpoint import Checkpoints
+from ..training.distributed import broadcast_from_main, check_same_everywhere, data_parallel, distributed
+from ..training.distributed import is_main_process, main_process_first
 from ..training.learner import FashionLearner
 from ..training.tracking import tracker_callbacks
 
-# %% ../../nbs/72_experiments.train.ipynb #660aa58b
-def _given_calibration(run)->Path: return run.checkpoint/'calibration.json' # until the end: it is not one of this network
+# %% ../../nbs/72_experiments.train.ipynb #531bdef0
+def fit(
+    learn:FashionLearner, # from `prepare`
+    training:TrainingConfig, # from `plan`, or of a run that is resumed
+    checkpoints:Checkpoints|None=None, # writes what is needed to resume, and says where to begin
+):
+    "Train through all planned stages, or those that are left"
+    with data_parallel(learn): learn.fit_progressive(training.stages, schedule=training.stages, gamma=training.gamma, patience=training.patience,
+        factor=training.factor, checkpoints=checkpoints, seed=training.seed)
 
-def _digest(learn, config)->str:
-    catalogue = learn.dls.catalogue
-    return table_digest(catalogue, ImageReader.from_config(config.image).boxes(catalogue))
+def _predict_valid(learn, config, network)->Predictions:
+    "Predictions of `network` for the validation split"
+    return predict_catalogue(network, learn.dls.catalogue, config, learn.dls.catalogue.where('valid'), learn.dls.pixels)
 
-# %% ../../nbs/72_experiments.train.ipynb #18b0a07c
-def _begin(config, out, echo, calibration)->FashionLearner:
-    "The learner before its first step, and its run folder"
-    asked,(learn,config,stage) = config,ready_to_fit(config, echo)
-    check_same('the table', digest:=_digest(learn, config))
-    def more(run):
-        write_resume_info(run, asked, digest, None if stage is None else stage.scores)
-        if calibration is not None: calibration.write(_given_calibration(run))
-    def start():
-        if Run(out).checkpoint.is_dir(): remove_folder(out) # cut off before its first checkpoint
-        start_run(out, config, learn.schema, more)
-    broadcast_from_main(start)
-    return learn
-
-# %% ../../nbs/72_experiments.train.ipynb #a097de6d
-def _left(run)->tuple[TrainConfig, str]: # the settings, and the digest of the table
-    "What a training that was cut off was about; files that it was writing are removed"
-    for left in list(run.path.rglob('.[0-9]*-*')): left.unlink() if left.is_file() else shutil.rmtree(left)
-    return run.config,read_resume_info(run).table
-
-def _go_on(run, config, state, echo)->FashionLearner:
-    "The learner of a training that was cut off, before its state is taken up"
-    begun,table = broadcast_from_main(lambda: _left(run))
-    known = begun.model_copy(deep=True)
-    known.model.weights,known.data.cache = 'none',config.data.cache # the weights are those of the checkpoint
-    learn,now = main_process_first(prepare, known)
-    check_same('the table', digest:=_digest(learn, known))
-    if table!=digest: raise UsageError(f'{run.path}: the table is not what it was: its files, parts or labels have changed; begin another run')
-    changed = [f'{k} {v} (was {begun.versions.get(k)})' for k,v in now.versions.items() if v!=begun.versions.get(k)]
-    if changed: echo(f'warning: {", ".join(changed)}: the result may differ from that of a training that was not cut off')
-    done = len(state['callbacks']['history']['rows'])
-    echo(f'{run.path} goes on after {done} of {sum(o.epochs for o in begun.training.stages)} epochs' + (f' and {n} batches' if (n:=state['at']['batch']) else ''))
-    return learn
-
-# %% ../../nbs/72_experiments.train.ipynb #a8360c06
-def _finish(learn, run):
-    "Weights, predictions and all that follows from them; the last thing is to take the checkpoints away"
-    config,scored = run.config,read_resume_info(run).linear_probe
+def finish(
+    learn:FashionLearner, # trained
+    run:Run, # has settings and checkpoints
+):
+    "Write weights, predictions and all that follows from them; the checkpoints are removed last"
+    config,probed = run.config,read_resume_info(run).linear_probe
     set_seed(config.training.seed, reproducible=True) # whatever was drawn in training
     save_network(learn.model, run.model)
     network = load_network(run)
-    finish_run(run, learn.dls.catalogue, network, None if config.training.refit else _predict_valid(learn, config, network), scored, learn.dls.pixels)
-    if _given_calibration(run).is_file(): shutil.copy(_given_calibration(run), run.calibration)
+    finish_run(run, learn.dls.catalogue, network, None if config.training.refit else _predict_valid(learn, config, network), probed, learn.dls.pixels)
+    if given_calibration(run).is_file(): shutil.copy(given_calibration(run), run.calibration)
     remove_folder(run.checkpoint)
 
 # %% ../../nbs/72_experiments.train.ipynb #32cc4468
+def describe(
+    learn:FashionLearner, # from `prepare`
+    config:TrainConfig, # from `prepare`
+)->list[str]: # lines
+    "Say what is about to be trained"
+    catalogue,model = learn.dls.catalogue,config.model
+    sizes = ', '.join(f'{n:,} {split}' for split,n in catalogue.split_sizes().items())
+    return [f'{catalogue}; {sizes}', *label_hints(catalogue),
+        f'{model.arch}, weights from {model.origin}, {count_parameters(learn.model):,} parameters; {describe_cache(learn.dls.pixels)}']
+
+def _settle(learn, config, run, start, echo)->TrainConfig: # with stages
+    "What comes between preparing and fitting: probe and plan a new training, or check one that is resumed; then its folder"
+    digest = table_digest(learn.dls.catalogue, ImageReader.from_config(config.image).boxes(learn.dls.catalogue))
+    check_same_everywhere('the table', digest)
+    if start.state is not None:
+        if is_main_process(): resume_run(run, start, digest, config.versions, echo)
+        return config
+    for line in describe(learn, config) if is_main_process() else (): echo(line)
+    solved = probe(learn, config, echo)
+    config = plan(learn, config, solved)
+    if is_main_process(): begin_run(run, start, digest, config, learn.schema, None if solved is None else solved.scores)
+    return config
+
+# %% ../../nbs/72_experiments.train.ipynb #dc4adf3a
 def train(
-    config:TrainConfig|None, # the settings; none takes those that the training in `out` was begun with
+    config:TrainConfig|None, # the settings; None takes those that the training in `out` began with
     out:str|Path, # the folder of the run; must not exist, unless `resume` is set
-    echo:Callable[[str], None]=print, # is told what is going on
-    resume:bool=False, # go on with what is in `out`, if it was cut off; else begin
-    calibration:Calibration|None=None, # answers go by it where nothing is held out
+    echo:Callable[[str], None]=print, # told what happens
+    resume:bool=False, # resume what is in `out`, if it was interrupted; else begin
+    calibration:Calibration|None=None, # the run is calibrated by it if nothing is held out
     cbs:Sequence[Callback]=(), # fastai callbacks that watch the training
 )->Run: # complete
     "Train a network and keep everything in a run folder; the processes of a launcher train it together"
-    with joined(), ExitStack() as held:
-        if not is_main_process(): echo,cbs = noop,()
-        out = broadcast_from_main(lambda: Path(out))
-        broadcast_from_main(lambda: held.enter_context(lock_folder(out)))
-        signals = held.enter_context(ending_well(out, echo))
-        found = broadcast_from_main(lambda: _found(Run(out), config, resume, calibration, echo))
-        if found is None: return Run(out)
-        config,state,calibration = found
-        learn = _begin(config, out, echo, calibration) if state is None else _go_on(Run(out), config, state, echo)
-        watchers = list(cbs)
-        broadcast_from_main(lambda: watchers.extend(held.enter_context(tracker_callbacks(config.training.log, Run(out), echo))))
-        learn.add_cbs(watchers)
-        _fit(learn, Run(out), config.training.checkpoint_minutes, signals, state)
-        broadcast_from_main(lambda: _finish(learn, Run(out)))
-    return Run(out)
-
-# %% ../../nbs/72_experiments.train.ipynb #dc4adf3a
-def _found(run, config, resume, calibration, echo)->tuple|None: # settings, state to go on with, given calibration; none where the run is complete
-    "What there is to do in the folder of a run"
-    state = None
-    if resume and run.checkpoint.is_dir():
-        config,state = asked_settings(run, config),newest_checkpoint(run.checkpoint, echo)
-        if state is None and _given_calibration(run).is_file(): calibration = read_calibration(_given_calibration(run), run.schema)
-    elif resume and run.path.exists(): return echo(f'{open_run(run.path).path} is complete; there is nothing to go on with, and settings that are given now change nothing: train again into another --out')
-    else: check_new(run.path)
-    if config is None: raise UsageError(f'{run.path}: no such run; there is nothing to go on with')
-    return config,state,calibration
-
-# %% ../../nbs/72_experiments.train.ipynb #0dd5f7d5
-def _fit(learn, run, minutes, signals, state):
-    "All stages, or those that are left"
-    config = broadcast_from_main(lambda: run.config)
-    learn.history.file,signals.waits = run.history if is_main_process() else None,True
-    fit_planned(learn, config, Checkpoints(run.checkpoint, minutes, signals, state))
-    signals.waits,signals.asked = False,most(signals.asked or 0) or None
-    if signals.asked is not None: raise KeyboardInterrupt # after the last batch
+    with distributed(), ExitStack() as held:
+        if not is_main_process(): echo = noop
+        run = broadcast_from_main(lambda: Run(out))
+        if is_main_process(): held.enter_context(lock_folder(run.path))
+        signals = held.enter_context(ending_well(run.path, echo))
+        if broadcast_from_main(lambda: resume and is_complete(run)):
+            echo(f'{run.path} is complete; there is nothing to go on with, and settings that are given now change nothing: train again into another --out')
+            return run
+        start = broadcast_from_main(lambda: find_start(run, config, resume, calibration, echo))
+        learn,config = main_process_first(prepare, start.config)
+        config = _settle(learn, config, run, start, echo)
+        if is_main_process():
+            learn.history.file = run.history
+            learn.add_cbs([*cbs, *held.enter_context(tracker_callbacks(config.training.log, run, echo))])
+        with signals.postponed(): fit(learn, config.training, Checkpoints(run.checkpoint, config.training.checkpoint_minutes, signals, start.state))
+        broadcast_from_main(lambda: finish(learn, run))
+    return run
 
 # %% ../../nbs/72_experiments.train.ipynb #6857fc0b
 def refit(

@@ -111,8 +111,8 @@ def _binary(logits, truth, label_weights, smoothing, term):
     "Mean cost of each row over its known labels; `truth` is 1, 0, or -1 for unknown"
     if term.drop_negatives and logits.requires_grad: truth = drop_likely_negatives(logits, truth, term.drop_negatives)
     known = truth>=0
-    weights = known*label_weights if label_weights is not None else known.float()
-    costs = binary_costs(logits, truth.clamp(min=0).float()*(1-smoothing) + smoothing/2, term)*weights
+    weights = known*label_weights if label_weights is not None else known.to(logits.dtype)
+    costs = binary_costs(logits, truth.clamp(min=0).to(logits.dtype)*(1-smoothing) + smoothing/2, term)*weights
     if term.negative_weight!=1: costs = torch.where(truth==0, costs*term.negative_weight, costs)
     weight = weights.sum(1)
     return costs.sum(1)/weight.clamp(min=1e-9), (weight>0).float()
@@ -129,7 +129,7 @@ def row_losses(
     shift:torch.Tensor|None=None, # added to the logits of a softmax, `(n_labels,)`, see `logit_shift`
 )->tuple[torch.Tensor, torch.Tensor]: # loss of each row, 0 where it is unknown; its weight in a mean; both `(n,)`
     "The loss of each row for one target"
-    logits = logits.float()
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if target.kind=='any_of': return _binary(logits, truth, label_weights, smoothing, term)
     truth,known = truth.long().clamp(min=0),truth>=0
     if one_of=='binary':
@@ -173,6 +173,7 @@ class FashionLoss:
         schema.check_roles(weights or {}, 'loss weights')
         self.schema,self.smoothing,self.one_of,self.reduction,self.parts = schema,smoothing,one_of,reduction,{}
         self.weights = [float(schema.setting_for(o, weights or {}, KIND_WEIGHTS[o.kind])) for o in schema]
+        self.whole_batch_sums = None # in several processes, which each have some rows of a batch, adds up losses and weights over all of them; see `DataParallel`
         self.offset = 0. # added to the mean, see `UncertaintyWeighting`
         self.partner = None # while a batch is mixed, see `MixUpCutMix`: for each row which other one is in it, and the row's own share; both `(n,)`
         self.label_weights = {k: torch.as_tensor(v, dtype=torch.float32) for k,v in (label_weights or {}).items()}
@@ -181,8 +182,10 @@ class FashionLoss:
 
     def __call__(self, logits, *truth)->torch.Tensor: # one number, or `(n,)` with `reduction='none'`
         rows = self.rows(logits, truth)
-        means = [mean_loss(*o) for o in rows]
-        self.parts = {o.name: (mean.detach(), weight.sum()) for o,mean,(_,weight) in zip(self.schema, means, rows)}
+        sums = [(losses.sum(), weights.sum()) for losses,weights in rows]
+        if self.whole_batch_sums is not None: sums = self.whole_batch_sums(sums)
+        means = [losses/weights.clamp(min=1e-9) for losses,weights in sums]
+        self.parts = {target.name: (mean.detach(), weights) for target,mean,(_,weights) in zip(self.schema, means, sums)}
         if self.reduction=='mean': return sum(w*o for w,o in zip(self.weights, means)) + self.offset
         return sum(w*o for w,(o,_) in zip(self.weights, rows))
 
@@ -210,7 +213,8 @@ def rows(
 @patch
 def _rows(self:FashionLoss, target, logits, truth):
     logits,truth = [o.as_subclass(torch.Tensor) for o in (logits, truth)] # fastai's own kinds of tensor do not mix in a loss
-    term,there = self.per_target[target.name],lambda o: o.get(target.name).to(logits.device) if target.name in o else None
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    term,there = self.per_target[target.name],lambda o: o[target.name].to(logits) if target.name in o else None
     cost = lambda truth: row_losses(target, logits, truth, self.smoothing if term.smoothing is None else term.smoothing, there(self.label_weights),
         self.one_of, term, there(self.shifts))
     if self.partner is None: return cost(truth)

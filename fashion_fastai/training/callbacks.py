@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import torch
 from fastai.callback.core import Callback
+from fastai.torch_core import get_model
 from fastcore.basics import patch
 
 # %% auto #0
@@ -77,8 +78,8 @@ class MicroBatches(Callback):
     def before_fit(self):
         if not isinstance(self.model, FashionNetwork): raise UsageError(f'micro-batches need a FashionNetwork, not a {type(self.model).__name__}')
 
-    def before_train(self): self.model.micro_batch_size = self.size
-    def after_train(self): self.model.micro_batch_size = None
+    def before_train(self): get_model(self.model).micro_batch_size = self.size # several processes wrap it
+    def after_train(self): get_model(self.model).micro_batch_size = None
 
 # %% ../../nbs/42_training.callbacks.ipynb #0da964bf
 class UncertaintyWeighting(Callback):

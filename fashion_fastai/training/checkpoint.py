@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.tracker import TrackerCallback
+from fastai.torch_core import get_model
 from fastcore.basics import patch
 from safetensors import SafetensorError
 from ..data.loaders import FashionDL
 from ..core.errors import UsageError
 from ..core.files import remove_folder, write_csv
-from .distributed import ended_by, is_main_process, most
+from .distributed import is_main_process, max_over_processes
 from .serialization import copied, optimizer_state, read_state, set_optimizer_state, write_state
 from .interrupt import TrainingInterrupted, StopSignals
 
@@ -89,14 +90,13 @@ class Checkpoints(Callback):
     def after_fit(self):
         self.learn.first_epoch = 0
         self._written()
-        self.failure = ended_by(self.failure)
 
 # %% ../../nbs/42_training.checkpoint.ipynb #28396ac6
 @patch
 def after_batch(self:Checkpoints):
     "Write one when it is time to, or when the training is asked to stop"
     if not math.isfinite(self.loss.item()): self._fail(self._diverged())
-    asked = most(self.signals.asked or 0)
+    asked = max_over_processes(self.signals.asked or 0)
     if self.training and (asked or time.monotonic()-self.said>self.seconds): self._keep(self.epoch, self.iter+1)
     elif asked: self._keep(self.epoch, len(self.dls.train)) # the validation is made again
     if asked: self._fail(TrainingInterrupted('', 128+asked))
@@ -114,7 +114,7 @@ def _fail(self:Checkpoints, failure): self.failure = self.failure or failure # e
 
 @patch
 def _stop_if_failed(self:Checkpoints):
-    if most(self.failure is not None): raise CancelFitException
+    if self.failure is not None: raise CancelFitException
 
 @patch
 def _written(self:Checkpoints):
@@ -147,7 +147,7 @@ def _own_state(cbs)->list: return [o for o in cbs if hasattr(type(o), 'to_state'
 def _state(self:Checkpoints, at:Place)->dict:
     learn = self.learn
     if at.epoch>=learn.n_epoch: at = Place(at.stage+1)
-    state = dict(at=at._asdict(), network=learn.model.state_dict(), optimizer=optimizer_state(learn.opt),
+    state = dict(at=at._asdict(), network=get_model(learn.model).state_dict(), optimizer=optimizer_state(learn.opt),
         callbacks={o.name: o.to_state() for o in _own_state(learn.cbs)})
     if at.epoch or at.batch: state['fit'] = self._fit_state()
     return state

@@ -1,4 +1,4 @@
-"""Several processes, one for each GPU or machine, that train one network together
+"""Several processes, one for each GPU or machine, train one network together
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.distributed.html.md"""
 
@@ -6,171 +6,208 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.distributed.html.
 
 # %% ../../nbs/40_training.distributed.ipynb #d3cf612c
 from __future__ import annotations
-import os, warnings
+import gc, os, warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 import torch, torch.distributed as dist
+from fastai.callback.core import Callback
+from fastai.learner import Learner
+from fastai.torch_core import get_random_states, set_random_states
+from timm.layers import convert_sync_batchnorm
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
+from ..data.loaders import FashionDL, share_batches
+from ..data.augment import Share
 from ..core.errors import UsageError
 
 # %% auto #0
-__all__ = ['launched', 'world_size', 'rank', 'is_main_process', 'EndedElsewhere', 'exit_code', 'joined', 'broadcast_from_main',
-           'most', 'ended_by', 'together', 'main_process_first', 'check_same', 'check_batch_size']
+__all__ = ['launched', 'world_size', 'rank', 'is_main_process', 'EndedElsewhere', 'distributed', 'broadcast_from_main',
+           'main_process_first', 'max_over_processes', 'check_same_everywhere', 'check_batch_size', 'whole_batch_sums',
+           'whole_batch', 'DataParallel', 'data_parallel']
 
 # %% ../../nbs/40_training.distributed.ipynb #9bab5135
-_FROM_LAUNCHER = 'RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'
+def launched()->int: # 1 if no launcher started this process
+    "Return how many processes a launcher started"
+    return int(os.environ['WORLD_SIZE']) if all(name in os.environ for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')) else 1
 
-def launched()->int: # 1 without a launcher
-    "How many processes a launcher started"
-    return int(os.environ['WORLD_SIZE']) if all(o in os.environ for o in _FROM_LAUNCHER) else 1
-
-def world_size()->int: # 1 in a process of its own
-    "How many processes have joined"
+def world_size()->int: # 1 in a single process
+    "Return how many processes have joined"
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 def rank()->int: # from 0
-    "The number of this process"
+    "Return the number of this process"
     return dist.get_rank() if world_size()>1 else int(os.environ['RANK']) if launched()>1 else 0
 
 def is_main_process()->bool:
-    "Whether this is the process that writes and speaks"
+    "Return whether this is the process that writes and prints"
     return rank()==0
 
 # %% ../../nbs/40_training.distributed.ipynb #55abb531
+_STORES = [] # the launcher's, then a part of it for each time that the processes joined
+
 class EndedElsewhere(SystemExit):
-    "Another process has ended and says why; this one ends with the same exit code, without a word"
-
-def exit_code(
-    error:BaseException, # that ends a process
-)->int:
-    "The exit code of a process that `error` ends"
-    if isinstance(error, KeyboardInterrupt): return 130
-    return getattr(error, 'code', None) or 1
-
-# %% ../../nbs/40_training.distributed.ipynb #e1253e0a
-def _take_device():
-    "A GPU of its own for each process of this machine"
-    if not torch.cuda.is_available(): return
-    local,found = int(os.environ.get('LOCAL_RANK', os.environ['RANK'])),torch.cuda.device_count()
-    if local>=found: raise UsageError(f'{local+1} or more processes were started on this machine, which has {found} GPUs; start one for each')
-    torch.cuda.set_device(local)
+    "Another process failed and reports why; this one ends with the same exit code and prints nothing"
 
 def _join():
-    _take_device()
-    dist.init_process_group('cpu:gloo,cuda:nccl' if torch.cuda.is_available() else 'gloo', timeout=timedelta(days=1))
+    "Join the processes of the launcher, each with a GPU of its own where there are any"
+    from accelerate import PartialState
+    if world_size()>1: return PartialState()
+    local,gpus = int(os.environ.setdefault('LOCAL_RANK', os.environ['RANK'])),torch.cuda.device_count()
+    if gpus and local>=gpus: raise UsageError(f'{local+1} or more processes were started on this machine, which has {gpus} GPUs; start one for each')
+    if not _STORES: _STORES.append(next(rendezvous('env://'))[0])
+    _STORES.append(dist.PrefixStore(f'fashion_fastai/{len(_STORES)}', _STORES[0]))
+    return PartialState(cpu=not gpus, timeout=timedelta(days=1), backend='cpu:gloo,cuda:nccl' if gpus else 'gloo', store=_STORES[-1], rank=rank(), world_size=launched())
+
+def _end(state, error:BaseException)->BaseException: # to raise: `error` in the process that failed first, `EndedElsewhere` in the others
+    "Close the connections to the other processes"
+    store,processes,main = _STORES[-1],range(world_size()),state.is_main_process
+    try:
+        if store.add('failures', 1)==1: store.set('exit_code', str(130 if isinstance(error, KeyboardInterrupt) else getattr(error, 'code', None) or 1))
+        else: error = EndedElsewhere(int(store.get('exit_code')))
+        store.set(f'ended/{rank()}', '')
+    except dist.DistError: error = EndedElsewhere(1) # the main process, which may hold the store, is gone
+    gc.collect() # a wrapped network keeps connections open
+    state.destroy_process_group()
+    state._reset_state()
+    with suppress(dist.DistError):
+        if main: store.wait([f'ended/{i}' for i in processes], timedelta(seconds=5)) # the others ask it for the exit code
+    return error
 
 # %% ../../nbs/40_training.distributed.ipynb #508a6a6e
 @contextmanager
-def joined()->Iterator[None]:
-    "Work with the other processes that a launcher started; nothing happens without one, or inside of another `joined`"
-    if launched()==1 or world_size()>1:
+def distributed()->Iterator[None]:
+    "Work with the other processes of a launcher, which stay joined afterwards; does nothing in a single process, or inside another `distributed`"
+    if launched()==1:
         yield
         return
-    _join()
-    store,hidden = dist.distributed_c10d._get_default_store(),{o: os.environ.pop(o) for o in ('RANK', 'WORLD_SIZE')}
+    state,failed = _join(),None
+    hidden = {name: os.environ.pop(name) for name in ('RANK', 'WORLD_SIZE')}
     try:
         with warnings.catch_warnings():
-            if not is_main_process(): warnings.simplefilter('ignore') # the first one warns
+            if not state.is_main_process: warnings.simplefilter('ignore')
             yield
-    except UsageError as e:
-        store.set('ended', str(exit_code(e)))
-        if e.code>128 and not is_main_process(): raise EndedElsewhere(e.code) from None # a signal reaches all
-        raise
-    except RuntimeError as e: # a connection broke, if somebody ended
-        if not store.check(['ended']): raise
-        raise EndedElsewhere(int(store.get('ended'))) from e
-    finally:
-        os.environ.update(hidden)
-        dist.destroy_process_group()
+    except BaseException as error: failed = error
+    finally: os.environ.update(hidden)
+    if failed is not None: raise _end(state, failed)
 
 # %% ../../nbs/40_training.distributed.ipynb #e5ed70d0
-def _everyones(o)->list: # one for each process
-    found = [None]*world_size()
-    dist.all_gather_object(found, o)
-    return found
-
-def _handed(o): # of the first process
-    found = [o]
-    dist.broadcast_object_list(found, src=0, device=torch.device('cpu'))
-    return found[0]
-
 def broadcast_from_main(
-    make:Callable[[], Any], # is called in the first process alone
-)->Any: # what it gave, in every process
-    "Something that only one process may make; the others wait for it, and end if it fails"
+    make:Callable[[], Any], # called in the main process only
+)->Any: # what it returned, in every process
+    "Return in every process what the main process made; the others wait for it"
     if world_size()==1: return make()
-    if not is_main_process():
-        made,code = _handed(None)
-        if code is not None: raise EndedElsewhere(code)
-        return made
-    try: made = make()
-    except BaseException as e: # whatever it is, the others must not wait for ever
-        _handed((None, exit_code(e)))
-        raise
-    _handed((made, None))
-    return made
+    from accelerate.utils import broadcast_object_list
+    return broadcast_object_list([make() if is_main_process() else None])[0]
 
-# %% ../../nbs/40_training.distributed.ipynb #2d6fa96a
-def most(
+def main_process_first(
+    work:Callable[[Any], tuple], # returns something to keep in each process, and something to hand to the others
+    given, # for the main process
+)->tuple: # what `work` returned in this process
+    "Call `work` in the main process, then in the others with what the main process hands over"
+    made = work(given) if is_main_process() else None
+    handed = broadcast_from_main(lambda: made[1])
+    return made or work(handed)
+
+def max_over_processes(
     number:int, # of this process
 )->int: # the largest of all processes
-    "The largest number: whether anybody was asked to stop, whether anything failed"
+    "Return the largest number, for example of a signal that one process received"
     if world_size()==1: return int(number)
-    found = torch.tensor([int(number)])
-    dist.all_reduce(found, dist.ReduceOp.MAX)
-    return found.item()
+    from accelerate.utils import reduce
+    return int(reduce(torch.tensor([int(number)]), 'max'))
 
-def ended_by(
-    mine:BaseException|None, # what went wrong here, if anything did
-)->BaseException|None: # to be raised: the own error in one of the processes, an `EndedElsewhere` in all others; none where all is well
-    "What ends this process when something may have gone wrong in any of them"
-    if world_size()==1 or not most(mine is not None): return mine
-    codes = _everyones(None if mine is None else exit_code(mine))
-    teller = next(i for i,o in enumerate(codes) if o is not None)
-    return mine if teller==rank() else EndedElsewhere(codes[teller])
-
-# %% ../../nbs/40_training.distributed.ipynb #b515d162
-def together(
-    work:Callable[[], Any], # is called in every process
-)->Any: # what it gave here
-    "Every process works; what goes wrong in one ends all"
-    if world_size()==1: return work()
-    made,mine = None,None
-    try: made = work()
-    except Exception as e: mine = e # raised again, or by another one
-    if (failure:=ended_by(mine)) is not None: raise failure
-    return made
-
-# %% ../../nbs/40_training.distributed.ipynb #97583175
-def main_process_first(
-    work:Callable[[Any], tuple], # gives something to keep here, and something to hand over
-    given, # for the first process
-)->tuple: # what `work` gave here
-    "The first process works on what is given, then the others on what it handed over"
-    if world_size()==1: return work(given)
-    mine = []
-    def first():
-        mine.extend(work(given))
-        return mine[1]
-    settled = broadcast_from_main(first)
-    return together(lambda: tuple(mine) or work(settled))
-
-# %% ../../nbs/40_training.distributed.ipynb #517e87cb
-def check_same(
+def check_same_everywhere(
     what:str, # for the message, for example `the table`
     value, # of this process
 ):
-    "A `UsageError` where a process does not have what the first one has"
-    def check():
-        if value!=wanted: raise UsageError(f'{what} is not the same for process {rank()} as for the first one; every machine needs the same files under the same names')
-    wanted = broadcast_from_main(lambda: value)
-    together(check)
+    "Raise a `UsageError` if a process has another value than the main process"
+    if value!=broadcast_from_main(lambda: value):
+        raise UsageError(f'{what} is not the same for process {rank()} as for the first one; every machine needs the same files under the same names')
+    max_over_processes(0) # nobody goes on before all have compared
 
 # %% ../../nbs/40_training.distributed.ipynb #dca39eb8
 def check_batch_size(
     batch_size:int, # of all processes together
 ):
-    "A `UsageError` where the processes cannot share batches of this size"
+    "Raise a `UsageError` if the processes cannot share batches of this size evenly"
     if batch_size%(n:=world_size()): raise UsageError(f'--batch-size {batch_size} is the size of the whole batch and cannot be shared by {n} processes; '
         f'{max(1, batch_size//n)*n} or {(batch_size//n+1)*n} can')
+
+# %% ../../nbs/40_training.distributed.ipynb #626e7f7d
+def whole_batch_sums(
+    sums:list[tuple[torch.Tensor, torch.Tensor]], # for each target the sum of the losses and that of the weights, of the own rows
+)->list[tuple[torch.Tensor, torch.Tensor]]: # same as above, of the whole batch; the gradients are `world_size` times those of the own rows
+    "Add up sums over all processes, for a `FashionLoss`"
+    from accelerate.utils import reduce
+    own = torch.stack([torch.stack([losses, weights.to(losses.dtype)]) for losses,weights in sums])
+    return [(losses, weights.detach()) for losses,weights in reduce(own.detach(), 'sum')+world_size()*(own-own.detach())]
+
+def whole_batch(
+    tensors:list[torch.Tensor], # of the own rows
+    even:bool, # whether all processes have the same number of rows
+)->list[torch.Tensor]: # of all rows, in their order
+    "Gather what scores are computed from; no gradient flows back"
+    from accelerate.utils import gather, gather_object
+    plain = [o.detach().as_subclass(torch.Tensor) for o in tensors]
+    if even: return gather(plain)
+    parts = gather_object([[o.cpu() for o in plain]])
+    return [torch.cat(o).to(own.device) for o,own in zip(zip(*parts), plain)]
+
+# %% ../../nbs/40_training.distributed.ipynb #f64184f9
+def _sync_norms(network)->list[tuple]: # parent, name and layer of what was replaced
+    "Replace batch norms that train by those that exchange their statistics"
+    found = [(parent, name, layer) for parent in network.modules() for name,layer in parent.named_children()
+        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and layer.affine and layer.weight.requires_grad]
+    for parent,name,layer in found: setattr(parent, name, convert_sync_batchnorm(layer))
+    return found
+
+# %% ../../nbs/40_training.distributed.ipynb #f50bfb4c
+class DataParallel(Callback):
+    "Each process trains on its share of every batch; see `data_parallel`"
+    order,active,norms = 30,False,() # behind what casts, mixes or moves a batch, before all that looks at predictions or losses
+    def before_fit(self):
+        if hasattr(self.learn, 'gather_preds'): return # each process predicts for itself
+        self.active,self.share = True,Share(rank(), world_size())
+        share_batches(self.dls, self.share)
+        draws,loaders = broadcast_from_main(lambda: (get_random_states(), [dl.rng.getstate() for dl in self.dls]))
+        set_random_states(**draws)
+        for dl,state in zip(self.dls, loaders): dl.rng.setstate(state)
+        self.norms = _sync_norms(self.model) if self.dls.device.type=='cuda' else ()
+        self.learn.model,self.learn.loss_func.whole_batch_sums = DistributedDataParallel(self.model, static_graph=True),whole_batch_sums
+
+    def after_pred(self):
+        if not self.active: return
+        self.n_rows = self.dl.n_rows(self.iter)
+        own = self.share.rows(self.n_rows)
+        self.learn.pred,self.learn.yb = [tuple(o[:own.stop-own.start] for o in part) for part in (self.pred, self.yb)] # a process without a row has made one
+
+    def after_loss(self):
+        if not self.active: return
+        found = whole_batch([*self.pred, *self.yb], self.n_rows%self.share.of==0)
+        self.learn.pred,self.learn.yb = tuple(found[:len(self.pred)]),tuple(found[len(self.pred):])
+
+    def after_fit(self):
+        if not self.active: return
+        self.active,self.learn.model,self.learn.loss_func.whole_batch_sums = False,self.model.module,None
+        for parent,name,layer in self.norms: setattr(parent, name, layer)
+        share_batches(self.dls)
+
+# %% ../../nbs/40_training.distributed.ipynb #f2d02661
+@contextmanager
+def data_parallel(
+    learn:Learner, # on the loaders of a catalogue, with a `FashionLoss`
+)->Iterator[None]:
+    "Let all processes share the batches of a training; does nothing in a single process"
+    if world_size()==1:
+        yield
+        return
+    if not all(isinstance(dl, FashionDL) and dl.batches is not None for dl in learn.dls): raise UsageError('several processes can share the loaders of a catalogue only')
+    if learn.dls.train.bs<world_size(): raise UsageError(f'the train split has {learn.dls.train.bs} rows, which {world_size()} processes cannot share')
+    parallel = DataParallel()
+    learn.add_cb(parallel)
+    try: yield
+    finally:
+        parallel.after_fit() # an error leaves out the event
+        learn.remove_cb(parallel)

@@ -7,9 +7,10 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.interrupt.html.md
 # %% ../../nbs/41_training.interrupt.ipynb #b496c96a
 from __future__ import annotations
 import errno, signal, threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ..core.errors import UsageError
-from .distributed import world_size
+from .distributed import max_over_processes, world_size
 
 # %% auto #0
 __all__ = ['TrainingInterrupted', 'disk_is_full', 'StopSignals']
@@ -43,6 +44,14 @@ class StopSignals:
         return self
 
     def __exit__(self, *args): self._leave()
+
+    @contextmanager
+    def postponed(self)->Iterator[None]:
+        "Let signals wait for `Checkpoints`; one that came too late for it interrupts at the end"
+        self.waits = True
+        yield
+        self.waits,self.asked = False,max_over_processes(self.asked or 0) or None
+        if self.asked is not None: raise KeyboardInterrupt
 
     def _leave(self):
         for number,handler in self.before.items(): signal.signal(number, handler)

@@ -6,14 +6,17 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.precision.html.md
 
 # %% ../../nbs/40_training.precision.ipynb #f67017f7
 from __future__ import annotations
-import statistics, time
+import os, statistics, time
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from torch import nn
+from ..config import TrainingConfig
+from ..core.errors import UsageError
 
 # %% auto #0
-__all__ = ['CLEAR_GAIN', 'has_bfloat16', 'bfloat16_gain', 'fastest_precision', 'Bfloat16', 'precision_callback']
+__all__ = ['CLEAR_GAIN', 'has_bfloat16', 'bfloat16_gain', 'fastest_precision', 'Bfloat16', 'precision_callback',
+           'accelerate_settings']
 
 # %% ../../nbs/40_training.precision.ipynb #3e713952
 CLEAR_GAIN = 1.25 # speed-up from which `measure` chooses bfloat16
@@ -76,3 +79,26 @@ def precision_callback(
     "Return the callbacks that make a learner train in `precision`"
     if precision=='float32': return []
     return [Bfloat16() if precision=='bfloat16' else MixedPrecision(AMPMode.FP16)]
+
+# %% ../../nbs/40_training.precision.ipynb #e7e5ce40
+_PRECISIONS = dict(bf16='bfloat16', fp16='float16')
+_REFUSED = dict(USE_DEEPSPEED='DeepSpeed', USE_FSDP='FSDP', USE_MEGATRON_LM='Megatron-LM', USE_PARALLELISM_CONFIG='a parallelism config', DYNAMO_BACKEND='torch dynamo; use training.compile')
+
+def accelerate_settings(
+    training:TrainingConfig, # as the user gave them
+    world_size:int=1, # processes that share a batch
+)->TrainingConfig: # with the precision and the micro-batches that `accelerate launch` asks for, where ours are open
+    "Follow the settings of `accelerate launch`; a `UsageError` names one that contradicts ours or cannot be followed"
+    wanted = (os.environ.get('ACCELERATE_MIXED_PRECISION') or 'no').lower()
+    for name,asked in _REFUSED.items():
+        if os.environ.get(f'ACCELERATE_{name}', 'no').lower() not in ('', 'no', 'false'): raise UsageError(f'accelerate is configured for {asked}; here it is turned off in `accelerate config`')
+    if (steps := int(os.environ.get('ACCELERATE_GRADIENT_ACCUMULATION_STEPS') or 1))>1:
+        size = -(-training.batch_size//(steps*world_size))
+        if training.micro_batch_size not in (None, size): raise UsageError(f'accelerate is configured for {steps} steps of gradient accumulation, which are micro-batches of {size} images here, '
+            f'but training.micro_batch_size is {training.micro_batch_size}; leave one of them out')
+        training = training.model_copy(update=dict(micro_batch_size=size))
+    if wanted=='no': return training
+    if training.precision not in ('auto', _PRECISIONS.get(wanted)): raise UsageError(f'accelerate is configured for mixed precision {wanted}, but training.precision is {training.precision}; leave one of them out')
+    if wanted not in _PRECISIONS: raise UsageError(f'accelerate is configured for mixed precision {wanted}; bf16, fp16 and no can be used here')
+    if wanted=='fp16' and not torch.cuda.is_available(): raise UsageError('accelerate is configured for mixed precision fp16, which needs a GPU; use bf16 or no')
+    return training.model_copy(update=dict(precision=_PRECISIONS[wanted]))

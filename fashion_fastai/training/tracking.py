@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 from fastai.callback.core import Callback
-from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
 from ..config import TrainConfig
 from ..core.errors import UsageError
@@ -226,10 +225,10 @@ def tracker_callbacks(
     names:list[str], # `training.log`
     run:Run, # that is under way; what stays on this machine goes to `log` in its folder
     echo:Callable[[str], None]=print, # is told where to look, and of trouble
-)->Iterator[list[Tracker]]: # callbacks for a learner with a `History`; none in a process that is not the first of several
+)->Iterator[list[Tracker]]: # callbacks for a learner with a `History`
     "Trackers for a training, begun or taken up; a `UsageError` where one cannot begin"
     check_trackers(names)
-    trackers = [] if rank_distrib() else [_TRACKERS[o](run.config, run.path/'log', echo) for o in dict.fromkeys(names)]
+    trackers = [_TRACKERS[o](run.config, run.path/'log', echo) for o in dict.fromkeys(names)]
     done = False
     try:
         for o in trackers: _begin(o)

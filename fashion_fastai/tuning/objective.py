@@ -21,7 +21,8 @@ __all__ = ['choose_objective', 'is_lower_better', 'objective_value', 'ProgressPr
 from ..config import TrainConfig
 from ..core.errors import UsageError, unknown_name
 from ..data.catalogue import CatalogueWarning
-from ..experiments.prepare import fit_planned, ready_to_fit
+from ..experiments.prepare import plan, prepare, probe
+from ..experiments.train import describe, fit
 from ..metrics import scalar_scores
 from ..schema import Schema
 from .search_space import Parameter
@@ -135,12 +136,14 @@ def _fit_trial(config, watch, echo):
     "Train with `config` until the last epoch, or until `watch` stops it"
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', CatalogueWarning) # shown already when the search read the table
-        learn,planned,_ = ready_to_fit(config, echo)
-    watch.n_epochs = sum(stage.epochs for stage in planned.training.stages)
+        learn, config = prepare(config)
+    for line in describe(learn, config): echo(line)
+    config = plan(learn, config, probe(learn, config, echo))
+    watch.n_epochs = sum(stage.epochs for stage in config.training.stages)
     if hasattr(learn, 'plain_progress'): learn.plain_progress.epoch_lines = False # one line per trial is enough
     learn.add_cb(watch)
     try:
-        with learn.no_bar(), learn.no_logging(): fit_planned(learn, planned)
+        with learn.no_bar(), learn.no_logging(): fit(learn, config.training)
     except _TrialStopped: pass
 
 def run_trial(
