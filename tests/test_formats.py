@@ -1,4 +1,4 @@
-"""Every published format: read right, and every mistake in it named by file and line"""
+"""Every published format is read correctly, and every mistake in it is reported with file and line"""
 import io, json, warnings
 from pathlib import Path
 import pandas as pd, pyarrow as pa, pyarrow.parquet as pq, pytest
@@ -10,8 +10,8 @@ from fashion_fastai.core.errors import UsageError
 from fashion_fastai.schema import schema_from_json
 
 
-class Drawn:
-    "A set that is drawn into a folder, and can be damaged line by line"
+class SmallSet:
+    "A small data set in a folder, which can be damaged line by line"
     def __init__(self, root): self.root = Path(root)
     def image(self, *names):
         for i, name in enumerate(names):
@@ -24,7 +24,7 @@ class Drawn:
         path.write_text('\n'.join(lines)+'\n', encoding='utf-8')
     def lines(self, name): return (self.root/name).read_text(encoding='utf-8').splitlines()
     def change(self, name, line, text):
-        "Put `text` in the place of a line, counted from 1; None takes the line away"
+        "Replace a line, counted from 1, by `text`; None removes it"
         lines = self.lines(name)
         lines[line-1:line] = [] if text is None else [text]
         self.text(name, *lines)
@@ -32,12 +32,12 @@ class Drawn:
 
 
 @pytest.fixture
-def drawn(tmp_path): return Drawn(tmp_path/'set')
+def drawn(tmp_path): return SmallSet(tmp_path/'set')
 
 
-def fails(name, drawn, *said, **options):
+def fails(name, drawn, *messages, **options):
     with pytest.raises(UsageError) as e: read_format(name, drawn.root, **options)
-    for o in said: assert o in str(e.value), str(e.value)
+    for message in messages: assert message in str(e.value), str(e.value)
 
 
 FILES = ['img/Pleated_Blouse/img_00000001.jpg', 'img/Pleated_Blouse/img_00000002.jpg', 'img/Denim_Romper/img_00000001.jpg', 'img/Tee/img_00000001.jpg']
@@ -49,10 +49,10 @@ def benchmark(drawn):
     drawn.text('Anno/list_category_cloth.txt', '3', 'category_name  category_type', 'Blouse         1', 'Hot pants      2', 'Romper         3')
     drawn.text('Anno/list_attr_cloth.txt', '4', 'attribute_name  attribute_type', 'a-line                  3', 'abstract chevron print  1',
         'denim                   2', 'never seen              5')
-    drawn.text('Anno/list_category_img.txt', '4', 'image_name  category_label', *(f'{o}    {c}' for o, c in zip(FILES, (1, 1, 3, 2))))
+    drawn.text('Anno/list_category_img.txt', '4', 'image_name  category_label', *(f'{name}    {c}' for name, c in zip(FILES, (1, 1, 3, 2))))
     drawn.text('Anno/list_attr_img.txt', '4', 'image_name  attribute_labels', f'{FILES[0]}   1  1 -1 -1', f'{FILES[1]}   1 -1  0 -1', f'{FILES[2]}  -1 -1 -1 -1', f'{FILES[3]} 0 0 0 0')
-    drawn.text('Anno/list_bbox.txt', '4', 'image_name  x_1  y_1  x_2  y_2', *(f'{o}  001 002 007 00{4+i}' for i, o in enumerate(FILES)))
-    drawn.text('Eval/list_eval_partition.txt', '4', 'image_name evaluation_status', *(f'{o}   {p}' for o, p in zip(FILES, ('train', 'val', 'test', 'train'))))
+    drawn.text('Anno/list_bbox.txt', '4', 'image_name  x_1  y_1  x_2  y_2', *(f'{name}  001 002 007 00{4+i}' for i, name in enumerate(FILES)))
+    drawn.text('Eval/list_eval_partition.txt', '4', 'image_name evaluation_status', *(f'{name}   {split}' for name, split in zip(FILES, ('train', 'val', 'test', 'train'))))
     return drawn
 
 
@@ -89,7 +89,7 @@ def test_deepfashion_without_boxes_and_with_line_ends_of_windows(benchmark):
     assert 'x1' not in labels.frame and labels.frame.attributes[1] == 'a-line ?denim'
 
 
-@pytest.mark.parametrize('name,line,text,said', [
+@pytest.mark.parametrize('name,line,text,message', [
     ('Anno/list_category_cloth.txt', 1, '4', ['line 1: the count is 4, but 3 lines']),
     ('Anno/list_category_cloth.txt', 4, 'Romper', ['line 4: 1 field, but it must have 2']),
     ('Anno/list_category_cloth.txt', 4, 'Blouse   1', ['line 4: Blouse is listed for the second time']),
@@ -114,19 +114,19 @@ def test_deepfashion_without_boxes_and_with_line_ends_of_windows(benchmark):
     ('Eval/list_eval_partition.txt', 6, f'{FILES[3]} training', ["line 6: 'training': the split must be one of train, val, test"]),
     ('Eval/list_eval_partition.txt', 6, 'img/other.jpg train', ['line 6: img/other.jpg is not in']),
 ])
-def test_deepfashion_errors(benchmark, name, line, text, said):
+def test_deepfashion_errors(benchmark, name, line, text, message):
     benchmark.change(name, line, text)
-    fails('deepfashion', benchmark, name.split('/')[1], *said)
+    fails('deepfashion', benchmark, name.split('/')[1], *message)
 
 
 @pytest.mark.parametrize('name', ['Anno/list_category_cloth.txt', 'Anno/list_attr_cloth.txt', 'Anno/list_category_img.txt', 'Anno/list_attr_img.txt', 'Eval/list_eval_partition.txt'])
-def test_deepfashion_file_missing(benchmark, name):
+def test_deepfashion_missing_file(benchmark, name):
     benchmark.remove(name)
     fails('deepfashion', benchmark, name.split('/')[1], 'no ')
 
 
-def test_deepfashion_pictures_missing(benchmark):
-    for o in FILES: benchmark.remove(o)
+def test_deepfashion_images_missing(benchmark):
+    for name in FILES: benchmark.remove(name)
     fails('deepfashion', benchmark, f'{FILES[0]} is not in', '--images')
 
 
@@ -184,7 +184,7 @@ def test_deepfashion_six_empty_test_labels_and_other_spelling(six):
     assert labels.frame.fit.tolist()[4:] == ['', ''] and labels.frame.landmarks[3] == ' '.join('1'*16)
 
 
-@pytest.mark.parametrize('name,line,text,said', [
+@pytest.mark.parametrize('name,line,text,message', [
     ('train_attr', 2, '1 1 0 0 0 2', 'line {}: 2: fit must be a number from 0 to 1'),
     ('train_attr', 2, '1 1 1 0 0 0', 'line {}: 1: length must be a number from 0 to 0'),
     ('train_attr', 2, '1 1 0 0 0', 'line {}: 5 fields, but it must have 6: texture, sleeve'),
@@ -196,10 +196,10 @@ def test_deepfashion_six_empty_test_labels_and_other_spelling(six):
     ('train', 2, 'img/00000.jpg', 'img/00000.jpg is listed for the second time'),
     ('train', 2, 'img/00001.jpg 1', 'line {}: 2 fields, but it must have 1'),
 ])
-def test_deepfashion_six_errors(six, name, line, text, said):
+def test_deepfashion_six_errors(six, name, line, text, message):
     line += six.header
     six.change(f'split/{name}.txt', line, text)
-    fails('deepfashion-six', six, said.format(line), *([] if name=='train' and 'second' in said else [f'{name}.txt']))
+    fails('deepfashion-six', six, message.format(line), *([] if name=='train' and 'second' in message else [f'{name}.txt']))
 
 
 @pytest.mark.parametrize('name', ['train.txt', 'train_attr.txt', 'val_attr.txt', 'list_attr_cloth.txt'])
@@ -208,12 +208,12 @@ def test_deepfashion_six_file_missing(six, name):
     fails('deepfashion-six', six, name, 'no ')
 
 
-@pytest.mark.parametrize('line,text,said', [
+@pytest.mark.parametrize('line,text,message', [
     (1, '11', 'line 1: the count is 11, but 10 lines'), (3, 'floral  7', 'line 3: 7: the number after the name must be a whole number from 1 to 6'),
     (7, 'maxi  2', 'no value of group 3, length')])
-def test_deepfashion_six_names(six, line, text, said):
+def test_deepfashion_six_names(six, line, text, message):
     six.change('split/list_attr_cloth.txt', line, text)
-    fails('deepfashion-six', six, 'list_attr_cloth.txt', said)
+    fails('deepfashion-six', six, 'list_attr_cloth.txt', message)
 
 
 def test_deepfashion_six_fine_part(six):
@@ -251,7 +251,7 @@ def test_two_csv_in_folders_with_a_sample_submission(pairs):
     assert read_format('two-csv', pairs.root).frame.values.tolist()[2] == ['deep_fashion/test/00001.jpg', '', '?', 'test']
 
 
-@pytest.mark.parametrize('name,line,text,said', [
+@pytest.mark.parametrize('name,line,text,message', [
     ('train_category.csv', 2, 'deep_fashion/train/00001.jpg,dress', "line 2: category_label is 'dress'; it must be one whole number"),
     ('train_category.csv', 2, 'deep_fashion/train/00001.jpg,1 2', "line 2: category_label is '1 2'"),
     ('train_category.csv', 2, ',1', 'line 2: file_path is empty'),
@@ -262,9 +262,9 @@ def test_two_csv_in_folders_with_a_sample_submission(pairs):
     ('train_attribute.csv', 2, None, 'deep_fashion/train/00002.jpg is missing, which'),
     ('train_attribute.csv', 2, 'deep_fashion/train/00003.jpg,1', 'line 2: deep_fashion/train/00003.jpg is not in'),
 ])
-def test_two_csv_errors(pairs, name, line, text, said):
+def test_two_csv_errors(pairs, name, line, text, message):
     pairs.change(name, line, text)
-    fails('two-csv', pairs, name, said)
+    fails('two-csv', pairs, name, message)
 
 
 def test_two_csv_half_missing(pairs):
@@ -337,16 +337,16 @@ def test_products(products):
     assert labels.frame.baseColour.tolist() == ['Navy Blue', ''] and labels.schema['articleType'].vocab == ('Flip Flops', 'Shirts')
 
 
-@pytest.mark.parametrize('line,text,said', [
+@pytest.mark.parametrize('line,text,message', [
     (1, 'id,gender', 'line 1: the header must be id,gender,masterCategory'), (3, '39386,Men,Apparel', 'line 3: 3 fields, but it must have 10'),
     (3, 'x,Men,Apparel,Bottomwear,Flip Flops,NA,Summer,2012,NA,Peter', "line 3: 'x': the id must be a whole number"),
     (4, '15970,Men,Apparel,Topwear,Shirts,Blue,Fall,2011,Casual,Again', 'line 4: 15970 is listed for the second time')])
-def test_products_errors(products, line, text, said):
+def test_products_errors(products, line, text, message):
     products.change('styles.csv', line, text)
-    fails('products', products, 'styles.csv', said)
+    fails('products', products, 'styles.csv', message)
 
 
-def test_products_without_pictures(products):
+def test_products_without_images(products):
     fails('products', products, 'none of the 3 images', images=products.root)
     products.remove('styles.csv')
     fails('products', products, 'styles.csv: no such file')
@@ -381,7 +381,7 @@ def check_hub(labels):
     assert labels.schema['label'].vocab == ('dress', 'shirt', 'never seen') and labels.schema['attributes'].vocab == ('belted', 'polka_dots')
     assert labels.schema.encode(labels.frame)['label'].tolist() == [0, 1, -1]
     assert labels.frame.attributes.tolist() == ['belted polka_dots', '', '']
-    assert (labels.images/labels.frame.file[1]).read_bytes() == png('red') # the very bytes, not encoded anew
+    assert (labels.images/labels.frame.file[1]).read_bytes() == png('red') # the same bytes, not encoded again
     assert labels.frame.file[0] == labels.frame.file[2] and labels.frame.brand.tolist() == list('abc')
 
 
@@ -397,7 +397,7 @@ def test_hf(drawn, tmp_path, kind):
     assert 'split' not in labels.frame and len(list((tmp_path/'images').iterdir())) == 2
 
 
-def test_hf_parts_converted(drawn, tmp_path):
+def test_hf_splits_converted(drawn, tmp_path):
     save_to_disk(hub_table(['navy', 'red'], [0, 1]), drawn.root/'train')
     save_to_disk(hub_table(['lime'], [1]), drawn.root/'validation')
     drawn.text('dataset_dict.json', '{"splits": ["train", "validation"]}')

@@ -1,4 +1,4 @@
-"The embedded sample: what a user of its folder, its table and its cache relies on"
+"The embedded sample: its table, its images, its cache, and that they are reproducible"
 from functools import partial
 
 import numpy as np
@@ -6,21 +6,24 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fashion_fastai.data import sample
-from fashion_fastai.data.synthetic.attributes import ATTRIBUTES, CATEGORIES, LENGTHS, NECKS, PATTERNS, RULES, SLEEVES, random_attributes
+from fashion_fastai.core.errors import UsageError
+from fashion_fastai.data.synthetic import dataset
+from fashion_fastai.data.synthetic.attributes import (ATTRIBUTES, CATEGORIES, LENGTHS, NECKS, PATTERNS, RULES, SLEEVES,
+    random_attributes)
 from fashion_fastai.data.synthetic.dataset import draw_sample, sample_catalogue_path, sample_plan
 from fashion_fastai.data.synthetic.renderer import draw_garment
-from fashion_fastai.core.errors import UsageError
 
 
-def files_of(labels): return {str(path.relative_to(labels.parent)): path.read_bytes() for path in labels.parent.rglob('*.*')}
+def files_of(labels):
+    folder = labels.parent
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*.*')}
 
 
 @pytest.fixture(scope='module')
 def small(tmp_path_factory): return draw_sample(tmp_path_factory.mktemp('drawn')/'small', n=60, size=48)
 
 
-def test_table_and_pictures(small):
+def test_table_and_images(small):
     table = pd.read_csv(small, keep_default_na=False)
     assert list(table) == ['file', 'category', 'attributes', 'split', 'product_id']
     assert table.category.value_counts().to_dict() == {category: 6 for category in CATEGORIES}
@@ -37,7 +40,7 @@ def test_same_seed_same_bytes(small, tmp_path):
     assert other['images/0001.jpg'] != files_of(small)['images/0001.jpg']
 
 
-def test_more_pictures_change_none(small, tmp_path):
+def test_a_larger_sample_changes_no_image(small, tmp_path):
     fewer = draw_sample(tmp_path/'fewer', n=15, size=48)
     assert fewer.read_text().splitlines() == small.read_text().splitlines()[:16]
     assert files_of(fewer)['images/0015.jpg'] == files_of(small)['images/0015.jpg']
@@ -61,19 +64,21 @@ def test_attributes_follow_the_rules():
 
 
 @pytest.mark.parametrize('category', CATEGORIES)
-def test_every_attribute_of_a_category_shows(category):
+def test_every_attribute_of_a_category_is_visible(category):
     *groups, _ = RULES[category]
     groups = [[label for label, share in zip(labels, shares) if share] for labels, shares in zip((SLEEVES, LENGTHS, NECKS), groups)]
     usual = [labels[-1] for labels in groups if labels]
-    seen = lambda labels: np.asarray(draw_garment(category, labels, np.random.default_rng(5), np.random.default_rng(6), size=64), int)
-    other_value = [[label if one in labels else one for one in usual] for labels in groups for label in labels[:-1]]
-    images = [seen(labels) for labels in (usual, *other_value, *(usual + [label] for label in (*PATTERNS, 'pockets')))]
-    for at, image in enumerate(images):
-        assert all(np.abs(image - other).max() > 20 for other in images[:at]), at
+    def draw(labels):
+        return np.asarray(draw_garment(category, labels, np.random.default_rng(5), np.random.default_rng(6), size=64), int)
+    other_value = [[label if other in labels else other for other in usual] for labels in groups for label in labels[:-1]]
+    added = [usual + [label] for label in (*PATTERNS, 'pockets')]
+    images = [draw(labels) for labels in (usual, *other_value, *added)]
+    for i, image in enumerate(images):
+        assert all(np.abs(image - other).max() > 20 for other in images[:i]), i
 
 
 @pytest.mark.parametrize('wrong, message', [(dict(n=0), 'n is 0'), (dict(size=8), 'size is 8'), (dict(seed=-1), 'seed is -1')])
-def test_wrong_numbers_are_refused(tmp_path, wrong, message):
+def test_numbers_out_of_range_are_refused(tmp_path, wrong, message):
     with pytest.raises(UsageError, match=message): draw_sample(tmp_path/'sample', **wrong)
     assert not list(tmp_path.iterdir())
 
@@ -85,8 +90,8 @@ def test_existing_folder_is_refused_and_kept(small):
 
 
 def test_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
-    def cut_off(*args): raise KeyboardInterrupt
-    monkeypatch.setattr(sample, 'draw_garment', cut_off)
+    def interrupt(*args): raise KeyboardInterrupt
+    monkeypatch.setattr(dataset, 'draw_garment', interrupt)
     with pytest.raises(KeyboardInterrupt): draw_sample(tmp_path/'sample', n=2)
     assert not list(tmp_path.iterdir())
 
@@ -99,26 +104,26 @@ def test_unknown_names_are_refused():
 
 def test_cache_is_drawn_once_where_fashion_cache_says(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('FASHION_CACHE', str(tmp_path/'cache'))
-    monkeypatch.setattr(sample, 'draw_sample', partial(draw_sample, n=3, size=32))
+    monkeypatch.setattr(dataset, 'draw_sample', partial(draw_sample, n=3, size=32))
     labels = sample_catalogue_path()
-    assert labels == tmp_path/'cache'/f'sample-{sample.SAMPLE_VERSION}'/'labels.csv'
+    assert labels == tmp_path/'cache'/f'sample-{dataset.SAMPLE_VERSION}'/'labels.csv'
     assert 'drawing 3 images' in capsys.readouterr().err
     before = labels.stat().st_mtime_ns
     assert sample_catalogue_path() == labels and labels.stat().st_mtime_ns == before
-    monkeypatch.setattr(sample, 'SAMPLE_VERSION', sample.SAMPLE_VERSION + 1)
+    monkeypatch.setattr(dataset, 'SAMPLE_VERSION', dataset.SAMPLE_VERSION + 1)
     assert sample_catalogue_path() != labels
 
 
-def test_slower_process_takes_the_sample_of_the_faster(tmp_path, monkeypatch):
+def test_slower_process_uses_the_sample_of_the_faster(tmp_path, monkeypatch):
     monkeypatch.setenv('FASHION_CACHE', str(tmp_path))
-    real = sample._draw_row
-    def beaten(folder, row, view, size, seed): # another process finishes while this one draws
+    draw_row = dataset._draw_row
+    def overtaken(folder, row, view, size, seed): # another process finishes while this one draws
         if not (tmp_path/'sample-1').exists():
-            monkeypatch.setattr(sample, '_draw_row', real)
+            monkeypatch.setattr(dataset, '_draw_row', draw_row)
             draw_sample(tmp_path/'sample-1', n=2, size=32, seed=9)
-        return real(folder, row, view, size, seed)
-    monkeypatch.setattr(sample, 'SAMPLE_VERSION', 1)
-    monkeypatch.setattr(sample, 'draw_sample', partial(draw_sample, n=3, size=32))
-    monkeypatch.setattr(sample, '_draw_row', beaten)
+        return draw_row(folder, row, view, size, seed)
+    monkeypatch.setattr(dataset, 'SAMPLE_VERSION', 1)
+    monkeypatch.setattr(dataset, 'draw_sample', partial(draw_sample, n=3, size=32))
+    monkeypatch.setattr(dataset, '_draw_row', overtaken)
     assert len(pd.read_csv(sample_catalogue_path())) == 2
     assert [path.name for path in tmp_path.iterdir()] == ['sample-1']

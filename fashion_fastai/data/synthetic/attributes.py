@@ -1,4 +1,4 @@
-"""Which garments the embedded sample knows, which attributes they may have, and how they are measured
+"""Categories and attributes of the embedded sample, the rules between them, and the measures of a garment
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.synthetic.attributes.html.md"""
 
@@ -13,8 +13,8 @@ import numpy as np
 from ...core.errors import unknown_name
 
 # %% auto #0
-__all__ = ['CATEGORIES', 'SLEEVES', 'LENGTHS', 'NECKS', 'PATTERNS', 'ATTRIBUTES', 'RULES', 'PATTERN_ODDS', 'MEASURES',
-           'random_attributes', 'measure']
+__all__ = ['CATEGORIES', 'SLEEVES', 'LENGTHS', 'NECKS', 'PATTERNS', 'ATTRIBUTES', 'RULES', 'PATTERN_PERCENT', 'MEASURES',
+           'random_attributes', 'random_measures']
 
 # %% ../../../nbs/10_data.synthetic.attributes.ipynb #67328ef2
 CATEGORIES = ['coat', 'dress', 'jacket', 'jumpsuit', 'shirt', 'shorts', 'skirt', 'sweater', 't_shirt', 'trousers']
@@ -25,7 +25,7 @@ PATTERNS = ['striped', 'checked', 'dotted', 'floral']
 ATTRIBUTES = SLEEVES + LENGTHS + NECKS + PATTERNS + ['pockets']
 
 # %% ../../../nbs/10_data.synthetic.attributes.ipynb #7920b532
-RULES = { # odds in per cent: sleeves, lengths, necks, pockets
+RULES = { # per cent: sleeves, lengths, necks, pockets
     'coat':     ([0, 0, 100],   [0, 60, 40],  [0, 0, 65, 35],  55),
     'dress':    ([40, 30, 30],  [0, 40, 40],  [45, 35, 12, 8], 15),
     'jacket':   ([0, 0, 100],   [30, 0, 0],   [20, 0, 48, 32], 55),
@@ -36,23 +36,23 @@ RULES = { # odds in per cent: sleeves, lengths, necks, pockets
     'sweater':  ([20, 0, 80],   [20, 0, 0],   [40, 30, 0, 30], 30),
     't_shirt':  ([25, 50, 25],  [25, 0, 0],   [50, 35, 15, 0], 25),
     'trousers': ([0, 0, 0],     [35, 0, 65],  [0, 0, 0, 0],    50)}
-PATTERN_ODDS = [16, 15, 14, 14]
+PATTERN_PERCENT = [16, 15, 14, 14]
 
 # %% ../../../nbs/10_data.synthetic.attributes.ipynb #c95e36d6
-def _pick(labels, odds, rng):
-    "One of `labels` by `odds` in per cent as a list, empty for the rest to 100"
-    at = int(np.searchsorted(np.cumsum(odds), rng.uniform(0, 100), side='right'))
-    return labels[at:at + 1]
+def _draw_label(labels, per_cent, rng)->list[str]:
+    "Draw one of `labels`; return an empty list with the remaining probability"
+    i = int(np.searchsorted(np.cumsum(per_cent), rng.uniform(0, 100), side='right'))
+    return labels[i:i + 1]
 
 def random_attributes(
     category:str, # one of `CATEGORIES`
-    rng:np.random.Generator, # where chance comes from
-)->list[str]: # labels out of `ATTRIBUTES`, in the order of that vocabulary; may be empty
-    "Attributes that a garment of `category` may have in life; raises `UsageError` if that is unknown"
+    rng:np.random.Generator, # source of randomness
+)->list[str]: # labels of `ATTRIBUTES` in the order of that vocabulary; may be empty
+    "Draw plausible attributes of a garment; raises a `UsageError` if the category is unknown"
     if category not in RULES: raise unknown_name('category', category, CATEGORIES)
     sleeves, lengths, necks, pockets = RULES[category]
-    return (_pick(SLEEVES, sleeves, rng) + _pick(LENGTHS, lengths, rng) + _pick(NECKS, necks, rng)
-        + _pick(PATTERNS, PATTERN_ODDS, rng) + _pick(['pockets'], [pockets], rng))
+    return (_draw_label(SLEEVES, sleeves, rng) + _draw_label(LENGTHS, lengths, rng) + _draw_label(NECKS, necks, rng)
+        + _draw_label(PATTERNS, PATTERN_PERCENT, rng) + _draw_label(['pockets'], [pockets], rng))
 
 # %% ../../../nbs/10_data.synthetic.attributes.ipynb #334be72c
 MEASURES = { # shoulder, chest, waist, hem, length: {label: length}
@@ -68,28 +68,29 @@ MEASURES = { # shoulder, chest, waist, hem, length: {label: length}
     'trousers': (.34, .41, .34, .15, {'cropped': 1.38, 'full_length': 2.1})}
 
 # %% ../../../nbs/10_data.synthetic.attributes.ipynb #a3b2fb07
-def measure(
+def random_measures(
     category:str, # one of `CATEGORIES`
-    attributes:list[str], # labels out of `ATTRIBUTES`
-    rng:np.random.Generator, # the garment's own chance
-)->SimpleNamespace: # measures in garment units, and what the tailor decides
-    "The measures of one garment; raises `UsageError` if a name is unknown"
+    attributes:list[str], # labels of `ATTRIBUTES`
+    rng:np.random.Generator, # source of randomness of the garment
+)->SimpleNamespace: # measures in garment units, and details of the cut
+    "Draw the measures of a garment; raises a `UsageError` if a name is unknown"
     if category not in CATEGORIES: raise unknown_name('category', category, CATEGORIES)
     for label in attributes:
         if label not in ATTRIBUTES: raise unknown_name('attribute', label, ATTRIBUTES)
-    one = lambda labels: next((label for label in labels if label in attributes), '')
+    def label_of(group): return next((label for label in group if label in attributes), '')
     *widths, lengths = MEASURES[category]
     shoulder, chest, waist, hem = np.array(widths)*rng.uniform(.93, 1.08, 4)
-    length = lengths.get(one(LENGTHS), next(iter(lengths.values())))*rng.uniform(.95, 1.05)
+    length = lengths.get(label_of(LENGTHS), next(iter(lengths.values())))*rng.uniform(.95, 1.05)
     cut = SimpleNamespace(category=category, attributes=attributes, shoulder=shoulder, chest=max(chest, .9*shoulder),
-        waist=waist, hem=hem, length=length, sleeve=one(SLEEVES), neck=one(NECKS), style=int(rng.integers(4)),
-        drop=rng.uniform(.06, .13), neck_width=rng.uniform(.17, .22), depth=rng.uniform(.19, .28), flare=rng.uniform(.8, 1.25),
-        belt=rng.random() < .3, trim='trim' if rng.random() < .5 else 'ribs', thread='seam' if rng.random() < .6 else 'stitch')
-    _adapt(cut, rng)
+        waist=waist, hem=hem, length=length, sleeve=label_of(SLEEVES), neck=label_of(NECKS), style=int(rng.integers(4)),
+        drop=rng.uniform(.06, .13), neck_width=rng.uniform(.17, .22), depth=rng.uniform(.19, .28),
+        flare=rng.uniform(.8, 1.25), belt=rng.random() < .3, trim='trim' if rng.random() < .5 else 'ribs',
+        thread='seam' if rng.random() < .6 else 'stitch')
+    _adapt_measures(cut, rng)
     return cut
 
-def _adapt(cut, rng):
-    "Measures that follow from the neck, the category and the style"
+def _adapt_measures(cut, rng):
+    "Adapt measures to the neck, the category and the style"
     category = cut.category
     if cut.neck == 'v_neck': cut.depth = rng.uniform(.46, .62)
     if cut.neck == 'collared': cut.depth = .62 if category == 'coat' else .5 if category == 'jacket' else .2

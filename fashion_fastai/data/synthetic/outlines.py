@@ -1,4 +1,4 @@
-"""What the garments of the embedded sample look like, as outlines
+"""The shapes that a garment of the embedded sample consists of
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.synthetic.outlines.html.md"""
 
@@ -12,35 +12,35 @@ from types import SimpleNamespace
 import numpy as np
 
 # %% auto #0
-__all__ = ['CATMULL_ROM', 'FRONTS', 'POCKETS', 'Part', 'curve', 'mirrored', 'neckline', 'arms', 'garment_parts']
+__all__ = ['CATMULL_ROM', 'FRONTS', 'POCKETS', 'Part', 'curve', 'mirror', 'neckline', 'arm_poses', 'garment_parts']
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #84a84caf
 @dataclass
 class Part:
     "An area or a line of a garment"
     points: np.ndarray # (n, 2), garment units
-    fill: str = 'fabric' # `fabric` and `ribs` take the garment's cloth; other names are colours of the painter
-    width: float = 0. # 0 for an area, otherwise a line of that many pixels (at 128 pixels)
-    angle: float = 0. # radians by which pattern and cloth are turned
+    fill: str = 'fabric' # `fabric`, `ribs` and `trim` show the fabric of the garment; other names are plain colours
+    width: float = 0. # 0 for an area, otherwise the width of a line in pixels of an image of 128 pixels
+    angle: float = 0. # rotation of fabric and pattern in radians
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #343c3fa9
 CATMULL_ROM = .5*np.array([(0, 2, 0, 0), (-1, 0, 1, 0), (2, -5, 4, -1), (-1, 3, -3, 1)])
 
 def curve(
-    *points, # (x, y) through which the curve goes
-    steps:int=6, # points for each stretch
+    *points, # points (x, y) on the curve
+    steps:int=6, # number of points for each segment
 )->np.ndarray: # (n, 2)
-    "Smooth curve through `points` (Catmull-Rom)"
+    "Return a smooth curve through `points` (Catmull-Rom spline)"
     p = np.array(points, dtype=float)
     p = np.vstack([2*p[0] - p[1], p, 2*p[-1] - p[-2]])
-    four = np.stack([p[i:len(p) - 3 + i] for i in range(4)], 1) # (stretches, 4, 2)
+    four = np.stack([p[i:len(p) - 3 + i] for i in range(4)], 1) # (segments, 4, 2)
     weights = np.vander(np.arange(steps)/steps, 4, increasing=True) @ CATMULL_ROM
     return np.vstack([(weights @ four).reshape(-1, 2), p[-2]])
 
-def mirrored(
-    points:np.ndarray, # (n, 2) right half, from top to bottom
-)->np.ndarray: # (2n, 2) closed outline
-    "Outline that is symmetrical around the middle"
+def mirror(
+    points:np.ndarray, # (n, 2), right half from top to bottom
+)->np.ndarray: # (2n, 2), closed outline
+    "Return a symmetrical outline"
     return np.vstack([points, points[::-1]*[-1, 1]])
 
 def _disc(x, y, radius):
@@ -51,9 +51,9 @@ def _box(x0, y0, x1, y1): return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #389c345c
 def neckline(
-    cut:SimpleNamespace, # from `measure`
-)->np.ndarray: # (n, 2) from the right shoulder over the middle to the left
-    "Front edge of the neck"
+    cut:SimpleNamespace, # from `random_measures`
+)->np.ndarray: # (n, 2), from the right shoulder over the middle to the left
+    "Return the front edge of the neck"
     wide, deep = cut.neck_width, cut.depth
     if cut.neck == 'v_neck' or (cut.neck == 'collared' and cut.category != 't_shirt'):
         return np.array([(wide, 0), (.5*wide, .48*deep), (0, deep), (-.5*wide, .48*deep), (-wide, 0)])
@@ -61,7 +61,7 @@ def neckline(
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #d2148758
 def _side(cut):
-    "Right edge from the shoulder to the hem"
+    "Return the right edge from the shoulder to the hem"
     shoulder, low = cut.shoulder, cut.length
     if cut.sleeve == 'sleeveless':
         slim = min(.82*shoulder, cut.neck_width + .17)
@@ -82,55 +82,59 @@ def _body(cut):
         Part(np.vstack([neckline(cut)[::-1], side, bottom[1:-1], side[::-1]*[-1, 1]]))]
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #21979166
-def arms(
-    cut:SimpleNamespace, # from `measure`
-    pose:np.random.Generator, # chance of the image
-)->list[np.ndarray]: # for the right and the left arm: shoulder, elbow, wrist (3, 2), as if both were right
-    "How the arms are held"
+def arm_poses(
+    cut:SimpleNamespace, # from `random_measures`
+    pose:np.random.Generator, # source of randomness of the image
+)->list[np.ndarray]: # shoulder, elbow and wrist, (3, 2), of the right and the left arm, both as right arms
+    "Draw the pose of the arms"
     both, bend = pose.uniform(.12, .75), pose.uniform(-.45, .25)
-    held = []
+    arms = []
     for _ in range(2):
         upper = both + pose.uniform(-.12, .12)
         lower = upper + bend + pose.uniform(-.2, .2)
         start = np.array([cut.shoulder - .1, cut.drop + .16])
         elbow = start + .55*np.array([np.sin(upper), np.cos(upper)])
-        held.append(np.array([start, elbow, elbow + .58*np.array([np.sin(lower), np.cos(lower)])]))
-    return held
+        arms.append(np.array([start, elbow, elbow + .58*np.array([np.sin(lower), np.cos(lower)])]))
+    return arms
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #97c6195a
+def _across(a, b): return np.array([(b - a)[1], -(b - a)[0]])/np.linalg.norm(b - a) # unit vector across the line
+
 def _sleeve(cut, arm, side):
-    "Sleeve over one arm, with its cuff; `side` is 1 for right and -1 for left"
+    "Return the sleeve over one arm, with its cuff; `side` is 1 for right and -1 for left"
     start, elbow, wrist = arm
     loose = .055 if cut.category in ('coat', 'jacket', 'sweater') else .02
-    across = lambda a, b: np.array([(b - a)[1], -(b - a)[0]])/np.linalg.norm(b - a)
     if cut.sleeve == 'short_sleeve':
         end, wide = start + .7*(elbow - start), .18 + loose
-        outer, inner = end + wide*across(start, end), end - wide*across(start, end)
+        outer, inner = end + wide*_across(start, end), end - wide*_across(start, end)
         far, cuff = end, .06
-        outline = np.vstack([[(cut.shoulder - .2, .5*cut.drop)], curve((cut.shoulder, cut.drop), outer), curve(inner, (cut.chest - .02, .5))])
+        outline = np.vstack([[(cut.shoulder - .2, .5*cut.drop)], curve((cut.shoulder, cut.drop), outer),
+            curve(inner, (cut.chest - .02, .5))])
     else:
         mid, end = (.13 + loose), (.085 + loose)
         far, cuff = wrist, .1
-        outer, inner = wrist + end*across(elbow, wrist), wrist - end*across(elbow, wrist)
-        outline = np.vstack([[(cut.shoulder - .2, .5*cut.drop)], curve((cut.shoulder, cut.drop), elbow + mid*across(start, elbow), outer),
-            curve(inner, elbow - mid*across(start, wrist), (cut.chest - .03, .52))])
+        outer, inner = wrist + end*_across(elbow, wrist), wrist - end*_across(elbow, wrist)
+        outline = np.vstack([[(cut.shoulder - .2, .5*cut.drop)],
+            curve((cut.shoulder, cut.drop), elbow + mid*_across(start, elbow), outer),
+            curve(inner, elbow - mid*_across(start, wrist), (cut.chest - .03, .52))])
     back = (start if cut.sleeve == 'short_sleeve' else elbow) - far
     back = cuff*back/np.linalg.norm(back)
     band = np.vstack([outer, inner, inner + back, outer + back])
     angle = -side*np.arctan2(*(elbow - start))
     finish = []
-    if cut.category in ('sweater', 'shirt', 'jacket'): finish = [Part(band*[side, 1], 'ribs' if cut.category == 'shirt' else cut.trim, 0, angle)]
+    if cut.category in ('sweater', 'shirt', 'jacket'):
+        finish = [Part(band*[side, 1], 'ribs' if cut.category == 'shirt' else cut.trim, 0, angle)]
     return [Part(outline*[side, 1], 'fabric', 0, angle), *finish, Part(band[2:]*[side, 1], cut.thread, 1.1)]
 
-def _sleeves(cut, held):
+def _sleeves(cut, arms):
     if cut.sleeve == 'sleeveless':
         edge = _side(cut)[:13]
         return [Part(edge*[side, 1], cut.trim if cut.category != 'shirt' else 'seam', 2) for side in (1, -1)]
-    return [part for side, arm in zip((1, -1), held) for part in _sleeve(cut, arm, side)]
+    return [part for side, arm in zip((1, -1), arms) for part in _sleeve(cut, arm, side)]
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #28b38e90
 def _hood(cut):
-    "Behind the neck: the hood and its dark opening"
+    "Return the hood behind the neck and its dark opening"
     w = cut.neck_width + .18
     outer = curve((w, .12), (w + .03, -.16), (.7*w, -.46), (0, -.56), (-.7*w, -.46), (-w - .03, -.16), (-w, .12))
     inner = curve((.62*w, .1), (.66*w, -.14), (.4*w, -.36), (0, -.42), (-.4*w, -.36), (-.66*w, -.14), (-.62*w, .1))
@@ -138,12 +142,14 @@ def _hood(cut):
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #9be2f26b
 def _collar(cut):
-    "Two leaves: small on shirts, broad lapels on coats and jackets"
+    "Return two leaves: small on shirts, broad lapels on coats and jackets"
     wide, deep = cut.neck_width, cut.depth
     if cut.category in ('coat', 'jacket'):
         notch = [(wide + .16, .26), (wide + .07, .25), (wide + .13, .36)]
         leaf = np.array([(wide - .04, -.05), (wide + .13, .1), *notch, (.02, deep + .06), (.4*wide, .5*deep)])
-    else: leaf = np.array([(wide - .05, -.06), (wide + .09, .06), (wide + .06, .29), (.12, .31), (.01, deep - .01), (.5*wide, .09)])
+    else:
+        leaf = np.array([(wide - .05, -.06), (wide + .09, .06), (wide + .06, .29), (.12, .31), (.01, deep - .01),
+            (.5*wide, .09)])
     leaves = [leaf*[side, 1] for side in (1, -1)]
     fill = 'ribs' if cut.style < 3 else 'trim'
     return [part for leaf in leaves for part in (Part(leaf, fill), Part(np.vstack([leaf, leaf[:1]]), 'seam', 1.3))]
@@ -173,7 +179,8 @@ def _coat_front(cut, top, low):
 
 def _jacket_front(cut, top, low):
     if cut.style == 0:
-        gap = np.array([(.02, top - .04), (.1, .6*low), (.15, low + .05), (-.15, low + .05), (-.1, .6*low), (-.02, top - .04)])
+        gap = np.array([(.02, top - .04), (.1, .6*low), (.15, low + .05), (-.15, low + .05), (-.1, .6*low),
+            (-.02, top - .04)])
         return [Part(gap, 'lining'), *(Part(gap[i], 'seam', 1.5) for i in ([0, 1, 2], [5, 4, 3]))]
     line = np.array([(0, top), (0, low + .02)])
     return [Part(line, 'seam', 4.5), Part(line, 'metal', 2), Part(_box(-.025, top + .05, .025, top + .16), 'metal')]
@@ -182,7 +189,7 @@ def _jacket_front(cut, top, low):
 FRONTS = dict(shirt=_shirt_front, coat=_coat_front, jacket=_jacket_front)
 
 def _front(cut):
-    "What closes the garment, if anything does"
+    "Return the closure of a garment, which may be none"
     top = cut.depth
     if cut.category in FRONTS: return FRONTS[cut.category](cut, top, cut.length)
     if cut.neck != 'collared': return []
@@ -190,22 +197,26 @@ def _front(cut):
     return [Part(np.array([(0, top), (0, low)]), 'seam', 1.4), *_buttons([0], top + .08, low, .12, .026)]
 
 def _hem(cut):
-    "The lower edge: a ribbed band, or a line of stitches"
+    "Return the lower edge: a ribbed band, or a line of stitches"
     low, wide = cut.length, cut.hem
     if cut.category == 'sweater' or (cut.category == 'jacket' and cut.neck != 'collared'):
         line = np.array([(-wide, low - .14), (wide, low - .14)])
         return [Part(_box(-wide - .01, low - .14, wide + .01, low + .03), 'ribs'), Part(line, 'seam', 1.2)]
-    return [Part(curve((-.97*wide, low - .07), (0, low - .04), (.97*wide, low - .07)), cut.thread, .9)] if cut.category != 'shirt' else []
+    if cut.category == 'shirt': return []
+    return [Part(curve((-.97*wide, low - .07), (0, low - .04), (.97*wide, low - .07)), cut.thread, .9)]
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #ceab3ecc
 def _patch(x, y, wide, high):
-    "A pocket sewn on, cut on the bias, and the flap or hem over it"
-    bag = np.array([(x - wide, y), (x + wide, y), (x + wide, y + .8*high), (x, y + high), (x - wide, y + .8*high), (x - wide, y)])
+    "Return a patch pocket, cut on the bias, and the flap or hem over it"
+    bag = np.array([(x - wide, y), (x + wide, y), (x + wide, y + .8*high), (x, y + high), (x - wide, y + .8*high),
+        (x - wide, y)])
     over = _box(x - 1.1*wide, y - .02, x + 1.1*wide, y + .32*high)
-    return [Part(bag, 'fabric', 0, .8), Part(bag, 'edge', 1.8), Part(over, 'trim'), Part(np.vstack([over, over[:1]]), 'edge', 1.1)]
+    edge = Part(np.vstack([over, over[:1]]), 'edge', 1.1)
+    return [Part(bag, 'fabric', 0, .8), Part(bag, 'edge', 1.8), Part(over, 'trim'), edge]
 
-POCKETS = dict(coat=(.3, 1.2, .16, .4), dress=(.25, 1.0, .14, .34), jumpsuit=(.21, 1.0, .13, .34), skirt=(.2, .18, .12, .3),
-    shorts=(.21, .15, .13, .3), trousers=(.2, .16, .13, .36)) # middle, top, half width, height
+POCKETS = dict( # middle, top, half width, height
+    coat=(.3, 1.2, .16, .4), dress=(.25, 1.0, .14, .34), jumpsuit=(.21, 1.0, .13, .34), skirt=(.2, .18, .12, .3),
+    shorts=(.21, .15, .13, .3), trousers=(.2, .16, .13, .36))
 
 def _pockets(cut):
     category, low = cut.category, cut.length
@@ -214,10 +225,11 @@ def _pockets(cut):
         return [part for side in sides for part in _patch(.24*side, .36, .12, .29)]
     if category == 'sweater':
         y = low - .16
-        pouch = np.array([(-.17, y - .36), (.17, y - .36), (.29, y - .12), (.29, y), (-.29, y), (-.29, y - .12), (-.17, y - .36)])
+        pouch = np.array([(-.17, y - .36), (.17, y - .36), (.29, y - .12), (.29, y), (-.29, y), (-.29, y - .12),
+            (-.17, y - .36)])
         return [Part(pouch, 'fabric'), Part(pouch, 'edge', 1.7)]
     short = (.29, .42, .15, .26) if 'cropped' in cut.attributes else (.29, .6*low, .15, .33)
-    x, *rest = POCKETS.get(category, short) # a jacket's hang from its length
+    x, *rest = POCKETS.get(category, short) # those of a jacket depend on its length
     return [part for side in (1, -1) for part in _patch(side*x, *rest)]
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #1e5a4e39
@@ -229,7 +241,7 @@ def _waistband(cut, y=0.):
         *(Part(np.array([(x*wide, y - .01), (x*wide, y + .11)]), 'seam', 1.6) for x in loops)]
 
 def _pleats(cut, top, count):
-    "Folds that fall from the waist and open towards the hem"
+    "Return folds that fall from the waist and open towards the hem"
     xs = np.linspace(-.8, .8, count)
     return [Part(np.array([(x*cut.waist, top + .04), (x*cut.hem, cut.length - .02)]), 'seam', 1.1) for x in xs]
 
@@ -240,7 +252,9 @@ def _skirt(cut):
     bottom = np.c_[np.linspace(cut.hem, -cut.hem, 49), cut.length + .03 + wave]
     parts = [Part(np.vstack([side, bottom, side[::-1]*[-1, 1]]))]
     if cut.style == 1: parts += _pleats(cut, .1, 7)
-    if cut.style == 2: parts += [Part(np.array([(.3*cut.waist, .1), (.45*cut.hem, cut.length)]), 'seam', 1.6), *_buttons([.12], .2, .5, .14)]
+    if cut.style == 2:
+        slit = Part(np.array([(.3*cut.waist, .1), (.45*cut.hem, cut.length)]), 'seam', 1.6)
+        parts += [slit, *_buttons([.12], .2, .5, .14)]
     if cut.style == 3: # tiers
         for share in (.38, .7):
             x, y = cut.waist + (cut.hem - cut.waist)*share**.8, cut.length*share
@@ -249,7 +263,7 @@ def _skirt(cut):
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #c559ebcf
 def _legs(cut, pose, top=0.):
-    "Two legs from the waist at `top`, and the fly of what has one"
+    "Return two legs from the waist at `top`, with a fly unless it is a jumpsuit"
     crotch = top + (min(.66*cut.length, .58) if cut.category == 'shorts' else .62)
     low, wide = cut.length, cut.hem*(cut.flare if cut.category != 'shorts' else 1)
     apart, knee, hip = pose.uniform(0, .12), .5*(top + low) + .15, max(cut.chest, cut.waist + .03)
@@ -260,21 +274,22 @@ def _legs(cut, pose, top=0.):
         inner = curve((x - wide, low), (.5*(x - wide) + .01, max(knee, crotch + .1)), (0, crotch))
         parts.append(Part(np.vstack([outer, inner, [(0, top)]])*[side, 1], 'fabric', 0, -.06*side))
         parts.append(Part(np.array([(x - wide, low - .06), (x + wide, low - .06)])*[side, 1], cut.thread, 1))
-        if cut.style == 1: parts.append(Part(np.array([(.5*hip, top + .25), (x, low - .05)])*[side, 1], 'seam', 1)) # pressed crease
+        crease = np.array([(.5*hip, top + .25), (x, low - .05)])
+        if cut.style == 1: parts.append(Part(crease*[side, 1], 'seam', 1))
     if cut.category == 'jumpsuit': return parts
     fly = curve((0, top + .1), (.07, top + .3), (0, top + .42))
     return parts + [Part(fly, cut.thread, 1.2), Part(np.array([(0, top + .1), (0, crotch)]), 'seam', 1.2)]
 
 # %% ../../../nbs/10_data.synthetic.outlines.ipynb #37c02f82
 def garment_parts(
-    cut:SimpleNamespace, # from `measure`
-    pose:np.random.Generator, # chance of the image: how arms and legs are held
-)->tuple[list[Part], list[np.ndarray]]: # the parts in the order of painting, and the two arms as `arms` gives them
-    "All parts of a garment"
+    cut:SimpleNamespace, # from `random_measures`
+    pose:np.random.Generator, # source of randomness of the image: the pose of arms and legs
+)->tuple[list[Part], list[np.ndarray]]: # parts in the order of painting; the two arms, see `arm_poses`
+    "Return all parts of a garment"
     pockets = _pockets(cut) if 'pockets' in cut.attributes else []
-    held = arms(cut, pose)
-    if cut.category == 'skirt': return _skirt(cut) + pockets, held
-    if cut.category in ('trousers', 'shorts'): return _legs(cut, pose) + pockets + _waistband(cut), held
+    arms = arm_poses(cut, pose)
+    if cut.category == 'skirt': return _skirt(cut) + pockets, arms
+    if cut.category in ('trousers', 'shorts'): return _legs(cut, pose) + pockets + _waistband(cut), arms
     hood = _hood(cut) if cut.neck == 'hooded' else []
     below, waist, trunk = [], [], cut
     if cut.category == 'jumpsuit':
@@ -284,4 +299,5 @@ def garment_parts(
         seam = Part(np.array([(-cut.waist, cut.waist_y), (cut.waist, cut.waist_y)]), 'seam', 1.4)
         waist = _waistband(cut, cut.waist_y - .05) if cut.belt else [seam]
         if cut.style < 2: waist = _pleats(cut, cut.waist_y, 5) + waist
-    return hood + below + _sleeves(trunk, held) + _body(trunk) + _hem(trunk) + waist + _front(cut) + pockets + _neck(trunk), held
+    upper = _sleeves(trunk, arms) + _body(trunk) + _hem(trunk)
+    return hood + below + upper + waist + _front(cut) + pockets + _neck(trunk), arms
