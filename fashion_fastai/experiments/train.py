@@ -43,7 +43,7 @@ def fit(
     checkpoints:Checkpoints|None=None, # writes what is needed to resume, and says where to begin
 ):
     "Train through all planned stages, or those that are left"
-    with data_parallel(learn): learn.fit_progressive(training.stages, schedule=training.stages, gamma=training.gamma, patience=training.patience,
+    with data_parallel(learn): learn.fit_progressive(training.stages, schedule=training.schedule, gamma=training.gamma, patience=training.patience,
         factor=training.factor, checkpoints=checkpoints, seed=training.seed)
 
 def _predict_valid(learn, config, network)->Predictions:
