@@ -20,7 +20,7 @@ from .fixes import cleaned_copy
 from .image_issues import check_images, cached_metadata
 from .issues import KINDS, issue_table
 from .label_errors import out_of_fold, check_label_errors
-from .label_issues import counts_by_split, check_labels
+from .label_issues import check_labels
 from .labeling_queue import active_learning_queue
 from .outliers import check_outliers
 from .report import write_audit_page
@@ -36,8 +36,8 @@ from ..schema import Schema
 from ..target import Target
 
 # %% ../../nbs/63_audit.audit.ipynb #e899cc77
-def _in_vocab(target:Target, run_target:Target, probs)->np.ndarray|None: # `(n, n_labels)`; None if the run does not know all labels
-    "Return probabilities for the labels of `target` from those of a run's target"
+def _in_vocab(target:Target, run_target:Target, probs)->np.ndarray|None: # `(n, n_labels)`
+    "Return probabilities for the labels of `target` from those of a run's target, or None if it does not know them all"
     if run_target.kind!=target.kind or not set(target.vocab)<=set(run_target.vocab): return None
     selected = probs[:,[run_target.vocab.index(label) for label in target.vocab]]
     return selected if target.kind=='any_of' else selected/selected.sum(1, keepdims=True).clip(min=1e-9)
@@ -107,7 +107,7 @@ def _labeling_queue(rows, features, probs, n)->pd.DataFrame:
     "Return the unlabelled rows to label next"
     known = [target.any_known(rows.codes[target.name]) for target in rows.schema]
     unlabelled = np.flatnonzero(~np.all(known, axis=0))
-    counts = {target.name: counts_by_split(target, rows.codes[target.name], rows.split).rows.to_numpy() for target in rows.schema}
+    counts = {target.name: target.label_counts(rows.codes[target.name]) for target in rows.schema}
     probs = {name: target_probs[unlabelled] for name,target_probs in probs.items()}
     queue = active_learning_queue(rows.schema, features[unlabelled], probs, counts, n)
     at,files = unlabelled[queue.position],rows.files
@@ -142,8 +142,8 @@ def audit(
     pairs = near_pairs(metadata)
     groups = join_groups(catalogue.group, duplicate_groups(metadata, pairs))
     label_issues = check_labels(catalogue)
-    tables = [check_duplicates(metadata, files, catalogue.split, catalogue.schema, catalogue.codes, catalogue.row, pairs),
-        check_images(metadata, files, catalogue.row), label_issues]
+    copies = check_duplicates(metadata, files, catalogue.split, catalogue.schema, catalogue.codes, catalogue.row, pairs)
+    tables = [copies, check_images(metadata, files, catalogue.row), label_issues]
     readable = (metadata.reason=='').to_numpy()
     if not readable.any():
         raise UsageError(f'none of the {len(files):,} images can be read; the first: {files[0]}: {metadata.reason[0]}')

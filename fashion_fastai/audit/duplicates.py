@@ -1,4 +1,4 @@
-"""Find copies of an image: exact, resized, re-encoded or slightly cropped, and those that leak from training into validation
+"""Find exact, resized, re-encoded and slightly cropped copies, and those that leak from training into validation
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.duplicates.html.md"""
 
@@ -12,10 +12,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 # %% auto #0
-__all__ = ['RADIUS', 'N_NEIGHBOURS', 'MAX_MISMATCH', 'MAX_ROUGH', 'near_hashes', 'mismatch', 'near_pairs', 'duplicate_groups',
-           'join_groups', 'check_duplicates']
+__all__ = ['RADIUS', 'N_NEIGHBOURS', 'MAX_MISMATCH', 'MAX_ROUGH', 'COPY_KINDS', 'near_hashes', 'mismatch', 'near_pairs',
+           'duplicate_groups', 'join_groups', 'check_duplicates']
 
-# %% ../../nbs/62_audit.duplicates.ipynb #49746abe
+# %% ../../nbs/62_audit.duplicates.ipynb #a6462c3f
 from .image_issues import THUMB
 from .issues import issue_table
 from ..data.splits import SPLITS
@@ -57,8 +57,8 @@ def _interpolation(at)->np.ndarray: # `(m, side, side)`
     side = at.shape[1]
     return np.maximum(0, 1-np.abs(at.clip(0, side-1)[:,:,None]-np.arange(side, dtype=np.float32)))
 
-def _transform(images, transform)->tuple[np.ndarray, np.ndarray]: # `(m, side, side, 3)`; mask, 1 inside of the image, `(m, side, side, 1)`
-    "Transform images by `transform` `(m, 4)`: vertical scale and shift, horizontal scale and shift"
+def _transform(images, transform)->tuple[np.ndarray, np.ndarray]: # `(m, side, side, 3)`; mask `(m, side, side, 1)`
+    "Transform images by `transform` `(m, 4)`: vertical scale and shift, horizontal ones; the mask is 1 inside it"
     m,side = images.shape[:2]
     grid = (np.arange(side, dtype=np.float32)+0.5)/side-0.5
     y,x = [(transform[:,[i]]*grid+0.5+transform[:,[i+1]])*side-0.5 for i in (0,2)]
@@ -67,8 +67,9 @@ def _transform(images, transform)->tuple[np.ndarray, np.ndarray]: # `(m, side, s
     inside_y,inside_x = [(at>=-0.5)&(at<=side-0.5) for at in (y, x)]
     return moved, (inside_y[:,:,None]&inside_x[:,None,:])[...,None].astype(np.float32)
 
-def _residual(moved, mask, target)->tuple[np.ndarray, np.ndarray]: # `target` minus `lit`; `lit`: `moved` with the brightness of `target`
-    "Match the brightness and return what differs; white pixels are ignored, because a brighter copy is clipped at white"
+def _residual(moved, mask, target)->tuple[np.ndarray, np.ndarray]: # `target` minus `lit`; `lit`
+    "Return `lit`, which is `moved` with the brightness of `target`, and how it differs from `target`"
+    # white pixels are ignored: a brighter copy is clipped at white
     usable = mask*(target.max(3, keepdims=True)<250)
     gain = (moved*target*usable).sum((1,2,3))/np.maximum(1, (moved*moved*usable).sum((1,2,3)))
     enough = usable.sum((1,2,3))>target.shape[1]**2/64
@@ -144,7 +145,7 @@ def mismatch(
     for start in range(0, len(first), block):
         a,b = [images[start:start+block].astype(np.float32) for images in (first, second)]
         forward = _one_way(a, b)
-        unclear = (forward>MAX_MISMATCH/2)&(forward<MAX_MISMATCH*4) # a crop fits into the whole better than the whole into the crop
+        unclear = (forward>MAX_MISMATCH/2)&(forward<MAX_MISMATCH*4) # a crop fits into the whole image
         if unclear.any(): forward[unclear] = np.minimum(forward[unclear], _one_way(b[unclear], a[unclear]))
         result[start:start+block] = forward
     return result
@@ -168,7 +169,7 @@ def _candidates(metadata, thumbs)->np.ndarray: # int `(n_pairs, 2)`
     blocks = np.array_split(pairs, len(pairs)//10_000+1)
     return pairs[np.concatenate([_rough_difference(*small[block.T])<=MAX_ROUGH for block in blocks])]
 
-# %% ../../nbs/62_audit.duplicates.ipynb #c357d4e1
+# %% ../../nbs/62_audit.duplicates.ipynb #5a347a28
 def near_pairs(
     metadata:pd.DataFrame, # from `image_metadata`
     limit:float=MAX_MISMATCH, # see `mismatch`
@@ -183,7 +184,8 @@ def near_pairs(
     mismatches = mismatch(*thumbs[candidates.T])
     near = mismatches<=limit
     pairs = np.concatenate([exact, unique[candidates[near]]])
-    return pd.DataFrame(dict(a=pairs[:,0], b=pairs[:,1], mismatch=np.concatenate([np.zeros(len(exact)), mismatches[near]])))
+    mismatches = np.concatenate([np.zeros(len(exact)), mismatches[near]])
+    return pd.DataFrame(dict(a=pairs[:,0], b=pairs[:,1], mismatch=mismatches))
 
 # %% ../../nbs/62_audit.duplicates.ipynb #3f1bbd0c
 def _components(a, b, n)->np.ndarray: # int `(n,)`
@@ -208,7 +210,7 @@ def join_groups(
     first_rows = [pd.Series(np.arange(n)).groupby(np.asarray(group)).transform('min').to_numpy() for group in groups]
     return _components(np.concatenate(first_rows), np.tile(np.arange(n), len(groups)), n)
 
-# %% ../../nbs/62_audit.duplicates.ipynb #e06227e8
+# %% ../../nbs/62_audit.duplicates.ipynb #e4c7eab8
 class _Table:
     "The columns of a table that are needed to describe its copies"
     def __init__(self, metadata, files, split, row):
@@ -227,21 +229,21 @@ class _Table:
         return dict(row=int(self.row[i]), file=self.files[i], group=int(self.row[members[0]]), **columns)
 
 # %% ../../nbs/62_audit.duplicates.ipynb #0d849267
-def _copy_issues(table, members, conflict)->list[dict]: # `members`: positions of a group; `conflict`: whether their labels disagree
-    "Return the issues of a group of copies, whatever their labels"
-    split = table.split
+def _copy_issues(table, members, conflict)->list[dict]: # `members`: positions of a group
+    "Return the issues of a group of copies; in a `conflict`, when their labels disagree, duplicates are not dropped"
+    split,issues = table.split,[]
     rank = [SPLITS.index(split[i]) if split[i] in SPLITS else -1 for i in members]
     keep = members[int(np.argmax(rank))]
-    leaks,issues = len(set(split[members]))>1,[]
+    leaks = len(set(split[members]))>1
     for i in members:
         others = [j for j in members if split[j]!=split[i]] or [j for j in members if j!=i]
         other = keep if keep in others else next((j for j in others if table.same_pixels(i, j)), others[0])
         exact = table.same_pixels(i, other)
-        if leaks: kind,fix,reason = 'leak','drop',f'In {split[i]}, but {table.describe(i, other)} in {split[other]}.'
-        else:
-            kind,reason = 'duplicate' if exact else 'near_duplicate',f'This is {table.describe(i, other)}.'
-            fix = 'drop' if exact and not conflict else ''
-        issues.append(table.issue(i, members, kind=kind, reason=reason, fix='' if i==keep else fix))
+        kind = 'leak' if leaks else 'duplicate' if exact else 'near_duplicate'
+        reason = f'This is {table.describe(i, other)}.'
+        if leaks: reason = f'In {split[i]}, although it is {table.describe(i, other)} in {split[other]}.'
+        drop = i!=keep and (leaks or (exact and not conflict))
+        issues.append(table.issue(i, members, kind=kind, reason=reason, fix='drop' if drop else ''))
     return issues
 
 # %% ../../nbs/62_audit.duplicates.ipynb #471f92cf
@@ -255,11 +257,12 @@ def _conflict_issues(table, members, target:Target, codes)->list[dict]: # `membe
     labels = ' and '.join(f'{cell or "none"} in row {numbers}' for cell,numbers in rows.items())
     majority = votes.index[0] if votes.iloc[0]*2>len(known) else None
     reason = f'One image, several labels for {target.name}: {labels}.'
-    return [table.issue(i, members, kind='label_conflict', target=target.name, given=cells[i], suggested=majority or '', reason=reason,
-        fix='' if majority is None else 'relabel') for i in known if cells[i]!=majority]
+    fix = '' if majority is None else 'relabel'
+    return [table.issue(i, members, kind='label_conflict', target=target.name, given=cells[i], suggested=majority or '',
+        reason=reason, fix=fix) for i in known if cells[i]!=majority]
 
 # %% ../../nbs/62_audit.duplicates.ipynb #4dadfc4d
-_ORDER = 'leak', 'label_conflict', 'duplicate', 'near_duplicate'
+COPY_KINDS = 'leak', 'label_conflict', 'duplicate', 'near_duplicate'
 
 def _scores(pairs)->dict[int, float]: # by position
     "Return the score of each image that has a copy"
@@ -274,7 +277,7 @@ def check_duplicates(
     codes:dict[str, np.ndarray]|None=None, # for each target its codes, see `Target.encode`
     row:np.ndarray|None=None, # row of the table for each file; default: counted from 1
     pairs:pd.DataFrame|None=None, # from `near_pairs`; default: computed
-)->pd.DataFrame: # see `issue_table`; kinds `leak`, `label_conflict`, `duplicate`, `near_duplicate` in this order; `group` is the first row of the copies
+)->pd.DataFrame: # see `issue_table`; kinds in the order of `COPY_KINDS`; `group` is the first row of the copies
     "Find images that occur more than once in a table"
     row = np.arange(len(files))+1 if row is None else np.asarray(row)
     split = np.full(len(files), '', dtype=object) if split is None else np.asarray(split)
@@ -283,9 +286,10 @@ def check_duplicates(
     issues = []
     for members in group[group.duplicated(keep=False)].groupby(group).groups.values():
         members = members.to_numpy()
-        conflicts = [issue for target in schema or () for issue in _conflict_issues(table, members, target, codes[target.name])]
+        conflicts = []
+        for target in schema or (): conflicts += _conflict_issues(table, members, target, codes[target.name])
         issues += conflicts + _copy_issues(table, members, bool(conflicts))
     scores = {int(row[i]): score for i,score in _scores(pairs).items()}
     issues = issue_table(issue | dict(score=scores[issue['row']]) for issue in issues)
-    order = issues.kind.map(_ORDER.index)
+    order = issues.kind.map(COPY_KINDS.index)
     return issues.iloc[np.argsort(order, kind='stable')].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""One page about a table before any training: examples of each label, label frequencies, co-occurrence, and properties of the images
+"""Show a table on one page before any training: examples of each label, frequencies, co-occurrence, images
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.explore.html.md"""
 
@@ -29,21 +29,23 @@ _MAX_SORTED = 400 # images of a label that are sorted; of more a random sample
 
 def _small_pixels(metadata, positions)->np.ndarray: # float32 `(n, 192)`
     "Return images at 8 x 8 pixels"
-    pixels = np.frombuffer(b''.join(metadata.thumb.iloc[positions]), dtype=np.uint8).reshape(-1, 8, THUMB//8, 8, THUMB//8, 3)
+    thumbs = np.frombuffer(b''.join(metadata.thumb.iloc[positions]), dtype=np.uint8)
+    pixels = thumbs.reshape(-1, 8, THUMB//8, 8, THUMB//8, 3)
     return pixels.mean((2,4), dtype=np.float32).reshape(len(pixels), -1)
 
 def typical_to_unusual(
     metadata:pd.DataFrame, # from `image_metadata`
     positions:np.ndarray, # images of a label, int
     k:int, # number of examples
-    group:np.ndarray|None=None, # `(n,)` for all rows of `metadata`; at most one image of a group is used; default: no groups
+    group:np.ndarray|None=None, # `(n,)` for all rows; at most one image of a group is used; default: no groups
     seed:int=42, # of the random sample
 )->np.ndarray: # at most `k` positions; unreadable images and further copies are left out
     "Return examples spread over the range of a label, the most typical first"
     positions = np.asarray(positions)[(metadata.digest.iloc[positions]!='').to_numpy()]
     for names in (metadata.digest.to_numpy(), group):
         if names is not None: positions = positions[~pd.Series(names[positions]).duplicated().to_numpy()]
-    if len(positions)>_MAX_SORTED: positions = np.sort(np.random.default_rng(seed).choice(positions, _MAX_SORTED, replace=False))
+    if len(positions)>_MAX_SORTED:
+        positions = np.sort(np.random.default_rng(seed).choice(positions, _MAX_SORTED, replace=False))
     if not len(positions): return positions
     pixels = _small_pixels(metadata, positions)
     order = np.argsort(((pixels-pixels.mean(0))**2).sum(1), kind='stable')
@@ -54,8 +56,8 @@ MAX_EXAMPLES = 480 # example images on the page
 MAX_DRAWN = 8 # targets with figures and examples
 EXAMPLE_SIDE = 112 # pixels
 
-def _labels_shown(counts, most)->tuple[np.ndarray, int]: # labels that occur, the most common first; the place of a gap among them, 0 if none is left out
-    "Select the most common and the rarest labels"
+def _labels_shown(counts, most)->tuple[np.ndarray, int]: # labels, the most common first; place of the gap, or 0
+    "Select the most common and the rarest labels that occur; there is a gap where labels are left out"
     order = np.argsort(-counts, kind='stable')
     order = order[counts[order]>0]
     if len(order)<=most: return order, 0
@@ -66,11 +68,13 @@ def _examples(catalogue, metadata, target, budget)->dict:
     has = target.one_hot(catalogue.codes[target.name])
     counts = has.sum(0)
     shown,gap = _labels_shown(counts, max(4, budget//2))
-    k = next((k for k in (8,4,3) if budget//max(1, len(shown))>=k-1), 2) # fills a line, alone or in two, three or five columns
+    # 8 images fill a line; 4, 3 and 2 do so in two, three and five columns
+    k = next((k for k in (8,4,3) if budget//max(1, len(shown))>=k-1), 2)
     labels = []
     for place,i in enumerate(shown):
         positions = typical_to_unusual(metadata, np.flatnonzero(has[:,i]), k, catalogue.group)
-        labels.append(dict(label=target.vocab[i], rows=int(counts[i]), share=counts[i]/counts.max(), gap=gap>0 and place==gap, positions=positions))
+        labels.append(dict(label=target.vocab[i], rows=int(counts[i]), share=counts[i]/counts.max(),
+            gap=gap>0 and place==gap, positions=positions))
     return dict(target=target, labels=labels, k=k, n_left_out=int((counts>0).sum()-len(shown)))
 
 # %% ../../nbs/63_audit.explore.ipynb #26f7c71b
@@ -85,15 +89,17 @@ def _target_row(catalogue, target)->dict:
     counts,known = target.label_counts(codes),target.known_mask(codes)
     common,rare = _common_and_rare(target, counts)
     full = known.all(1) # rows in which every label is known
-    row = dict(target=target, n_known=int(full.sum()), known=float(known.mean()) if known.size else 0., never=int((counts==0).sum()),
-        most=dict(label=target.vocab[common], rows=int(counts[common])), least=dict(label=target.vocab[rare], rows=int(counts[rare])),
-        ratio=counts[common]/counts[rare] if counts.any() else None, share=counts[common]/max(1, int(known[:,common].sum())),
-        labels_each=None, without=None)
+    row = dict(target=target, n_known=int(full.sum()), known=float(known.mean()) if known.size else 0.,
+        most=dict(label=target.vocab[common], rows=int(counts[common])),
+        least=dict(label=target.vocab[rare], rows=int(counts[rare])),
+        ratio=counts[common]/counts[rare] if counts.any() else None, never=int((counts==0).sum()),
+        share=counts[common]/max(1, int(known[:,common].sum())), labels_each=None, without=None)
     if target.kind=='any_of' and full.any():
         n_labels = (codes[full]==1).sum(1)
         row |= dict(labels_each=float(n_labels.mean()), without=float((n_labels==0).mean()))
     return row
 
+# %% ../../nbs/63_audit.explore.ipynb #de3492f1
 def _missing_rows(catalogue)->list[dict]:
     "Return for each target with unknown labels how many there are, in total and by split"
     rows = []
@@ -116,16 +122,18 @@ def _rare_note(catalogue, target, min_rows=10)->str: # empty if there is nothing
 def _target_notes(catalogue, row)->list[str]: # `row` from `_target_row`
     "Return sentences about what stands out in a target"
     target,notes = row['target'],[]
-    if not row['n_known'] and not row['known']: return [f'{target.name}: all labels are unknown.']
+    name,most = target.name,row['most']['label']
+    if not row['n_known'] and not row['known']: return [f'{name}: all labels are unknown.']
     if target.kind=='one_of' and target.n_out>1 and row['share']>=0.5:
         chance = 1/(target.n_out-row['never'])
-        notes.append(f'{target.name}: {row["share"]:.0%} of the rows are {row["most"]["label"]}. Always guessing the most common label has '
+        notes.append(f'{name}: {row["share"]:.0%} of the rows are {most}. Always guessing the most common label has '
             f'this accuracy, and a mean class accuracy of {chance:.2f}.')
     if note := _rare_note(catalogue, target): notes.append(note)
     if row['known']<0.95:
-        notes.append(f'{target.name}: {1-row["known"]:.0%} of the labels are unknown; they are left out of the loss and of every score.')
+        notes.append(f'{name}: {1-row["known"]:.0%} of the labels are unknown; they are left out of loss and scores.')
     if (row['without'] or 0)>=0.2:
-        notes.append(f'{target.name}: {row["without"]:.0%} of the rows have no label. If nobody labelled them, mark them as unknown.')
+        notes.append(f'{name}: {row["without"]:.0%} of the rows have no label. '
+            'If nobody labelled them, mark them as unknown.')
     return notes
 
 # %% ../../nbs/63_audit.explore.ipynb #b3d5d73b
@@ -141,8 +149,11 @@ def notable(
     if 'train' not in splits: notes.append('There is no train split.')
     shorter = np.minimum(readable.width, readable.height)
     small = (shorter<128).mean() if len(readable) else 0
-    if small>=0.01: notes.append(f'{small:.0%} of the images have a shorter side below 128 pixels (median of all images: {shorter.median():,.0f}).')
-    return notes+[note for target in catalogue.schema for note in _target_notes(catalogue, _target_row(catalogue, target))]
+    if small>=0.01:
+        notes.append(f'{small:.0%} of the images have a shorter side below 128 pixels '
+            f'(median of all images: {shorter.median():,.0f}).')
+    for target in catalogue.schema: notes += _target_notes(catalogue, _target_row(catalogue, target))
+    return notes
 
 # %% ../../nbs/63_audit.explore.ipynb #c4552a9f
 def _section(id, title, **values)->dict: return dict(id=id, title=title, **values)
@@ -158,10 +169,12 @@ def _together_part(catalogue, target)->dict:
     "Return the figure of the correlations of a target"
     codes = catalogue.codes[target.name]
     pairs = strongest_pairs(target.vocab, label_correlation(codes)) if target.n_out<=200 else ''
-    return dict(target=target, figure=inline_figure(plot_label_correlation(target, codes), f'Correlation of the labels of {target.name}. {pairs}'))
+    alt = f'Correlation of the labels of {target.name}. {pairs}'
+    return dict(target=target, figure=inline_figure(plot_label_correlation(target, codes), alt))
 
 def _together_section(catalogue)->dict|None:
-    targets = [target for target in catalogue.schema if target.kind=='any_of' and target.n_out>1 and (catalogue.codes[target.name]>=0).any()]
+    targets = [target for target in catalogue.schema if target.kind=='any_of' and target.n_out>1]
+    targets = [target for target in targets if (catalogue.codes[target.name]>=0).any()]
     parts = [_together_part(catalogue, target) for target in targets[:MAX_DRAWN]]
     parts += [dict(target=target, figure=None) for target in targets[MAX_DRAWN:]]
     return _section('together', 'Labels that occur together', parts=parts) if parts else None
@@ -179,23 +192,28 @@ def _lift_section(catalogue)->dict|None:
         if len(parts)==MAX_DRAWN: break
         lift = label_lift(first, second, catalogue.codes)
         if lift.lift.isna().all(): continue
-        figure = inline_figure(plot_lift(first, second, lift), f'{first.name} with {second.name}. {lift_extremes(lift)}')
+        alt = f'{first.name} with {second.name}. {lift_extremes(lift)}'
+        figure = inline_figure(plot_lift(first, second, lift), alt)
         parts.append(dict(first=first, second=second, figure=figure))
     return _section('lift', 'Targets that depend on each other', parts=parts) if parts else None
 
 # %% ../../nbs/63_audit.explore.ipynb #e4818341
-_STRIPS = dict(darkest=('brightness', True, '{:.2f}'), brightest=('brightness', False, '{:.2f}'), palest=('contrast', True, '{:.3f}'),
-    smallest=('pixels', True, ''), widest=('shape', True, ''), tallest=('shape', False, '')) # column, lowest first, caption: the value, or the size
+_STRIPS = dict( # column, whether the lowest come first, format of the caption; without a format it is the size
+    darkest=('brightness', True, '{:.2f}'), brightest=('brightness', False, '{:.2f}'),
+    palest=('contrast', True, '{:.3f}'), smallest=('pixels', True, ''),
+    widest=('shape', True, ''), tallest=('shape', False, ''))
 
 def _strips(metadata, k=10)->list[dict]:
     "Return the images at both ends of each measure"
-    extended = metadata.assign(pixels=metadata.width*metadata.height, shape=metadata.height/metadata.width.clip(lower=1))
+    shape = metadata.height/metadata.width.clip(lower=1)
+    extended = metadata.assign(pixels=metadata.width*metadata.height, shape=shape)
     readable = extended[(metadata.reason=='').to_numpy() & ~metadata.digest.duplicated().to_numpy()]
     strips = []
     for name,(column,ascending,form) in _STRIPS.items():
         ends = readable.sort_values(column, ascending=ascending, kind='stable').head(k)
         if len(readable)<2 or ends[column].iloc[0]==readable[column].median(): continue
-        captions = [form.format(value) for value in ends[column]] if form else [f'{w} x {h}' for w,h in zip(ends.width, ends.height)]
+        if form: captions = [form.format(value) for value in ends[column]]
+        else: captions = [f'{width} x {height}' for width,height in zip(ends.width, ends.height)]
         strips.append(dict(name=name, positions=ends.index.to_numpy(), captions=captions))
     return strips
 
@@ -206,16 +224,20 @@ def _image_rows(readable)->dict[str, str]: # empty without images
     sides = f'{shorter.min():,}'
     if shorter.min()<shorter.max(): sides += f' to {shorter.max():,}, median {shorter.median():,.0f}'
     formats = ', '.join(f'{name} {n:,}' for name,n in readable.format.value_counts().items())
-    return {'shorter side in pixels': sides, 'formats': formats, 'different images': f'{readable.digest.nunique():,} of {len(readable):,}'}
+    different = f'{readable.digest.nunique():,} of {len(readable):,}'
+    return {'shorter side in pixels': sides, 'formats': formats, 'different images': different}
 
 def _image_section(catalogue, metadata)->dict:
     readable,bad = metadata[metadata.reason==''],np.flatnonzero(metadata.reason!='')
     rows,files,figure = _image_rows(readable),catalogue.files,None
-    unreadable = [dict(row=int(catalogue.row[i]), file=shorten_path(files[i]), reason=metadata.reason.iloc[i]) for i in bad[:20]]
+    unreadable = [dict(row=int(catalogue.row[i]), file=shorten_path(files[i]), reason=metadata.reason.iloc[i])
+        for i in bad[:20]]
     if len(readable):
         summary = '; '.join(f'{name} {value}' for name,value in rows.items())
-        figure = inline_figure(plot_image_sizes(readable), f'Sizes, shapes, brightness and contrast of the images: {summary}')
-    return _section('images', 'Images', rows=rows, figure=figure, strips=_strips(metadata), unreadable=unreadable, n_unreadable=len(bad))
+        alt = f'Sizes, shapes, brightness and contrast of the images: {summary}'
+        figure = inline_figure(plot_image_sizes(readable), alt)
+    return _section('images', 'Images', rows=rows, figure=figure, strips=_strips(metadata), unreadable=unreadable,
+        n_unreadable=len(bad))
 
 # %% ../../nbs/63_audit.explore.ipynb #7c15d6ea
 def _add_cards(catalogue, shelves):
@@ -224,8 +246,8 @@ def _add_cards(catalogue, shelves):
     uris = thumbnails((paths[i] for shelf in shelves for i in shelf['positions']), EXAMPLE_SIDE)
     for shelf in shelves:
         captions = shelf.get('captions') or ['']*len(shelf['positions'])
-        shelf['cards'] = [dict(src=uris.get(paths[i]), file=shorten_path(files[i]), row=int(catalogue.row[i]), split=catalogue.split[i],
-            caption=caption) for i,caption in zip(shelf['positions'], captions)]
+        shelf['cards'] = [dict(src=uris.get(paths[i]), file=shorten_path(files[i]), row=int(catalogue.row[i]),
+            split=catalogue.split[i], caption=caption) for i,caption in zip(shelf['positions'], captions)]
 
 def explore_html(
     catalogue:Catalogue, # all rows, including those with an unreadable image
@@ -242,12 +264,13 @@ def explore_html(
     sections = [_section('targets', 'Targets', rows=rows)]
     if used:
         sections.append(_section('examples', 'Examples of each label', parts=examples))
-        sections.append(_section('shares', 'How often each label occurs', parts=[_shares_part(catalogue, target) for target in used]))
+        shares = [_shares_part(catalogue, target) for target in used]
+        sections.append(_section('shares', 'How often each label occurs', parts=shares))
     sections += [_together_section(catalogue), _lift_section(catalogue), images]
     if missing: sections.append(_section('missing', 'Missing labels', rows=missing))
-    return render_page('explore.html', title=shorten_path(title) or 'Catalogue', n=len(catalogue), splits=catalogue.split_sizes(),
-        targets=catalogue.schema, n_drawn=len(drawn), tiles=rows[:MAX_DRAWN], notes=notable(catalogue, metadata),
-        sections=[section for section in sections if section])
+    return render_page('explore.html', title=shorten_path(title) or 'Catalogue', n=len(catalogue),
+        splits=catalogue.split_sizes(), targets=catalogue.schema, n_drawn=len(drawn), tiles=rows[:MAX_DRAWN],
+        notes=notable(catalogue, metadata), sections=[section for section in sections if section])
 
 # %% ../../nbs/63_audit.explore.ipynb #e8ca3476
 def write_explore_page(

@@ -15,10 +15,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 __all__ = ['LOG_SCALE_FROM', 'MIN_ROWS', 'MAX_ROWS', 'MAX_COLUMNS', 'plot_label_shares', 'label_lift', 'lift_extremes',
            'plot_lift', 'plot_image_sizes']
 
-# %% ../../nbs/62_audit.explore_plots.ipynb #aa5eb00b
+# %% ../../nbs/62_audit.explore_plots.ipynb #e735c2ab
 from .label_issues import counts_by_split
-from ..core.plotting import BLUE, GREEN, GREY, ORANGE, PageFigure, add_caption, add_title, bar_figure, bar_positions
-from ..core.plotting import format_number, plot_style, shorten_label
+from ..core.plotting import BLUE, GREEN, GREY, ORANGE, PageFigure, add_caption, add_title, bar_figure
+from ..core.plotting import bar_positions, format_number, plot_style, shorten_label
 from ..data.splits import SPLITS
 from ..evaluation.plots import draw_cells
 from ..target import Target
@@ -43,13 +43,13 @@ def _draw_counts(ax, places, counts, log):
         ax.xaxis.set(major_formatter=FuncFormatter(_count_tick), minor_formatter=NullFormatter())
     else: ax.set_xlim(0, 1.22*max(1, counts.max()))
     for y,n in zip(places, counts):
-        at = max(n, 0.8 if log else 0), y
-        text = ax.annotate(format_number(n) if n else 'none', at, xytext=(3,0), textcoords='offset points', va='center_baseline')
-        text.set_in_layout(False)
+        at,text = (max(n, 0.8 if log else 0), y),format_number(n) if n else 'none'
+        ax.annotate(text, at, xytext=(3,0), textcoords='offset points', va='center_baseline').set_in_layout(False)
     if not log: ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.tick_params(axis='y', length=0)
     ax.set_title('rows, logarithmic' if log else 'rows')
 
+# %% ../../nbs/62_audit.explore_plots.ipynb #825f9f43
 def _draw_shares(ax, places, shares, log): # `shares`: for each split `(n_labels,)`
     "Draw the share of each label in each split, joined by a line"
     values = np.array(list(shares.values()))
@@ -131,7 +131,7 @@ def label_lift(
     first:Target, # of either kind
     second:Target, # of either kind
     codes:dict[str, np.ndarray], # for each target, see `Target.encode`
-)->pd.DataFrame: # a row for each pair of labels `a`, `b`: `rows` with `a`, `share` of them with `b`, `expected` rows with both, `lift`; NaN if there are few
+)->pd.DataFrame: # by pair `a`, `b`: `rows` with `a`, `share` of them with `b`, `expected` rows, `lift`; NaN if few
     "Return how much more often than by chance labels of two targets occur together, over rows in which both are known"
     has_a,has_b = [target.one_hot(codes[target.name]).astype(np.float32) for target in (first, second)]
     known_a,known_b = [target.known_mask(codes[target.name]).astype(np.float32) for target in (first, second)]
@@ -144,7 +144,7 @@ def label_lift(
     pairs = pd.MultiIndex.from_product([first.vocab, second.vocab], names=['a','b'])
     return pd.DataFrame({name: value.ravel() for name,value in values.items()}, index=pairs).astype(float)
 
-# %% ../../nbs/62_audit.explore_plots.ipynb #e379bbd6
+# %% ../../nbs/62_audit.explore_plots.ipynb #2dc9cce0
 def _format_lift(value)->str:
     if not value: return 'never'
     return f'{value:.1f}' if value<9.95 else f'{value:.0f}'
@@ -174,14 +174,20 @@ def _cell_text(share, lift)->str: # empty for a grey cell
 
 def _fraction_tick(value, _=None)->str: return f'{value:g}' if value>=1 else f'1/{1/value:.0f}'
 
+def _set_fraction_ticks(axis, ticks):
+    "Label a logarithmic axis with whole numbers and fractions"
+    formatter = FuncFormatter(_fraction_tick)
+    axis.set(major_locator=FixedLocator(ticks), major_formatter=formatter, minor_locator=NullLocator())
+
 def _draw_lift(fig, values, texts, row_names, column_names):
     "Draw cells coloured by lift, and their scale"
     ax = fig.subplots()
     ax.set_facecolor('#ECECEC')
-    image = draw_cells(ax, np.clip(values, 1/8, 8), texts, row_names, column_names, cmap='PuOr_r', norm=LogNorm(1/8, 8), aspect='auto')
+    image = draw_cells(ax, np.clip(values, 1/8, 8), texts, row_names, column_names,
+        cmap='PuOr_r', norm=LogNorm(1/8, 8), aspect='auto')
     bar = fig.colorbar(image, ax=ax, label='times as often as by chance', fraction=0.03)
     bar.outline.set_visible(False)
-    bar.ax.yaxis.set(major_locator=FixedLocator([1/8,1/4,1/2,1,2,4,8]), major_formatter=FuncFormatter(_fraction_tick), minor_locator=NullLocator())
+    _set_fraction_ticks(bar.ax.yaxis, [1/8,1/4,1/2,1,2,4,8])
 
 def _n_labels_text(shown, target)->str: # for the title
     return f'the {len(shown)} most common of {target.n_out:,}' if len(shown)<target.n_out else f'{target.n_out:,}'
@@ -238,7 +244,7 @@ def _draw_shapes(ax, shape): # height by width, `(n,)`
     _draw_histogram(ax, shape, np.geomspace(1/limit, limit, 41), 'height / width')
     ax.set_xscale('log')
     ticks = [tick for tick in (1/8,1/4,1/2,1,2,4,8) if 1/limit<=tick<=limit]
-    ax.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator(), major_formatter=FuncFormatter(_fraction_tick))
+    _set_fraction_ticks(ax.xaxis, ticks)
 
 # %% ../../nbs/62_audit.explore_plots.ipynb #7a8f3527
 @plot_style()

@@ -11,7 +11,7 @@ import pandas as pd
 # %% auto #0
 __all__ = ['CHANGE_COLS', 'cleaned_copy']
 
-# %% ../../nbs/60_audit.fixes.ipynb #72e0257c
+# %% ../../nbs/60_audit.fixes.ipynb #c53f1129
 from ..data.catalogue import Catalogue
 from ..target import Target, as_text
 
@@ -22,8 +22,8 @@ _DROPPED = 'the row is gone'
 def _dropped_rows(issues)->list[dict]:
     "Return a change for each row to drop"
     drops = issues[(issues.fix=='drop') & (issues.row>0)].drop_duplicates('row')
-    return [dict(row=issue.row, file=issue.file, column='', before='', after=_DROPPED, kind=issue.kind, reason=issue.reason)
-        for issue in drops.itertuples()]
+    return [dict(row=issue.row, file=issue.file, column='', before='', after=_DROPPED, kind=issue.kind,
+        reason=issue.reason) for issue in drops.itertuples()]
 
 def _relabelled_cells(issues, dropped)->list[dict]:
     "Return a change for each cell to relabel in rows that stay"
@@ -31,7 +31,7 @@ def _relabelled_cells(issues, dropped)->list[dict]:
     return [dict(row=issue.row, file=issue.file, column=issue.target, before=issue.given, after=issue.suggested,
         kind=issue.kind, reason=issue.reason) for issue in relabels.drop_duplicates(['row','target']).itertuples()]
 
-# %% ../../nbs/60_audit.fixes.ipynb #ab8425b1
+# %% ../../nbs/60_audit.fixes.ipynb #c807f514
 def _labels(target:Target, cell)->list[str]:
     "Split a cell into labels"
     labels = [cell] if target.kind=='one_of' else cell.split(target.sep)
@@ -55,8 +55,8 @@ def _rename_labels(frame, target, issues, file_col)->list[dict]:
     changes = []
     for row in frame.index[(after!=before).to_numpy()]:
         reason = next(reasons[label] for label in _labels(target, before[row]) if label in reasons)
-        changes.append(dict(row=row, file=frame.loc[row, file_col], column=target.name, before=before[row], after=after[row],
-            kind='spelling', reason=reason))
+        changes.append(dict(row=row, file=frame.loc[row, file_col], column=target.name, before=before[row],
+            after=after[row], kind='spelling', reason=reason))
     return changes
 
 # %% ../../nbs/60_audit.fixes.ipynb #e3df57df

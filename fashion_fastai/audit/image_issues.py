@@ -1,4 +1,4 @@
-"""Find images that are broken, tiny, blank or mislabelled by their extension, and collect the metadata that an audit starts from
+"""Find images that are broken, tiny, blank or wrongly named, and collect the metadata that an audit starts from
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/audit.image_issues.html.md"""
 
@@ -65,11 +65,13 @@ def _read_metadata(path)->dict:
     garment = image.crop((left*image.width, top*image.height, right*image.width, bottom*image.height))
     digest = hashlib.blake2b(repr((width,height)).encode()+image.tobytes(), digest_size=16).hexdigest()
     thumb = image.resize((THUMB,THUMB), Image.Resampling.BILINEAR).tobytes()
-    return dict(width=width, height=height, format=kind, brightness=small.mean()/255, contrast=small.std(axis=(0,1)).max()/255,
-        digest=digest, hash=_difference_hash(image), garment_hash=_difference_hash(garment), thumb=thumb, reason='')
+    brightness,contrast = small.mean()/255,small.std(axis=(0,1)).max()/255
+    return dict(width=width, height=height, format=kind, brightness=brightness, contrast=contrast, digest=digest,
+        hash=_difference_hash(image), garment_hash=_difference_hash(garment), thumb=thumb, reason='')
 
 # %% ../../nbs/61_audit.image_issues.ipynb #322c2c5d
-_UNREADABLE = dict(width=0, height=0, format='', brightness=np.nan, contrast=np.nan, digest='', hash='', garment_hash='', thumb=b'', reason='')
+_UNREADABLE = dict(width=0, height=0, format='', brightness=np.nan, contrast=np.nan, digest='', hash='',
+    garment_hash='', thumb=b'', reason='')
 
 def _metadata_of(path)->dict:
     "Return the metadata of an image, or the reason why it cannot be read"
@@ -100,14 +102,16 @@ def _suffix_formats()->dict[str,str]:
     "Return the format that Pillow expects for each suffix"
     return {suffix: 'JPEG' if kind=='MPO' else kind for suffix,kind in Image.registered_extensions().items()}
 
-def _size_issues(image, min_side, max_megapixels, max_aspect)->Iterator[tuple[str, float, str]]: # kind, score and reason
-    "Yield what is wrong with the size of an image; `image` is a row of the metadata"
+def _size_issues(image, min_side, max_megapixels, max_aspect)->Iterator[tuple[str, float, str]]:
+    "Yield kind, score and reason of what is wrong with the size of `image`, a row of the metadata"
     short,long = sorted((image.width, image.height))
     megapixels = image.width*image.height/1e6
     if short<min_side:
-        yield 'tiny', _beyond(min_side/short), f'The image has {image.width} x {image.height} pixels; garment details need at least {min_side}.'
+        reason = f'The image has {image.width} x {image.height} pixels; garment details need at least {min_side}.'
+        yield 'tiny', _beyond(min_side/short), reason
     if megapixels>max_megapixels:
-        yield 'huge', _beyond(megapixels/max_megapixels), f'The image has {megapixels:.0f} megapixels, which slows down every reading.'
+        reason = f'The image has {megapixels:.0f} megapixels, which slows down every reading.'
+        yield 'huge', _beyond(megapixels/max_megapixels), reason
     if long>max_aspect*short:
         reason = f'The longer side is {long/short:.1f} times the shorter one: a banner or a strip.'
         yield 'extreme_aspect', _beyond(long/short/max_aspect), reason
@@ -129,11 +133,12 @@ def check_images(
         def add(kind, score, reason, fix=''):
             issues.append(dict(kind=kind, row=number, file=file, score=score, reason=reason, fix=fix))
         if image.reason:
-            missing = image.reason=='no such file'
-            add('broken', 1, 'There is no such file.' if missing else f'The image cannot be used: it {image.reason}.', 'drop')
+            reason = f'The image cannot be used: it {image.reason}.'
+            add('broken', 1, 'There is no such file.' if image.reason=='no such file' else reason, 'drop')
             continue
         if image.contrast<min_contrast:
-            add('blank', 1-0.5*image.contrast/min_contrast, f'The image is blank (contrast {image.contrast:.3f}).', 'drop')
+            score = 1-0.5*image.contrast/min_contrast
+            add('blank', score, f'The image is blank (contrast {image.contrast:.3f}).', 'drop')
         for issue in _size_issues(image, min_side, max_megapixels, max_aspect): add(*issue)
         suffix = Path(file).suffix
         if image.format!=suffix_formats.get(suffix.lower(), image.format):

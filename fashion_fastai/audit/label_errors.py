@@ -45,7 +45,7 @@ def _softmax_probs(x, codes, new, n_out)->np.ndarray: # float64 `(n_new, n_out)`
         probs[:,seen] = model.predict_proba(new)
     return probs/probs.sum(1, keepdims=True)
 
-# %% ../../nbs/61_audit.label_errors.ipynb #06034afd
+# %% ../../nbs/61_audit.label_errors.ipynb #fc5d23a6
 def _fit_sigmoids(x, y, row_weight, intercept)->np.ndarray: # float32 `(1+n_features, n_labels)`, intercepts first
     "Minimise the mean loss of each label plus its penalty, for all labels at once, by L-BFGS"
     start = np.vstack([intercept, np.zeros((x.shape[1], len(intercept)))])
@@ -61,7 +61,7 @@ def _fit_sigmoids(x, y, row_weight, intercept)->np.ndarray: # float32 `(1+n_feat
 
 # %% ../../nbs/61_audit.label_errors.ipynb #2e237b73
 def _sigmoid_probs(x, codes, new)->np.ndarray: # float64 `(n_new, n_labels)`
-    "Fit a binary logistic regression for each label, `codes` `(n, n_labels)`, with the same loss as `_softmax_probs`, and predict `new`"
+    "Fit a logistic regression for each label, `codes` `(n, n_labels)`, with the loss of `_softmax_probs`"
     known = codes>=0
     n_known = known.sum(0)
     share = np.where(n_known>0, (codes==1).sum(0)/n_known.clip(min=1), 0.5)
@@ -82,7 +82,7 @@ def out_of_fold(
     k:int=5, # folds
     seed:int=42, # of the folds
 )->np.ndarray: # float `(n, n_labels)`, also for rows whose label is unknown
-    "Predict the labels of each row with a linear model that was fitted without it; raise a `UsageError` if there is only one group"
+    "Predict each row with a linear model that was fitted without it; raise a `UsageError` if there is only one group"
     probs = np.zeros((len(features), target.n_out))
     if not len(features): return probs
     x = ((features-features.mean(0))/features.std(0).clip(min=1e-6)).astype(np.float32)
@@ -149,23 +149,24 @@ FIX_FROM = 0.95 # probability from which `--fix` changes a `one_of` label
 
 def _percent(p)->str: return f'{min(99, max(1, round(100*p)))} %'
 
-def _one_of_errors(target, probs, codes)->Iterator[tuple[int, int, dict]]: # position, suggested code, the rest of the issue
-    "Yield the wrong labels of a `one_of` target"
+def _one_of_errors(target, probs, codes)->Iterator[tuple[int, int, dict]]:
+    "Yield position, suggested code and the rest of the issue for each wrong label of a `one_of` target"
     best = probs.argmax(1)
     wrong = np.flatnonzero(_wrong_one_of(probs, codes))
     quality = get_label_quality_scores(codes[wrong], probs[wrong]) if len(wrong) else []
     for i,given_probability in zip(wrong, quality):
         given,suggested,p = target.vocab[codes[i]],target.vocab[best[i]],probs[i,best[i]]
         reason = f'looks like {suggested} ({_percent(p)}), not like {given} ({_percent(given_probability)})'
-        yield i,best[i],dict(kind='wrong_label', score=1-given_probability, reason=reason, fix='relabel' if p>=FIX_FROM else '')
+        fix = 'relabel' if p>=FIX_FROM else ''
+        yield i,best[i],dict(kind='wrong_label', score=1-given_probability, reason=reason, fix=fix)
 
-# %% ../../nbs/61_audit.label_errors.ipynb #5847f5d7
+# %% ../../nbs/61_audit.label_errors.ipynb #89d269ae
 def _listed(target, probs, mask)->str: # `probs` and `mask` `(n_labels,)`
     "List some labels with their probabilities"
     return ', '.join(f'{target.vocab[j]} ({_percent(probs[j])})' for j in np.flatnonzero(mask))
 
-def _any_of_errors(target, probs, codes, precision)->Iterator[tuple[int, np.ndarray, dict]]: # position, suggested codes, the rest of the issue
-    "Yield cells of an `any_of` target with wrong or missing labels"
+def _any_of_errors(target, probs, codes, precision)->Iterator[tuple[int, np.ndarray, dict]]:
+    "Yield position, suggested codes and the rest of the issue for each cell of an `any_of` target with label errors"
     wrong = _wrong_any_of(probs, codes)
     missed = (codes==0)&(probs>=confident_thresholds(target, probs, codes, precision))
     for i in np.flatnonzero((wrong|missed).any(1)):
@@ -173,7 +174,8 @@ def _any_of_errors(target, probs, codes, precision)->Iterator[tuple[int, np.ndar
         if wrong[i].any(): reasons.append(f'does not look {_listed(target, probs[i], wrong[i])}')
         score = np.where(missed[i], probs[i], np.where(wrong[i], 1-probs[i], 0)).max()
         suggested = np.where(missed[i], 1, np.where(wrong[i], 0, codes[i]))
-        yield i,suggested,dict(kind='wrong_label' if wrong[i].any() else 'missed_label', score=score, reason='; '.join(reasons))
+        kind = 'wrong_label' if wrong[i].any() else 'missed_label'
+        yield i,suggested,dict(kind=kind, score=score, reason='; '.join(reasons))
 
 # %% ../../nbs/61_audit.label_errors.ipynb #95eb9f85
 def _as_table(catalogue, target, errors)->pd.DataFrame: # `errors`: position, suggested codes, the rest of the issue
@@ -210,7 +212,8 @@ def fill_unknown(
     for i in np.flatnonzero(confident.any(1)):
         suggested = best[i] if target.kind=='one_of' else np.where(confident[i], 1, codes[i])
         reason = f'no {name} is given; looks like {_listed(target, probs[i], confident[i])}'
-        fills.append((i, suggested, dict(kind='unknown_label', score=probs[i][confident[i]].max(), reason=reason, fix='relabel')))
+        score = probs[i][confident[i]].max()
+        fills.append((i, suggested, dict(kind='unknown_label', score=score, reason=reason, fix='relabel')))
     return _as_table(catalogue, target, fills)
 
 # %% ../../nbs/61_audit.label_errors.ipynb #4661ad72
@@ -226,8 +229,8 @@ def check_label_errors(
     groups = catalogue.group if groups is None else groups
     tables = []
     for target in catalogue.schema:
-        target_probs = (probs or {}).get(target.name)
-        if target_probs is None: target_probs = out_of_fold(target, features, catalogue.codes[target.name], groups, seed=seed)
+        target_probs,codes = (probs or {}).get(target.name),catalogue.codes[target.name]
+        if target_probs is None: target_probs = out_of_fold(target, features, codes, groups, seed=seed)
         tables.append(label_errors(catalogue, target.name, target_probs, precision))
         tables.append(fill_unknown(catalogue, target.name, target_probs, precision))
     return issue_table(row for table in tables for row in table.to_dict('records'))

@@ -14,7 +14,7 @@ from scipy.stats import chi2_contingency, false_discovery_control, hypergeom
 __all__ = ['counts_by_split', 'rare_labels', 'missing_labels', 'plain_label', 'spelling_issues', 'label_hints', 'label_pairs',
            'co_occurrence_issues', 'split_shifts', 'check_labels']
 
-# %% ../../nbs/61_audit.label_issues.ipynb #09618735
+# %% ../../nbs/61_audit.label_issues.ipynb #1b7fafc5
 from .issues import issue_table
 from ..data.catalogue import Catalogue
 from ..data.splits import SPLITS
@@ -53,7 +53,8 @@ def rare_labels(
     for label,count in counts.iterrows():
         n = int(count.rows)
         if not n:
-            issues.append(_label_issue(target, label, 'empty_label', 1, f'No row has the label {label}; its output learns nothing.'))
+            reason = f'No row has the label {label}; its output learns nothing.'
+            issues.append(_label_issue(target, label, 'empty_label', 1, reason))
             continue
         if n<min_rows:
             reason = f'{label} has only {n} row{"s"*(n!=1)}; fewer than {min_rows} are hard to learn from.'
@@ -70,7 +71,7 @@ def missing_labels(
     "Find out whether much of a target is unknown"
     share = 1-target.known_mask(codes).mean() if len(codes) else 0.
     if share<=max_missing: return []
-    reason = f'{share:.0%} of the labels of {target.name} are missing; they are left out of the loss and of every score.'
+    reason = f'{share:.0%} of the labels of {target.name} are missing; they are left out of loss and scores.'
     return [_label_issue(target, '', 'missing_labels', share, reason)]
 
 # %% ../../nbs/61_audit.label_issues.ipynb #ec150b22
@@ -78,7 +79,8 @@ def plain_label(
     label:str, # as in the table
 )->str: # letters and digits only
     "Normalise a label: without case, accents, punctuation, spaces and plural"
-    letters = ''.join(char for char in unicodedata.normalize('NFKD', label.casefold()) if not unicodedata.combining(char))
+    decomposed = unicodedata.normalize('NFKD', label.casefold())
+    letters = ''.join(char for char in decomposed if not unicodedata.combining(char))
     text = re.sub(r'[\W_]+', '', letters)
     return text[:-1] if len(text)>3 and text.endswith('s') and not text.endswith('ss') else text
 
@@ -110,10 +112,13 @@ def spelling_issues(
         plain = plain_label(label)
         if not plain: continue
         if plain in seen:
-            issues.append(_spelling_issue(target, label, seen[plain], counts, ', written differently', 0.95, 'rename label'))
+            how = ', written differently'
+            issues.append(_spelling_issue(target, label, seen[plain], counts, how, 0.95, 'rename label'))
             continue
-        similar = (seen[other] for other in seen if counts[label]<=max_share*counts[seen[other]] and _is_typo(plain, other))
-        correct = next(similar, None) if counts[label]<=max_typo else None
+        correct = None
+        if counts[label]<=max_typo:
+            frequent = [form for form in seen if counts[label]<=max_share*counts[seen[form]]]
+            correct = next((seen[form] for form in frequent if _is_typo(plain, form)), None)
         if correct: issues.append(_spelling_issue(target, label, correct, counts, ' with a typing error', 0.6))
         seen[plain] = label
     return issues
@@ -154,11 +159,11 @@ def _pair_positions(targets)->tuple[np.ndarray, np.ndarray]:
 
 def label_pairs(
     catalogue:Catalogue, # all of its rows are counted
-)->pd.DataFrame: # a row for each pair: `a`, `b` (target, label), `n` rows where both are known, `n_a`, `n_b`, `together`, `expected`, corrected p values `p_few`, `p_many`
+)->pd.DataFrame: # a row for each pair: `a`, `b`, `n`, `n_a`, `n_b`, `together`, `expected`, `p_few`, `p_many`
     "Count how often each pair of labels occurs together, and compare it with chance"
-    targets = list(catalogue.schema)
-    has = np.concatenate([target.one_hot(catalogue.codes[target.name]) for target in targets], axis=1).astype(np.float32)
-    known = np.concatenate([target.known_mask(catalogue.codes[target.name]) for target in targets], axis=1).astype(np.float32)
+    targets,codes = list(catalogue.schema),catalogue.codes
+    has = np.concatenate([target.one_hot(codes[target.name]) for target in targets], axis=1).astype(np.float32)
+    known = np.concatenate([target.known_mask(codes[target.name]) for target in targets], axis=1).astype(np.float32)
     names = [(target.name, label) for target in targets for label in target.vocab]
     a,b = _pair_positions(targets)
     products = dict(n=(known,known), n_a=(has,known), n_b=(known,has), together=(has,has))
@@ -188,7 +193,7 @@ def _pair_reason(pair, a, b)->str: # `a` and `b` are labels
     if not pair.together: return f'"{a}" and "{b}" are never used together ({chance}).'
     return f'"{a}" and "{b}" are together in only {pair.together} row{"s"*(pair.together!=1)} ({chance}).'
 
-# %% ../../nbs/61_audit.label_issues.ipynb #f1e719ee
+# %% ../../nbs/61_audit.label_issues.ipynb #9f7cffbd
 def _rows_with(catalogue, *labels)->np.ndarray: # each label is a target and a label
     "Return positions of the rows that have all labels"
     columns = []
@@ -203,23 +208,26 @@ def _pair_issues(catalogue, pair)->list[dict]:
     if pair.kind=='implies' and pair.together!=pair.n_a: first,second = second,first # the implying label first
     score = 0.5*pair.surprise/(pair.surprise+pair.together+1)
     if pair.kind=='same_label': score = 1-min(pair.p_few, pair.p_many)/2
-    issue = dict(kind=pair.kind, target=first[0], given=first[1], score=score, reason=_pair_reason(pair, first[1], second[1]))
+    reason = _pair_reason(pair, first[1], second[1])
+    issue = dict(kind=pair.kind, target=first[0], given=first[1], score=score, reason=reason)
     if pair.kind!='unlikely_pair': return [issue | dict(suggested='='.join(second))]
-    return [issue | dict(row=int(catalogue.row[i]), file=catalogue.files[i]) for i in _rows_with(catalogue, first, second)]
+    files = catalogue.files
+    return [issue | dict(row=int(catalogue.row[i]), file=files[i]) for i in _rows_with(catalogue, first, second)]
 
 # %% ../../nbs/61_audit.label_issues.ipynb #a211ccd4
 def co_occurrence_issues(
     catalogue:Catalogue, # all of its rows are counted
     alpha:float=0.01, # share of the pairs that may be reported by chance
     most:int=10, # pairs of each kind, except `unlikely_pair`
-)->list[dict]: # for `issue_table`; kinds `same_label`, `implies`, `never_together`, `unlikely_pair`; `given` is a label of `target`, `suggested` TARGET=LABEL
+)->list[dict]: # for `issue_table`; `given` is a label of `target`, `suggested` the other label as TARGET=LABEL
     "Find pairs of labels that are always, never or hardly ever used together, beyond chance"
     pairs = label_pairs(catalogue)
     pairs['kind'] = [_pair_kind(pair, alpha) for pair in pairs.itertuples()]
     pairs['surprise'] = (pairs.expected-pairs.together).abs()
     issues = []
     for kind,some in pairs[pairs.kind!=''].sort_values('surprise', ascending=False).groupby('kind'):
-        for pair in (some if kind=='unlikely_pair' else some.head(most)).itertuples(): issues += _pair_issues(catalogue, pair)
+        reported = some if kind=='unlikely_pair' else some.head(most)
+        for pair in reported.itertuples(): issues += _pair_issues(catalogue, pair)
     return issues
 
 # %% ../../nbs/61_audit.label_issues.ipynb #e1d77130
@@ -233,21 +241,22 @@ def _g_test(counts)->tuple[float, float]: # p value, Cramér's V
     chi2 = chi2_contingency(counts, correction=False).statistic
     return float(p), float(np.sqrt(chi2/counts.sum()))
 
-def _split_counts(target, codes, split, other)->list[tuple[str, np.ndarray]]: # label, empty for all of them; counts `(n_labels, 2)`
-    "Return tables of counts in train and in the split `other`: one for a `one_of` target, one for each `any_of` label"
+def _split_counts(target, codes, split, other)->list[tuple[str, np.ndarray]]: # label, empty for all; `(n_labels, 2)`
+    "Return counts in train and in the split `other`: one table for a `one_of` target, one for each `any_of` label"
     of_train,of_other = codes[split=='train'],codes[split==other]
     counts = np.stack([target.label_counts(of_train), target.label_counts(of_other)], axis=1)
     if target.kind=='one_of': return [('', counts)]
     known = np.stack([target.known_counts(of_train), target.known_counts(of_other)], axis=1)
     return [(label, np.stack([has, n-has])) for label,has,n in zip(target.vocab, counts, known)]
 
-# %% ../../nbs/61_audit.label_issues.ipynb #71222fa0
+# %% ../../nbs/61_audit.label_issues.ipynb #979983b4
 def _shift_issue(target, label, other, counts, p, effect)->dict:
     "Return an issue about a label, or a `one_of` target, that is distributed differently in the split `other`"
     shares = counts/counts.sum(0)
     most = 0 if label else np.abs(shares[:,0]-shares[:,1]).argmax()
-    reason = (f'{label or target.name} is distributed differently in train and {other} (p {p:.1g}, effect {effect:.2f}): '
-        f'{label or target.vocab[most]} {shares[most,0]:.0%} and {shares[most,1]:.0%}.')
+    largest = f'{label or target.vocab[most]} {shares[most,0]:.0%} and {shares[most,1]:.0%}'
+    reason = (f'{label or target.name} is distributed differently in train and {other} '
+        f'(p {p:.1g}, effect {effect:.2f}): {largest}.')
     return _label_issue(target, label, 'split_shift', min(1, effect), reason)
 
 def split_shifts(

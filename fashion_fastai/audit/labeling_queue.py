@@ -11,7 +11,7 @@ import numpy as np, pandas as pd
 # %% auto #0
 __all__ = ['uncertainty', 'rarity', 'active_learning_queue']
 
-# %% ../../nbs/60_audit.labeling_queue.ipynb #e13bc6ca
+# %% ../../nbs/60_audit.labeling_queue.ipynb #5d0e6bb7
 from ..core.errors import UsageError
 from ..embeddings.nearest import unit_rows
 from ..schema import Schema
@@ -55,9 +55,9 @@ def _rare_label(schema, probs, counts, i)->str:
     "Return a sentence about a probable label of image `i` that few labelled images have; empty if there is none"
     for target in schema:
         if target.name not in counts: continue
-        best = int(np.argmax(probs[target.name][i]))
-        count = counts[target.name]
-        if count[best]<count.mean()/4: return f'; perhaps {target.vocab[best]}, which only {count[best]:,} labelled images have'
+        best,count = int(np.argmax(probs[target.name][i])),counts[target.name]
+        if count[best]<count.mean()/4:
+            return f'; perhaps {target.vocab[best]}, which only {count[best]:,} labelled images have'
     return ''
 
 def _reason(schema, probs, counts, unsure, i)->str:
@@ -69,7 +69,7 @@ def _reason(schema, probs, counts, unsure, i)->str:
     labels = ', '.join(f'{target.vocab[j]} {100*p[j]:.0f} %' for j in shown)
     return f'unsure of {target.name}: {labels}{_rare_label(schema, probs, counts, i)}'
 
-# %% ../../nbs/60_audit.labeling_queue.ipynb #93a48202
+# %% ../../nbs/60_audit.labeling_queue.ipynb #e9048cb9
 def _scaled(values)->np.ndarray:
     "Scale values to a maximum of 1"
     return values/max(1e-9, values.max(initial=0))
@@ -79,7 +79,8 @@ def _check_inputs(schema, features, probs, n):
     if n<0: raise UsageError(f'n is {n}; it is the number of images to label')
     for target in schema:
         shape,expected = probs[target.name].shape,(len(features), target.n_out)
-        if shape!=expected: raise UsageError(f'the probabilities of {target.name} have the shape {shape}, not {expected}')
+        if shape!=expected:
+            raise UsageError(f'the probabilities of {target.name} have the shape {shape}, not {expected}')
 
 def active_learning_queue(
     schema:Schema, # the targets
@@ -92,7 +93,8 @@ def active_learning_queue(
     "Return the images to label next; raise a `UsageError` if the inputs do not match"
     _check_inputs(schema, features, probs, n)
     unsure = {target.name: _scaled(uncertainty(target, probs[target.name])) for target in schema}
-    rare = [_scaled(rarity(target, probs[target.name], counts[target.name])) for target in schema if target.name in counts]
+    counted = [target for target in schema if target.name in counts]
+    rare = [_scaled(rarity(target, probs[target.name], counts[target.name])) for target in counted]
     value = np.mean(list(unsure.values()), axis=0)*(1+(np.mean(rare, axis=0) if rare else 0))/2+1e-6
     order = np.random.default_rng(seed).permutation(len(features))
     candidates = order[np.argsort(-value[order], kind='stable')][:max(10*n, 1000)]

@@ -18,7 +18,8 @@ from ..data.splits import assign_folds
 from ..embeddings.ood import fit_ood_detector
 
 # %% ../../nbs/61_audit.outliers.ipynb #07eff946
-MIN_PRODUCTS = 40 # with fewer there are no outliers to tell
+MIN_PRODUCTS = 40 # with fewer an outlier cannot be told from a rare garment
+_REASON = 'Very different from the rest (distance {:.2f}; others are below {:.2f}); check whether it is a garment.'
 
 def check_outliers(
     catalogue:Catalogue, # the table
@@ -26,8 +27,8 @@ def check_outliers(
     groups:np.ndarray|None=None, # `(n,)`, equal for rows that show the same; default: the groups of the catalogue
     false_alarms:float=0.01, # expected share of garments among the issues
     seed:int=42, # of the halves
-)->pd.DataFrame: # see `issue_table`; kind `no_apparel`, the score is the distance; empty for fewer than `MIN_PRODUCTS` groups
-    "Find images that are unlike all others of the table"
+)->pd.DataFrame: # see `issue_table`; kind `no_apparel`, the score is the distance
+    "Find images that are unlike all others of the table, if it has at least `MIN_PRODUCTS` groups"
     groups = catalogue.group if groups is None else groups
     if len(np.unique(groups))<MIN_PRODUCTS: return issue_table([])
     files,issues = catalogue.files,[]
@@ -38,6 +39,6 @@ def check_outliers(
         threshold = ood_detector.threshold(false_alarms)
         for position,distance in zip(rest, ood_detector.scores(features[rest])):
             if distance<=threshold: continue
-            reason = f'Very different from the rest (distance {distance:.2f}; others are below {threshold:.2f}); check whether it is a garment.'
-            issues.append(dict(kind='no_apparel', row=catalogue.row[position], file=files[position], score=distance, reason=reason))
+            issues.append(dict(kind='no_apparel', row=catalogue.row[position], file=files[position], score=distance,
+                reason=_REASON.format(distance, threshold)))
     return issue_table(issues)

@@ -38,7 +38,8 @@ def thumbnails(
 _IMAGE_TEXTS = dict(
     leak=('The network is validated on images that it was trained on, so scores are too high.',
         'Remove the copies from train; keep them in validation.'),
-    label_conflict=('Copies of an image have different labels, so at least one is wrong.', 'Take the label of the majority, or check the image.'),
+    label_conflict=('Copies of an image have different labels, so at least one is wrong.',
+        'Take the label of the majority, or check the image.'),
     broken=('Training would stop at these files.', 'Get them again, or drop the rows.'),
     no_apparel=('These images differ from all others: scans, size charts and rooms, or unusual garments.',
         'Check them, and delete the rows that show no garment.'),
@@ -51,26 +52,37 @@ _IMAGE_TEXTS = dict(
     extreme_aspect=('Usually a banner, or several images in one.', 'Crop the image.'),
     wrong_extension=('The file has another format than its name says. It is read anyway.', 'Rename the file.'))
 
-# %% ../../nbs/61_audit.report.ipynb #dc59eaee
+# %% ../../nbs/61_audit.report.ipynb #f75b27c0
 _LABEL_TEXTS = dict(
-    wrong_label=('A model that has not seen the row predicts another label. The first issues are often wrong labels; further down the model is wrong more often.',
+    wrong_label=(
+        'A model that has not seen the row predicts another label. The first issues are often right, later ones less.',
         'Start at the top of the list, and stop where the table is right.'),
     missed_label=('Similar images usually have the label. The network learns from these rows that it is absent.',
         'Add it, or make it unknown with a question mark before it.'),
     spelling=('A network that has to tell two spellings apart learns noise.', 'Use one of them.'),
-    unknown_label=('The cell is empty, and a model is confident about the label.', 'Fill it in: every known label is one more to learn from.'),
-    label_missing_in_split=('A label cannot be scored in a split that lacks it, and cannot be learned if train lacks it.',
+    unknown_label=('The cell is empty, and a model is confident about the label.',
+        'Fill it in: every known label is one more to learn from.'),
+    label_missing_in_split=(
+        'A label cannot be scored in a split that lacks it, and cannot be learned if train lacks it.',
         'Split again with balanced labels; the command data split does.'),
-    split_shift=('Validation and train have different label distributions, so validation scores say little about either.',
+    split_shift=(
+        'Validation and train have different label distributions, so validation scores say little about either.',
         'Split again, unless the difference is intended.'),
-    empty_label=('No row has the label; its output learns nothing and can only be wrong.', 'Remove it from the vocabulary, or add rows.'),
-    rare_label=('There are too few rows to learn the label or to score it.', 'Collect more, or merge it into a broader label.'),
-    missing_labels=('Unknown labels are left out of loss and scores, so the target is learned from fewer rows.', 'Fill them in where it is cheap.'),
+    empty_label=('No row has the label; its output learns nothing and can only be wrong.',
+        'Remove it from the vocabulary, or add rows.'),
+    rare_label=('There are too few rows to learn the label or to score it.',
+        'Collect more, or merge it into a broader label.'),
+    missing_labels=('Unknown labels are left out of loss and scores, so the target is learned from fewer rows.',
+        'Fill them in where it is cheap.'),
     same_label=('Two labels have the same meaning, or one column was derived from the other.', 'Keep one of them.'),
-    implies=('Every row with one label has the other too. That is a fact, or a rule that filled the column.', 'No action if that is correct.'),
-    never_together=('These labels would occur together by chance and never do. That is a fact, or a form that allowed only one of them.',
+    implies=('Every row with one label has the other too. That is a fact, or a rule that filled the column.',
         'No action if that is correct.'),
-    unlikely_pair=('These labels would often occur together by chance, and do once or twice: such rows are often wrong.', 'Check the rows.'))
+    never_together=(
+        'These labels would occur together by chance and never do. That is a fact, or a form that allowed only one.',
+        'No action if that is correct.'),
+    unlikely_pair=(
+        'These labels would often occur together by chance, and do once or twice: such rows are often wrong.',
+        'Check the rows.'))
 _TEXTS = _IMAGE_TEXTS | _LABEL_TEXTS
 
 # %% ../../nbs/61_audit.report.ipynb #133ebfe2
@@ -131,20 +143,25 @@ def _sep(catalogue, name)->str|None: # None if the target has one label in a cel
 # %% ../../nbs/61_audit.report.ipynb #822b75dd
 MOST = 25 # cards, groups or lines in a section
 
+def _suggestion(issue, cards)->dict:
+    "Return the card of an issue"
+    change = cell_change(issue.given, issue.suggested, _sep(cards.catalogue, issue.target))
+    return cards.add(issue.row, issue.file, change=change, score=issue.score, reason=issue.reason,
+        fix=_FIXED.get(issue.fix, ''))
+
 def _suggestions(issues, cards, most)->list[dict]: # `issues` of one kind
     "Return for each target the cards of its most certain issues"
     parts = []
     for target,some in issues.groupby('target', sort=False):
         shown = some.sort_values('score', ascending=False, kind='stable').head(max(5, most//issues.target.nunique()))
-        sep = _sep(cards.catalogue, target)
-        parts.append(dict(target=target, n=len(some), cards=[cards.add(issue.row, issue.file, score=issue.score, reason=issue.reason,
-            change=cell_change(issue.given, issue.suggested, sep), fix=_FIXED.get(issue.fix, '')) for issue in shown.itertuples()]))
+        shown = [_suggestion(issue, cards) for issue in shown.itertuples()]
+        parts.append(dict(target=target, n=len(some), cards=shown))
     return parts
 
 # %% ../../nbs/61_audit.report.ipynb #0b8dbeb4
 _COPIES = 'leak', 'label_conflict', 'duplicate', 'near_duplicate'
 _MOST_COPIES = 8 # images of a group; three of a group on average
-_SUGGESTS = 'wrong_label', 'missed_label', 'unknown_label' # an empty suggestion is an empty cell; for other kinds it is none
+_SUGGESTS = 'wrong_label', 'missed_label', 'unknown_label' # here an empty suggestion is an empty cell
 
 def _change_of(catalogue, issue)->list[tuple[str, str]]: # see `cell_change`
     "Return the change of a cell that an issue suggests"
@@ -156,8 +173,8 @@ def _labels_of(catalogue, i, issues, names)->list[dict]: # `i`: a position, or N
     labels = []
     for name in names:
         issue = next(issues[issues.target==name].itertuples(), None)
-        if issue: change = _change_of(catalogue, issue)
-        else: change = cell_change('' if i is None else catalogue.schema[name].decode(catalogue.codes[name][[i]])[0], None)
+        cell = '' if i is None else catalogue.schema[name].decode(catalogue.codes[name][[i]])[0]
+        change = _change_of(catalogue, issue) if issue else cell_change(cell, None)
         labels.append(dict(target=name, change=change or [('none', 'same')]))
     return labels
 
@@ -172,7 +189,7 @@ def _group(issues, members, cards)->dict: # `issues`: of one kind and group; `me
         shown.append(cards.add(member.row, member.file, labels=labels, fix=fix))
     return dict(cards=shown, score=float(issues.score.min()), n_more=members.row.nunique()-len(shown))
 
-# %% ../../nbs/61_audit.report.ipynb #ca1806ee
+# %% ../../nbs/61_audit.report.ipynb #6149901a
 def _groups(issues, all_issues, cards, most)->tuple[list[dict], int]: # groups shown; number of issues about others
     "Return groups of copies, as many as fit"
     copies = all_issues[all_issues.kind.isin(_COPIES)]
@@ -186,8 +203,8 @@ def _groups(issues, all_issues, cards, most)->tuple[list[dict], int]: # groups s
 def _line(issue)->dict:
     "Return an issue about a label or a file as a line of a table"
     given = issue.given or (shorten_path(issue.file) if issue.file else '')
-    return dict(target=issue.target, given=given, suggested=issue.suggested, row=issue.row, score=issue.score, reason=issue.reason,
-        fix=_FIXED.get(issue.fix, ''))
+    return dict(target=issue.target, given=given, suggested=issue.suggested, row=issue.row, score=issue.score,
+        reason=issue.reason, fix=_FIXED.get(issue.fix, ''))
 
 def _content(kind, issues, all_issues, cards, most)->dict: # one of `groups`, `parts` and `lines`; `n_more`
     "Return what a section shows, and how many issues it leaves out"

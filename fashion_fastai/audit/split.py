@@ -11,7 +11,7 @@ import numpy as np
 # %% auto #0
 __all__ = ['new_split']
 
-# %% ../../nbs/63_audit.split.ipynb #1e5c7fdb
+# %% ../../nbs/63_audit.split.ipynb #c8c7640a
 from .duplicates import duplicate_groups, join_groups
 from .image_issues import cached_metadata
 from ..core.errors import UsageError
@@ -27,7 +27,8 @@ def new_split(
 )->tuple[np.ndarray, np.ndarray]: # `train`, `valid` or `test` for each row, `(n,)`; its group, `(n,)`
     "Split a table by groups, with labels in balance; raise a `UsageError` if no training data would be left"
     if not (0<valid_share<1 and 0<=test_share<1 and valid_share+test_share<1):
-        raise UsageError(f'valid {valid_share:g} and test {test_share:g} must be shares of the table that leave something to train on')
+        raise UsageError(f'valid {valid_share:g} and test {test_share:g} must be shares of the table '
+            'that leave something to train on')
     copies = duplicate_groups(cached_metadata(catalogue.paths))
     group = join_groups(catalogue.group, np.array(catalogue.files, dtype=object), copies)
     stratum = strata(catalogue.schema, catalogue.codes)

@@ -15,7 +15,7 @@ from scipy.stats import chi2_contingency, ks_2samp, rankdata
 # %% auto #0
 __all__ = ['SAMPLE_SIZE', 'MIN_EFFECT', 'ReferenceSample', 'reference_sample', 'domain_classifier_test', 'Shift', 'drift']
 
-# %% ../../nbs/31_embeddings.drift.ipynb #85eea9e4
+# %% ../../nbs/31_embeddings.drift.ipynb #33b1509e
 from ..core.errors import UsageError
 from .nearest import stored_features, unit_rows
 from ..schema import Schema
@@ -28,8 +28,8 @@ class ReferenceSample:
     "Embeddings and sizes of a sample of images, and the label counts of all"
     features:np.ndarray # embeddings of the sample, float16 `(n_sample, n_features)`
     sizes:np.ndarray # width and height of the sampled images in pixels, int32 `(n_sample, 2)`; `(0, 2)` if unknown
-    counts:dict[str, np.ndarray] = field(default_factory=dict) # for each target the number of images with each label, int64 `(n_labels,)`
-    known:dict[str, np.ndarray] = field(default_factory=dict) # for each target the number of images in which each label is known, int64 `(n_labels,)`
+    counts:dict[str, np.ndarray] = field(default_factory=dict) # images with each label of a target, int64 `(n_labels,)`
+    known:dict[str, np.ndarray] = field(default_factory=dict) # images in which it is known
 
     def __len__(self): return len(self.features)
     def __repr__(self): return f'ReferenceSample({len(self):,} images; targets: {", ".join(self.counts) or "none"})'
@@ -130,7 +130,7 @@ class Shift:
     min_effect:float # a smaller effect does not count as drift
     detail:str # the change in words
 
-# %% ../../nbs/31_embeddings.drift.ipynb #4efea1a1
+# %% ../../nbs/31_embeddings.drift.ipynb #de4395eb
 def _percent(share)->str: return f'{100*share:.0f} %' if share>=0.1 or share==0 else f'{100*share:.1f} %'
 
 def _largest_changes(target, shares, change, n=3)->str: # `shares` `(2, n_labels)`
@@ -148,7 +148,8 @@ def _one_of_shift(target, old, new)->Shift: # `old` and `new` are counts `(n_lab
     pooled = np.concatenate([counts[:,~rare], counts[:,rare].sum(1, keepdims=True)], axis=1)
     pooled = pooled[:,pooled.sum(0)>0]
     p = chi2_contingency(pooled).pvalue if pooled.shape[1]>1 else 1.
-    return Shift(target.name, float(change.sum()/2), float(p), MIN_EFFECT['labels'], _largest_changes(target, shares, change))
+    detail = _largest_changes(target, shares, change)
+    return Shift(target.name, float(change.sum()/2), float(p), MIN_EFFECT['labels'], detail)
 
 # %% ../../nbs/31_embeddings.drift.ipynb #de1afafc
 def _label_p(old, new, known_old, known_new)->float: # of one label, each a number of images
@@ -173,7 +174,8 @@ def _label_shifts(schema, old, new)->Iterator[Shift]: # `old` and `new` are refe
         counts = [sample.counts[target.name] for sample in (old, new)]
         known = [sample.known[target.name] for sample in (old, new)]
         if not all(len(count)==target.n_out for count in counts):
-            raise UsageError(f'{target.name} has {target.n_out} labels now, but the reference was taken with {len(counts[0])}')
+            raise UsageError(f'{target.name} has {target.n_out} labels now, '
+                f'but the reference was taken with {len(counts[0])}')
         if not all(count.any() for count in known): continue
         yield _one_of_shift(target, *counts) if target.kind=='one_of' else _any_of_shift(target, *counts, *known)
 
@@ -183,7 +185,8 @@ def _height_by_width(sizes)->np.ndarray: return np.round(sizes[:,1]/sizes[:,0].c
 def _size_shifts(old, new)->Iterator[Shift]: # `old` and `new` are reference samples
     "Compare the longer side and the shape of the images"
     if not (len(old.sizes) and len(new.sizes)): return
-    for what,unit,measure in (('longer side', ' pixels', _longer_side), ('shape', ' times as high as wide', _height_by_width)):
+    measures = ('longer side', ' pixels', _longer_side), ('shape', ' times as high as wide', _height_by_width)
+    for what,unit,measure in measures:
         before,now = measure(old.sizes),measure(new.sizes)
         test = ks_2samp(before, now)
         detail = f'median {np.median(before):g}{unit} before, {np.median(now):g} now'
@@ -196,12 +199,13 @@ def drift(
     schema:Schema|None=None, # targets whose labels are compared where both samples have counts; default: none
     seed:int=42, # of folds and permutations
 )->pd.DataFrame: # a row for each test: `what`, `drift` (bool), `effect` (0 to 1), `p`, `detail`
-    "Test what has changed from old to new images; raise a `UsageError` if there are fewer than 20 images or the samples do not match"
+    "Test what has changed from old to new images; raise a `UsageError` if the samples are too small or do not match"
     if min(len(reference), len(new))<20:
         raise UsageError(f'drift needs at least 20 images on both sides, not {len(reference)} and {len(new)}')
     n_new,n_reference = new.features.shape[1],reference.features.shape[1]
     if n_new!=n_reference:
-        raise UsageError(f'the new images have {n_new} features and the reference {n_reference}; both must come from the same body')
+        raise UsageError(f'the new images have {n_new} features and the reference {n_reference}; '
+            'both must come from the same body')
     auroc,p = domain_classifier_test(reference.features, new.features, seed=seed)
     detail = f'a classifier tells a new from an old image in {_percent(auroc)} of all pairs; 50 % is chance'
     shifts = [Shift('images', max(0., 2*auroc-1), p, MIN_EFFECT['images'], detail)]

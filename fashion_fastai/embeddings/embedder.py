@@ -120,10 +120,11 @@ def write_embeddings(
     features:np.ndarray, # features of its images, float32 `(n, n_features)`
     path:str|Path, # a `.parquet` file
 ):
-    "Write a table with a column `embedding`, a list for each row, null for unreadable images; raise a `UsageError` if the column exists"
+    "Write a table with a column `embedding`, null for unreadable images; raise a `UsageError` if it has such a column"
     unreadable = pa.array(np.isnan(features).any(1))
     values = pa.array(np.ascontiguousarray(features).ravel())
     embedding = pa.FixedSizeListArray.from_arrays(values, features.shape[1], mask=unreadable)
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    if 'embedding' in table.column_names: raise UsageError(f'{path}: the table has a column embedding already; rename it')
+    if 'embedding' in table.column_names:
+        raise UsageError(f'{path}: the table has a column embedding already; rename it')
     with atomic_file(path) as file: pq.write_table(table.append_column('embedding', embedding), file)

@@ -12,7 +12,7 @@ import numpy as np
 # %% auto #0
 __all__ = ['unit_rows', 'stored_features', 'NearestGarments', 'nearest']
 
-# %% ../../nbs/30_embeddings.nearest.ipynb #607d945a
+# %% ../../nbs/30_embeddings.nearest.ipynb #2c0cb097
 from ..core.errors import UsageError
 
 # %% ../../nbs/30_embeddings.nearest.ipynb #78c67dac
@@ -36,7 +36,8 @@ def stored_features(
     if missing: raise UsageError(f'{origin} lacks {", ".join(missing)}')
     features = arrays[name]
     if features.ndim!=2 or features.dtype!=np.float16:
-        raise UsageError(f'{origin}: {name} must be float16 with a row for each image, not {features.dtype} {features.shape}')
+        raise UsageError(f'{origin}: {name} must be float16 with a row for each image, '
+            f'not {features.dtype} {features.shape}')
     if not np.isfinite(features).all(): raise UsageError(f'{origin}: {name} has numbers that are not finite')
     return features
 
@@ -57,8 +58,7 @@ class NearestGarments:
         features:np.ndarray, # `(n, n_features)`
         group:np.ndarray|None=None, # `(n,)`, equal for images of one product; a query never returns its own group
     ):
-        self.units = unit_rows(features)
-        self.group = None if group is None else np.asarray(group)
+        self.units,self.group = unit_rows(features),None if group is None else np.asarray(group)
 
     def __len__(self): return len(self.units)
     def __repr__(self): return f'NearestGarments({len(self):,} images)'
@@ -68,11 +68,12 @@ class NearestGarments:
         k:int=10, # results for each query; fewer if the catalogue has fewer images
         group:np.ndarray|None=None, # of the queries, `(n_queries,)`; default: no image is excluded
         block:int=256, # queries compared at once
-    )->tuple[np.ndarray, np.ndarray]: # positions int `(n_queries, k)`, -1 where the own group left too few; cosines float32 `(n_queries, k)`
-        "Return the most similar images of each query, most similar first; raise a `UsageError` if the number of features differs"
+    )->tuple[np.ndarray, np.ndarray]: # positions int `(n_queries, k)`, -1 if there are too few; cosines float32
+        "Return the most similar images of each query; raise a `UsageError` if the number of features differs"
         query,k = unit_rows(query),min(k, len(self))
         if query.shape[1]!=self.units.shape[1]:
-            raise UsageError(f'the query has {query.shape[1]} features and the catalogue {self.units.shape[1]}; both must come from the same body')
+            raise UsageError(f'the query has {query.shape[1]} features and the catalogue {self.units.shape[1]}; '
+                'both must come from the same body')
         positions = np.zeros((len(query), k), dtype=np.int64)
         cosines = np.zeros((len(query), k), dtype=np.float32)
         for i in range(0, len(query), block):

@@ -33,7 +33,8 @@ class OODDetector:
     distances:np.ndarray # distances of held-out training images, float32 `(n_distances,)`, ascending
     n_neighbours:int=5 # the distance is the mean over this number of nearest references
 
-    def __repr__(self): return f'OODDetector({len(self.reference)} reference images, {len(self.distances):,} held-out distances)'
+    def __repr__(self):
+        return f'OODDetector({len(self.reference)} reference images, {len(self.distances):,} held-out distances)'
 
     def scores(self,
         features:np.ndarray, # embeddings from the same body, `(n, n_features)`
@@ -42,7 +43,8 @@ class OODDetector:
         "Return the distance of each image from the reference images"
         units,reference = unit_rows(features),unit_rows(self.reference)
         if units.shape[1]!=reference.shape[1]:
-            raise UsageError(f'the images have {units.shape[1]} features and the OOD detector {reference.shape[1]}; both must come from the same body')
+            raise UsageError(f'the images have {units.shape[1]} features and the OOD detector {reference.shape[1]}; '
+                'both must come from the same body')
         n_other = len(reference)-min(self.n_neighbours, len(reference))
         blocks = [units[start:start+block]@reference.T for start in range(0, len(units), block)]
         nearest = [np.partition(cosines, n_other, axis=1)[:,n_other:].mean(1) for cosines in blocks]
@@ -82,12 +84,14 @@ def fit_ood_detector(
     max_reference:int=MAX_REFERENCE, # reference images, from at most four of five products
     seed:int=42, # of the random choice
 )->OODDetector:
-    "Fit a detector to training images; raise a `UsageError` if embeddings are not finite or there are fewer than 10 products"
+    "Fit a detector; raise a `UsageError` if embeddings are not finite or there are fewer than 10 products"
     features = unit_rows(features)
     if not np.isfinite(features).all():
         raise UsageError('embeddings with NaN: leave out unreadable images before you fit an OOD detector')
     group_of,products = pd.factorize(np.arange(len(features)) if group is None else np.asarray(group))
-    if len(products)<10: raise UsageError(f'an OOD detector needs images of at least 10 products, some of them held out; there are {len(products)}')
+    if len(products)<10:
+        raise UsageError('an OOD detector needs images of at least 10 products, some of them held out; '
+            f'there are {len(products)}')
     rng = np.random.default_rng(seed)
     chosen = _reference_order(group_of, len(products), rng)[:max_reference]
     held_out = np.flatnonzero(~np.isin(group_of, group_of[chosen]))
@@ -102,7 +106,8 @@ def to_arrays(
     self:OODDetector,
 )->dict[str, np.ndarray]: # `reference`, `distances`, `n_neighbours`
     "Return the detector as arrays"
-    return dict(reference=self.reference, distances=self.distances, n_neighbours=np.array([self.n_neighbours], dtype=np.int64))
+    n_neighbours = np.array([self.n_neighbours], dtype=np.int64)
+    return dict(reference=self.reference, distances=self.distances, n_neighbours=n_neighbours)
 
 @patch(cls_method=True)
 def from_arrays(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 # %% auto #0
 __all__ = ['find_similar', 'plot_similar']
 
-# %% ../../nbs/31_embeddings.search.ipynb #6613b948
+# %% ../../nbs/31_embeddings.search.ipynb #de06da5a
 from ..core.errors import UsageError
 from ..data.catalogue import Catalogue
 from ..data.images import BadImage, ImageReader, read_image
@@ -36,18 +36,19 @@ def _shows_other(rows, images)->np.ndarray: # bool `(n,)`
 def _results(images, rows, positions, cosines)->pd.DataFrame:
     "Return a row for each image and neighbour"
     labels = {target.name: target.decode(rows.codes[target.name]) for target in rows.schema}
-    table = rows.frame[[]].reset_index(drop=True).assign(row=rows.row, file=rows.files, **labels).iloc[positions.ravel()]
-    table.insert(0, 'image', np.repeat([str(image) for image in images], positions.shape[1]))
-    table.insert(1, 'similarity', cosines.ravel().astype(float))
-    return table.reset_index(drop=True)
+    table = pd.DataFrame(dict(row=rows.row, file=rows.files, **labels))
+    neighbours = table.iloc[positions.ravel()].reset_index(drop=True)
+    neighbours.insert(0, 'image', np.repeat([str(image) for image in images], positions.shape[1]))
+    neighbours.insert(1, 'similarity', cosines.ravel().astype(float))
+    return neighbours
 
-# %% ../../nbs/31_embeddings.search.ipynb #8f7591af
+# %% ../../nbs/31_embeddings.search.ipynb #b98f4ca9
 def find_similar(
     embedder:Embedder, # computes the features, see `run_embedder`
     rows:Catalogue, # garments to search
     images:Sequence[str|Path], # query images
     k:int=10, # results for each image
-)->pd.DataFrame: # `k` rows for each image: `image`, `similarity` (cosine, at most 1), `row`, `file`, and the labels of each target
+)->pd.DataFrame: # `k` rows for each image: `image`, `similarity` (cosine), `row`, `file`, the labels of each target
     "Return the most similar garments of a table, most similar first; raise a `UsageError` for an unreadable image"
     _check_images(images)
     query = file_embeddings(embedder, images)
@@ -72,7 +73,8 @@ def plot_similar(
     shown_target = next((target.name for target in rows.schema if target.kind=='one_of'), None)
     queries = list(similar.groupby('image', sort=False))
     k = max(len(results) for _,results in queries)
-    figure,axes = plt.subplots(len(queries), k+1, figsize=(1.5*(k+1), 1.85*len(queries)), squeeze=False, layout='constrained')
+    size = 1.5*(k+1),1.85*len(queries)
+    figure,axes = plt.subplots(len(queries), k+1, figsize=size, squeeze=False, layout='constrained')
     for ax in axes.flat: ax.axis('off')
     for line,(image,results) in zip(axes, queries):
         _show(line[0], image, 'query')
