@@ -22,7 +22,7 @@ def lively(network):
     "Let what begins at zero say something"
     torch.manual_seed(1)
     for name,p in network.heads.named_parameters():
-        if any(o in name for o in ('found', 'heard', 'places')): nn.init.normal_(p, std=0.3)
+        if any(o in name for o in ('out', 'condition', 'scores')): nn.init.normal_(p, std=0.3)
     return network
 
 @pytest.mark.parametrize('arch', ARCHS)
@@ -52,11 +52,11 @@ def test_attention_is_that_of_one_query():
     seen = []
     for n in range(2):
         for image in range(2):
-            weights = [float(head.places(t)[n]) for t in tokens[image]]
+            weights = [float(head.scores(t)[n]) for t in tokens[image]]
             weights = np.exp(weights)/np.exp(weights).sum()
             seen.append(sum(w*head.values(t)[4*n:4*n+4] for w,t in zip(weights, tokens[image])))
     seen = torch.stack([torch.cat([seen[0],seen[2]]), torch.cat([seen[1],seen[3]])])
-    assert torch.allclose(head(features, feature_map), head.pooled(features)+head.found(seen), atol=1e-4)
+    assert torch.allclose(head(features, feature_map), head.pooled(features)+head.out(seen), atol=1e-4)
 
 @pytest.mark.parametrize('detach', (True, False))
 def test_given_another_target(detach):
@@ -64,7 +64,7 @@ def test_given_another_target(detach):
     network.eval()(torch.randn(2,3,64,64))[1].sum().backward()
     grads = [p.grad for p in network.heads[0].parameters()]
     assert all(o is None for o in grads) if detach else all(o.abs().sum()>0 for o in grads)
-    assert network.heads[1].heard.weight.grad.abs().sum()>0
+    assert network.heads[1].condition.weight.grad.abs().sum()>0
 
 def test_given_by_role_and_derived():
     import pandas as pd

@@ -1,4 +1,4 @@
-"""A timm network without its classifier: images in, one vector of features for each image out
+"""A timm network without its classifier: images to one feature vector each
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/models.body.html.md"""
 
@@ -21,12 +21,12 @@ from .weights import Weights, find_arch, find_weights, load_model
 # %% ../../nbs/22_models.body.ipynb #cdbedaf6
 def create_body(
     arch:str='tf_efficientnet_lite0', # timm's name or its beginning, see `find_arch`
-    size:int=128, # pixels a side of the images
+    size:int=128, # image side in pixels
     weights:str|Weights='auto', # see `find_weights`
     seed:int=0, # of random values
     **kwargs, # for `timm.create_model`, for example `drop_path_rate=0.1`
 )->nn.Module: # images `(n, 3, size, size)` to features `(n, n_features)`
-    "The timm network `arch` without its classifier"
+    "Create the timm network `arch` without its classifier"
     arch = find_arch(arch)
     if isinstance(weights, str): weights = find_weights(arch, weights)
     cfg = timm.get_pretrained_cfg(arch, allow_unregistered=True)
@@ -35,101 +35,106 @@ def create_body(
 
 def body_features(
     body:nn.Module, # from `create_body`
-    x:torch.Tensor, # images `(n, 3, size, size)`
+    x:torch.Tensor, # normalised images `(n, 3, size, size)`
 )->torch.Tensor: # `(n, n_features)`
-    "The features right before timm's own classifier"
+    "Return the features that timm's own classifier would receive"
     return body.forward_head(body.forward_features(x), pre_logits=True)
 
 # %% ../../nbs/22_models.body.ipynb #8f137910
 def body_stats(
     body:nn.Module, # from `create_body`
 )->tuple[tuple, tuple]: # mean and standard deviation of each channel, for images between 0 and 1
-    "How images are normalised for `body`"
+    "Return the statistics that images are normalised with"
     return tuple(body.pretrained_cfg['mean']), tuple(body.pretrained_cfg['std'])
 
 # %% ../../nbs/22_models.body.ipynb #36645cdf
+def _layers(body)->list[list[nn.Parameter]]:
+    "Return the parameters of each layer, earliest first"
+    if not hasattr(body, 'group_matcher'): layers = [list(child.parameters()) for child in body.children()] # rare
+    else: layers = [layer for _,layer in sorted(group_parameters(body, body.group_matcher(coarse=False), return_values=True).items())]
+    return [layer for layer in layers if layer]
+
 def depth_groups(
     body:nn.Module, # from `create_body`
-    n:int=3, # how many groups are wanted
-)->list[list[nn.Parameter]]: # earliest layers first; a network with fewer layers has fewer groups
-    "The parameters of `body` in groups of about equal depth"
-    body = getattr(body, 'inner', body) # of a `ConcatPooled`
-    if hasattr(body, 'group_matcher'): by_depth = sorted(group_parameters(body, body.group_matcher(coarse=False), return_values=True).items())
-    else: by_depth = enumerate(list(o.parameters()) for o in body.children()) # a few architectures have no matcher
-    layers = [layer for _,layer in by_depth if layer]
+    n:int=3, # number of groups
+)->list[list[nn.Parameter]]: # earliest layers first; fewer than `n` if the body has fewer layers
+    "Return the parameters of `body` in groups of about equal depth"
+    layers = _layers(getattr(body, 'inner', body)) # inside a `ConcatPooled`
     n = min(n, len(layers))
     cuts = [round(i*len(layers)/n) for i in range(n+1)]
-    return [[p for layer in layers[a:b] for p in layer] for a,b in zip(cuts, cuts[1:])]
+    return [sum(layers[start:stop], []) for start,stop in zip(cuts, cuts[1:])]
 
 # %% ../../nbs/22_models.body.ipynb #f37e3554
 def map_layout(
     body:nn.Module, # from `create_body`
     feature_map, # what its `forward_features` returned
-)->str|None: # `NCHW`, `NHWC` or `NLC`; none where it is no map
-    "How the places and channels of a feature map lie"
+)->str|None: # `NCHW`, `NHWC` or `NLC`; None if it is no map
+    "Return the order of the axes of a feature map"
     if not isinstance(feature_map, torch.Tensor): return None
     if feature_map.ndim==4: return getattr(body, 'output_fmt', 'NCHW')
-    many = feature_map.ndim==3 and feature_map.shape[1]>getattr(body, 'num_prefix_tokens', 0)+1
-    return 'NLC' if many else None
+    has_places = feature_map.ndim==3 and feature_map.shape[1]>getattr(body, 'num_prefix_tokens', 0)+1
+    return 'NLC' if has_places else None
 
 def map_shape(
     body:nn.Module, # from `create_body`
-    size:int, # pixels a side of the images
-)->tuple[int, str]|None: # channels and layout; none where there is no map
-    "What the feature map of `body` looks like, found by a look at an empty image"
+    size:int, # image side in pixels
+)->tuple[int, str]|None: # number of channels and layout; None if there is no map
+    "Return channels and layout of the feature map of `body`, from a forward pass of an empty image"
     training,device = body.training,next(body.parameters()).device
-    with torch.no_grad(): found = body.eval().forward_features(torch.zeros(1, 3, size, size, device=device))
+    with torch.no_grad(): feature_map = body.eval().forward_features(torch.zeros(1, 3, size, size, device=device))
     body.train(training)
-    layout = map_layout(body, found)
-    return None if layout is None else (found.shape[1 if layout=='NCHW' else -1], layout)
+    layout = map_layout(body, feature_map)
+    return None if layout is None else (feature_map.shape[1 if layout=='NCHW' else -1], layout)
 
 # %% ../../nbs/22_models.body.ipynb #4a3ef23a
-def _peak(body, feature_map)->torch.Tensor:
-    "Return the map with its maximum in every place, and a single place where it has rows and columns"
+def _max_map(body, feature_map)->torch.Tensor:
+    "Return a map that holds the maximum of `feature_map`, with a single place (for tokens: one more than the prefix)"
     layout = map_layout(body, feature_map)
     if layout is None:
         arch = body.pretrained_cfg.get('architecture') or type(body).__name__
         raise UsageError(f'neck.pool: concat: {arch} gives no feature map; leave it out')
     if layout!='NLC': return feature_map.amax((2,3) if layout=='NCHW' else (1,2), keepdim=True)
-    prefix = getattr(body, 'num_prefix_tokens', 0)
-    return feature_map[:,prefix:].amax(1, keepdim=True).expand(-1, prefix+1, -1)
+    n_prefix = getattr(body, 'num_prefix_tokens', 0)
+    return feature_map[:,n_prefix:].amax(1, keepdim=True).expand(-1, n_prefix+1, -1)
 
 class ConcatPooled(nn.Module):
-    "A body whose features are those of the mean and those of the maximum, side by side"
+    "A body with the features of mean and maximum pooling side by side; otherwise as the body inside"
     def __init__(self,
         inner:nn.Module, # from `create_body`
     ):
         super().__init__()
         self.inner,self.pretrained_cfg = inner,inner.pretrained_cfg
         self.num_features,self.head_hidden_size = inner.num_features,2*inner.head_hidden_size
-        self.output_fmt,self.num_prefix_tokens = getattr(inner, 'output_fmt', 'NCHW'),getattr(inner, 'num_prefix_tokens', 0)
+        self.output_fmt = getattr(inner, 'output_fmt', 'NCHW')
+        self.num_prefix_tokens = getattr(inner, 'num_prefix_tokens', 0)
 
     @property
-    def global_pool(self)->str|nn.Module|None: # as timm has it
-        "How the body inside pools"
+    def global_pool(self)->str|nn.Module|None: # as in timm
+        "Pooling of the body inside"
         return getattr(self.inner, 'global_pool', None)
 
     def forward_features(self,
         x:torch.Tensor, # normalised images `(n, 3, size, size)`
-    )->torch.Tensor: # as from timm
+    )->torch.Tensor: # as in timm
         "Return the last feature map"
         return self.inner.forward_features(x)
 
     def forward_head(self,
         x:torch.Tensor, # from `forward_features`
-        pre_logits:bool=True, # for the contract of timm; there is no classifier behind it
-    )->torch.Tensor: # `(n, head_hidden_size)`
-        "Return the features that heads see: those of the mean, then those of the maximum"
-        return torch.cat([self.inner.forward_head(features, pre_logits=True) for features in (x, _peak(self.inner, x))], dim=1)
+        pre_logits:bool=True, # ignored, since there is no classifier; part of timm's contract
+    )->torch.Tensor: # `(n, head_hidden_size)`, features of the mean, then of the maximum
+        "Return pooled features"
+        return torch.cat([self.inner.forward_head(maps, pre_logits=True) for maps in (x, _max_map(self.inner, x))], dim=1)
 
     def forward(self, x): return self.forward_head(self.forward_features(x))
 
+# %% ../../nbs/22_models.body.ipynb #af3a2dec
 POOLS = 'body', 'concat'
 
 def set_pool(
     body:nn.Module, # from `create_body`
-    pool:str='body', # `body` pools as timm has it, `concat` takes mean and maximum
-)->nn.Module: # `body` itself, or around it a `ConcatPooled`
-    "Return a body that pools as `pool` says"
+    pool:str='body', # `body` keeps the pooling of timm, `concat` takes mean and maximum
+)->nn.Module: # `body` itself, or a `ConcatPooled`
+    "Return a body with the pooling `pool`"
     if pool not in POOLS: raise unknown_name('neck.pool', pool, POOLS)
     return body if pool=='body' else ConcatPooled(body)

@@ -1,4 +1,4 @@
-"""Three convolutions, for comparison with what pretraining gives
+"""A network of three convolutions, trained from scratch as a baseline for pretrained ones
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/models.cnn.html.md"""
 
@@ -15,44 +15,47 @@ from torch import nn
 __all__ = ['FashionCNN', 'fashion_cnn3']
 
 # %% ../../nbs/20_models.cnn.ipynb #425741ee
+def _conv_block(n_in, n_out)->nn.Sequential:
+    conv = nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True), nn.MaxPool2d(2))
+
 class FashionCNN(nn.Module):
-    "Three convolutions, each with BatchNorm, ReLU and max pooling, then a global average"
+    "Convolutions with BatchNorm, ReLU and max pooling, then global average pooling"
     def __init__(self,
-        widths:Sequence[int]=(32, 64, 128), # channels of each convolution
+        widths:Sequence[int]=(32, 64, 128), # output channels of each convolution
     ):
         super().__init__()
-        block = lambda a,b: nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True), nn.MaxPool2d(2))
-        self.blocks = nn.Sequential(*[block(a, b) for a,b in zip((3, *widths), widths)])
+        self.blocks = nn.Sequential(*[_conv_block(*channels) for channels in zip((3, *widths), widths)])
         self.num_features = self.head_hidden_size = widths[-1]
         self.pretrained_cfg = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
     def forward_features(self,
         x:torch.Tensor, # normalised images `(n, 3, h, w)`
     )->torch.Tensor: # `(n, widths[-1], h//8, w//8)`
-        "The last feature map"
+        "Return the last feature map"
         return self.blocks(x)
 
     def forward_head(self,
         x:torch.Tensor, # from `forward_features`
-        pre_logits:bool=True, # for the contract of timm; there is no classifier behind it
+        pre_logits:bool=True, # ignored, since there is no classifier; part of timm's contract
     )->torch.Tensor: # `(n, widths[-1])`
-        "The features that heads look at"
+        "Return pooled features"
         return x.mean((2,3))
 
     def forward(self, x): return self.forward_head(self.forward_features(x))
 
     def group_matcher(self,
-        coarse:bool=False, # for the contract of timm; a block is a group either way
+        coarse:bool=False, # ignored, since a block is a group either way; part of timm's contract
     )->dict[str, str]: # patterns of parameter names
-        "Which parameters belong together, from below"
+        "Return which parameters form a layer, from the input on"
         return dict(stem=r'^blocks\.0', blocks=r'^blocks\.(\d+)')
 
 # %% ../../nbs/20_models.cnn.ipynb #76080ff2
 @register_model
 def fashion_cnn3(
-    pretrained:bool=False, # True is an error
-    **kwargs, # `widths` goes to `FashionCNN`; what else timm hands over is left out
+    pretrained:bool=False, # there are no pretrained weights, so True raises a `RuntimeError`
+    **kwargs, # `widths` of `FashionCNN`; timm's other arguments are ignored
 )->FashionCNN:
-    "The small network from scratch of the clothing finder"
+    "Create the small CNN of the clothing finder"
     if pretrained: raise RuntimeError('fashion_cnn3 has no pretrained weights')
-    return FashionCNN(**{k:v for k,v in kwargs.items() if k=='widths'})
+    return FashionCNN(**{name: value for name,value in kwargs.items() if name=='widths'})

@@ -1,4 +1,4 @@
-"""For prediction, BatchNorm becomes part of the convolution before it: the same answers from less work
+"""For inference, merge each BatchNorm into the convolution before it: the same outputs with less work
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/models.fusion.html.md"""
 
@@ -15,27 +15,29 @@ __all__ = ['fuse_conv_bn']
 
 # %% ../../nbs/20_models.fusion.ipynb #6ad58ada
 def _norms_after_convolutions(network:nn.Module, x:torch.Tensor)->list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    "Pairs in the order of their calls"
-    made,pairs,hooks = [],[],[]
-    def after(conv, args, out): made.append((out, conv))
-    def before(norm, args): pairs.extend((conv, norm) for out,conv in made if out is args[0])
-    for o in network.modules():
-        if isinstance(o, nn.Conv2d): hooks.append(o.register_forward_hook(after))
-        if isinstance(o, nn.BatchNorm2d): hooks.append(o.register_forward_pre_hook(before))
+    "Return pairs in the order of their calls"
+    outputs,pairs,hooks = [],[],[]
+    def after(conv, args, output): outputs.append((output, conv))
+    def before(norm, args): pairs.extend((conv, norm) for output,conv in outputs if output is args[0])
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d): hooks.append(module.register_forward_hook(after))
+        if isinstance(module, nn.BatchNorm2d): hooks.append(module.register_forward_pre_hook(before))
     try: network(x)
     finally:
-        for o in hooks: o.remove()
+        for hook in hooks: hook.remove()
     return pairs
 
-class _Fused(nn.Module):
-    "What is left of a norm: its activation"
+# %% ../../nbs/20_models.fusion.ipynb #b7803656
+class _Activation(nn.Module):
+    "Dropout and activation of a fused norm"
     def __init__(self, norm):
         super().__init__()
-        self.drop,self.act = [getattr(norm, o, nn.Identity()) for o in ('drop', 'act')]
+        self.drop = getattr(norm, 'drop', nn.Identity())
+        self.act = getattr(norm, 'act', nn.Identity())
     def forward(self, x): return self.act(self.drop(x))
 
 def _fuse(conv, norm):
-    "Put `norm` into the weights of `conv`"
+    "Multiply the weights of `conv` by the scale of `norm`, and add its shift to the bias"
     scale = (norm.weight if norm.affine else 1)*(norm.running_var+norm.eps).rsqrt()
     shift = (norm.bias if norm.affine else 0)-norm.running_mean*scale
     conv.weight.mul_(scale.view(-1, 1, 1, 1))
@@ -43,25 +45,32 @@ def _fuse(conv, norm):
 
 # %% ../../nbs/20_models.fusion.ipynb #c4f4f246
 def _outputs(network, x)->list[torch.Tensor]:
-    out = network(x)
-    return [out] if isinstance(out, torch.Tensor) else list(out)
+    outputs = network(x)
+    return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
 
-def _same(first, second)->bool:
-    return all(torch.allclose(a, b, rtol=1e-3, atol=1e-3*float(a.abs().max().clamp(min=1e-3))) for a,b in zip(first, second))
+def _is_close(first, second)->bool:
+    "Return whether two tensors agree within a thousandth of the largest value"
+    atol = 1e-3*float(first.abs().max().clamp(min=1e-3))
+    return torch.allclose(first, second, rtol=1e-3, atol=atol)
+
+def _replace_modules(network, replaced, make):
+    "Put `make(module)` in the place of each of the modules `replaced`"
+    for parent in list(network.modules()):
+        for name,child in parent.named_children():
+            if child in replaced: setattr(parent, name, make(child))
 
 @torch.no_grad()
 def fuse_conv_bn(
-    network:nn.Module, # images `(n, 3, size, size)` to a tensor or a tuple of them
-    size:int, # pixels a side
-)->nn.Module: # in evaluation mode; a copy, or `network` itself where nothing could be folded
-    "`network` with its BatchNorm layers folded into convolutions, for prediction only"
-    device,plain = next(network.parameters()).device,network.eval()
-    x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-    network = copy.deepcopy(plain)
-    pairs = _norms_after_convolutions(network, x)
+    network:nn.Module, # images `(n, 3, size, size)` to a tensor or a tuple of tensors; is put into evaluation mode
+    size:int, # image side in pixels
+)->nn.Module: # in evaluation mode; a copy, or `network` itself if nothing could be fused
+    "Fuse BatchNorm layers into convolutions, for inference only"
+    original = network.eval()
+    x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    x = x.to(next(original.parameters()).device)
+    fused = copy.deepcopy(original)
+    pairs = _norms_after_convolutions(fused, x)
     for conv,norm in pairs: _fuse(conv, norm)
-    gone = {norm for _,norm in pairs}
-    for module in list(network.modules()):
-        for name,child in module.named_children():
-            if child in gone: setattr(module, name, _Fused(child))
-    return network if pairs and _same(_outputs(plain, x), _outputs(network, x)) else plain
+    _replace_modules(fused, {norm for _,norm in pairs}, _Activation)
+    same = all(_is_close(a, b) for a,b in zip(_outputs(original, x), _outputs(fused, x)))
+    return fused if pairs and same else original

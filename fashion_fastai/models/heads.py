@@ -1,4 +1,4 @@
-"""What stands between the shared features and the answer to one question
+"""Shared features to the logits of one target
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/models.heads.html.md"""
 
@@ -10,149 +10,162 @@ import inspect
 from collections.abc import Sequence
 import torch
 from torch import nn
-from ..core.errors import UsageError, unknown_name
 
 # %% auto #0
 __all__ = ['HEADS', 'NECKS', 'linear_head', 'mlp_head', 'norm_neck', 'mlp_neck', 'DerivedHead', 'AttentionHead',
            'ConditionedHead', 'create_head', 'create_neck']
 
+# %% ../../nbs/20_models.heads.ipynb #8968a858
+from ..core.errors import UsageError, unknown_name
+
 # %% ../../nbs/20_models.heads.ipynb #9d343bcb
 def linear_head(
-    n_in:int, # features
-    n_out:int, # labels
-    dropout:float=0., # share of the features that is dropped in training
-)->nn.Sequential:
-    "One linear layer"
+    n_in:int, # number of features
+    n_out:int, # number of labels
+    dropout:float=0., # share of features that is dropped in training
+)->nn.Sequential: # features `(n, n_in)` to logits `(n, n_out)`
+    "Create a linear layer, with optional dropout"
     return nn.Sequential(*([nn.Dropout(dropout)] if dropout else []), nn.Linear(n_in, n_out))
 
 def mlp_head(
-    n_in:int, # features
-    n_out:int, # labels
+    n_in:int, # number of features
+    n_out:int, # number of labels
     sizes:Sequence[int]=(512,), # units of each hidden layer
     batchnorm:bool=True, # a BatchNorm before each ReLU
-    dropout:float=0., # share of the units dropped behind each ReLU
-)->nn.Sequential:
-    "Hidden layers of `sizes`, then a linear one"
+    dropout:float=0., # share of units that is dropped after each ReLU in training
+)->nn.Sequential: # features `(n, n_in)` to logits `(n, n_out)`
+    "Create hidden layers of `sizes` and a linear layer"
     layers = []
-    for a,b in zip((n_in, *sizes), sizes):
-        layers += [nn.Linear(a, b)] + [nn.BatchNorm1d(b)]*batchnorm + [nn.ReLU()] + [nn.Dropout(dropout)]*bool(dropout)
+    for n_before,n_after in zip((n_in, *sizes), sizes):
+        layers += [nn.Linear(n_before, n_after)] + [nn.BatchNorm1d(n_after)]*batchnorm + [nn.ReLU()]
+        if dropout: layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear(sizes[-1] if sizes else n_in, n_out))
 
 # %% ../../nbs/20_models.heads.ipynb #718ff4c4
 def norm_neck(
-    n_in:int, # features
-)->tuple[nn.Module, int]: # the layers, and how many features they give
-    "A BatchNorm over the features"
+    n_in:int, # number of features
+)->tuple[nn.Module, int]: # the neck, and its number of outputs
+    "Create a BatchNorm over the features"
     return nn.BatchNorm1d(n_in),n_in
 
 def mlp_neck(
-    n_in:int, # features
+    n_in:int, # number of features
     sizes:Sequence[int]=(512,), # units of each hidden layer
     batchnorm:bool=False, # a BatchNorm before each ReLU
-    dropout:float=0., # share of the units dropped behind each ReLU
-)->tuple[nn.Module, int]: # the layers, and how many features they give
-    "Hidden layers that all heads share"
+    dropout:float=0., # share of units that is dropped after each ReLU in training
+)->tuple[nn.Module, int]: # the neck, and its number of outputs
+    "Create hidden layers that all heads share"
     return mlp_head(n_in, 1, sizes, batchnorm, dropout)[:-1],sizes[-1]
 
 # %% ../../nbs/20_models.heads.ipynb #64186f08
 class DerivedHead(nn.Module):
-    "The logits of a main target from those of its sub target"
+    "Logits of the main target of a taxonomy from those of its sub target"
     def __init__(self,
-        sub:int, # which of the network's outputs is the sub target
-        belongs:Sequence[int], # for each label of it the label of the main target, `(n_sub,)`
-        n_out:int, # labels of the main target
+        sub:int, # position of the sub target among the outputs of the network
+        belongs:Sequence[int], # for each sub label its main label, `(n_sub,)`
+        n_out:int, # number of main labels
     ):
         super().__init__()
         self.sub = sub
-        member = torch.zeros(len(belongs), n_out).index_put((torch.arange(len(belongs)), torch.as_tensor(belongs)), torch.tensor(1.))
+        belongs = torch.as_tensor(belongs)
+        member = torch.zeros(len(belongs), n_out).index_put((torch.arange(len(belongs)), belongs), torch.tensor(1.))
         self.register_buffer('outside', (1-member)*-1e4, persistent=False)
 
     def forward(self,
         logits:torch.Tensor, # of the sub target, `(n, n_sub)`
-    )->torch.Tensor: # `(n, n_out)`, logarithms of probabilities
+    )->torch.Tensor: # log probabilities of the main target, `(n, n_out)`
         return (logits.log_softmax(1)[:,:,None]+self.outside).logsumexp(1)
 
 # %% ../../nbs/20_models.heads.ipynb #f496fb1d
+def _tokens(feature_map, layout)->torch.Tensor: # `(n, n_places, n_channels)`
+    if layout=='NLC': return feature_map
+    return feature_map.flatten(1, 2) if layout=='NHWC' else feature_map.flatten(2).transpose(1, 2)
+
 class AttentionHead(nn.Module):
-    "A linear head on the pooled features, and what one query finds in the feature map"
+    "A linear head on pooled features plus attention over the feature map"
     def __init__(self,
-        n_in:int, # features
-        n_out:int, # labels
+        n_in:int, # number of features
+        n_out:int, # number of labels
         n_map:int, # channels of the feature map
-        layout:str='NCHW', # of the map: `NCHW`, `NHWC`, or `NLC` for a list of tokens
-        width:int=128, # units of the values; a multiple of `n_heads`
-        n_heads:int=4, # ways to weigh the places
-        dropout:float=0., # share of the values that is dropped in training
+        layout:str='NCHW', # of the feature map: `NCHW`, `NHWC`, or `NLC` for a list of tokens
+        width:int=128, # units of the values, a multiple of `n_heads`
+        n_heads:int=4, # number of attention heads
+        dropout:float=0., # share of features and of attended values that is dropped in training
     ):
         super().__init__()
         if width%n_heads: raise UsageError(f'head attention: width {width} is no multiple of n_heads {n_heads}')
-        self.layout,self.pooled,self.norm = layout,linear_head(n_in, n_out, dropout),nn.LayerNorm(n_map)
-        self.places,self.values,self.dropout,self.found = nn.Linear(n_map, n_heads),nn.Linear(n_map, width),nn.Dropout(dropout),nn.Linear(width, n_out)
-        for o in (self.places.weight, self.places.bias, self.found.weight, self.found.bias): nn.init.zeros_(o) # everywhere alike, and nothing found
+        self.layout = layout
+        self.pooled = linear_head(n_in, n_out, dropout)
+        self.norm = nn.LayerNorm(n_map)
+        self.scores = nn.Linear(n_map, n_heads)
+        self.values = nn.Linear(n_map, width)
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(width, n_out)
+        for parameter in (*self.scores.parameters(), *self.out.parameters()): nn.init.zeros_(parameter)
 
     def forward(self,
-        features:torch.Tensor, # pooled `(n, n_in)`
-        feature_map:torch.Tensor, # as the body gives it
+        features:torch.Tensor, # pooled, `(n, n_in)`
+        feature_map:torch.Tensor, # of the body, in the layout `layout`
     )->torch.Tensor: # logits `(n, n_labels)`
-        tokens = feature_map if self.layout=='NLC' else feature_map.flatten(1, 2) if self.layout=='NHWC' else feature_map.flatten(2).transpose(1, 2)
-        tokens = self.norm(tokens)
-        places = self.places(tokens).float().softmax(1) # `(n, places, n_heads)`
-        values = self.values(tokens).unflatten(2, (places.shape[2], -1))
-        seen = (places[...,None]*values).sum(1).flatten(1).to(features.dtype)
-        return self.pooled(features) + self.found(self.dropout(seen))
+        tokens = self.norm(_tokens(feature_map, self.layout))
+        weights = self.scores(tokens).float().softmax(1) # `(n, n_places, n_heads)`
+        values = self.values(tokens).unflatten(2, (weights.shape[2], -1))
+        attended = (weights[...,None]*values).sum(1).flatten(1).to(features.dtype)
+        return self.pooled(features) + self.out(self.dropout(attended))
 
 # %% ../../nbs/20_models.heads.ipynb #1a339f9f
 class ConditionedHead(nn.Module):
-    "A head that also hears the probabilities of another target"
+    "A head that is conditioned on the probabilities of another target"
     def __init__(self,
-        pooled:nn.Module, # a head by itself
-        given:int, # which of the network's outputs it hears, a `one_of` target
-        n_given:int, # labels of that
-        n_out:int, # labels
-        detach:bool=True, # the other head gets no gradient from here
+        pooled:nn.Module, # the head without the condition
+        given:int, # position of the other target, a `one_of` target, among the outputs of the network
+        n_given:int, # number of its labels
+        n_out:int, # number of labels
+        detach:bool=True, # do not propagate gradients to the other head
     ):
         super().__init__()
-        self.pooled,self.given,self.detach,self.heard = pooled,given,detach,nn.Linear(n_given, n_out, bias=False)
-        nn.init.zeros_(self.heard.weight)
+        self.pooled,self.given,self.detach = pooled,given,detach
+        self.condition = nn.Linear(n_given, n_out, bias=False)
+        nn.init.zeros_(self.condition.weight)
 
     def forward(self,
-        logits:torch.Tensor, # of this head by itself, `(n, n_labels)`
+        logits:torch.Tensor, # of `pooled`, `(n, n_labels)`
         given:torch.Tensor, # logits of the other target, `(n, n_given)`
     )->torch.Tensor: # `(n, n_labels)`
         if self.detach: given = given.detach()
-        return logits + self.heard(given.softmax(1))
+        return logits + self.condition(given.softmax(1))
 
 # %% ../../nbs/20_models.heads.ipynb #61acd8cd
 HEADS = dict(linear=linear_head, mlp=mlp_head, attention=AttentionHead)
 NECKS = dict(norm=norm_neck, mlp=mlp_neck)
 
-def _by_name(kinds, kind, settings, what, skipped):
-    "The maker called `kind`, when it takes all of `settings`"
-    if kind not in kinds: raise unknown_name(what, kind, kinds)
-    known = list(inspect.signature(kinds[kind]).parameters)[skipped:]
-    for o in settings:
-        if o not in known: raise unknown_name(f'setting of {what} {kind}', o, known)
-    return kinds[kind]
+def _factory(factories, kind, settings, what, n_positional):
+    "Return the factory named `kind`; raise a `UsageError` if it does not take all of `settings`"
+    if kind not in factories: raise unknown_name(what, kind, factories)
+    known = list(inspect.signature(factories[kind]).parameters)[n_positional:]
+    for name in settings:
+        if name not in known: raise unknown_name(f'setting of {what} {kind}', name, known)
+    return factories[kind]
 
 # %% ../../nbs/20_models.heads.ipynb #85539c2b
 def create_head(
-    n_in:int, # features
-    n_out:int, # labels
+    n_in:int, # number of features
+    n_out:int, # number of labels
     kind:str='linear', # a key of `HEADS`
-    map_shape:tuple[int, str]|None=None, # channels and layout of the body's feature map; only `attention` needs it
+    map_shape:tuple[int, str]|None=None, # channels and layout of the feature map, see `map_shape`; only `attention` needs it
     **settings, # of that kind
 )->nn.Module: # features `(n, n_in)` to logits `(n, n_out)`
-    "A head by name; a `UsageError` for a name or a setting that is not known"
-    if kind!='attention': return _by_name(HEADS, kind, settings, 'head', 2)(n_in, n_out, **settings)
-    make = _by_name(HEADS, kind, settings, 'head', 4)
-    if map_shape is None: raise UsageError('head attention: this body gives no feature map to look at; take another kind of head')
+    "Create a head by name; raise a `UsageError` for an unknown name or setting"
+    if kind!='attention': return _factory(HEADS, kind, settings, 'head', 2)(n_in, n_out, **settings)
+    make = _factory(HEADS, kind, settings, 'head', 4)
+    if map_shape is None: raise UsageError('head attention: this body gives no feature map; take another kind of head')
     return make(n_in, n_out, *map_shape, **settings)
 
 def create_neck(
-    n_in:int, # features
+    n_in:int, # number of features
     kind:str='none', # a key of `NECKS`, or `none`
     **settings, # of that kind
-)->tuple[nn.Module, int]: # the layers, and how many features they give
-    "A neck by name; a `UsageError` for a name or a setting that is not known"
+)->tuple[nn.Module, int]: # the neck, and its number of outputs
+    "Create a neck by name; raise a `UsageError` for an unknown name or setting"
     if kind=='none' and not settings: return nn.Identity(),n_in
-    return _by_name(NECKS, kind, settings, 'neck', 1)(n_in, **settings)
+    return _factory(NECKS, kind, settings, 'neck', 1)(n_in, **settings)

