@@ -9,7 +9,7 @@ SYNC := build/sync
 # one thread a notebook, two notebooks at once: threads of several processes on the same cores wait for each other
 NBTEST := OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2
 
-.PHONY: setup train test test-all lint sync docs bench clean
+.PHONY: setup train test test-all lint sync hostile docs bench clean
 
 setup: $(ALL)
 
@@ -54,6 +54,10 @@ docs: $(DOCS)  ## the site in build/docs/html, all links checked
 bench: setup  ## side-by-side measurements
 	for file in time_to_quality train_throughput predict_throughput profile_epoch table_scale memory start_up; do $(BIN)/python benchmarks/$$file.py $(ARGS) || exit 1; done
 	$(BIN)/python benchmarks/audit.py planted $(ARGS)
+
+hostile: setup  ## run every hostile input through the command line; `make docs` then shows what was measured
+	rm -rf build/hostile
+	$(BIN)/python tests/hostile.py build/hostile --write
 
 clean:
 	rm -rf build _docs _proc

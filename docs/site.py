@@ -203,6 +203,8 @@ def relink(markdown, origin, pages, names, site, repository):
         path = os.path.normpath(PurePosixPath(origin).parent/unquote(parts.path))
         if path in pages: return link_to(text, pages[path], parts.fragment)
         return f'[{text}]({repository}/blob/main/{path})' if (ROOT/path).exists() else match[0]
+    # nbdev links a name although it is the text of a link already: the inner link goes
+    markdown = re.sub(r'\[\[(`[^`]*`)\]\([^()\s]+\)\]\(([^()\s]+)\)', r'[\1](\2)', markdown)
     return re.sub(r'\[((?:`[^`]*`|[^\[\]`])+)\]\(([^()\s]+)\)', fix, markdown)
 
 class Links(HTMLParser):

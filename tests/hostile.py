@@ -452,20 +452,22 @@ def shown(text, folder): return text.replace(f'{folder}/', '').replace(str(folde
 
 def markdown(rows, folder):
     "The table of all cases"
-    head = ['| input | what is said | exit code | seconds | MB |', '| --- | --- | ---: | ---: | ---: |']
+    head = ['| input | message | exit code | seconds | MB |', '| --- | --- | ---: | ---: | ---: |']
     parts = []
     for kind in dict.fromkeys(case.kind for case,_ in rows):
         parts += ['', f'## {kind.capitalize()}', '', *head]
-        parts += [f'| {case.name} | {shown(found.said, folder) or "it is read"} | {found.code} | {found.seconds:.1f} | {found.megabytes:.0f} |' for case,found in rows if case.kind==kind]
+        parts += [f'| {case.name} | {shown(found.said, folder) or "is read"} | {found.code} | {found.seconds:.1f} | {found.megabytes:.0f} |' for case,found in rows if case.kind==kind]
     return '\n'.join(parts)
 
 ABOUT = """# Hostile inputs
 
-`python tests/hostile.py FOLDER --write{option}` draws {n} inputs that somebody might send, gives each to the command line, and wrote this page. Each ends in the documented
-exit code (2 with one message, or 0 with a bad row where it is an image in a table), within {seconds:.1f} seconds and {megabytes:.0f} MB of memory at most{how}. `fashion-fastai predict`
-on one good image takes {base.seconds:.1f} seconds and {base.megabytes:.0f} MB so. What the rules are is in [SECURITY.md](../SECURITY.md).
+`python tests/hostile.py FOLDER --write{option}` drew {n} inputs that a stranger might send, ran each through the command
+line, and wrote this page. Each ended with the documented exit code (2 and one message, or 0 and a bad row where it is an
+image in a table), within {seconds:.1f} seconds and {megabytes:.0f} MB of memory{how}. `fashion-fastai predict`
+on one good image takes {base.seconds:.1f} seconds and {base.megabytes:.0f} MB in the same way. The rules are in
+[SECURITY.md](../SECURITY.md).
 """
-FORKED = ', counted from where Python has imported torch and all of the library (which alone is several seconds and about 550 MB)'
+FORKED = ', not counting the imports of torch and the library'
 
 def main(folder, write, run=outcome, kind=''):
     folder = Path(folder)

@@ -1,6 +1,11 @@
 "The site of `make docs`: conversion of notebooks, links, and the check that finds broken ones"
-import importlib.util, re, runpy
+import importlib.util
+import json
+import os
+import re
+import runpy
 from pathlib import Path
+
 import pytest
 
 DOCS = Path(__file__).parents[1]/'docs'
@@ -70,6 +75,7 @@ def test_links_of_nbdev_go_to_pages_of_the_site(site):
     assert link('the part [`train`](https://x.github.io/y/box.html#train)')=='the part `train`'
     assert link('[`train`](https://x.github.io/y/box.html#train)', 'nbs/02_box.ipynb')=='[`train`](box.ipynb#train)'
     assert link('[how](../02_box.ipynb#growing)')=='[how](../box.ipynb#growing)'
+    assert link('[[`grow`](https://x.github.io/y/box.html#grow)](../02_box.ipynb)')=='[`grow`](../box.ipynb)'
     assert link('[a tutorial](nbs/tutorials/one.ipynb)', 'README.md')=='[a tutorial](tutorials/one.ipynb)'
     assert link('[licence](LICENSE)', 'README.md')=='[licence](https://github.com/x/y/blob/main/LICENSE)'
     assert link('[fastai](https://docs.fast.ai)')=='[fastai](https://docs.fast.ai)'
@@ -122,7 +128,7 @@ def test_recipes_comparisons_and_formats_are_on_their_pages(site):
     assert all(f'\n## `{name}`\n' in recipes for name in packaged_names('recipe'))
     assert all(f'\n### `{name}`\n' in recipes for name in packaged_names('comparison'))
     assert 'arch: vgg16' in recipes and all(f'\n## `{name}`\n' in formats for name in FORMATS)
-    assert "| `label_col` |  | the column of the labels" in formats
+    assert "| `label_col` |  | " in formats
 
 def test_hostile_inputs_are_measured_or_described(site, tmp_path):
     template = tmp_path/'docs'/'_templates'/'hostile-inputs.md'
@@ -138,6 +144,27 @@ def test_every_notebook_has_a_place_in_the_reference(site):
     notebooks = [path.name for path in (DOCS.parent/'nbs').glob('[!_]*.ipynb')]
     names = {re.sub(r'^\d+_', '', name).split('.')[0] for name in notebooks}
     assert names==packages
+
+def markdown_of(path):
+    "Return the Markdown of a page or a notebook, without its code blocks"
+    text = path.read_text(encoding='utf-8')
+    if path.suffix=='.ipynb':
+        cells = json.loads(text)['cells']
+        text = '\n\n'.join(''.join(cell['source']) for cell in cells if cell['cell_type']=='markdown')
+    return re.sub(r'```.*?```', '', text, flags=re.S)
+
+def test_links_lead_to_files(site):
+    "Links to generated pages of the site are allowed within docs/"
+    root = DOCS.parent
+    pages = [*root.glob('*.md'), *DOCS.rglob('*.md'), root/'data'/'README.md', *(root/'nbs').rglob('*.ipynb')]
+    generated = {root/path for path in site.GENERATED}
+    broken = []
+    for page in pages:
+        if '_templates' in page.parts or '.ipynb_checkpoints' in page.parts: continue
+        for target in re.findall(r'\]\(([^()\s#:]+)(?:#[^()\s]*)?\)', re.sub('`[^`]*`', '', markdown_of(page))):
+            path = Path(os.path.normpath(page.parent/target))
+            if not path.exists() and path not in generated: broken.append(f'{page.relative_to(root)}: {target}')
+    assert broken==[]
 
 def test_the_map_of_the_packages_agrees_with_the_import_rules():
     from test_project import MAY_IMPORT
