@@ -57,7 +57,7 @@ bench: setup  ## side-by-side measurements
 
 hostile: setup  ## run every hostile input through the command line; `make docs` then shows what was measured
 	rm -rf build/hostile
-	$(BIN)/python tests/hostile.py build/hostile --write
+	$(BIN)/python tests/helpers/hostile.py build/hostile --write
 
 clean:
 	rm -rf build _docs _proc

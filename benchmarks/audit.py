@@ -9,7 +9,7 @@ import numpy as np, pandas as pd
 from PIL import Image
 from bench import markdown, report
 
-sys.path.insert(0, str(Path(__file__).parent.parent/'tests'))
+sys.path.insert(0, str(Path(__file__).parent.parent/'tests'/'helpers'))
 
 def run_audit(table):
     "Audit a table with columns category and attributes"

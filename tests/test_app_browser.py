@@ -15,7 +15,7 @@ from fashion_fastai.embeddings.nearest import unit_rows
 from fashion_fastai.embeddings.embedder import run_embedder, table_embeddings
 from fashion_fastai.run import open_run
 from fashion_fastai.serving.predictor import Predictor
-from plant_faults import receipt
+from helpers.plant_faults import receipt
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason='no Chromium on the PATH')]

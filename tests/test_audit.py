@@ -1,7 +1,7 @@
 "A table with planted faults, by the command line"
 import pandas as pd, pytest
 from fashion_fastai.cli import main
-from plant_faults import plant
+from helpers.plant_faults import plant
 
 SETTINGS = '--one-of category --any-of attributes --arch resnet10t --weights none --size 32'.split()
 

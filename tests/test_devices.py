@@ -2,7 +2,7 @@
 import os, subprocess, sys
 import pandas as pd, pytest, torch, yaml
 from safetensors.torch import load_file
-import launched
+from helpers import launched
 from fashion_fastai.config import merge_settings, make_config
 from fashion_fastai.evaluation.predictions import read_predictions
 from fashion_fastai.core.errors import UsageError

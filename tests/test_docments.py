@@ -1,7 +1,7 @@
-"Every public name is documented, see docments.py"
+"Every public name is documented, see helpers/docments.py"
 import textwrap
 
-from docments import Module, all_items
+from helpers.docments import Module, all_items
 
 def test_every_public_name_is_documented():
     items = all_items()
@@ -32,8 +32,8 @@ def test_a_gap_is_found(tmp_path, monkeypatch):
             return 2*x
         """
     (tmp_path/'example.py').write_text(textwrap.dedent(source))
-    monkeypatch.setattr('docments.ROOT', tmp_path)
+    monkeypatch.setattr('helpers.docments.ROOT', tmp_path)
     live = type('M', (), dict(__all__=['scale', 'Box', 'double'], Box=type('Box', (), {})))
-    monkeypatch.setattr('docments.importlib.import_module', lambda name: live)
+    monkeypatch.setattr('helpers.docments.importlib.import_module', lambda name: live)
     gaps = [item.name for item in Module(tmp_path/'example.py').interface() if not item.documented]
     assert gaps==['scale', 'scale(factor)', 'scale(**kwargs)', 'scale -> ', 'Box.top', 'Box.area', 'Box.area -> list']

@@ -23,7 +23,7 @@ from fashion_fastai.serving.inputs import find_image_files
 from fashion_fastai.serving.onnx_runtime import OnnxMetadata, read_metadata
 from fashion_fastai.serving.submissions import check_submission, label_numbers, read_submission
 
-FOUND = Path(__file__).with_name('fuzz_found.json')
+FOUND = Path(__file__).parent/'helpers'/'fuzz_found.json'
 SCHEMA = Schema(targets=[one_of('category', ['dress', 'shirt']), any_of('attributes', ['belted', 'striped'])])
 
 # ---- valid sets: for each reader its files, and how they are read

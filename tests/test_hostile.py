@@ -1,6 +1,7 @@
-"What strangers send is refused or a bad row, through the command line; see hostile.py"
+"What strangers send is refused or a bad row, through the command line; see helpers/hostile.py"
 import subprocess
-import pytest, hostile
+import pytest
+from helpers import hostile
 from fashion_fastai.cli import main
 
 QUICK = ['tile.tif (8 x 8 pixels in a tile of 30,000 x 30,000)', 'half.jpg (a download that broke off)', 'program.jpg (PostScript)', 'thread.png (1 x 65,000 pixels)', 'pipe.jpg (a named pipe that nobody writes to)',
@@ -31,4 +32,4 @@ def test_all(folder):
     for case in cases:
         found = hostile.outcome(case)
         assert not (wrong := hostile.wrong(case, found)), f'{case.kind}: {case.name}: {wrong}'
-        assert found.cpu<30, f'{case.kind}: {case.name}: {found.cpu} s' # a machine may be busy or slow: what is asked is that nothing hangs; python tests/hostile.py FOLDER --write measures
+        assert found.cpu<30, f'{case.kind}: {case.name}: {found.cpu} s' # a machine may be busy or slow: what is asked is that nothing hangs; python tests/helpers/hostile.py FOLDER --write measures

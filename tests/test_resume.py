@@ -2,7 +2,7 @@
 import errno, random, signal
 from pathlib import Path
 import pandas as pd, pytest
-from cut_off import VARIANTS, outcome, processes, run_process, same, settings
+from helpers.interrupted import VARIANTS, outcome, processes, run_process, same, settings
 from fashion_fastai.config import make_config, setting
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.experiments.train import refit, train

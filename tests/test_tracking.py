@@ -3,7 +3,7 @@ import contextlib, importlib.util, json, os, signal, socket, subprocess, threadi
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 import pandas as pd, pytest
-from cut_off import SMALL
+from helpers.interrupted import SMALL
 from fashion_fastai.cli import main
 from fashion_fastai.config import make_config
 from fashion_fastai.core.errors import UsageError

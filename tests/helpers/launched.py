@@ -1,4 +1,4 @@
-"Trainings in several processes, as a launcher starts them: `python launched.py FILE` runs the jobs of a JSON file in this one"
+"Trainings in several processes, as a launcher starts them: `python tests/helpers/launched.py FILE` runs the jobs of a JSON file in this one"
 import json, os, signal, socket, subprocess, sys
 from pathlib import Path
 
@@ -19,9 +19,9 @@ def start(n, jobs, folder)->list[list[dict]]: # for each process what became of 
 def plain():
     "No figures and no report: they take longer than the training"
     import torch
-    from fashion_fastai import outcome
+    from fashion_fastai.evaluation import artifacts
     torch.set_num_threads(1)
-    outcome.save_figures = outcome.write_report = lambda *args: None
+    artifacts.save_figures = artifacts.write_report = lambda *args: None
 
 def _planned(job, rank):
     "What a job wants to happen on the way"
@@ -46,13 +46,13 @@ def proof(n_draws)->dict: # largest relative differences
     from fashion_fastai.models.losses import FashionLoss
     from fashion_fastai.schema import Schema
     from fashion_fastai.target import any_of, one_of
-    from fashion_fastai.training import devices
+    from fashion_fastai.training import distributed
     schema = Schema(targets=[one_of('category', ['dress','shirt','skirt']), any_of('attributes', ['belted','striped','floral']), one_of('season', ['summer','winter'])])
     def codes(draw, n, unknown): # each label unknown with this probability
         found = [torch.randint(k, shape, generator=draw) for k,shape in ((3, (n,)), (2, (n, 3)), (2, (n,)))]
         return [o.masked_fill(torch.rand(o.shape, generator=draw)<unknown, -1) for o in found]
     worst = dict(loss=0., gradient=0.)
-    with devices.distributed():
+    with distributed.distributed():
         for number in range(n_draws):
             draw,settings = torch.Generator().manual_seed(number),[{}, dict(one_of='binary'), dict(smoothing=0.1, label_weights=dict(category=[0.3,1.7,1])), dict(per_target=dict(any_of=dict(gamma=2, clip=0.05)))][number%4]
             torch.manual_seed(number)
@@ -61,7 +61,7 @@ def proof(n_draws)->dict: # largest relative differences
             x,truth = torch.randn(n, 3, 7, 7, generator=draw).double(),codes(draw, n, (0, 0.3, 0.7, 0.95, 1)[number%5])
             wanted = loss(alone(x).split([3,3,2], dim=1), *truth)
             wanted.backward()
-            loss.whole_batch_sums,own = devices.whole_batch_sums,Share(devices.rank(), devices.world_size()).rows(n)
+            loss.whole_batch_sums,own = distributed.whole_batch_sums,Share(distributed.rank(), distributed.world_size()).rows(n)
             found = loss(shared(x[own]).split([3,3,2], dim=1), *[o[own] for o in truth])
             found.backward()
             apart = max((a.grad-b.grad).abs().max()/max(1e-3, b.grad.abs().max()) for a,b in zip(shared.parameters(), alone.parameters()))

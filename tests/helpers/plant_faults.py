@@ -1,6 +1,6 @@
 """A catalogue with planted faults, and the list of them: what an audit finds can be compared with it
 
-python tests/plant_faults.py labels.csv OUT --seed 0
+python tests/helpers/plant_faults.py labels.csv OUT --seed 0
 """
 from __future__ import annotations
 import argparse, math, shutil

@@ -1,6 +1,6 @@
 """A corpus of hostile inputs, run through the real command line: what is said, the exit code, seconds and memory of each
 
-    python tests/hostile.py FOLDER [--write] [--forked]     draws the corpus into FOLDER, runs all of it; --write: also build/hostile-inputs.md, the page of the site
+    python tests/helpers/hostile.py FOLDER [--write] [--forked]     draws the corpus into FOLDER, runs all of it; --write: also build/hostile-inputs.md, the page of the site
 
 Each input gets a Python of its own, most of whose seconds go into importing torch. With --forked it gets a fork of one that has imported everything.
 """
@@ -461,7 +461,7 @@ def markdown(rows, folder):
 
 ABOUT = """# Hostile inputs
 
-`python tests/hostile.py FOLDER --write{option}` drew {n} inputs that a stranger might send, ran each through the command
+`python tests/helpers/hostile.py FOLDER --write{option}` drew {n} inputs that a stranger might send, ran each through the command
 line, and wrote this page. Each ended with the documented exit code (2 and one message, or 0 and a bad row where it is an
 image in a table), within {seconds:.1f} seconds and {megabytes:.0f} MB of memory{how}. `fashion-fastai predict`
 on one good image takes {base.seconds:.1f} seconds and {base.megabytes:.0f} MB in the same way. The rules are in
@@ -484,7 +484,7 @@ def main(folder, write, run=outcome, kind=''):
     if write:
         text = ABOUT.format(n=len(rows), seconds=max(o.seconds for _,o in rows), megabytes=max(o.megabytes for _,o in rows), base=base,
             option=' --forked' if run is forked else '', how=FORKED if run is forked else '')+markdown(rows, folder)+'\n'
-        page = Path(__file__).parents[1]/'build'/'hostile-inputs.md'
+        page = Path(__file__).parents[2]/'build'/'hostile-inputs.md'
         page.parent.mkdir(exist_ok=True)
         page.write_text(text, encoding='utf-8')
     return failed

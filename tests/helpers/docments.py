@@ -1,4 +1,4 @@
-"""How much of the public interface is documented: `python tests/docments.py`
+"""How much of the public interface is documented: `python tests/helpers/docments.py`
 
 A public name is one that a module exports. A function, class or method without an underscore needs a docstring; each
 parameter, and each field of a dataclass or model, a comment of its own; a result its type, and a comment where the type
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]/'fashion_fastai'
+ROOT = Path(__file__).resolve().parents[2]/'fashion_fastai'
 FUNCTION = ast.FunctionDef, ast.AsyncFunctionDef
 # types that say neither shape nor content
 VAGUE = r'(np\.)?ndarray|(torch\.)?Tensor|L|Any|object|dict|list|tuple(\[.*\])?'

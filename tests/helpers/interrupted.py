@@ -29,10 +29,11 @@ def train_once(fields, out, resume=True, die=None, report=True):
     "Train with `fields`, with figures and report or without; `die` kills this process: (n, seconds) so long after n batches, or the name of a function when it is called"
     import torch
     torch.set_num_threads(1)
-    from fashion_fastai import experiment, outcome
+    from fashion_fastai.evaluation import artifacts
+    from fashion_fastai.experiments import train as experiment
     from fashion_fastai.config import make_config
     from fashion_fastai.training.checkpoint import Checkpoints
-    if not report: outcome.save_figures = outcome.write_report = lambda *args: None # they take longer than the training
+    if not report: artifacts.save_figures = artifacts.write_report = lambda *args: None # they take longer than the training
     was,seen = Checkpoints.after_batch,[]
     def after_batch(self):
         seen.append(0)
