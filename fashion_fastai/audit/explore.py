@@ -217,6 +217,7 @@ def _strips(metadata, k=10)->list[dict]:
         strips.append(dict(name=name, positions=ends.index.to_numpy(), captions=captions))
     return strips
 
+# %% ../../nbs/63_audit.explore.ipynb #b920c16b
 def _image_rows(readable)->dict[str, str]: # empty without images
     "Summarise the metadata of readable images in words"
     if not len(readable): return {}
