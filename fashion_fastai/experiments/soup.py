@@ -88,7 +88,7 @@ def measure_norms(
         o.reset_running_stats()
         o.momentum = None # the mean over all batches
         o.train()
-    for _ in run_pixels(network, next(network.parameters()).device, (o for o in batches if len(o)>1), mean, std, side_by_side=False): pass
+    for _ in run_pixels(network, next(network.parameters()).device, (o for o in batches if len(o)>1), mean, std, split_batches=False): pass
     for o,momentum in zip(norms, momenta): o.momentum = momentum
     return network.eval()
 

@@ -1,4 +1,4 @@
-"""A network as it serves: calibrated probabilities, and how far the image is from apparel, in one pass
+"""Run a network over decoded images: cached embeddings, calibrated probabilities and OOD scores in one pass
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/models.inference.html.md"""
 
@@ -31,115 +31,120 @@ from ..target import apply_temperature
 # %% ../../nbs/24_models.inference.ipynb #ace0cd13
 CPU_BATCH = 16 # images at once on a core: their feature maps stay in its cache
 
+def _on_every_core(run, batches)->Iterator:
+    "Yield `run` of small batches, each computed by one core"
+    n_threads = torch.get_num_threads()
+    small = (pixels[i:i+CPU_BATCH] for pixels in batches for i in range(0, len(pixels), CPU_BATCH))
+    try: yield from prefetch(run, small, n_threads, partial(torch.set_num_threads, 1))
+    finally: torch.set_num_threads(n_threads) # the default of threads that start later
+
 def run_pixels(
-    network:Callable, # images `(b, 3, size, size)` to a tensor or a tuple of tensors
+    network:Callable, # normalised images `(b, 3, size, size)` to a tensor or a tuple of tensors
     device:torch.device, # of the network
-    batches, # uint8 arrays `(b, size, size, 3)`
+    batches:Iterable[np.ndarray], # decoded images, uint8 `(b, size, size, 3)`
     mean:Sequence[float], # of each channel, for images between 0 and 1
-    std:Sequence[float], # same as above
-    side_by_side:bool=True, # on a CPU, each core works on images of its own; False where the network draws at random
-)->Iterator: # what the network returns for each batch, or for parts of it
-    "Run `network` over batches of decoded images"
-    mean,std = [torch.tensor(o, device=device).view(1,3,1,1)*255 for o in (mean, std)]
+    std:Sequence[float], # of each channel, for images between 0 and 1
+    split_batches:bool=True, # on a CPU, split batches among cores; False if the network draws random numbers
+)->Iterator: # outputs in the order of the images, for each batch or for parts of it
+    "Yield the outputs of `network` for batches of decoded images"
+    mean,std = [torch.tensor(channels, device=device).view(1,3,1,1)*255 for channels in (mean, std)]
     def run(pixels):
         with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0,3,1,2) # channels last in memory, as they were decoded
+            x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0,3,1,2) # stays channels last in memory
             return network((x-mean)/std)
-    yield from _on_every_core(run, batches) if device.type=='cpu' and side_by_side else map(run, batches)
-
-def _on_every_core(run, batches):
-    "Parts of batches side by side, each on a core of its own"
-    n_threads = torch.get_num_threads()
-    parts = (pixels[i:i+CPU_BATCH] for pixels in batches for i in range(0, len(pixels), CPU_BATCH))
-    try: yield from prefetch(run, parts, n_threads, lambda: torch.set_num_threads(1))
-    finally: torch.set_num_threads(n_threads) # the default of threads that are made later
+    yield from _on_every_core(run, batches) if device.type=='cpu' and split_batches else map(run, batches)
 
 # %% ../../nbs/24_models.inference.ipynb #012868de
 def embed(
-    body:nn.Module, # from `create_body`
+    body:nn.Module, # from `create_body`; is put into evaluation mode
     pixels:np.ndarray, # uint8 `(n, size, size, 3)`
     mean:Sequence[float], # of each channel, for images between 0 and 1
-    std:Sequence[float], # same as above
+    std:Sequence[float], # of each channel, for images between 0 and 1
     bs:int=64, # images in a batch
 )->np.ndarray: # float32 `(n, n_features)`
-    "The features of `pixels` before any head"
+    "Return the features of decoded images"
     body = fuse_conv_bn(body.eval().to(memory_format=torch.channels_last), pixels.shape[1])
     starts = track(range(0, len(pixels), bs), 'embedding batches')
-    run = run_pixels(body, next(body.parameters()).device, (pixels[i:i+bs] for i in starts), mean, std)
-    return np.concatenate([o.float().cpu().numpy() for o in run])
+    outputs = run_pixels(body, next(body.parameters()).device, (pixels[i:i+bs] for i in starts), mean, std)
+    return np.concatenate([features.float().cpu().numpy() for features in outputs])
 
 # %% ../../nbs/24_models.inference.ipynb #5ce34c39
 def embedding_key(
     body:nn.Module, # from `create_body`
     pixels:np.ndarray, # uint8 `(n, size, size, 3)`
-    *settings, # whatever else the features depend on
-)->str:
-    "A digest of everything that embeddings depend on"
-    digest = hashlib.blake2b(repr((pixels.shape, settings, body, getattr(body, 'head_hidden_size', None))).encode(), digest_size=16)
+    *settings, # all else that the features depend on
+)->str: # hexadecimal
+    "Return a digest of all that embeddings depend on"
+    structure = pixels.shape,settings,body,getattr(body, 'head_hidden_size', None)
+    digest = hashlib.blake2b(repr(structure).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
-    for name,o in body.state_dict().items(): digest.update(name.encode()+o.cpu().contiguous().numpy().tobytes())
+    for name,tensor in body.state_dict().items(): digest.update(name.encode()+tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 def cached_array(
-    name:str, # see `cached`; ends in `.npy`
+    name:str, # file name in the cache, ends in `.npy`, see `cached`
     compute:Callable[[], np.ndarray], # any shape and dtype
-)->np.ndarray: # as `compute` returns it
-    "Return an array from the cache; compute it where it is missing"
+)->np.ndarray: # as returned by `compute`
+    "Return an array from the cache; compute it if it is missing"
     def make(path): np.save(path, compute(), allow_pickle=False)
     return cached(name, make, partial(np.load, allow_pickle=False))
 
 def cached_embeddings(
     body:nn.Module, # from `create_body`
     pixels:np.ndarray, # uint8 `(n, size, size, 3)`
-    mean:Sequence[float], # see `embed`
-    std:Sequence[float], # same as above
+    mean:Sequence[float], # of each channel, see `embed`
+    std:Sequence[float], # of each channel, see `embed`
 )->np.ndarray: # float32 `(n, n_features)`
-    "Return the features of `pixels`, from disk where they were computed before"
+    "Return the features of decoded images, from the cache if they are there"
     key = embedding_key(body, pixels, mean, std)
     return cached_array(f'embeddings/{key}.npy', partial(embed, body, pixels, mean, std))
 
 # %% ../../nbs/24_models.inference.ipynb #a481ffe0
 class OODLayer(nn.Module):
-    "Features to their distance from apparel"
+    "Features to their distance from reference embeddings"
     def __init__(self,
-        kept:np.ndarray, # directions of embeddings of training images `(n_kept, n_features)`
-        neighbours:int=5, # so many nearest ones are averaged
+        reference:np.ndarray, # embeddings of training images, `(n_reference, n_features)`
+        n_neighbours:int=5, # number of nearest reference embeddings that are averaged
     ):
         super().__init__()
-        self.neighbours = min(neighbours, len(kept))
-        self.register_buffer('kept', F.normalize(torch.from_numpy(np.asarray(kept, dtype=np.float32)), dim=1).T.contiguous())
+        self.n_neighbours = min(n_neighbours, len(reference))
+        reference = torch.from_numpy(np.asarray(reference, dtype=np.float32))
+        self.register_buffer('reference', F.normalize(reference, dim=1).T.contiguous())
 
     def forward(self,
         features:torch.Tensor, # of the body, `(n, n_features)`
-    )->torch.Tensor: # `(n,)`, 0 (the same) to 1 (nothing in common) and above
-        return 1-(F.normalize(features.float(), dim=1)@self.kept).topk(self.neighbours, dim=1).values.mean(1)
+    )->torch.Tensor: # `(n,)`, from 0 (same direction) to 2 (opposite)
+        similarities = F.normalize(features.float(), dim=1)@self.reference
+        return 1-similarities.topk(self.n_neighbours, dim=1).values.mean(1)
 
 # %% ../../nbs/24_models.inference.ipynb #22a49688
 class InferenceNetwork(nn.Module):
-    "A network that returns calibrated probabilities for each target and, with a screen, the distance from apparel"
+    "Images to calibrated probabilities of each target and, with an OOD detector, to their distance from the training images"
     def __init__(self,
-        network:FashionNetwork, # trained, perhaps `fuse_conv_bn`
+        network:FashionNetwork, # trained; fused for speed, see `fuse_conv_bn`
         schema:Schema, # its targets
-        one_of:str='softmax', # how `one_of` targets were learned, see `probabilities`
-        temperatures:Mapping[str,float]|None=None, # of `one_of` targets by name; default: 1
-        ood_detector:OODLayer|None=None, # tells apparel from other images; default: no distances
+        one_of:str='softmax', # how `one_of` targets were trained, see `probabilities`
+        temperatures:Mapping[str,float]|None=None, # name of a `one_of` target -> temperature; default: 1
+        ood_detector:OODLayer|None=None, # computes distances; default: none
     ):
         super().__init__()
-        self.network,self.schema,self.one_of,self.temperatures,self.ood_detector = network,schema,one_of,dict(temperatures or {}),ood_detector
+        self.network,self.schema,self.one_of = network,schema,one_of
+        self.temperatures,self.ood_detector = dict(temperatures or {}),ood_detector
         n_features = network.body.head_hidden_size
-        if ood_detector and len(ood_detector.kept)!=n_features:
-            raise UsageError(f'the apparel screen was made for a body with {len(ood_detector.kept)} features, this one has {n_features}')
+        if ood_detector and len(ood_detector.reference)!=n_features:
+            raise UsageError(f'the OOD detector was made for a body with {len(ood_detector.reference)} features, '
+                f'this one has {n_features}')
 
     def forward(self,
         x:torch.Tensor, # normalised images `(n, 3, size, size)`
-    )->tuple[torch.Tensor, ...]: # for each target probabilities `(n, n_labels)`; with a screen the distances `(n,)`
+    )->tuple[torch.Tensor, ...]: # for each target probabilities `(n, n_labels)`; with an OOD detector, distances `(n,)`
         return self.from_features(*self.network.features(x))
 
     def from_features(self,
         features:torch.Tensor, # of the body, `(n, n_features)`
-        feature_map:torch.Tensor|None=None, # that they were pooled from, for heads that look at it
+        feature_map:torch.Tensor|None=None, # they were pooled from; needed by attention heads
     )->tuple[torch.Tensor, ...]: # as from `forward`
-        "Return the outputs for features that were computed elsewhere"
+        "Return the outputs for features that were computed before"
         outputs = self.network.from_features(features, feature_map)
         probs = [self._calibrated(target, logits.float()) for target,logits in zip(self.schema, outputs)]
         return (*probs, self.ood_detector(features)) if self.ood_detector else tuple(probs)
@@ -150,11 +155,11 @@ class InferenceNetwork(nn.Module):
 # %% ../../nbs/24_models.inference.ipynb #c861b88a
 def load_inference_network(
     run:Run, # a complete run
-    temperatures:Mapping[str,float]|None=None, # of `one_of` targets by name, see `InferenceNetwork`; default: 1
-    ood_detector=None, # has `kept` and `neighbours`, see `OODLayer`; default: no distances
-    device:str|torch.device='cpu', # where it computes
+    temperatures:Mapping[str,float]|None=None, # name of a `one_of` target -> temperature; default: 1
+    ood_detector=None, # has `reference` and `n_neighbours`, see `OODLayer`; default: no distances
+    device:str|torch.device='cpu', # of the network
 )->InferenceNetwork: # in evaluation mode
-    "Return the network of a run as it serves; raise a `UsageError` if its weights or the screen do not fit"
+    "Load the network of a run for inference; raise a `UsageError` if its weights or the OOD detector do not fit"
     network = fuse_conv_bn(load_network(run), run.config.image.size)
     layer = OODLayer(ood_detector.reference, ood_detector.n_neighbours) if ood_detector else None
     return InferenceNetwork(network, run.schema, run.config.loss.one_of, temperatures, layer).eval().to(device)
@@ -164,9 +169,9 @@ def infer_batches(
     network:InferenceNetwork, # on its device
     batches:Iterable[np.ndarray], # decoded images, uint8 `(b, size, size, 3)`
     mean:Sequence[float], # of each channel, for images between 0 and 1
-    std:Sequence[float], # same as above
-)->Iterator[list[np.ndarray]]: # float32 arrays as `InferenceNetwork` returns them, for each batch or for parts of it
-    "Yield what `network` returns for batches of decoded images"
+    std:Sequence[float], # of each channel, for images between 0 and 1
+)->Iterator[list[np.ndarray]]: # float32, in the order of the images, for each batch or for parts of it; see `InferenceNetwork`
+    "Yield the outputs of `network` for batches of decoded images"
     network = network.eval().to(memory_format=torch.channels_last)
     for outputs in run_pixels(network, next(network.parameters()).device, batches, mean, std):
         yield [output.float().cpu().numpy() for output in outputs]

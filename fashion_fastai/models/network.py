@@ -1,4 +1,4 @@
-"""One body, a head for each target, and the splitter that tells them apart
+"""One body with a head for each target, its parameter groups, and its weights on disk
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/models.network.html.md"""
 
@@ -7,6 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/models.network.html.md"""
 # %% ../../nbs/23_models.network.ipynb #d32876e1
 from __future__ import annotations
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 import torch
 from fastcore.basics import patch
@@ -28,114 +29,132 @@ from ..run import Run
 from ..schema import Schema
 
 # %% ../../nbs/23_models.network.ipynb #0deb857c
-def _needs(head)->int|None: # which output a head waits for
-    return head.sub if isinstance(head, DerivedHead) else head.given if isinstance(head, ConditionedHead) else None
+def _required_output(head)->int|None: # position of the target whose logits a head takes
+    if isinstance(head, DerivedHead): return head.sub
+    return head.given if isinstance(head, ConditionedHead) else None
 
-def _in_order(heads)->list[int]: # positions, each behind the one that it waits for
+def _forward_order(heads)->list[int]: # positions
+    "Return an order in which each head follows the one that it takes logits from"
     order,waiting = [],list(range(len(heads)))
     while waiting:
-        ready = [i for i in waiting if (n:=_needs(heads[i])) is None or n in order]
-        if not ready: raise UsageError(f'the heads of the targets {", ".join(str(i+1) for i in waiting)} wait for each other in a circle: of two targets, only one can be given to the other')
+        ready = [i for i in waiting if _required_output(heads[i]) in (None, *order)]
+        if not ready:
+            numbers = ', '.join(str(i+1) for i in waiting)
+            raise UsageError(f'the heads of the targets {numbers} wait for each other in a circle: '
+                'of two targets, only one can be given to the other')
         order += ready
         waiting = [i for i in waiting if i not in ready]
     return order
 
+# %% ../../nbs/23_models.network.ipynb #64dfdf56
 class FashionNetwork(nn.Module):
     "A shared body and neck, and a head for each target"
-    micro_batch_size = None # images that pass through at once where gradients are wanted, see `MicroBatches`; None is all of them
+    micro_batch_size = None # images in a forward pass of a training batch, see `MicroBatches`; default: the whole batch
 
     def __init__(self,
         body:nn.Module, # from `create_body`
-        heads:list[nn.Module], # one for each target, from `create_head`, or a `DerivedHead` or `ConditionedHead`
-        neck:nn.Module|None=None, # layers between body and heads, from `create_neck`
+        heads:list[nn.Module], # for each target a head from `create_head`, or a `DerivedHead` or `ConditionedHead`
+        neck:nn.Module|None=None, # layers between body and heads, from `create_neck`; default: none
     ):
         super().__init__()
-        self.body,self.neck,self.heads,self.order = body,neck or nn.Identity(),nn.ModuleList(heads),_in_order(heads)
+        self.body,self.neck,self.heads = body,neck or nn.Identity(),nn.ModuleList(heads)
+        self.order = _forward_order(heads)
 
     def forward(self,
-        x:torch.Tensor, # images `(n, 3, size, size)`
+        x:torch.Tensor, # normalised images `(n, 3, size, size)`
     )->tuple[torch.Tensor, ...]: # for each target logits `(n, n_labels)`
-        x,n = x.as_subclass(torch.Tensor),self.micro_batch_size # fastai's own kind of tensor would take a detour through Python at every layer
+        x = x.as_subclass(torch.Tensor) # fastai's own type would call Python at every layer
+        n = self.micro_batch_size
         if n is None or len(x)<=n or not torch.is_grad_enabled(): return self._logits(x)
-        parts = [checkpoint(self._logits, part, use_reentrant=False) for part in x.split(n)]
-        return tuple(torch.cat(logits) for logits in zip(*parts))
+        outputs = [checkpoint(self._logits, micro_batch, use_reentrant=False) for micro_batch in x.split(n)]
+        return tuple(torch.cat(logits) for logits in zip(*outputs))
 
     def _logits(self, x): return self.from_features(*self.features(x))
 
 # %% ../../nbs/23_models.network.ipynb #974858b8
 @patch
-def features(self:FashionNetwork,
-    x:torch.Tensor, # images `(n, 3, size, size)`
-)->tuple[torch.Tensor, torch.Tensor]: # features of the body `(n, n_features)`, and the feature map that they were pooled from
-    "What the body sees"
+def features(
+    self:FashionNetwork,
+    x:torch.Tensor, # normalised images `(n, 3, size, size)`
+)->tuple[torch.Tensor, torch.Tensor]: # `(n, n_features)`; the feature map, as in timm
+    "Return pooled features of the body and the feature map they were pooled from"
     feature_map = self.body.forward_features(x)
     return self.body.forward_head(feature_map, pre_logits=True),feature_map
 
+# %% ../../nbs/23_models.network.ipynb #59608ff6
+def _own_logits(head, features, feature_map)->torch.Tensor: # without a condition
+    if not isinstance(head, AttentionHead): return head(features)
+    if feature_map is None: raise UsageError('a head of the kind attention needs the feature map; features alone are not enough for it')
+    return head(features, feature_map)
+
 @patch
-def from_features(self:FashionNetwork,
+def from_features(
+    self:FashionNetwork,
     features:torch.Tensor, # of the body, `(n, n_features)`
-    feature_map:torch.Tensor|None=None, # that they were pooled from; an error without it where a head looks at it
+    feature_map:torch.Tensor|None=None, # they were pooled from; needed by attention heads
 )->tuple[torch.Tensor, ...]: # for each target logits `(n, n_labels)`
-    "What the heads say"
+    "Return logits for features of the body"
     features,logits = self.neck(features),[None]*len(self.heads)
-    def alone(head):
-        if not isinstance(head, AttentionHead): return head(features)
-        if feature_map is None: raise UsageError('a head of the kind attention looks at the feature map, and features alone are not enough for it')
-        return head(features, feature_map)
     for i in self.order:
         head = self.heads[i]
         if isinstance(head, DerivedHead): logits[i] = head(logits[head.sub])
-        elif isinstance(head, ConditionedHead): logits[i] = head(alone(head.pooled), logits[head.given])
-        else: logits[i] = alone(head)
+        elif isinstance(head, ConditionedHead):
+            logits[i] = head(_own_logits(head.pooled, features, feature_map), logits[head.given])
+        else: logits[i] = _own_logits(head, features, feature_map)
     return tuple(logits)
 
 # %% ../../nbs/23_models.network.ipynb #a6190222
-def _given(schema, target, name)->int: # position of the target that a head hears
-    found = [i for i,o in enumerate(schema) if o.kind=='one_of' and name in schema.roles(o)[:-1]]
-    if not found or schema.names[found[0]]==target.name: raise UsageError(f'heads: {target.name}: given: {name} is no other one_of target, nor its role')
-    return found[0]
+def _given_position(schema, target, name)->int:
+    "Return the position of the target that a head is conditioned on"
+    matches = [i for i,other in enumerate(schema) if other.kind=='one_of' and name in schema.roles(other)[:-1]]
+    if matches and schema.names[matches[0]]!=target.name: return matches[0]
+    raise UsageError(f'heads: {target.name}: given: {name} is no other one_of target, nor its role')
 
-def _create_head(schema, target, n_in, map_shape, given=None, detach=True, **settings)->nn.Module:
-    head = create_head(n_in, target.n_out, map_shape=map_shape() if settings.get('kind')=='attention' else None, **settings)
+def _create_head(schema, target, n_in, get_map_shape, given=None, detach=True, **settings)->nn.Module:
+    map_shape = get_map_shape() if settings.get('kind')=='attention' else None
+    head = create_head(n_in, target.n_out, map_shape=map_shape, **settings)
     if given is None: return head
-    i = _given(schema, target, given)
+    i = _given_position(schema, target, given)
     return ConditionedHead(head, i, schema.targets[i].n_out, target.n_out, detach)
 
-def _create_heads(schema, n_in, heads, derive, map_shape)->list[nn.Module]:
-    "A head for each target; with `derive`, one without layers for the main target"
-    made = [_create_head(schema, o, n_in, map_shape, **schema.setting_for(o, heads, {})) for o in schema]
-    if derive and (tree:=schema.taxonomy):
-        main,sub = schema[tree.main],schema[tree.sub]
-        belongs = [main.vocab.index(tree.belongs[o]) for o in sub.vocab]
-        made[schema.names.index(main.name)] = DerivedHead(schema.names.index(sub.name), belongs, main.n_out)
-    return made
+def _derived_head(schema)->DerivedHead:
+    tree = schema.taxonomy
+    main,sub = schema[tree.main],schema[tree.sub]
+    belongs = [main.vocab.index(tree.belongs[label]) for label in sub.vocab]
+    return DerivedHead(schema.names.index(sub.name), belongs, main.n_out)
+
+def _create_heads(schema, n_in, settings, derive, get_map_shape)->list[nn.Module]:
+    "Create a head for each target; with `derive`, the main target of a taxonomy has a `DerivedHead`"
+    heads = [_create_head(schema, target, n_in, get_map_shape, **schema.setting_for(target, settings, {})) for target in schema]
+    if derive and schema.taxonomy: heads[schema.names.index(schema.taxonomy.main)] = _derived_head(schema)
+    return heads
 
 # %% ../../nbs/23_models.network.ipynb #6b7d67b3
 def create_network(
     schema:Schema, # the targets
     arch:str='tf_efficientnet_lite0', # timm's name or its beginning, see `find_arch`
-    size:int=128, # pixels a side of the images
+    size:int=128, # image side in pixels
     weights:str='auto', # of the body, see `find_weights`
-    heads:Mapping[str,dict]|None=None, # for targets by name or role, kind and settings of the head; see `Schema.roles` and `create_head`
-    neck:Mapping|None=None, # kind and settings of the layers that all heads share, see `create_neck`; and `pool`, see `set_pool`
-    derive:bool=False, # the main target of a taxonomy follows from the sub target
+    heads:Mapping[str,dict]|None=None, # target name or role -> kind and settings, see `create_head`; default: linear heads
+    neck:Mapping|None=None, # kind and settings of the neck, see `create_neck`, and `pool`, see `set_pool`; default: none
+    derive:bool=False, # derive the main target of a taxonomy from the sub target
     seed:int=0, # of random values
     **kwargs, # for `timm.create_model`, for example `drop_path_rate=0.1`
 )->FashionNetwork:
-    "A network for the targets of `schema`"
+    "Create a network for the targets of `schema`; raise a `UsageError` for an unknown name or setting"
     schema.check_roles(heads or {}, 'heads')
     neck = dict(neck or {})
     body = set_pool(create_body(arch, size, weights, seed, **kwargs), neck.pop('pool', 'body'))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        layers,n_in = create_neck(body.head_hidden_size, **neck)
-        return FashionNetwork(body, _create_heads(schema, n_in, heads or {}, derive, lambda: map_shape(body, size)), layers)
+        neck,n_in = create_neck(body.head_hidden_size, **neck)
+        return FashionNetwork(body, _create_heads(schema, n_in, heads or {}, derive, partial(map_shape, body, size)), neck)
 
 # %% ../../nbs/23_models.network.ipynb #84a65b0c
 def head_groups(
-    network:FashionNetwork, # a network with a body and heads
+    network:FashionNetwork, # a network with a `body` and `heads`
     n_body:int=3, # groups of the body, see `depth_groups`
-)->L: # parameter groups, earliest layers first, all heads last; every parameter is in exactly one
+)->L: # parameter groups, earliest layers first, neck and heads last; every parameter is in exactly one
     "Split `network` for discriminative learning rates and freezing"
     return L(depth_groups(network.body, n_body)) + [[*network.neck.parameters(), *network.heads.parameters()]]
 
@@ -143,49 +162,54 @@ def head_groups(
 def count_parameters(
     network:nn.Module, # any module
 )->int:
-    "The number of parameters, frozen ones included"
+    "Return the number of parameters, frozen ones included"
     return sum(p.numel() for p in network.parameters())
 
 # %% ../../nbs/23_models.network.ipynb #e73588d3
 def save_network(
-    network:FashionNetwork, # any device
+    network:FashionNetwork, # on any device
     path:str|Path, # a `.safetensors` file
 ):
-    "Write the weights of `network`, whole or not at all"
-    weights = {k: v.detach().cpu().contiguous() for k,v in network.state_dict().items()}
+    "Write the weights of `network` atomically"
+    weights = {name: tensor.detach().cpu().contiguous() for name,tensor in network.state_dict().items()}
     with atomic_file(path) as file: save_file(weights, file)
 
 # %% ../../nbs/23_models.network.ipynb #7898c280
-def _made(run)->FashionNetwork:
+def _network_of(run)->FashionNetwork: # without pretrained weights
     model,image = run.config.model,run.config.image
     return create_network(run.schema, model.arch, image.size, 'none', model.heads, model.neck, model.derive, **model.args)
 
-def _check_fits(path, wanted):
-    "A `UsageError` where a weights file has other names or shapes than a network"
-    with safe_open(path, 'pt') as file: shapes = {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}
-    for name in sorted(wanted.keys()|shapes.keys()):
-        if name not in shapes: raise UsageError(f'{path} does not fit config.yaml: it lacks {name}')
-        if name not in wanted: raise UsageError(f'{path} does not fit config.yaml: it has {name}, which the network has not')
-        if wanted[name].shape!=shapes[name]: raise UsageError(f'{path} does not fit config.yaml: {name} is {shapes[name]}, the network needs {tuple(wanted[name].shape)}')
+def _check_shapes(path, expected):
+    "Raise a `UsageError` if names or shapes in a weights file differ from `expected`"
+    with safe_open(path, 'pt') as file: shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()} # noqa: SIM118
+    misfit = f'{path} does not fit config.yaml:'
+    for name in sorted(expected.keys()|shapes.keys()):
+        if name not in shapes: raise UsageError(f'{misfit} it lacks {name}')
+        if name not in expected: raise UsageError(f'{misfit} it has {name}, which the network has not')
+        shape = tuple(expected[name].shape)
+        if shape!=shapes[name]: raise UsageError(f'{misfit} {name} is {shapes[name]}, the network needs {shape}')
 
-def _check_numbers(path, weights, wanted):
-    "A `UsageError` where weights are of another kind than a network's, or no numbers"
-    for name,o in weights.items():
-        if o.is_floating_point()!=wanted[name].is_floating_point(): raise UsageError(f'{path}: {name} holds {o.dtype}, the network needs {wanted[name].dtype}')
-        if not o.isfinite().all(): raise UsageError(f'{path}: {name} holds values that are no numbers (NaN or infinite)')
-        if name.endswith('running_var') and (o<0).any(): raise UsageError(f'{path}: {name} holds a negative variance')
+def _check_values(path, weights, expected):
+    "Raise a `UsageError` if weights have another kind of dtype than `expected`, or impossible values"
+    for name,values in weights.items():
+        dtype = expected[name].dtype
+        if values.is_floating_point()!=dtype.is_floating_point:
+            raise UsageError(f'{path}: {name} holds {values.dtype}, the network needs {dtype}')
+        if not values.isfinite().all(): raise UsageError(f'{path}: {name} holds values that are no numbers (NaN or infinite)')
+        if name.endswith('running_var') and (values<0).any(): raise UsageError(f'{path}: {name} holds a negative variance')
 
 # %% ../../nbs/23_models.network.ipynb #43d779d5
 def load_network(
     run:Run, # from `open_run`
-)->FashionNetwork: # ready to predict, on the CPU
-    "The network of a run; a `UsageError` where its weights do not fit its settings"
-    with torch.device('meta'): wanted = _made(run).state_dict()
+)->FashionNetwork: # in evaluation mode, on the CPU
+    "Load the network of a run; raise a `UsageError` if its weights do not fit its settings"
+    with torch.device('meta'): expected = _network_of(run).state_dict()
     try:
-        _check_fits(run.model, wanted)
+        _check_shapes(run.model, expected)
         weights = load_file(run.model)
-    except (SafetensorError, OSError, ValueError, OverflowError) as e: raise UsageError(f'{run.model} cannot be read as weights: {e}') from None
-    _check_numbers(run.model, weights, wanted)
-    network = _made(run)
+    except (SafetensorError, OSError, ValueError, OverflowError) as e:
+        raise UsageError(f'{run.model} cannot be read as weights: {e}') from None
+    _check_values(run.model, weights, expected)
+    network = _network_of(run)
     network.load_state_dict(weights)
     return network.eval()
