@@ -1,9 +1,11 @@
 "The site of `make docs`: conversion of notebooks, links, and the check that finds broken ones"
+import importlib
 import importlib.util
 import json
 import os
 import re
 import runpy
+import shlex
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,39 @@ def test_links_lead_to_files(site):
             path = Path(os.path.normpath(page.parent/target))
             if not path.exists() and path not in generated: broken.append(f'{page.relative_to(root)}: {target}')
     assert broken==[]
+
+def documented_commands():
+    "Yield page, command and arguments of every `fashion-fastai` line in the code blocks and inline code of the docs"
+    root = DOCS.parent
+    for page in [root/'README.md', root/'CONTRIBUTING.md', root/'data'/'README.md', *DOCS.rglob('*.md')]:
+        text = page.read_text(encoding='utf-8').replace('\\\n', ' ')
+        for line in re.findall(r'fashion-fastai ([a-z][^\n`]*)', text):
+            try: words = shlex.split(line.split(' #')[0])
+            except ValueError: continue # a quotation of a message
+            yield page.relative_to(root), words
+
+def test_commands_of_the_docs_have_these_options():
+    import typer
+    from fashion_fastai.cli import app
+    wrong = []
+    for page, words in documented_commands():
+        command = typer.main.get_command(app)
+        while words and words[0] in getattr(command, 'commands', {}): command = command.commands[words.pop(0)]
+        if hasattr(command, 'commands'): continue # prose
+        options = {option for param in command.params for option in param.opts}
+        used = [word.split('=')[0] for word in words if word.startswith('--')]
+        wrong += [f'{page}: {command.name} {option}' for option in used if option.rstrip('.,;:') not in options]
+    assert wrong==[]
+
+def test_imports_of_the_docs_exist():
+    root, wrong = DOCS.parent, []
+    for page in [root/'README.md', *DOCS.rglob('*.md')]:
+        found = re.findall(r'^ *from (fashion_fastai[\w.]*) import ([\w, ]+)', page.read_text(encoding='utf-8'), re.M)
+        for module, names in found:
+            live = importlib.import_module(module)
+            missing = [name for name in names.replace(' ', '').split(',') if not hasattr(live, name)]
+            wrong += [f'{page.name}: {module}.{name}' for name in missing]
+    assert wrong==[]
 
 def test_the_map_of_the_packages_agrees_with_the_import_rules():
     from test_project import MAY_IMPORT
