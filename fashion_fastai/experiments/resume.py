@@ -217,8 +217,8 @@ def ending_well(
     with StopSignals(echo) as signals:
         try: yield signals
         except KeyboardInterrupt:
-            if signals.asked is None: raise
-            raise TrainingInterrupted(by(signals.asked), 128+signals.asked) from None
+            if signals.received is None: raise
+            raise TrainingInterrupted(by(signals.received), 128+signals.received) from None
         except TrainingInterrupted as e:
             if e.code>128: raise TrainingInterrupted(by(e.code-128), e.code) from None
             left = f'the last good checkpoint is kept in {Run(out).checkpoint}; ' if checkpoint_numbers(Run(out).checkpoint) else ''

@@ -111,7 +111,7 @@ def train(
         if is_main_process():
             learn.history.file = run.history
             learn.add_cbs([*cbs, *held.enter_context(tracker_callbacks(config.training.log, run, echo))])
-        with signals.postponed(): fit(learn, config.training, Checkpoints(run.checkpoint, config.training.checkpoint_minutes, signals, start.state))
+        with signals.deferred(): fit(learn, config.training, Checkpoints(run.checkpoint, config.training.checkpoint_minutes, signals, start.state))
         broadcast_from_main(lambda: finish(learn, run))
     return run
 

@@ -96,7 +96,7 @@ class Checkpoints(Callback):
 def after_batch(self:Checkpoints):
     "Write one when it is time to, or when the training is asked to stop"
     if not math.isfinite(self.loss.item()): self._fail(self._diverged())
-    asked = max_over_processes(self.signals.asked or 0)
+    asked = max_over_processes(self.signals.received or 0)
     if self.training and (asked or time.monotonic()-self.said>self.seconds): self._keep(self.epoch, self.iter+1)
     elif asked: self._keep(self.epoch, len(self.dls.train)) # the validation is made again
     if asked: self._fail(TrainingInterrupted('', 128+asked))

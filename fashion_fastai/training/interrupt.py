@@ -1,4 +1,4 @@
-"""A training that has to end early ends with one line and an exit code, and not with half of a file
+"""End a training early with one message and an exit code
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.interrupt.html.md"""
 
@@ -9,56 +9,66 @@ from __future__ import annotations
 import errno, signal, threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ..core.errors import UsageError
-from .distributed import max_over_processes, world_size
+from fastcore.basics import noop
 
 # %% auto #0
 __all__ = ['TrainingInterrupted', 'disk_is_full', 'StopSignals']
 
+# %% ../../nbs/41_training.interrupt.ipynb #efa9bed5
+from ..core.errors import UsageError
+from .distributed import max_over_processes, world_size
+
 # %% ../../nbs/41_training.interrupt.ipynb #f6328d8f
 class TrainingInterrupted(UsageError):
-    "A training ended early; the message says why and how to go on"
+    "A training ended early; the message says why, and how to resume it"
     def __init__(self,
-        message:str, # why, and how to go on
-        code:int=1, # with which the command ends; above 128 it is a signal
+        message:str, # reason and remedy
+        code:int=1, # exit code of the command; 128 plus its number for a signal
     ):
         super().__init__(message)
         self.code = code
 
 def disk_is_full(
-    error:Exception, # any
+    error:Exception, # any exception, from Python or from safetensors
 )->bool:
-    "Whether `error` says that there is no room on the disk, or none left of a quota"
-    return getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT) or any(f'os error {o}' in str(error) for o in (errno.ENOSPC, errno.EDQUOT))
+    "Return whether `error` means that the disk is full or a quota is used up"
+    codes = errno.ENOSPC, errno.EDQUOT
+    return getattr(error, 'errno', None) in codes or any(f'os error {code}' in str(error) for code in codes)
 
 # %% ../../nbs/41_training.interrupt.ipynb #9d460d5c
 class StopSignals:
-    "While this is entered, Ctrl-C and SIGTERM are remembered as `asked`; they interrupt at once unless `waits` is set"
+    "Context in which Ctrl-C and SIGTERM are stored as `received`; they interrupt at once unless `deferring`"
     def __init__(self,
-        echo:Callable[[str], None]=lambda _: None, # is told that a signal waits
-    ): self.echo,self.asked,self.waits,self.before = echo,None,False,{}
+        echo:Callable[[str], None]=noop, # prints a line when a signal is deferred
+    ):
+        self.echo = echo
+        self.received = None # number of the last signal
+        self.deferring = False
+        self.handlers = {} # the handlers that were replaced, by signal
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread(): # Python lets no other one listen
-            self.before = {o: signal.signal(o, self._heard) for o in (signal.SIGINT, signal.SIGTERM)}
+        if threading.current_thread() is threading.main_thread(): # Python allows handlers in the main thread only
+            self.handlers = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *args): self._leave()
+    def __exit__(self, *args): self._restore_handlers()
 
     @contextmanager
-    def postponed(self)->Iterator[None]:
-        "Let signals wait for `Checkpoints`; one that came too late for it interrupts at the end"
-        self.waits = True
+    def deferred(self)->Iterator[None]:
+        "Leave signals to `Checkpoints`; raise `KeyboardInterrupt` at the end for one that came after its last check"
+        self.deferring = True
         yield
-        self.waits,self.asked = False,max_over_processes(self.asked or 0) or None
-        if self.asked is not None: raise KeyboardInterrupt
+        self.deferring = False
+        self.received = max_over_processes(self.received or 0) or None
+        if self.received is not None: raise KeyboardInterrupt
 
-    def _leave(self):
-        for number,handler in self.before.items(): signal.signal(number, handler)
-        self.before = {}
+    def _restore_handlers(self):
+        for number,handler in self.handlers.items(): signal.signal(number, handler)
+        self.handlers = {}
 
-    def _heard(self, number, frame):
-        again,alone,self.asked = self.asked is not None,world_size()==1,number
-        if alone or not self.waits: self._leave()
-        if not self.waits: raise KeyboardInterrupt
-        if not again: self.echo('a checkpoint is written after this batch'+('; a second signal stops at once' if alone else ''))
+    def _receive(self, number, frame):
+        repeated,alone = self.received is not None,world_size()==1
+        self.received = number
+        if alone or not self.deferring: self._restore_handlers()
+        if not self.deferring: raise KeyboardInterrupt
+        if not repeated: self.echo('writing a checkpoint after this batch'+('; a second signal stops at once' if alone else ''))

@@ -262,10 +262,10 @@ def _interruptible(out, echo)->Iterator[None]:
     try:
         with StopSignals(echo) as signals: yield
     except KeyboardInterrupt:
-        if signals.asked is None: raise
-        name = 'Ctrl-C' if signals.asked==signal.SIGINT else signal.Signals(signals.asked).name
+        if signals.received is None: raise
+        name = 'Ctrl-C' if signals.received==signal.SIGINT else signal.Signals(signals.received).name
         message = f'stopped by {name}; the same command continues the search in {out} and repeats the interrupted trial'
-        raise TrainingInterrupted(message, 128+signals.asked) from None
+        raise TrainingInterrupted(message, 128+signals.received) from None
     finally: optuna.logging.set_verbosity(level)
 
 # %% ../../nbs/77_tuning.study.ipynb #11f3eaf1
