@@ -74,19 +74,6 @@ def describe(
     return [f'{catalogue}; {sizes}', *label_hints(catalogue),
         f'{model.arch}, weights from {model.origin}, {count_parameters(learn.model):,} parameters; {describe_cache(learn.dls.pixels)}']
 
-def _settle(learn, config, run, start, echo)->TrainConfig: # with stages
-    "What comes between preparing and fitting: probe and plan a new training, or check one that is resumed; then its folder"
-    digest = table_digest(learn.dls.catalogue, ImageReader.from_config(config.image).boxes(learn.dls.catalogue))
-    check_same_everywhere('the table', digest)
-    if start.state is not None:
-        if is_main_process(): resume_run(run, start, digest, config.versions, echo)
-        return config
-    for line in describe(learn, config) if is_main_process() else (): echo(line)
-    solved = probe(learn, config, echo)
-    config = plan(learn, config, solved)
-    if is_main_process(): begin_run(run, start, digest, config, learn.schema, None if solved is None else solved.scores)
-    return config
-
 # %% ../../nbs/72_experiments.train.ipynb #dc4adf3a
 def train(
     config:TrainConfig|None, # the settings; None takes those that the training in `out` began with
@@ -94,7 +81,7 @@ def train(
     echo:Callable[[str], None]=print, # told what happens
     resume:bool=False, # resume what is in `out`, if it was interrupted; else begin
     calibration:Calibration|None=None, # the run is calibrated by it if nothing is held out
-    cbs:Sequence[Callback]=(), # fastai callbacks that watch the training
+    cbs:Sequence[Callback]=(), # fastai callbacks that watch the training; in every process, whose losses and scores are the same
 )->Run: # complete
     "Train a network and keep everything in a run folder; the processes of a launcher train it together"
     with distributed(), ExitStack() as held:
@@ -107,10 +94,18 @@ def train(
             return run
         start = broadcast_from_main(lambda: find_start(run, config, resume, calibration, echo))
         learn,config = main_process_first(prepare, start.config)
-        config = _settle(learn, config, run, start, echo)
+        digest = table_digest(learn.dls.catalogue, ImageReader.from_config(config.image).boxes(learn.dls.catalogue))
+        check_same_everywhere('the table', digest)
+        if start.state is None:
+            for line in describe(learn, config) if is_main_process() else (): echo(line)
+            probed = probe(learn, config, echo)
+            config = plan(learn, config, probed)
+            if is_main_process(): begin_run(run, start, digest, config, learn.schema, None if probed is None else probed.scores)
+        elif is_main_process(): resume_run(run, start, digest, config.versions, echo)
+        learn.add_cbs(cbs)
         if is_main_process():
             learn.history.file = run.history
-            learn.add_cbs([*cbs, *held.enter_context(tracker_callbacks(config.training.log, run, echo))])
+            learn.add_cbs(held.enter_context(tracker_callbacks(config.training.log, run, echo)))
         with signals.deferred(): fit(learn, config.training, Checkpoints(run.checkpoint, config.training.checkpoint_minutes, signals, start.state))
         broadcast_from_main(lambda: finish(learn, run))
     return run
