@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/commands.train.html.md"""
 
 # %% ../../nbs/91_commands.train.ipynb #bf11186a
 from __future__ import annotations
-import json
+import json, os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Optional
@@ -22,6 +22,11 @@ from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.train.ipynb #4fe9ec72
 def _new_name(name)->Path: return Path('runs')/f'{datetime.now():%Y%m%d-%H%M%S}-{name}'
+
+def _check_out(out):
+    "Raise a `UsageError` for an existing folder, before heavy imports; several processes leave it to the main one"
+    from fashion_fastai.run import check_new
+    if out and int(os.environ.get('WORLD_SIZE', 1))==1: check_new(out)
 
 def _train_config(out, resume, settings):
     "Return the settings of a training, or of the one to resume"
@@ -44,6 +49,7 @@ def train_command(
     if resume and not out: raise UsageError('--resume needs --out: the folder of the interrupted training')
     if refit: return _refit(refit, out, resume, settings)
     config = _train_config(out, resume, settings)
+    if not resume: _check_out(out)
     from fashion_fastai.experiments.train import train
     from fashion_fastai.training.distributed import is_main_process
     run = train(config, out or _new_name(Path(config.recipe).stem), echo, resume)
