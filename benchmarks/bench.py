@@ -1,5 +1,5 @@
 "Shared by the benchmarks: contenders that take turns in processes of their own, and results in docs/results.md"
-import argparse, multiprocessing, os, platform, re, statistics
+import argparse, multiprocessing, os, platform, re, statistics, time
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -24,11 +24,19 @@ def _cpu():
     info = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').is_file() else ''
     return (re.findall(r'model name\s*: (.*)', info) or [platform.processor() or platform.machine()])[0]
 
+def now():
+    "Return a time in seconds, after all work that a GPU was given is done"
+    import torch
+    if torch.cuda.is_available(): torch.cuda.synchronize()
+    return time.perf_counter()
+
 def machine():
     "Describe the machine and the versions that a result was measured with"
+    import torch
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     versions = f'Python {platform.python_version()}, torch {version("torch")}, fastai {version("fastai")}'
-    return f'{date.today()}, {cores} cores ({_cpu()}), no GPU, {versions}'
+    return f'{date.today()}, {cores} cores ({_cpu()}), {gpu}, {versions}'
 
 def markdown(header, rows):
     "Return a Markdown table"

@@ -6,8 +6,7 @@ process. They take turns.
 
     python benchmarks/train_throughput.py [TABLE] [--write]
 """
-import time
-from bench import alternate, arguments, rates, report
+from bench import alternate, arguments, now, rates, report
 
 def make_learner(name, table):
     "Return the learner of a contender, all unfrozen"
@@ -31,12 +30,12 @@ def ceiling(learn, n):
     x = x.as_subclass(torch.Tensor).contiguous(memory_format=torch.channels_last)
     learn.model.to(memory_format=torch.channels_last).train()
     def work():
-        started = time.perf_counter()
+        started = now()
         for _ in range(n):
             learn.loss_func(learn.model(x), *ys).backward()
             learn.opt.step()
             learn.opt.zero_grad()
-        return n*len(x)/(time.perf_counter()-started)
+        return n*len(x)/(now()-started)
     return work
 
 def prepare(name, args):
@@ -48,9 +47,9 @@ def prepare(name, args):
         "Measure from the end of the first batch to the end of batch `args.batches+1`, and end the fit"
         order = 100
         def after_batch(self):
-            if self.iter==0: self.started = time.perf_counter()
+            if self.iter==0: self.started = now()
             if self.iter<args.batches: return
-            self.rate = args.batches*len(self.xb[0])/(time.perf_counter()-self.started)
+            self.rate = args.batches*len(self.xb[0])/(now()-self.started)
             raise CancelFitException
     clock = Clock()
     learn.add_cb(clock)

@@ -1,6 +1,7 @@
 "A learner for two targets as fastai's documentation teaches it: plain, and as an expert would set it"
+import os
 from pathlib import Path
-import pandas as pd, timm
+import pandas as pd, timm, torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.vision.all import (BCEWithLogitsLossFlat, CategoryBlock, ColReader, ColSplitter, CrossEntropyLossFlat,
     DataBlock, ImageBlock, Learner, MultiCategoryBlock, Normalize, Resize, ResizeMethod, aug_transforms, nn, params)
@@ -34,11 +35,12 @@ def dataloaders(table, size=128, bs=64, expert=False):
     frame['valid'] = frame.split=='valid'
     image = ColReader('file', pref=f'{Path(table).parent}/')
     resize = Resize(size, method=ResizeMethod.Squish) if expert else Resize(size)
-    normalize = Normalize.from_stats([0.5]*3, [0.5]*3, cuda=False)
+    has_gpu = torch.cuda.is_available()
+    normalize = Normalize.from_stats([0.5]*3, [0.5]*3, cuda=has_gpu)
     block = DataBlock((ImageBlock, CategoryBlock, MultiCategoryBlock), n_inp=1, splitter=ColSplitter('valid'),
         getters=[image, ColReader('category'), ColReader('attributes', label_delim=' ')],
         item_tfms=resize, batch_tfms=[*aug_transforms(), normalize])
-    return block.dataloaders(frame, bs=bs, num_workers=0)
+    return block.dataloaders(frame, bs=bs, num_workers=min(8, os.cpu_count()) if has_gpu else 0)
 
 def learner(table, arch='tf_efficientnet_lite0', size=128, bs=64, expert=False):
     "Return a learner; `expert` squashes images and uses channels-last memory"
