@@ -1,9 +1,10 @@
 "Settings of Sphinx for the site; `docs/site.py` writes the pages"
-import re, sys
+import re
+import sys
 from configparser import ConfigParser
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent)) # for `conf.slug` below: Sphinx wants settings that can be pickled
+sys.path.insert(0, str(Path(__file__).parent)) # for `conf.slug` below: Sphinx pickles its settings
 settings = ConfigParser(delimiters=['='])
 settings.read(Path(__file__).parents[1]/'settings.ini', encoding='utf-8')
 
@@ -11,9 +12,9 @@ project = 'fashion_fastai'
 author = copyright = 'The fashion_fastai authors'
 version = release = settings['DEFAULT']['version']
 extensions = ['myst_nb']
-smartquotes_action = 'qe' # not the dashes: --help must stay what it is
+smartquotes_action = 'qe' # quotes and ellipses, but not dashes: --help must not change
 pygments_dark_style = 'github-dark'
-highlight_language = 'none' # what is printed is no Python
+highlight_language = 'none' # printed output is not Python
 html_theme = 'furo'
 html_title = f'fashion_fastai {version}'
 html_static_path = ['_static']
@@ -27,11 +28,11 @@ myst_heading_anchors = 4
 myst_heading_slug_func = 'conf.slug'
 
 def slug(heading):
-    "The anchor of a heading: as on GitHub, and the dots and underscores of names stay, as nbdev has them"
+    "Return the anchor of a heading: as on GitHub, but with the dots and underscores of names, as in nbdev"
     return re.sub(r'[^\w. -]', '', heading.strip().lower()).replace(' ', '-')
 
 def keep_slugs(app, doctree):
-    "Sphinx writes `open_run` as `open-run`; links from elsewhere use the name itself, so a section gets both"
+    "Give a section both anchors: Sphinx writes `open_run` as `open-run`, links use the name itself"
     from docutils.nodes import section
     for node in doctree.findall(section):
         if node.get('slug') and node['slug'] not in node['ids']: node['ids'].append(node['slug'])

@@ -223,7 +223,7 @@ def formats_page():
 # Hostile inputs
 
 def hostile_page(root):
-    "Return the page of hostile inputs: as measured by `tests/helpers/hostile.py --write` if that was run, else what is covered"
+    "Return the page of hostile inputs: as measured by `make hostile` if that was run, else what is covered"
     measured = root/'build'/'hostile-inputs.md'
     template = root/'docs'/'_templates'/'hostile-inputs.md'
     return (measured if measured.exists() else template).read_text(encoding='utf-8')
