@@ -27,7 +27,7 @@ FLOORS = [
 # the way of the data: name, package, fill
 WAY = [('catalogue', 'data', DATA), ('loaders', 'data', DATA), ('network', 'models', MODEL),
     ('learner', 'training', MODEL), ('run', 'experiments', RESULT), ('predictions', 'evaluation', RESULT),
-    ('scores, report', 'evaluation', RESULT)]
+    ('scores', 'evaluation, report', RESULT)]
 SERVED = 'results: command line, app, ONNX, Ray', 'serving', USE
 
 def box(x, y, width, height, title, text, fill):
@@ -53,7 +53,7 @@ def way(y):
         parts.append(box(x, y, width, height, name, package, fill))
         if number: parts.append(arrow((x-step+width, y+height/2), (x-3, y+height/2)))
     run = 20+4*step+width/2
-    parts.append(box(run-150, y+84, 300, height, *SERVED))
+    parts.append(box(run-190, y+84, 380, height, *SERVED))
     parts.append(arrow((run, y+height), (run, y+81)))
     return parts
 
