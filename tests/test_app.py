@@ -1,4 +1,4 @@
-"The app without a browser: what its page holds, and what its command refuses and starts"
+"The app without a browser: what its page shows, and how its command starts and ends"
 import io, signal, subprocess, sys, time
 from pathlib import Path
 from urllib.request import urlopen
@@ -23,16 +23,16 @@ def script(run):
     main(run)
 
 def opened(run):
-    "The page, once everything that is fetched in the background is there"
+    "Return the page when all background work is finished"
     page = AppTest.from_function(script, kwargs=dict(run=str(run)), default_timeout=120).run()
     for _ in range(600):
         assert not page.exception, page.exception
         if 'ff-waiting' not in text(page): return page
         time.sleep(0.1)
         page.run()
-    raise AssertionError('the background never ended')
+    raise AssertionError('the background work never finished')
 
-def text(page): return '\n'.join(o.value for o in page.html)
+def text(page): return '\n'.join(element.value for element in page.html)
 
 def image(color='navy', format='PNG', size=(60,80)):
     image,file = Image.new('RGB', size, 'white'),io.BytesIO()
@@ -48,37 +48,42 @@ def drop(page, **files):
 
 @pytest.fixture(autouse=True)
 def main_module():
-    "Streamlit puts the script of a page in the place of the main module, which processes that are started later look for"
-    kept = sys.modules['__main__']
+    "Restore the main module, which Streamlit replaces by the script of a page and which later subprocesses need"
+    module = sys.modules['__main__']
     yield
-    sys.modules['__main__'] = kept
+    sys.modules['__main__'] = module
 
 @pytest.fixture
 def bare(tmp_path, monkeypatch):
-    "Make a run without training; nothing but its weights is there"
+    "Return a function that makes an untrained run without a table"
     monkeypatch.setenv('FASHION_CACHE', str(tmp_path/'cache'))
     def make(*targets, arch='resnet10t', **settings):
         schema = Schema(targets=targets)
-        config = make_config('two-head', dict(data=dict(path=str(tmp_path/'gone.csv')), model=dict(arch=arch, weights='none'), image=dict(size=32, mean=(0.5,)*3, std=(0.5,)*3), **settings))
+        image = dict(size=32, mean=(0.5,)*3, std=(0.5,)*3)
+        config = make_config('two-head', dict(data=dict(path=str(tmp_path/'gone.csv')),
+            model=dict(arch=arch, weights='none'), image=image, **settings))
         run = start_run(tmp_path/'run', config, schema)
         save_network(create_network(schema, arch, 32, 'none'), run.model)
         return run
     return make
 
-def test_nothing_there_yet(bare):
+def test_no_images_yet(bare):
     page = opened(bare(CATEGORY, ATTRIBUTES).path)
-    assert 'Nothing on the hanger yet' in text(page) and 'category (one of 3 labels) and attributes (any of 2)' in text(page)
+    assert 'No images yet' in text(page) and 'category (one of 3 labels) and attributes (any of 2)' in text(page)
     assert not page.dataframe and not page.slider and not page.button
 
-def test_answers_are_those_of_the_predictor(bare):
+def test_results_are_those_of_the_predictor(bare):
     run = bare(CATEGORY, ATTRIBUTES)
     page = drop(opened(run.path), a_png=image(), b_png=b'no image', c_png=image('red'))
-    table,wanted = page.dataframe[0].value,Predictor.load(run.path)([image(), b'no image', image('red')]).frame()
+    table = page.dataframe[0].value
+    expected = Predictor.load(run.path)([image(), b'no image', image('red')]).frame()
     assert table.file.tolist()==['a.png', 'b.png', 'c.png']
-    for o in ('category', 'category_probability', 'attributes', 'error'): assert table[o].tolist()==wanted[o].tolist()
-    assert '3 images · 1 cannot be read' in text(page) and 'b.png gets no answer:</strong> it is not an image.' in text(page)
+    for column in ('category', 'category_probability', 'attributes', 'error'):
+        assert table[column].tolist()==expected[column].tolist()
+    assert '3 images · 1 cannot be read' in text(page)
+    assert 'b.png was not tagged:</strong> it is not an image.' in text(page)
     assert '<b>skirt' not in text(page) and '&lt;b&gt;skirt' in text(page)
-    assert 'does not look like apparel' not in text(page) and 'Nearest' not in text(page)
+    assert 'not look like apparel' not in text(page) and 'Similar items' not in text(page)
 
 def test_strictness_moves_attributes_alone(bare):
     page = drop(opened(bare(CATEGORY, ATTRIBUTES).path), a_png=image())
@@ -89,26 +94,28 @@ def test_strictness_moves_attributes_alone(bare):
     none = page.run().dataframe[0].value
     assert (all_of_them.attributes[0], none.attributes[0])==('belted striped', '')
     assert before.category.tolist()==all_of_them.category.tolist()==none.category.tolist()
-    assert 'needs 20 times the odds' in text(page)
+    assert 'Strictness 1: fewer tags, more certain.' in text(page)
 
-@pytest.mark.parametrize('targets', [(CATEGORY,), (ATTRIBUTES,), (CATEGORY, one_of('season', ['summer']), ATTRIBUTES, any_of('seen', ['logo']))], ids=['one_of', 'any_of', 'four'])
+FOUR = CATEGORY, one_of('season', ['summer']), ATTRIBUTES, any_of('seen', ['logo'])
+
+@pytest.mark.parametrize('targets', [(CATEGORY,), (ATTRIBUTES,), FOUR], ids=['one_of', 'any_of', 'four'])
 def test_any_mix_of_targets(bare, targets):
     page = drop(opened(bare(*targets).path), a_png=image())
-    assert len(page.slider)==any(o.kind=='any_of' for o in targets)
-    for o in targets: assert f'<h4>{o.name}</h4>' in text(page)
-    assert len(page.selectbox[0].options)==sum(o.n_out for o in targets)
+    assert len(page.slider)==any(target.kind=='any_of' for target in targets)
+    for target in targets: assert f'<h4>{target.name}</h4>' in text(page)
+    assert len(page.selectbox[0].options)==sum(target.n_out for target in targets)
 
 def test_where_it_looked(bare):
     page = drop(opened(bare(CATEGORY, ATTRIBUTES).path), a_png=image())
     page.selectbox[0].select_index(0).run()
-    assert not page.exception and ('ff-figure heat' in text(page) or 'speaks for' in text(page))
+    assert not page.exception and ('ff-figure heat' in text(page) or 'is evidence for' in text(page))
 
 def test_damaged_run(bare):
     run = bare(CATEGORY)
     run.model.write_bytes(b'no weights')
     assert 'This run cannot be used:' in text(opened(run.path)) and 'cannot be read as weights' in text(opened(run.path))
 
-def test_no_map_nothing_to_choose(bare):
+def test_no_choice_of_labels_without_heat_maps(bare):
     page = drop(opened(bare(CATEGORY, arch='vit_tiny_patch16_224').path), a_png=image())
     assert not page.selectbox and '<h4>category</h4>' in text(page)
 
@@ -118,28 +125,29 @@ def test_limits(bare, monkeypatch):
     assert 'has 54 megapixels; at most 50 are read' in text(page) and 'is empty: 0 bytes arrived' in text(page)
     page = drop(page, **{f'p{i}_png': image() for i in range(43)})
     assert '43 images were dropped; the first 40 are shown' in text(page) and len(page.dataframe[0].value)==40
-    assert text(page).count('<p class="ff-answer">')==8 and len(page.get('pagination'))==1
+    assert text(page).count('<p class="ff-top">')==8 and len(page.get('pagination'))==1
 
 @pytest.mark.parametrize('limit', [0, 2])
-def test_no_apparel_is_said(bare, limit):
+def test_warning_for_other_images(bare, limit):
     run = bare(CATEGORY)
     write_ood_detector(run, OODDetector(np.ones((1,512), np.float16), np.array([limit], np.float32), 1))
     page = drop(opened(run.path), a_png=image(), b_png=b'')
-    assert ('This does not look like apparel' in text(page))==('1 looks like no apparel' in text(page))==(limit==0)
+    for message in ('Very different from the training images: check these tags.', '1 does not look like apparel'):
+        assert (message in text(page))==(limit==0)
     assert page.dataframe[0].value.looks_like_apparel.tolist()==[limit==2, pd.NA]
 
-def test_gallery_and_nearest(run, sample):
+def test_examples_and_similar_items(run, sample):
     page = opened(run)
-    takes = [o for o in page.button if o.label.startswith('Take')]
-    assert len(takes)==12
-    name = takes[0].label.removeprefix('Take ')
-    takes[0].click().run()
-    assert f'<b>{name}</b>' in text(page) and 'the table says category' in text(page)
-    assert 'Nearest known garments' in text(page) and 'the same image' not in text(page)
+    examples = [button for button in page.button if button.label.startswith('Add')]
+    assert len(examples)==12
+    name = examples[0].label.removeprefix('Add ')
+    examples[0].click().run()
+    assert f'<b>{name}</b>' in text(page) and 'labelled category' in text(page)
+    assert 'Similar items' in text(page) and '% similar' in text(page) and 'the same image' not in text(page)
     catalogue = read_catalogue(sample)
     drop(page, a_jpg=Path(catalogue.paths[0]).read_bytes())
     assert 'the same image' in text(page) and len(page.dataframe[0].value)==2
-    next(o for o in page.button if o.label=='Put all back').click().run()
+    next(button for button in page.button if button.label=='Remove all').click().run()
     assert len(page.dataframe[0].value)==1
 
 def test_model_card(run):

@@ -1,6 +1,6 @@
-"""The app in a real browser: three images are dropped, answers appear, the CSV is right, nothing complains and nothing leaves this computer
+"""The app in a real browser: three images are dropped, tags appear, the CSV is right, no errors, and nothing leaves this computer
 
-FASHION_SHOTS=FOLDER keeps the screenshots; `pytest -m slow -s tests/test_app_browser.py` prints how long an answer took.
+FASHION_SHOTS=FOLDER keeps the screenshots; `pytest -m slow -s tests/test_app_browser.py` prints how long tagging took.
 """
 import io, os, shutil, subprocess, sys, time
 from contextlib import contextmanager
@@ -35,15 +35,15 @@ def app_of(run):
 
 @pytest.fixture(scope='module')
 def screened(run, sample, tmp_path_factory):
-    "A run that takes everything for no apparel that is not in its table"
+    "A run whose OOD detector accepts only images of its table"
     copy = open_run(shutil.copytree(run, tmp_path_factory.mktemp('runs')/'screened'))
     features = table_embeddings(run_embedder(copy), read_catalogue(sample))
     write_ood_detector(copy, OODDetector(unit_rows(features).astype(np.float16), np.array([0.005], np.float32), 1))
     return copy.path
 
 @pytest.fixture(scope='module')
-def three(sample, tmp_path_factory):
-    "A garment, a receipt, and a file that is no image"
+def three_files(sample, tmp_path_factory):
+    "Return the paths of a garment, a receipt, and a damaged file"
     folder,table = tmp_path_factory.mktemp('three'),read_catalogue(sample)
     shutil.copy(table.paths[table.where('valid')[0]], folder/'garment.jpg')
     receipt(np.random.default_rng(0)).save(folder/'receipt.png')
@@ -52,7 +52,7 @@ def three(sample, tmp_path_factory):
 
 @pytest.fixture
 def page(request):
-    "A page that notes what goes wrong and what is asked from elsewhere"
+    "A page that records errors and requests to other hosts in `page.wrong`"
     with browser_of() as tool:
         browser = tool.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
         made = browser.new_page(viewport=dict(width=1400, height=900), accept_downloads=True)
@@ -79,31 +79,32 @@ def kept(page, name, width):
     if folder:=os.environ.get('FASHION_SHOTS'): page.screenshot(path=Path(folder)/f'{name}_{width}.png')
     page.set_viewport_size(dict(width=1400, height=900))
 
-def test_three_pictures(screened, three, page):
-    wanted = Predictor.load(screened)([o.read_bytes() for o in three]).frame().assign(file=[o.name for o in three])
+def test_three_images(screened, three_files, page):
+    expected = Predictor.load(screened)([path.read_bytes() for path in three_files]).frame()
+    expected['file'] = [path.name for path in three_files]
     with app_of(screened) as url:
         page.goto(url)
-        page.get_by_text('Nothing on the hanger yet').wait_for()
+        page.get_by_text('No images yet').wait_for()
         page.locator('.st-key-gallery img').first.wait_for()
         settled(page)
         kept(page, 'empty', 1400)
         start = time.monotonic()
-        page.locator('input[type=file]').set_input_files(three)
-        page.get_by_text('3 images · 1 cannot be read · 1 looks like no apparel').wait_for()
-        print(f'\nfrom drop to answers: {time.monotonic()-start:.2f} s for 3 images')
+        page.locator('input[type=file]').set_input_files(three_files)
+        page.get_by_text('3 images · 1 cannot be read · 1 does not look like apparel').wait_for()
+        print(f'\nfrom drop to tags: {time.monotonic()-start:.2f} s for 3 images')
         settled(page)
-        assert page.locator('.ff-answer').all_inner_texts()==wanted.category[:2].tolist()
-        assert wanted.looks_like_apparel.tolist()==[True, False, pd.NA]
-        assert 'This does not look like apparel.' in page.locator('.ff-notice.warn').inner_text()
-        assert 'broken.jpg gets no answer' in page.locator('.ff-notice.bad').inner_text()
-        assert page.locator('.ff-row').count()==2 # nearest known garments
-        with page.expect_download() as coming: page.get_by_text('Answers as CSV').click()
-        assert coming.value.suggested_filename=='answers-screened.csv'
-        pd.testing.assert_frame_equal(pd.read_csv(coming.value.path()), pd.read_csv(io.StringIO(wanted.to_csv(index=False))))
+        assert page.locator('.ff-top').all_inner_texts()==expected.category[:2].tolist()
+        assert expected.looks_like_apparel.tolist()==[True, False, pd.NA]
+        assert 'check these tags.' in page.locator('.ff-notice.warn').inner_text()
+        assert 'broken.jpg was not tagged' in page.locator('.ff-notice.bad').inner_text()
+        assert page.locator('.ff-row').count()==2 # similar items
+        with page.expect_download() as coming: page.get_by_text('Download CSV').click()
+        assert coming.value.suggested_filename=='results-screened.csv'
+        pd.testing.assert_frame_equal(pd.read_csv(coming.value.path()), pd.read_csv(io.StringIO(expected.to_csv(index=False))))
         for width in (1400, 400): kept(page, 'three', width)
         assert page.wrong==[]
 
-def test_around_the_page(screened, three, page):
+def test_around_the_page(screened, three_files, page):
     with app_of(screened) as url:
         page.goto(url)
         page.locator('.st-key-gallery button').first.click()

@@ -11,7 +11,7 @@ from fashion_fastai.models.network import create_network, save_network
 from fashion_fastai.run import open_run, start_run
 from fashion_fastai.schema import Schema
 from fashion_fastai.target import any_of, one_of
-from fashion_fastai.serving import parts as parts_of
+from fashion_fastai.serving import shards
 from fashion_fastai.serving.ensemble import Ensemble
 from fashion_fastai.serving.predictor import Predictor
 
@@ -60,7 +60,7 @@ def test_a_member_alone_is_the_run_itself(runs, shop):
         assert same(alone(shop/'table.csv'), one(shop/'table.csv'))
         assert alone(shop/'table.csv').frame().equals(one(shop/'table.csv').frame())
         assert dict(alone(shop/'00.png'))==dict(one(shop/'00.png'))
-        assert parts_of.predictor_key(alone)==parts_of.predictor_key(one)
+        assert shards.predictor_key(alone)==shards.predictor_key(one)
 
 def test_the_order_of_members_does_not_matter(runs, shop):
     paths = [o.path for o in runs]
@@ -94,13 +94,13 @@ def cut(monkeypatch, batches):
     monkeypatch.setattr(Ensemble, 'stream', stopped)
 
 def test_predict_goes_on_and_knows_its_members(runs, shop, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(parts_of, '_SHARD_ROWS', 16)
+    monkeypatch.setattr(shards, 'SHARD_ROWS', 16)
     assert predict(runs, shop, tmp_path/'whole.csv')==0
     assert 'thresholds of the mean' in capfd.readouterr().err
     with monkeypatch.context() as broken:
         cut(broken, 2)
         with pytest.raises(Cut): predict(runs, shop, tmp_path/'a.csv')
-    done = sorted((tmp_path/'a.csv.parts').glob('0*.parquet'))
+    done = sorted((tmp_path/'a.csv.shards').glob('0*.parquet'))
     assert done
     for others in ([], runs[1:2], [runs[2], runs[1]]): # fewer members, or in another order: the first has the screen
         assert predict([runs[0], *others], shop, tmp_path/'a.csv')==2

@@ -14,8 +14,9 @@ from fashion_fastai.evaluation.calibration import no_calibration
 from fashion_fastai.models.inference import embed
 from fashion_fastai.models.network import create_network, save_network
 from fashion_fastai.run import open_run, start_run
-from fashion_fastai.serving import export
-from fashion_fastai.serving.onnx_export import export_onnx, slim_requirements
+from fashion_fastai.serving import onnx_export
+from fashion_fastai.serving.inputs import find_image_files
+from fashion_fastai.serving.onnx_export import export_onnx, read_check_images, slim_requirements
 from fashion_fastai.serving.predictor import Predictor
 from fashion_fastai.serving.onnx_runtime import METADATA_KEY, open_onnx
 
@@ -28,7 +29,7 @@ def made_run(path, valid, arch='resnet10t', size=32, ood_detector=True, **settin
     save_network(network, run.model)
     plain = no_calibration(valid.schema)
     replace(plain, temperatures={k: 1.3 for k in plain.temperatures}, thresholds={k: v-0.01 for k,v in plain.thresholds.items()}).write(run.calibration)
-    if ood_detector: write_ood_detector(run, fit_ood_detector(embed(network.body, export._check_pixels(run, valid)[1], HALF, HALF)))
+    if ood_detector: write_ood_detector(run, fit_ood_detector(embed(network.body, read_check_images(run, valid)[1], HALF, HALF)))
     return run
 
 @pytest.fixture(scope='module')
@@ -47,7 +48,7 @@ def shop(tmp_path_factory, valid):
     ('fashion_cnn3', 32, {}), ('resnet10t', 32, dict(model=dict(heads={'*': dict(kind='mlp', sizes=[16])}, neck=dict(kind='norm')), loss=dict(one_of='binary')))])
 def test_bodies_of_every_family_say_the_same(tmp_path, valid, arch, size, settings):
     made = export_onnx(made_run(tmp_path/'run', valid, arch, size, **settings), tmp_path/'shop.onnx', valid)
-    assert (made.differences['same answer']==1).all() and made.differences['largest difference'].max()<1e-4
+    assert (made.differences['same prediction']==1).all() and made.differences['largest difference'].max()<1e-4
     assert made.rows==40 and list(made.differences.index)==[*valid.schema.names, 'apparel_distance']
 
 @pytest.mark.parametrize('arch,size', [('resnet10t', 32), ('vit_tiny_patch16_224', 64), ('convnext_atto', 64)])
@@ -74,13 +75,13 @@ def test_metadata_can_be_read_by_anyone(shop, valid):
     import onnxruntime
     run,made = shop
     session = onnxruntime.InferenceSession(made.path)
-    facts = json.loads(session.get_modelmeta().custom_metadata_map['fashion_fastai'])
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map['fashion_fastai'])
     assert [o.name for o in session.get_outputs()]==['category', 'attributes', 'apparel_distance']
-    assert facts['outputs']==dict(category='category', attributes='attributes') and facts['distance']=='apparel_distance'
-    assert facts['image']['size']==32 and facts['image']['fit']=='pad' and facts['image']['mean']==[.5]*3
-    assert list(facts['thresholds']['attributes'])==list(valid.schema['attributes'].vocab)
-    probs,_,distance = session.run(None, {facts['input']: np.zeros((5,32,32,3), np.uint8)})
-    assert probs.shape==(5, len(facts['schema']['targets'][0]['vocab'])) and distance.shape==(5,)
+    assert metadata['outputs']==dict(category='category', attributes='attributes') and metadata['distance']=='apparel_distance'
+    assert metadata['image']['size']==32 and metadata['image']['fit']=='pad' and metadata['image']['mean']==[.5]*3
+    assert list(metadata['thresholds']['attributes'])==list(valid.schema['attributes'].vocab)
+    probs,_,distance = session.run(None, {metadata['input']: np.zeros((5,32,32,3), np.uint8)})
+    assert probs.shape==(5, len(metadata['schema']['targets'][0]['vocab'])) and distance.shape==(5,)
     np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
 
 def test_run_without_screen_and_with_boxes(tmp_path, valid):
@@ -88,7 +89,6 @@ def test_run_without_screen_and_with_boxes(tmp_path, valid):
     run = made_run(tmp_path/'run', boxed, ood_detector=False, image=dict(size=32, load_size=40, crop='box', fit='squash', mean=HALF, std=HALF))
     made = export_onnx(run, tmp_path/'shop.onnx', boxed)
     boxed.frame.to_csv(tmp_path/'table.csv', index=False)
-    from fashion_fastai.serving.inputs import find_image_files
     found = find_image_files(tmp_path/'table.csv', images=valid.images)
     a,b = [Predictor.load(o)(found) for o in (run.path, made.path)]
     np.testing.assert_allclose(a.predictions.probs['category'], b.predictions.probs['category'], atol=1e-4)
@@ -96,7 +96,7 @@ def test_run_without_screen_and_with_boxes(tmp_path, valid):
 
 def test_a_wrong_graph_is_not_written(tmp_path, valid, monkeypatch):
     run = made_run(tmp_path/'run', valid)
-    monkeypatch.setattr(export.OnnxGraph, 'forward', lambda self, pixels: (*[o*0.9 for o in self.network((pixels.permute(0,3,1,2).float()-self.mean)/self.std)], pixels.float().mean((1,2))))
+    monkeypatch.setattr(onnx_export.OnnxGraph, 'forward', lambda self, pixels: (*[o*0.9 for o in self.network((pixels.permute(0,3,1,2).float()-self.mean)/self.std)], pixels.float().mean((1,2))))
     with pytest.raises(RuntimeError, match='is not written: the exported'): export_onnx(run, tmp_path/'shop.onnx', valid)
     assert [o.name for o in tmp_path.iterdir()]==['run']
 
@@ -116,11 +116,11 @@ def test_strange_files_are_refused(shop, tmp_path):
         change(copy)
         onnx.save(copy, tmp_path/'odd.onnx')
         return tmp_path/'odd.onnx'
-    facts = json.loads(model.metadata_props[0].value)
-    def echo(**changes): return lambda m: onnx.helper.set_model_props(m, {METADATA_KEY: json.dumps(facts|changes)})
-    for change,what in ((lambda m: m.ClearField('metadata_props'), 'does not say how images are read'), (echo(version=2), 'odd.onnx: version'),
-            (echo(thresholds={}), 'thresholds are of'), (echo(distance='nothing'), 'the graph has no output nothing'), (echo(apparel_limit=None), 'go together'),
-            (echo(color='red'), "unknown key 'color'")):
+    metadata = json.loads(model.metadata_props[0].value)
+    def changed(**changes): return lambda m: onnx.helper.set_model_props(m, {METADATA_KEY: json.dumps(metadata|changes)})
+    for change,what in ((lambda m: m.ClearField('metadata_props'), 'does not say how images are read'), (changed(version=2), 'odd.onnx: version'),
+            (changed(thresholds={}), 'thresholds are of'), (changed(distance='nothing'), 'the graph has no output nothing'), (changed(apparel_limit=None), 'go together'),
+            (changed(color='red'), "unknown key 'color'")):
         with pytest.raises(UsageError, match=what): Predictor.load(saved(change))
     (tmp_path/'cut.onnx').write_bytes(made.path.read_bytes()[:-1000])
     with pytest.raises(UsageError, match='cannot be read as an ONNX file'): Predictor.load(tmp_path/'cut.onnx')
@@ -164,7 +164,7 @@ def test_the_stated_packages_are_enough(shop, valid, tmp_path):
     assert not {'torch', 'fastai', 'timm', 'scikit-learn', 'scipy'} & set(seen)
     site = tmp_path/'site'
     site.mkdir()
-    (site/'fashion_fastai').symlink_to(Path(export.__file__).parents[1])
+    (site/'fashion_fastai').symlink_to(Path(onnx_export.__file__).parents[1])
     for found in seen.values():
         for top in {o.parts[0] for o in found.files if o.parts[0] not in ('..', '__pycache__')}:
             if not (site/top).exists(): (site/top).symlink_to(found.locate_file(top))

@@ -1,9 +1,9 @@
-"A predictor takes whatever stands for an image, and answers the same however it is asked"
+"A predictor accepts every kind of image, and predicts the same however images are passed"
 from dataclasses import replace
 import numpy as np, pandas as pd, pytest
 from PIL import Image
 from fashion_fastai.config import make_config
-from fashion_fastai.embeddings.ood import fit_ood_detector, write_ood_detector
+from fashion_fastai.embeddings.ood import fit_ood_detector, run_ood_detector, write_ood_detector
 from fashion_fastai.data.images import BadImage
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.evaluation.calibration import no_calibration
@@ -14,7 +14,7 @@ from fashion_fastai.run import start_run
 from fashion_fastai.schema import Schema
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.serving.inputs import find_image_files
-from fashion_fastai.serving.results import join_results
+from fashion_fastai.serving.results import join_results, write_results
 from fashion_fastai.serving.predictor import Predictor
 
 SCHEMA = Schema(targets=[one_of('category', ['dress','shirt','skirt']), any_of('attributes', ['belted','striped']), one_of('gender', ['only'])])
@@ -40,14 +40,14 @@ def shop(tmp_path_factory):
 @pytest.fixture(scope='module')
 def run(tmp_path_factory): return make_run(tmp_path_factory.mktemp('runs')/'run')
 
-def test_every_kind_of_picture_gets_the_same_answer(run, shop):
+def test_every_kind_of_image_gets_the_same_result(run, shop):
     predictor,file = Predictor.load(run.path),shop/'0.png'
     ways = [file, str(file), file.read_bytes(), Image.open(file), np.asarray(Image.open(file))]
-    answers = [predictor(o) for o in ways]
-    assert all(dict(o)==dict(answers[0]) for o in answers)
-    assert [dict(o)==dict(answers[0]) for o in predictor(ways, bs=1)]==[True]*5
-    assert list(answers[0])==SCHEMA.names and answers[0]['gender'].labels==('only',)
-    assert answers[0].name==str(file) and answers[2].name=='0'
+    results = [predictor(o) for o in ways]
+    assert all(dict(o)==dict(results[0]) for o in results)
+    assert [dict(o)==dict(results[0]) for o in predictor(ways, bs=1)]==[True]*5
+    assert list(results[0])==SCHEMA.names and results[0]['gender'].labels==('only',)
+    assert results[0].name==str(file) and results[2].name=='0'
 
 def test_folder_table_and_list_agree(run, shop):
     predictor = Predictor.load(run.path)
@@ -72,41 +72,40 @@ def test_probabilities_are_those_of_evaluation(tmp_path, loss, shop):
     run = make_run(tmp_path/'run', loss=loss)
     calibration = replace(no_calibration(SCHEMA), temperatures=dict(category=0.6, gender=1.))
     calibration.write(run.calibration)
-    predictions,bad = Predictor.load(run.path).table(find_image_files(shop))
+    results = Predictor.load(run.path)(find_image_files(shop))
+    predictions,bad = results.predictions,results.bad
     probs,also_bad = predict_files(load_network(run), SCHEMA, find_image_files(shop).paths, run.config)
     expected = calibration.apply(replace(predictions, probs=probs)).probs
     assert bad==also_bad
     for k in SCHEMA.names: np.testing.assert_allclose(predictions.probs[k], expected[k], atol=1e-5)
 
-def test_boxes_are_cut_out_where_training_did(tmp_path, shop):
+def test_boxes_are_cropped_if_training_did(tmp_path, shop):
     with_box,without = [Predictor.load(make_run(tmp_path/o, ood_detector=False, crop=o).path) for o in ('box', 'none')]
     table,plain = with_box(shop/'table.csv'),without(shop/'table.csv')
     np.testing.assert_allclose(table.predictions.probs['category'][0], plain.predictions.probs['category'][0], atol=1e-5) # its box is all of it
     cut = Image.open(shop/'0.png').crop((10,10,40,40))
     np.testing.assert_allclose(table.predictions.probs['category'][2], without([cut]).predictions.probs['category'][0], atol=1e-5)
 
-def test_screen_says_what_looks_like_apparel(run, tmp_path, shop):
-    from fashion_fastai.embeddings.ood import run_ood_detector
+def test_ood_detector_decides_what_looks_like_apparel(run, tmp_path, shop):
     predictor,ood_detector = Predictor.load(run.path),run_ood_detector(run)
     images = [*noise(5, 2), np.full((32,32,3), 255, np.uint8)]
-    answers = predictor(images)
+    results = predictor(images)
     expected = ood_detector.scores(embed(load_network(run).body, np.stack(images), HALF, HALF))
-    np.testing.assert_allclose(answers.apparel_distance, expected, atol=1e-4)
-    assert predictor.limit==ood_detector.threshold() and answers[5].looks_like_apparel is False and 'looks like no apparel' in str(answers[5])
-    strict = replace(answers, limit=-1.)
+    np.testing.assert_allclose(results.apparel_distance, expected, atol=1e-4)
+    assert predictor.limit==ood_detector.threshold() and results[5].looks_like_apparel is False and 'does not look like apparel' in str(results[5])
+    strict = replace(results, limit=-1.)
     assert not strict.looks_like_apparel.any() and strict[0].looks_like_apparel is False
     without = Predictor.load(make_run(tmp_path/'without', ood_detector=False).path)(shop)
     assert without.apparel_distance is None and without[0].looks_like_apparel is None and 'apparel_distance' not in without.frame()
 
-def test_answers_know_their_thresholds(run, shop):
-    answers = Predictor.load(run.path)(shop)
-    marks = answers.predictions.probs['attributes'][0]
-    lower,upper = [replace(answers, thresholds=dict(attributes=marks+o))[0] for o in (-1e-3, 1e-3)]
+def test_results_hold_their_thresholds(run, shop):
+    results = Predictor.load(run.path)(shop)
+    marks = results.predictions.probs['attributes'][0]
+    lower,upper = [replace(results, thresholds=dict(attributes=marks+o))[0] for o in (-1e-3, 1e-3)]
     assert lower['attributes'].labels==('belted','striped') and upper['attributes'].labels==()
     assert lower.thresholds['attributes']['belted']==pytest.approx(marks[0]-1e-3)
 
-def test_table_of_answers_survives_every_format(run, shop, tmp_path):
-    from fashion_fastai.serving.results import write_results
+def test_result_table_survives_every_format(run, shop, tmp_path):
     frame = Predictor.load(run.path)(shop).frame(all_probs=True)
     for format in ('csv', 'parquet', 'jsonl'): write_results(frame, tmp_path/f'a.{format}', format)
     back = pd.read_parquet(tmp_path/'a.parquet')

@@ -100,10 +100,8 @@ def test_ground_floor_imports_no_torch():
 LATE = {'IPython', 'ipywidgets', 'mlflow', 'onnx', 'onnxruntime', 'optuna', 'ray', 'wandb', 'streamlit', 'huggingface_hub', 'rich', 'accelerate'}
 LATE_MODULES = {
     'all': {'tuning.study'}, # a search needs the extra [tune]
-    'serving.app.page': {'torch', 'serving.app.gallery', 'evaluation.saliency'},
-    'serving.app.state': {'torch', 'serving.app.gallery', 'evaluation.saliency'},
-    'serving.ensemble': {'evaluation.ensemble'},
-    'serving.predictor': {'torch', 'evaluation.calibration', 'embeddings.ood', 'models.inference', 'models.fusion', 'models.network', 'serving.onnx_runtime'},
+    'serving.app.state': {'serving.app.backend'}, # the page shows before torch is imported
+    'serving.predictor': {'serving.torch_backend'}, # an ONNX file is served without torch
     'training.tracking': {'torch.utils.tensorboard'},
 }
 

@@ -29,7 +29,7 @@ def groups():
     probs = {name: hot(n, [row[i] for row in rows]) for i,(name,n) in enumerate(GROUPS.items())}
     return Predictions(six, ['img/00000.jpg', 'img/00001.jpg'], dict(details=hot(1, [[],[]]), **probs))
 
-def fails(*said): return pytest.raises(UsageError, match='.*'.join(map(re.escape, said)))
+def fails(*messages): return pytest.raises(UsageError, match='.*'.join(map(re.escape, messages)))
 
 # exact bytes
 
@@ -82,7 +82,7 @@ def test_attributes_rise_by_number_whatever_the_order_of_the_vocabulary():
     schema = Schema(targets=[any_of('attributes', ['10', '9', '2'])])
     assert submission_lines('attribute-csv', Predictions(schema, ['a.jpg'], dict(attributes=hot(3, [[0,1,2]]))))[1] == 'a.jpg,2 9 10'
 
-@pytest.mark.parametrize('name,schema,target,said', [
+@pytest.mark.parametrize('name,schema,target,messages', [
     ('six-txt', two, None, ['six-txt needs 6 one_of targets', 'attributes (any_of), category (one_of), color (one_of)']),
     ('six-txt', six, 'fit', ['six-txt needs 6 one_of targets, not fit']),
     ('category-csv', Schema(targets=[any_of('attributes', 'ab')]), None, ['category-csv needs 1 one_of target;', 'attributes (any_of)']),
@@ -90,8 +90,8 @@ def test_attributes_rise_by_number_whatever_the_order_of_the_vocabulary():
     ('attribute-csv', two, 'atributes', ["unknown target 'atributes'; did you mean attributes?"]),
     ('category.csv', two, None, ["unknown submission 'category.csv'; did you mean category-csv"]),
 ])
-def test_targets_that_do_not_fit(name, schema, target, said):
-    with fails(*said): submission_targets(name, schema, target)
+def test_targets_that_do_not_fit(name, schema, target, messages):
+    with fails(*messages): submission_targets(name, schema, target)
 
 # what is not written
 
@@ -100,22 +100,22 @@ def refused(tmp_path):
     "Writing fails, and what stood there still stands"
     path = tmp_path/'old.csv'
     path.write_text('old')
-    def check(*said, name='category-csv', **kwargs):
-        with fails(*said): write_submission(name, kwargs.pop('predictions'), path, **kwargs)
+    def check(*messages, name='category-csv', **kwargs):
+        with fails(*messages): write_submission(name, kwargs.pop('predictions'), path, **kwargs)
         assert path.read_text()=='old' and [o.name for o in tmp_path.iterdir()]==['old.csv']
     return check
 
-def test_a_picture_without_an_answer(shop, refused):
+def test_an_image_without_a_prediction(shop, refused):
     shop.probs['category'][1:] = np.nan
-    refused('2 of 3 images have no answer', '00002.jpg: could not be read', '00003.jpg', predictions=shop)
+    refused('2 of 3 images have no prediction', '00002.jpg: could not be read', '00003.jpg', predictions=shop)
     refused('00002.jpg: no such file', '00003.jpg: is not an image', predictions=shop, bad={1: 'no such file', 2: 'is not an image'})
     assert len(submission_lines('attribute-csv', shop)) == 4 # the other target has answers
 
-def test_one_of_six_without_an_answer(groups, refused):
+def test_one_of_six_without_a_prediction(groups, refused):
     groups.probs['fit'][0] = np.nan
     refused('six-txt must be complete', 'img/00000.jpg', name='six-txt', predictions=groups)
 
-@pytest.mark.parametrize('files,said', [
+@pytest.mark.parametrize('files,messages', [
     (['00001.jpg', '00003.jpg', '00002.jpg'], ['line 3: it is about 00002.jpg, but it must be about 00003.jpg']),
     (['00001.jpg', '00002.jpg'], ['line 4: 00003.jpg is not in the given list']),
     (['00001.jpg', '00002.jpg', '00003.jpg', '00004.jpg'], ['00004.jpg is missing']),
@@ -123,13 +123,13 @@ def test_one_of_six_without_an_answer(groups, refused):
     (['00001.jpg', '00002.jpg', '00002.jpg'], ['entry 3: 00002.jpg is listed for the second time']),
     ([], ['line 2: 00001.jpg is not in the given list']),
 ])
-def test_other_files(shop, refused, files, said): refused(*said, predictions=shop, files=files)
+def test_other_files(shop, refused, files, messages): refused(*messages, predictions=shop, files=files)
 
 def test_six_txt_in_another_order(groups, refused):
     refused('line 1: it is about img/00000.jpg', name='six-txt', predictions=groups, files=['img/00001.jpg', 'img/00000.jpg'])
 
 @pytest.mark.parametrize('name', SUBMISSIONS)
-def test_a_picture_twice(shop, groups, refused, name):
+def test_a_repeated_image(shop, groups, refused, name):
     predictions = groups if name=='six-txt' else shop
     predictions.files[1] = predictions.files[0]
     refused('image 2', predictions.files[0], name=name, predictions=predictions)
@@ -138,7 +138,7 @@ def test_names_that_break_a_line(shop, refused):
     shop.files[2] = 'a\nb.jpg'
     refused('cannot be named on one line', predictions=shop)
 
-def test_no_pictures(refused):
+def test_no_images(refused):
     refused('it has no rows', predictions=Predictions(two, [], {o.name: np.zeros((0, o.n_out), dtype=np.float32) for o in two}))
 
 # what is not read
@@ -156,7 +156,7 @@ def test_right_files_pass(name, tmp_path):
     for given in (ROWS[name], tmp_path/'s', str(tmp_path/'s')): check_submission(name, given, schema, ['a.jpg', 'b.jpg'])
     assert len(read_submission(name, tmp_path/'s')) == 2
 
-@pytest.mark.parametrize('name,line,text,said', [
+@pytest.mark.parametrize('name,line,text,messages', [
     ('category-csv', 1, 'file_path,category_label', ["line 1 is 'file_path,category_label'; it must be 'file_path, category_label'"]),
     ('attribute-csv', 1, 'file_path, attribute_label', ["it must be 'file_path,attribute_label'"]),
     ('category-csv', 2, 'a.jpg, 1', ["line 2 is 'a.jpg, 1'; it must be like 'deep_fashion/test/00001.jpg,1'"]),
@@ -176,26 +176,26 @@ def test_right_files_pass(name, tmp_path):
     ('six-txt', 2, '5,0,2,1,4,0', ['line 2']),
     ('six-txt', 2, '5 0 2  1 4 0', ['line 2']),
 ])
-def test_a_wrong_line(name, line, text, said, tmp_path):
+def test_a_wrong_line(name, line, text, messages, tmp_path):
     lines = list(ROWS[name])
     lines[line-1] = text
     path = tmp_path/'wrong.csv'
     path.write_bytes(('\n'.join(lines)+'\n').encode())
-    with fails(str(path), *said): read_submission(name, path)
-    with fails(name, *said): check_submission(name, lines, six if name=='six-txt' else two)
+    with fails(str(path), *messages): read_submission(name, path)
+    with fails(name, *messages): check_submission(name, lines, six if name=='six-txt' else two)
 
-@pytest.mark.parametrize('name,line,text,said', [
-    ('category-csv', 2, 'a.jpg,10', 'line 2: 10 is no label of category; its 10 labels lie between 0 and 9'),
+@pytest.mark.parametrize('name,line,text,message', [
+    ('category-csv', 2, 'a.jpg,10', 'line 2: 10 is no label of category; its 10 labels are between 0 and 9'),
     ('category-csv', 3, 'a.jpg,1', 'line 3: a.jpg is listed for the second time'),
     ('attribute-csv', 2, 'a.jpg,3 15', 'line 2: 15 is no label of attributes'),
     ('attribute-csv', 2, 'a.jpg,3 -1', 'line 2: -1 is no label of attributes'),
-    ('attribute-csv', 2, 'a.jpg,3 3', 'line 2: a label stands there twice'),
-    ('six-txt', 2, '0 3 0 0 0 0', 'line 2: 3 is no label of sleeve; its 3 labels lie between 0 and 2'),
+    ('attribute-csv', 2, 'a.jpg,3 3', 'line 2: a label is repeated'),
+    ('six-txt', 2, '0 3 0 0 0 0', 'line 2: 3 is no label of sleeve; its 3 labels are between 0 and 2'),
 ])
-def test_labels_that_do_not_exist(name, line, text, said):
+def test_labels_that_do_not_exist(name, line, text, message):
     lines = list(ROWS[name])
     lines[line-1] = text
-    with fails(said): check_submission(name, lines, six if name=='six-txt' else two)
+    with fails(message): check_submission(name, lines, six if name=='six-txt' else two)
 
 def test_too_few_rows():
     with fails('six-txt: 2 rows for 3 images'): check_submission('six-txt', ROWS['six-txt'], six, ['a.jpg', 'b.jpg', 'c.jpg'])
@@ -208,7 +208,7 @@ def test_files_that_are_none(tmp_path):
     (tmp_path/'latin').write_bytes(b'file_path, category_label\n\xe9.jpg,1\n')
     with fails('it has no rows'): read_submission('six-txt', tmp_path/'empty')
     with fails('line 1 is'): read_submission('category-csv', tmp_path/'empty')
-    with fails("its last line '6 2 2' is not ended"): read_submission('six-txt', tmp_path/'cut')
+    with fails("its last line '6 2 2' does not end"): read_submission('six-txt', tmp_path/'cut')
     with fails('cannot be read as text'): read_submission('category-csv', tmp_path/'latin')
     with fails('cannot be read as text'): read_submission('category-csv', tmp_path)
 

@@ -66,9 +66,9 @@ def _load(paths, is_calibrated):
 def _submit(predictor, sources, out, format, columns, bs, postprocess, target, prefix):
     "Write a submission, or nothing if it would be invalid"
     from fashion_fastai.serving.batch import BatchReport, all_results
-    from fashion_fastai.serving.shards import predicted
+    from fashion_fastai.serving.shards import predict_shards
     from fashion_fastai.serving.submissions import write_submission
-    with predicted(predictor, sources, out, columns, bs) as shards:
+    with predict_shards(predictor, sources, out, columns, bs) as shards:
         results = all_results(shards)
         predictions = postprocess(results.predictions)
         write_submission(format, predictions, out, target=target, prefix=prefix, bad=results.bad,

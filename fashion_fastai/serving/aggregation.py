@@ -1,4 +1,4 @@
-"""One answer for all images of a product
+"""One result for all images of a product
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.aggregation.html.md"""
 
@@ -6,111 +6,118 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.aggregation.html.m
 
 # %% ../../nbs/66_serving.aggregation.ipynb #dad6aba9
 from __future__ import annotations
-from collections.abc import Callable
 from dataclasses import replace
 import numpy as np, pandas as pd
 from fastcore.basics import patch
+
+# %% auto #0
+__all__ = ['AGGREGATES', 'eligible', 'ProductSums', 'product_results', 'product_table']
+
+# %% ../../nbs/66_serving.aggregation.ipynb #14c7ee5d
 from ..core.errors import unknown_name
 from ..evaluation.predictions import Predictions
 from ..schema import Schema
 from .results import Results
 
-# %% auto #0
-__all__ = ['AGGREGATES', 'eligible', 'ProductSums', 'product_results', 'product_table']
-
 # %% ../../nbs/66_serving.aggregation.ipynb #c28ac2a7
 AGGREGATES = 'mean', 'max', 'vote'
 
 def eligible(
-    codes:np.ndarray, # the product of each image, int `(n,)`
-    good:np.ndarray, # whether it can be read, bool `(n,)`
-    apparel:np.ndarray|None=None, # whether it looks like apparel, bool `(n,)`; unknown without it
+    codes:np.ndarray, # product of each image, int `(n,)`
+    readable:np.ndarray, # whether the image can be read, bool `(n,)`
+    apparel:np.ndarray|None=None, # whether it looks like apparel, bool `(n,)`; default: unknown
 )->np.ndarray: # bool `(n,)`
-    "Which images speak for their product"
-    if apparel is None: return good
-    shown = np.zeros(codes.max(initial=-1)+1, dtype=bool)
-    shown[codes[good & apparel]] = True
-    return good & (apparel | ~shown[codes])
+    "Return which images count for their product"
+    if apparel is None: return readable
+    has_apparel = np.zeros(codes.max(initial=-1)+1, dtype=bool)
+    has_apparel[codes[readable & apparel]] = True
+    return readable & (apparel | ~has_apparel[codes])
 
 # %% ../../nbs/66_serving.aggregation.ipynb #1849096d
-def _rows_in_order(codes)->tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "An order in which equal codes stand together, where each code begins in it, and the codes"
+def _group_order(codes)->tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Return an order that groups equal codes, the start of each group in it, and the codes of the groups"
     order = np.argsort(codes, kind='stable')
-    found,starts = np.unique(codes[order], return_index=True)
-    return order,starts,found
+    groups,starts = np.unique(codes[order], return_index=True)
+    return order,starts,groups
 
-def _votes(target, probs)->np.ndarray:
-    "1 for each label that is the answer of an image; `probs` of an `any_of` target are 1 where it is said"
-    return target.one_hot(target.decide(probs)).astype(np.float64) if target.kind=='one_of' else probs
+def _votes(target, probs, threshold)->np.ndarray:
+    "Return 1 for each label that is predicted for an image, else 0, `(n, n_labels)`"
+    codes = target.decide(probs, threshold)
+    return (target.one_hot(codes) if target.kind=='one_of' else codes).astype(np.float64)
 
 # %% ../../nbs/66_serving.aggregation.ipynb #7f5ca58e
 class ProductSums:
-    "Sums over the images of some products, from which their probabilities follow"
+    "Sums over the images of consecutive products, from which their probabilities follow"
     def __init__(self,
         schema:Schema, # the targets
         how:str, # one of `AGGREGATES`
         first:int, # code of the first product
-        n:int, # so many products
+        n:int, # number of products
     ):
         if how not in AGGREGATES: raise unknown_name('way to aggregate', how, AGGREGATES)
-        self.schema,self.how,self.first,self.n = schema,how,first,n
+        self.schema,self.how = schema,how
+        self.first,self.n = first,n
         self.count = np.zeros(n, dtype=np.int64)
-        self.sums = {o.name: np.zeros((n, o.n_out)) for o in schema}
-        self.votes = {o.name: np.zeros((n, o.n_out)) for o in schema if how=='vote'}
+        self.sums = {target.name: np.zeros((n, target.n_out)) for target in schema}
+        self.votes = {target.name: np.zeros((n, target.n_out)) for target in schema if how=='vote'}
 
     def add(self,
-        codes:np.ndarray, # the product of each image, int `(m,)`
-        predictions:Predictions, # for images that have a say
-        thresholds:dict[str, np.ndarray], # for `any_of` targets, of a single image's answer
+        codes:np.ndarray, # product of each image, int `(m,)`
+        predictions:Predictions, # for `m` eligible images
+        thresholds:dict[str, np.ndarray], # for `any_of` targets, used to decide a vote
     ):
-        "Take some images in; those of other products are passed over"
-        mine = np.flatnonzero((codes>=self.first) & (codes<self.first+self.n))
-        order,starts,found = _rows_in_order(codes[mine]-self.first)
-        if not len(mine): return
-        self.count += np.bincount(codes[mine]-self.first, minlength=self.n)
-        for o in self.schema:
-            probs = predictions.probs[o.name][mine[order]].astype(np.float64)
-            if self.how=='max': self.sums[o.name][found] = np.maximum(self.sums[o.name][found], np.maximum.reduceat(probs, starts))
-            else: self.sums[o.name][found] += np.add.reduceat(probs, starts)
-            if self.how!='vote': continue
-            said = probs if o.kind=='one_of' else o.decide(probs, thresholds.get(o.name, 0.5)).astype(np.float64)
-            self.votes[o.name][found] += np.add.reduceat(_votes(o, said), starts)
+        "Add images; those of other products are ignored"
+        own = np.flatnonzero((codes>=self.first) & (codes<self.first+self.n))
+        if not len(own): return
+        positions = codes[own]-self.first
+        order,starts,groups = _group_order(positions)
+        self.count += np.bincount(positions, minlength=self.n)
+        for target in self.schema:
+            probs = predictions.probs[target.name][own[order]].astype(np.float64)
+            self._add_target(target, probs, starts, groups, thresholds.get(target.name, 0.5))
+
+    def _add_target(self, target, probs, starts, groups, threshold):
+        sums = self.sums[target.name]
+        if self.how=='max': sums[groups] = np.maximum(sums[groups], np.maximum.reduceat(probs, starts))
+        else: sums[groups] += np.add.reduceat(probs, starts)
+        if self.how=='vote':
+            self.votes[target.name][groups] += np.add.reduceat(_votes(target, probs, threshold), starts)
 
 # %% ../../nbs/66_serving.aggregation.ipynb #e49fd478
 @patch
 def probs(
     self:ProductSums,
-)->dict[str, np.ndarray]: # for each target `(n, n_labels)`, NaN for a product whose images have no say
-    "The probabilities of the products"
-    per = np.where(self.count, self.count, np.nan)[:,None]
-    if self.how=='max': return {k: np.where(self.count[:,None]>0, v, np.nan) for k,v in self.sums.items()}
-    means = {k: v/per for k,v in self.sums.items()}
+)->dict[str, np.ndarray]: # for each target `(n, n_labels)`, NaN for a product without an eligible image
+    "Return the probabilities of the products"
+    count = np.where(self.count, self.count, np.nan)[:,None]
+    if self.how=='max': return {name: np.where(self.count[:,None]>0, sums, np.nan) for name,sums in self.sums.items()}
+    means = {name: sums/count for name,sums in self.sums.items()}
     if self.how=='mean': return means
-    return {o.name: self.votes[o.name]/per + (means[o.name]*1e-6 if o.kind=='one_of' else 0) for o in self.schema}
+    shares = {name: votes/count for name,votes in self.votes.items()}
+    return {t.name: shares[t.name]+1e-6*means[t.name] if t.kind=='one_of' else shares[t.name] for t in self.schema}
 
 # %% ../../nbs/66_serving.aggregation.ipynb #b072300a
 def product_results(
-    sums:ProductSums, # of the products
-    names:list[str], # of these products
-    answers:Results, # of no image: what the probabilities become
-    bad:dict[int,str], # why a product has no answer, for each such position
-    distance:np.ndarray|None, # the smallest apparel distance of its images, `(n,)`; none without a screen
-    change:Callable[[Predictions], Predictions]=lambda o: o, # what is done with probabilities, see `enforce_taxonomy`
+    predictions:Predictions, # of the products
+    empty:Results, # results for no image, which hold thresholds and limit
+    bad:dict[int,str], # for the position of each product without an eligible image, the reason
+    distance:np.ndarray|None, # smallest apparel distance of its images `(n,)`; None without an OOD detector
+    how:str, # one of `AGGREGATES`
 )->Results:
-    "The answers for products"
-    thresholds = {k: np.full_like(v, 0.5) for k,v in answers.thresholds.items()} if sums.how=='vote' else answers.thresholds
-    predictions = change(Predictions(sums.schema, names, sums.probs()))
-    return replace(answers, predictions=predictions, bad=bad, apparel_distance=distance, thresholds=thresholds)
+    "Return the results of products"
+    thresholds = empty.thresholds
+    if how=='vote': thresholds = {name: np.full_like(values, 0.5) for name,values in thresholds.items()}
+    return replace(empty, predictions=predictions, bad=bad, apparel_distance=distance, thresholds=thresholds)
 
 # %% ../../nbs/66_serving.aggregation.ipynb #e813d7fb
 def product_table(
-    answers:Results, # from `product_results`
-    column:str, # of the products
-    images:np.ndarray, # how many a product has, int `(n,)`
-    used:np.ndarray, # how many of them had a say, int `(n,)`
-)->pd.DataFrame: # `column`, `images`, `used`, then as `Answers.frame`
-    "Answers for products as a table"
-    frame = answers.frame().rename(columns={'file': column})
+    results:Results, # from `product_results`
+    column:str, # name of the column with the products
+    images:np.ndarray, # images of each product, int `(n,)`
+    used:np.ndarray, # eligible images of each product, int `(n,)`
+)->pd.DataFrame: # `column`, `images`, `used`, then as `Results.frame`
+    "Return the results of products as a table"
+    frame = results.frame().rename(columns={'file': column})
     frame.insert(1, 'images', images)
     frame.insert(2, 'used', used)
     return frame

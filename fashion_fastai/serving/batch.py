@@ -1,4 +1,4 @@
-"""Any number of images to a file of answers, with the memory of a few batches; what was cut off goes on where it was
+"""Predict any number of images into a file, with the memory of a few batches; an interrupted prediction resumes
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.batch.html.md"""
 
@@ -10,100 +10,124 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq
+from fastcore.basics import noop
+
+# %% auto #0
+__all__ = ['Postprocess', 'SUMS_BYTES', 'image_frames', 'all_results', 'product_frames', 'write_frames', 'BatchReport',
+           'check_products', 'predict_to_file']
+
+# %% ../../nbs/68_serving.batch.ipynb #7132c402
 from ..core.errors import UsageError, unknown_name
 from ..core.files import atomic_file
 from ..evaluation.predictions import Predictions
 from ..schema import Schema
-from .results import Results, result_format, join_results
-from .shards import Shards, predicted, read_shard
-from .predictor import BasePredictor
 from .aggregation import AGGREGATES, ProductSums, eligible, product_results, product_table
 from .inputs import Columns
-
-# %% auto #0
-__all__ = ['Change', 'SUMS_BYTES', 'image_frames', 'all_results', 'product_frames', 'write_frames', 'BatchReport',
-           'check_products', 'predict_to_file']
+from .predictor import BasePredictor
+from .results import Results, result_format, join_results
+from .shards import Shards, predict_shards, read_shard
 
 # %% ../../nbs/68_serving.batch.ipynb #3b8e98ec
-Change = Callable[[Predictions], Predictions]
-def _as_is(predictions): return predictions
+Postprocess = Callable[[Predictions], Predictions]
 
 def image_frames(
-    parts:Shards, # all of them done
-    change:Change=_as_is, # what is done with the probabilities
-)->Iterator[pd.DataFrame]: # for each part its answers, see `result_table`
-    "The answers for all images, part by part"
-    for i in range(len(parts)):
-        answers = read_shard(parts, i)
-        yield replace(answers, predictions=change(answers.predictions)).frame()
+    shards:Shards, # all of them done
+    postprocess:Postprocess=noop, # changes probabilities before labels are decided
+)->Iterator[pd.DataFrame]: # for each shard, see `result_table`
+    "Yield the results of all images, shard by shard"
+    for i in range(len(shards)):
+        results = read_shard(shards, i)
+        yield replace(results, predictions=postprocess(results.predictions)).frame()
 
 def all_results(
-    parts:Shards, # all of them done
+    shards:Shards, # all of them done
 )->Results:
-    "The answers for all images at once, in memory"
-    return join_results([parts.answers, *[read_shard(parts, i) for i in range(len(parts))]])
+    "Return the results of all images at once, in memory"
+    return join_results([shards.empty, *[read_shard(shards, i) for i in range(len(shards))]])
 
 # %% ../../nbs/68_serving.batch.ipynb #9bc0ce95
-SUMS_BYTES,_SHOWN = 256*2**20,4096
-
 @dataclass(frozen=True)
-class _ImageRows:
+class _ProductIndex:
     "What is known of all images without their probabilities"
-    codes:np.ndarray # the product of each, int `(n,)`
+    codes:np.ndarray # product of each image, int `(n,)`
     products:pa.Array # in the order of their first images
-    echo:np.ndarray # who has one, bool `(n,)`
-    nearest:np.ndarray|None # for each product the smallest apparel distance of those who have
-    bad:dict[int,str] # for each product that has nobody, why not
+    eligible:np.ndarray # whether an image counts, bool `(n,)`
+    distance:np.ndarray|None # for each product the smallest apparel distance of its eligible images
+    bad:dict[int,str] # for the code of each product without an eligible image, the reason
 
-def _known(parts)->_ImageRows:
-    codes,products = parts.rows.group_codes
-    good,distance,reasons = np.ones(len(codes), dtype=bool),np.full(len(codes), np.nan, dtype=np.float32),{}
-    for i in range(len(parts)):
-        answers,(start,stop) = read_shard(parts, i),parts.span(i)
-        good[start+np.array(list(answers.bad), dtype=int)] = False
-        if answers.apparel_distance is not None: distance[start:stop] = answers.apparel_distance
-        for n,reason in answers.bad.items(): reasons.setdefault(int(codes[start+n]), reason)
-    limit = parts.answers.limit
-    echo,nearest = eligible(codes, good, None if limit is None else distance<=limit),None
-    if limit is not None:
-        nearest = np.full(len(products), np.inf, dtype=np.float32)
-        np.minimum.at(nearest, codes[echo], distance[echo])
-        nearest[np.isinf(nearest)] = np.nan
-    spoken = set(np.unique(codes[echo]).tolist())
-    return _ImageRows(codes, products, echo, nearest, {k: v for k,v in reasons.items() if k not in spoken})
+def _read_image_data(shards, codes)->tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    "Return for each image whether it can be read, its apparel distance, and for each product the first reason"
+    readable,distance,reasons = np.ones(len(codes), dtype=bool),np.full(len(codes), np.nan, dtype=np.float32),{}
+    for i in range(len(shards)):
+        results,(start,stop) = read_shard(shards, i),shards.span(i)
+        readable[start+np.array(list(results.bad), dtype=int)] = False
+        if results.apparel_distance is not None: distance[start:stop] = results.apparel_distance
+        for row,reason in results.bad.items(): reasons.setdefault(int(codes[start+row]), reason)
+    return readable,distance,reasons
+
+def _smallest(values, codes, n)->np.ndarray:
+    "Return the smallest value of each code, NaN where there is none"
+    smallest = np.full(n, np.inf, dtype=np.float32)
+    np.minimum.at(smallest, codes, values)
+    return np.where(np.isinf(smallest), np.float32(np.nan), smallest)
+
+def _index_products(shards)->_ProductIndex:
+    codes,products = shards.rows.group_codes
+    readable,distance,reasons = _read_image_data(shards, codes)
+    limit = shards.empty.limit
+    used = eligible(codes, readable, None if limit is None else distance<=limit)
+    nearest = None if limit is None else _smallest(distance[used], codes[used], len(products))
+    with_images = set(np.unique(codes[used]).tolist())
+    bad = {code: reason for code,reason in reasons.items() if code not in with_images}
+    return _ProductIndex(codes, products, used, nearest, bad)
 
 # %% ../../nbs/68_serving.batch.ipynb #2a841c97
-def _rows(answers, at)->Predictions: return replace(answers.predictions, files=[], probs={k: v[at] for k,v in answers.predictions.probs.items()})
+SUMS_BYTES = 256*2**20 # of the sums of products in memory
+_TABLE_ROWS = 4096 # products of a table
 
-def _product_sums(parts, known, how, first, n, change)->ProductSums:
-    "Add up the probabilities of some products"
-    sums = ProductSums(parts.answers.predictions.schema, how, first, n)
-    for i in range(len(parts)):
-        start,stop = parts.span(i)
-        codes = known.codes[start:stop]
-        at = np.flatnonzero(known.echo[start:stop] & (codes>=first) & (codes<first+n))
-        if not len(at): continue
-        found = _rows(read_shard(parts, i), at)
-        sums.add(codes[at], change(found) if how=='vote' else found, parts.answers.thresholds) # a vote is an answer already
+def _sum_products(shards, index, how, first, n, postprocess)->ProductSums:
+    "Sum the probabilities of `n` products from code `first` on"
+    schema,thresholds = shards.empty.predictions.schema,shards.empty.thresholds
+    sums = ProductSums(schema, how, first, n)
+    for i in range(len(shards)):
+        start,stop = shards.span(i)
+        codes = index.codes[start:stop]
+        rows = np.flatnonzero(index.eligible[start:stop] & (codes>=first) & (codes<first+n))
+        if not len(rows): continue
+        probs = {name: values[rows] for name,values in read_shard(shards, i).predictions.probs.items()}
+        predictions = Predictions(schema, [], probs)
+        if how=='vote': predictions = postprocess(predictions) # a vote is a decision about one image
+        sums.add(codes[rows], predictions, thresholds)
     return sums
 
+def _product_block(shards, index, how, first, n, postprocess)->Results:
+    "Return the results of `n` products from code `first` on"
+    sums = _sum_products(shards, index, how, first, n, postprocess)
+    predictions = Predictions(sums.schema, index.products[first:first+n].to_pylist(), sums.probs())
+    bad = {code-first: reason for code,reason in index.bad.items() if first<=code<first+n}
+    distance = None if index.distance is None else index.distance[first:first+n]
+    return product_results(postprocess(predictions), shards.empty, bad, distance, how)
+
+# %% ../../nbs/68_serving.batch.ipynb #2220aac5
 def product_frames(
-    parts:Shards, # all of them done, of rows with groups
-    column:str, # what the products are called
+    shards:Shards, # all of them done, of rows with groups
+    column:str, # name of the column with the products
     how:str='mean', # one of `AGGREGATES`
-    change:Change=_as_is, # what is done with the probabilities
+    postprocess:Postprocess=noop, # changes probabilities before labels are decided
 )->Iterator[pd.DataFrame]: # see `product_table`
-    "The answers for all products, in the order of their first images, a few thousand at a time"
-    known,labels = _known(parts),sum(o.n_out for o in parts.answers.predictions.schema)
-    at_once = max(1, SUMS_BYTES//(8*labels*(2 if how=='vote' else 1)))
-    images,used = [np.bincount(o, minlength=len(known.products)) for o in (known.codes, known.codes[known.echo])]
-    for first in range(0, len(known.products), at_once):
-        n = min(at_once, len(known.products)-first)
-        sums = _product_sums(parts, known, how, first, n, change)
-        bad = {k-first: v for k,v in known.bad.items() if first<=k<first+n}
-        nearest = None if known.nearest is None else known.nearest[first:first+n]
-        answers = product_results(sums, known.products[first:first+n].to_pylist(), parts.answers, bad, nearest, change)
-        for i in range(0, n, _SHOWN): yield product_table(answers[i:i+_SHOWN], column, *(o[first+i:first+min(i+_SHOWN, n)] for o in (images, used)))
+    "Yield the results of all products in the order of their first images, a few thousand at a time"
+    index = _index_products(shards)
+    n_labels = sum(target.n_out for target in shards.empty.predictions.schema)
+    n_products = len(index.products)
+    images = np.bincount(index.codes, minlength=n_products)
+    used = np.bincount(index.codes[index.eligible], minlength=n_products)
+    at_once = max(1, SUMS_BYTES//(8*n_labels*(2 if how=='vote' else 1)))
+    for first in range(0, n_products, at_once):
+        results = _product_block(shards, index, how, first, min(at_once, n_products-first), postprocess)
+        for i in range(0, len(results), _TABLE_ROWS):
+            part = results[i:i+_TABLE_ROWS]
+            rows = slice(first+i, first+i+len(part))
+            yield product_table(part, column, images[rows], used[rows])
 
 # %% ../../nbs/68_serving.batch.ipynb #45fe0de5
 def _write_parquet(frames, file):
@@ -114,60 +138,66 @@ def _write_parquet(frames, file):
         writer.write_table(table)
     writer.close()
 
+def _write_text(frames, file, format):
+    with file.open('w', encoding='utf-8', newline='') as out:
+        for i,frame in enumerate(frames):
+            if format=='csv': frame.to_csv(out, index=False, header=i==0, lineterminator='\n')
+            else: frame.to_json(out, orient='records', lines=True, force_ascii=False)
+
 def write_frames(
-    frames:Iterable[pd.DataFrame], # of the same columns, one at least
+    frames:Iterable[pd.DataFrame], # with the same columns, at least one
     path:str|Path, # the file
     format:str, # one of `RESULT_FORMATS`
-)->tuple[int, int]: # its rows, and those with an error
-    "Write tables one after the other, whole or not at all"
-    n,n_bad = 0,0
-    def counted():
-        nonlocal n,n_bad
+)->tuple[int, int]: # rows of the file, and rows with an error
+    "Write tables one after the other, atomically"
+    n_rows,n_bad = 0,0
+    def count():
+        nonlocal n_rows,n_bad
         for frame in frames:
-            n,n_bad = n+len(frame),n_bad+int((frame.error!='').sum())
+            n_rows += len(frame)
+            n_bad += int((frame.error!='').sum())
             yield frame
     with atomic_file(path) as file:
-        if format=='parquet': _write_parquet(counted(), file)
-        else:
-            with file.open('w', encoding='utf-8', newline='') as out:
-                for i,frame in enumerate(counted()):
-                    if format=='csv': frame.to_csv(out, index=False, header=i==0, lineterminator='\n')
-                    else: frame.to_json(out, orient='records', lines=True, force_ascii=False)
-    return n,n_bad
+        if format=='parquet': _write_parquet(count(), file)
+        else: _write_text(count(), file, format)
+    return n_rows,n_bad
 
 # %% ../../nbs/68_serving.batch.ipynb #34fe941c
 @dataclass(frozen=True)
 class BatchReport:
-    "What came of a bulk prediction"
+    "Outcome of a batch prediction"
     out:str|Path # the file
-    rows:int # of it
-    bad:int # of them have an error instead of answers
+    rows:int # of the file
+    bad:int # rows with an error instead of predictions
 
 def check_products(
     group_col:str|None, # column that is equal for images of one product
-    aggregate:str|None, # how they are brought together, one of `AGGREGATES`
+    aggregate:str|None, # one of `AGGREGATES`
     schema:Schema, # the targets
-)->str|None: # how, `mean` where only the column is given
-    "A `UsageError` where the two do not go together"
-    if aggregate is not None and aggregate not in AGGREGATES: raise unknown_name('way to aggregate', aggregate, AGGREGATES)
-    if aggregate and not group_col: raise UsageError('--aggregate brings the images of a product together; say with --group-col which column names the product')
-    if group_col in (*schema.names, 'images', 'used', 'error'): raise UsageError(f'--group-col {group_col}: the answers have a column of this name; rename that of the table')
+)->str|None: # one of `AGGREGATES`, `mean` if only the column is given; None without products
+    "Return how images are aggregated; raise a `UsageError` if the two arguments do not fit together"
+    if aggregate is not None and aggregate not in AGGREGATES:
+        raise unknown_name('way to aggregate', aggregate, AGGREGATES)
+    if aggregate and not group_col:
+        raise UsageError('--aggregate combines the images of a product; name the column of products with --group-col')
+    if group_col in (*schema.names, 'images', 'used', 'error'):
+        raise UsageError(f'--group-col {group_col}: the results have a column of this name; rename that of the table')
     return (aggregate or 'mean') if group_col else None
 
 # %% ../../nbs/68_serving.batch.ipynb #748fc412
 def predict_to_file(
-    predictor:BasePredictor, # of a run, of several, or of an `.onnx` file
+    predictor:BasePredictor, # of a run, an `.onnx` file, or several of them
     sources:Sequence[str|Path]|str|Path, # images, folders, `.csv` or `.parquet` tables
-    out:str|Path, # the file of answers; while they are made, there is a folder `OUT.parts`
-    format:str|None=None, # one of `RESULT_FORMATS`; what the name of the file ends in without it
+    out:str|Path, # the output file; during the prediction there is a folder `OUT.shards`
+    format:str|None=None, # one of `RESULT_FORMATS`; default: the suffix of `out`
     columns:Columns=Columns(), # of the tables; with a group there is a row for each product
-    aggregate:str|None=None, # how its images are brought together, one of `AGGREGATES`; `mean` without it
-    bs:int|None=None, # images in a batch, `batch_size` of them without it
-    change:Change=_as_is, # what is done with the probabilities before they become answers
+    aggregate:str|None=None, # how the images of a product are aggregated, one of `AGGREGATES`; default: `mean`
+    bs:int|None=None, # images in a batch; default: `batch_size`
+    postprocess:Postprocess=noop, # changes probabilities before labels are decided
 )->BatchReport:
-    "Predict any number of images, or what is left of them; a `UsageError` says what is wrong with what was given"
+    "Predict any number of images, or resume an interrupted prediction; raise a `UsageError` for invalid arguments"
     format,how = result_format(out, format),check_products(columns.group, aggregate, predictor.schema)
     sources = [sources] if isinstance(sources, (str, Path)) else sources
-    with predicted(predictor, sources, out, columns, bs) as parts:
-        frames = product_frames(parts, columns.group, how, change) if how else image_frames(parts, change)
+    with predict_shards(predictor, sources, out, columns, bs) as shards:
+        frames = product_frames(shards, columns.group, how, postprocess) if how else image_frames(shards, postprocess)
         return BatchReport(out, *write_frames(frames, out, format))

@@ -1,4 +1,4 @@
-"""Several runs answer for images as one predictor
+"""Predict with the mean of several runs
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.ensemble.html.md"""
 
@@ -12,59 +12,72 @@ from itertools import tee
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from ..data.images import ImageReader
-from ..evaluation.ensemble import check_distinct, check_same_targets, mean_predictions
-from .results import Results
-from .predictor import BasePredictor, Predictor, as_images
 
 # %% auto #0
 __all__ = ['mean_results', 'Ensemble']
 
+# %% ../../nbs/67_serving.ensemble.ipynb #ff3c5bdc
+from ..data.images import ImageReader
+from ..evaluation.ensemble import check_distinct, check_same_targets, ensemble_thresholds, mean_predictions
+from .predictor import BasePredictor, Predictor, as_images
+from .results import Results
+
 # %% ../../nbs/67_serving.ensemble.ipynb #3a78bef6
 def mean_results(
-    parts:Sequence[Results], # of each member, for the same images
-    thresholds:dict[str, np.ndarray], # that the mean is answered by, for `any_of` targets `(n_labels,)`
+    results:Sequence[Results], # of each member, for the same images
+    thresholds:dict[str, np.ndarray], # of the mean, for each `any_of` target `(n_labels,)`
 )->Results:
-    "What several predictors say together"
-    first,bad = parts[0],{}
-    for o in parts: bad = o.bad | bad
+    "Return the mean of the results of several predictors"
+    first,bad = results[0],{}
+    for member in results: bad = member.bad | bad
     distance = first.apparel_distance
     if distance is not None and len(bad)>len(first.bad):
         distance = distance.copy()
         distance[list(bad)] = np.nan
-    return replace(first, predictions=mean_predictions([o.predictions for o in parts]), bad=dict(sorted(bad.items())), thresholds=thresholds, apparel_distance=distance)
+    predictions = mean_predictions([member.predictions for member in results])
+    bad = dict(sorted(bad.items()))
+    return replace(first, predictions=predictions, bad=bad, thresholds=thresholds, apparel_distance=distance)
+
+# %% ../../nbs/67_serving.ensemble.ipynb #25fcd876
+def _choose_thresholds(members, fitted)->tuple[dict[str, np.ndarray], str]: # thresholds, and their origin in words
+    if not fitted: return members[0].thresholds,'0.5'
+    if all(member.run for member in members): return ensemble_thresholds([member.run for member in members])
+    mean = {name: np.mean([member.thresholds[name] for member in members], axis=0) for name in members[0].thresholds}
+    return mean,"the mean of the members' own, because an .onnx file keeps no predictions to fit them on"
 
 # %% ../../nbs/67_serving.ensemble.ipynb #2f94ff7b
 class Ensemble(BasePredictor):
-    "Several predictors that answer as one: by the mean of their probabilities, each at its own temperature"
+    "Several predictors as one: the mean of their probabilities, each at its own temperature"
     def __init__(self,
-        members:Sequence[Predictor], # one at least; the first has the say where there can be only one: apparel screen, pairs of labels
-        thresholds:dict[str, np.ndarray], # for `any_of` targets `(n_labels,)`
-        thresholds_from:str='', # where these come from, in words
+        members:Sequence[Predictor], # at least one; the first provides OOD detector and co-occurrence of labels
+        thresholds:dict[str, np.ndarray], # of the mean, for each `any_of` target `(n_labels,)`
+        thresholds_from:str='', # origin of the thresholds, in words
     ):
-        check_same_targets({str(o.origin): o.schema for o in members})
+        check_same_targets({str(member.origin): member.schema for member in members})
         first = members[0]
         super().__init__(first.schema, first.image, thresholds, first.origin, first.limit, first.run)
-        self.several,self.thresholds_from = list(members),thresholds_from
+        self._members,self.thresholds_from = list(members),thresholds_from
 
-    def __repr__(self): return f'Ensemble of {", ".join(repr(str(o.origin)) for o in self.several)}; targets {", ".join(self.schema.names)}'
+    def __repr__(self):
+        origins = ', '.join(repr(str(member.origin)) for member in self._members)
+        return f'Ensemble of {origins}; targets {", ".join(self.schema.names)}'
 
     @property
     def members(self)->list[Predictor]:
-        "Whose answers are brought together"
-        return self.several
+        "Return the predictors that are averaged"
+        return self._members
 
     @classmethod
     def load(cls,
         paths:Sequence[str|Path], # folders of runs, or `.onnx` files
-        fitted:bool=True, # answer by fitted temperatures and thresholds, see `ensemble_thresholds`; else by 0.5
+        fitted:bool=True, # use fitted temperatures and thresholds, see `ensemble_thresholds`; else 1 and 0.5
         device:str|None=None, # see `Predictor.load`
     )->Ensemble:
-        "The ensemble of several runs; a `UsageError` where they do not answer the same questions"
+        "Load several predictors; raise a `UsageError` if their targets differ"
         check_distinct(paths)
-        members = [Predictor.load(o, fitted, device) for o in paths]
-        check_same_targets({str(o.origin): o.schema for o in members})
-        return cls(members, *_thresholds(members, fitted))
+        members = [Predictor.load(path, fitted, device) for path in paths]
+        check_same_targets({str(member.origin): member.schema for member in members})
+        return cls(members, *_choose_thresholds(members, fitted))
 
 # %% ../../nbs/67_serving.ensemble.ipynb #aedf6ad9
 @patch
@@ -73,19 +86,10 @@ def stream(
     images, # several, see `as_images`
     bs:int=64, # images in a batch
 )->Iterator[Results]: # as from `Predictor.stream`
-    "What the members say together, while the next batches are read"
-    found = as_images(images)
-    readers = [ImageReader.from_config(member.image) for member in self.several]
-    def copies(reader): return list(tee(reader.stream(found.paths, reader.boxes(found), bs), readers.count(reader)))
-    read = {reader: copies(reader) for reader in dict.fromkeys(readers)} # members that read alike share their batches
-    streams = [member.answered(found, read[reader].pop()) for member,reader in zip(self.several, readers)]
-    for parts in zip(*streams): yield mean_results(parts, self.thresholds)
-
-# %% ../../nbs/67_serving.ensemble.ipynb #25fcd876
-def _thresholds(members, fitted)->tuple[dict[str, np.ndarray], str]:
-    if not fitted: return members[0].thresholds,'0.5'
-    if all(o.run for o in members):
-        from fashion_fastai.evaluation.ensemble import ensemble_thresholds
-        return ensemble_thresholds([o.run for o in members])
-    mean = {k: np.mean([o.thresholds[k] for o in members], axis=0) for k in members[0].thresholds}
-    return mean,"the mean of the members' own, because an .onnx file keeps no predictions to fit them on"
+    "Yield the mean results while the next batches are read"
+    images = as_images(images)
+    readers = [ImageReader.from_config(member.image) for member in self.members]
+    def copies(reader): return list(tee(reader.stream(images.paths, reader.boxes(images), bs), readers.count(reader)))
+    batches = {reader: copies(reader) for reader in dict.fromkeys(readers)}
+    streams = [member.stream_decoded(images, batches[reader].pop()) for member,reader in zip(self.members, readers)]
+    for results in zip(*streams): yield mean_results(results, self.thresholds)

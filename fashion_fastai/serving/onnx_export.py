@@ -1,4 +1,4 @@
-"""A run becomes one ONNX file, checked on real images before it is written
+"""Write a run as one ONNX file, checked on real images before it takes its name
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.onnx_export.html.md"""
 
@@ -7,7 +7,8 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.onnx_export.html.m
 # %% ../../nbs/66_serving.onnx_export.ipynb #b1c73206
 from __future__ import annotations
 import importlib.util, logging, re, statistics, tempfile, time, warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -15,31 +16,22 @@ import numpy as np, pandas as pd, torch
 from torch import nn
 
 # %% auto #0
-__all__ = ['N_CHECKED', 'N_CALIBRATION', 'slim_requirements', 'OnnxGraph', 'Exported', 'export_onnx']
+__all__ = ['N_CHECKED', 'N_CALIBRATION', 'OnnxGraph', 'OnnxExport', 'read_check_images', 'export_onnx', 'slim_requirements']
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #63175be7
 from ..core.errors import UsageError
 from ..core.files import atomic_file
 from ..data.catalogue import Catalogue, usable_rows
 from ..data.images import ImageReader, center_crop
-from ..embeddings.ood import run_ood_detector
-from ..evaluation.calibration import Calibration, no_calibration, run_calibration
 from ..metrics import compute_metrics
-from ..models.inference import InferenceNetwork, infer_batches, load_inference_network
+from ..models.inference import InferenceNetwork
 from ..run import Run
 from .onnx_runtime import METADATA_KEY, OnnxMetadata, open_onnx
-
-# %% ../../nbs/66_serving.onnx_export.ipynb #9e94c2f3
-_SLIM = 'fastcore', 'filelock', 'numpy', 'pandas', 'pillow', 'platformdirs', 'psutil', 'pyarrow', 'pydantic', 'pyyaml', 'rich', 'typer'
-
-def slim_requirements()->list[str]: # as pip takes them, in the ranges that the library states
-    "The packages that prediction from an ONNX file needs, besides the library"
-    stated = {re.match(r'[\w.-]+', o)[0].lower(): o.partition(';')[0].strip() for o in requires('fashion_fastai') or [] if 'extra ==' not in o}
-    return [*[stated.get(o, o) for o in _SLIM], 'onnxruntime>=1.20']
+from .torch_backend import TorchNetwork, load_torch
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #75e8026a
 class OnnxGraph(nn.Module):
-    "Decoded images to the answers of a network"
+    "Map decoded images to the outputs of a network and the features of its body"
     def __init__(self,
         network:InferenceNetwork, # on the CPU
         mean:Sequence[float], # of each channel, for images between 0 and 1
@@ -47,176 +39,214 @@ class OnnxGraph(nn.Module):
     ):
         super().__init__()
         self.network = network
-        for name,o in (('mean', mean), ('std', std)): self.register_buffer(name, torch.tensor(o).view(1,3,1,1)*255)
+        self.register_buffer('mean', torch.tensor(mean).view(1,3,1,1)*255)
+        self.register_buffer('std', torch.tensor(std).view(1,3,1,1)*255)
 
     def forward(self,
         pixels:torch.Tensor, # uint8 `(n, size, size, 3)`
-    )->tuple[torch.Tensor, ...]: # as from `InferenceNetwork`, and the features
-        features,feature_map = self.network.network.features((pixels.permute(0,3,1,2).float()-self.mean)/self.std)
+    )->tuple[torch.Tensor, ...]: # as from `InferenceNetwork`, then the features `(n, n_features)`
+        images = (pixels.permute(0,3,1,2).float()-self.mean)/self.std
+        features,feature_map = self.network.network.features(images)
         return (*self.network.from_features(features, feature_map), features)
+
+# %% ../../nbs/66_serving.onnx_export.ipynb #aabd48d1
+def _unused_name(name, taken)->str:
+    while name in taken: name += '_'
+    return name
+
+def _make_metadata(network:TorchNetwork)->OnnxMetadata:
+    schema,outputs = network.schema,{name: name for name in network.schema.names}
+    thresholds = {name: dict(zip(schema[name].vocab, map(float, values))) for name,values in network.thresholds.items()}
+    distance = None if network.limit is None else _unused_name('apparel_distance', [*outputs, 'pixels'])
+    return OnnxMetadata(input=_unused_name('pixels', outputs), outputs=outputs, distance=distance, schema=schema,
+        image=network.image, thresholds=thresholds, temperatures=network.inference.temperatures,
+        apparel_limit=network.limit, arch=network.run.config.model.arch,
+        made_by=f'fashion_fastai {version("fashion_fastai")}')
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #9d684c87
 _FEATURES = 'body features'
 
-def _tools():
-    lost = [o for o in ('onnx', 'onnxscript', 'onnxruntime') if not importlib.util.find_spec(o)]
-    if lost: raise UsageError(f'an export needs {", ".join(lost)}: pip install onnx onnxscript onnxruntime')
+def _check_tools():
+    missing = [name for name in ('onnx', 'onnxscript', 'onnxruntime') if not importlib.util.find_spec(name)]
+    if missing: raise UsageError(f'an export needs {", ".join(missing)}: pip install onnx onnxscript onnxruntime')
 
-def _free(name, taken)->str: # the graph's names must differ, and a target may be called anything
-    while name in taken: name += '_'
-    return name
+@contextmanager
+def _only_errors(logger)->Iterator[None]:
+    "Log nothing below an error in this block"
+    logger,level = logging.getLogger(logger),logging.getLogger(logger).level
+    logger.setLevel(logging.ERROR)
+    try: yield
+    finally: logger.setLevel(level)
 
 def _write_graph(graph, metadata, size, path):
-    "The graph as an ONNX file with any number of images in a batch, without its metadata"
+    "Write the graph, with a free batch size and without metadata"
     names = [*metadata.outputs.values(), *([metadata.distance] if metadata.distance else []), _FEATURES]
-    quiet = logging.getLogger('torch.onnx')
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter('ignore')
-            torch.onnx.export(graph.eval(), (torch.zeros(2, size, size, 3, dtype=torch.uint8),), path, dynamo=True, verbose=False, opset_version=18,
-                input_names=[metadata.input], output_names=names, dynamic_shapes=({0: torch.export.Dim('n')},), external_data=False)
-    finally: quiet.setLevel(level)
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    with _only_errors('torch.onnx'), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter('ignore')
+        torch.onnx.export(graph.eval(), (example,), path, dynamo=True, verbose=False, opset_version=18,
+            input_names=[metadata.input], output_names=names, dynamic_shapes=({0: torch.export.Dim('n')},),
+            external_data=False)
 
-# %% ../../nbs/66_serving.onnx_export.ipynb #b8e84386
-def _with_metadata(path, metadata, out):
-    "The graph in `path` with its metadata, and without the features"
+def _add_metadata(path, metadata, out):
+    "Write the graph in `path` with its metadata and without the features"
     import onnx
     model = onnx.load(path)
-    kept = [o for o in model.graph.output if o.name!=_FEATURES]
+    outputs = [output for output in model.graph.output if output.name!=_FEATURES]
     del model.graph.output[:]
-    model.graph.output.extend(kept)
+    model.graph.output.extend(outputs)
     onnx.helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
     onnx.save(model, out)
-
-def _metadata(run:Run, calibration:Calibration, ood_detector, **kwargs)->OnnxMetadata:
-    schema,image = run.schema,run.config.image
-    outputs = {o: o for o in schema.names}
-    return OnnxMetadata(input=_free('pixels', outputs), outputs=outputs, distance=_free('apparel_distance', [*outputs, 'pixels']) if ood_detector else None, schema=schema,
-        image=image, thresholds={k: dict(zip(schema[k].vocab, map(float, v))) for k,v in calibration.thresholds.items()},
-        temperatures=calibration.temperatures, apparel_limit=ood_detector.threshold() if ood_detector else None,
-        arch=run.config.model.arch, made_by=f'fashion_fastai {version("fashion_fastai")}', **kwargs)
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #a501e858
 _INT8_OPS = 'Conv', 'Gemm', 'MatMul', 'Add', 'Clip', 'Relu', 'MaxPool', 'AveragePool', 'GlobalAveragePool'
 
 def _float_nodes(model)->list[str]:
-    "What stays float: all that the features do not come from, and the first two convolutions"
+    "Return the nodes that stay float: all that the features do not depend on, and the first two convolutions"
     made_by = {name: node for node in model.graph.node for name in node.output}
-    body,todo = set(),[_FEATURES]
-    while todo:
-        node = made_by.get(todo.pop())
+    body,pending = set(),[_FEATURES]
+    while pending:
+        node = made_by.get(pending.pop())
         if node is None or node.name in body: continue
         body.add(node.name)
-        todo += node.input
-    convolutions = [o.name for o in model.graph.node if o.op_type=='Conv' and o.name in body]
-    return [o.name for o in model.graph.node if o.name not in body]+convolutions[:2]
+        pending += node.input
+    behind = [node.name for node in model.graph.node if node.name not in body]
+    convolutions = [node.name for node in model.graph.node if node.op_type=='Conv' and node.name in body]
+    return behind+convolutions[:2]
 
-def _quantise(path, pixels, name, out):
-    "The graph in `path` in 8 bits, with ranges of activations from `pixels`"
+def _quantise(path, pixels, input_name, out):
+    "Write the graph in `path` in 8 bits, with ranges of activations from `pixels`"
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
     class Batches(CalibrationDataReader):
-        def __init__(self): self.rest = iter([{name: pixels[i:i+8]} for i in range(0, len(pixels), 8)])
-        def get_next(self): return next(self.rest, None)
+        def __init__(self): self.batches = iter([{input_name: pixels[i:i+8]} for i in range(0, len(pixels), 8)])
+        def get_next(self): return next(self.batches, None)
     prepared = path.with_name('prepared.onnx')
     quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-    quiet,level = logging.getLogger(),logging.getLogger().level
-    quiet.setLevel(logging.ERROR)
-    try: quantize_static(str(prepared), str(out), Batches(), quant_format=QuantFormat.QDQ, per_channel=True, op_types_to_quantize=list(_INT8_OPS),
-        nodes_to_exclude=_float_nodes(onnx.load(prepared)), activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
-    finally: quiet.setLevel(level)
+    with _only_errors(None):
+        quantize_static(str(prepared), str(out), Batches(), quant_format=QuantFormat.QDQ, per_channel=True,
+            op_types_to_quantize=list(_INT8_OPS), nodes_to_exclude=_float_nodes(onnx.load(prepared)),
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #f1ea34c5
 @dataclass(frozen=True)
-class Exported:
-    "An ONNX file, and what it was compared with"
+class OnnxExport:
+    "An ONNX file and its comparison with torch"
     path:Path # the `.onnx` file
-    metadata:OnnxMetadata # its metadata
+    metadata:OnnxMetadata # of the file
     rows:int # images that were compared
-    differences:pd.DataFrame # for each output: largest difference from torch, share of images with the same answer
-    scores:pd.DataFrame # for each way to compute: scores, images a second and megabytes
+    differences:pd.DataFrame # for each output: largest difference from torch, share of images with the same prediction
+    scores:pd.DataFrame # for torch and each file: scores, images per second and megabytes
 
-def _results_of(schema, metadata, outputs)->dict[str, np.ndarray]: # for each output codes, or whether it looks like apparel
-    thresholds = {k: np.array(list(v.values())) for k,v in metadata.thresholds.items()}
-    found = {o.name: o.decide(p, thresholds.get(o.name, 0.5)) for o,p in zip(schema, outputs)}
-    return found | ({metadata.distance: outputs[-1]<=metadata.apparel_limit} if metadata.distance else {})
-
-def _differences(metadata, torch_says, onnx_says)->pd.DataFrame:
-    first,second = [_results_of(metadata.schema_, metadata, o) for o in (torch_says, onnx_says)]
-    rows = [(np.abs(a-b).max(), (first[k]==second[k]).reshape(len(a), -1).all(1).mean()) for k,a,b in zip(first, torch_says, onnx_says)]
-    return pd.DataFrame(rows, pd.Index(first, name='output'), ['largest difference', 'same answer'], dtype=float)
-
-# %% ../../nbs/66_serving.onnx_export.ipynb #60a5e224
-def _scores(metadata, outputs, truth)->dict[str, float]:
-    found = compute_metrics(metadata.schema_, dict(zip(metadata.outputs, outputs)), truth, {k: np.array(list(v.values())) for k,v in metadata.thresholds.items()})['targets']
-    wanted = dict(one_of='accuracy', any_of='samples_f1')
-    return {f'{o.name}/{wanted[o.kind]}': found[o.name].get(wanted[o.kind]) for o in metadata.schema_ if o.name in found}
-
-def _rates(ways:dict[str, Callable], pixels, rounds=3)->dict[str, float]:
-    "Images a second of each way, the median of some rounds in which they take turns"
-    seen = {name: [] for name in ways}
-    for number in range(rounds+1):
-        for name,compute in ways.items():
-            started = time.perf_counter()
-            for _ in compute([pixels]): pass
-            if number: seen[name].append(len(pixels)/(time.perf_counter()-started))
-    return {name: statistics.median(o) for name,o in seen.items()}
-
-def _check_pixels(run, rows)->tuple[Catalogue, np.ndarray]:
-    "Rows that can be read, and their pixels as the network sees them"
+def read_check_images(
+    run:Run, # a complete run
+    rows:Catalogue, # `n` rows
+)->tuple[Catalogue, np.ndarray]: # rows that can be read; uint8 `(n_readable, size, size, 3)` as the network sees them
+    "Read images for the check; warn about those that cannot be read"
     reader = ImageReader.from_config(run.config.image)
     pixels,bad = reader.decode(rows.paths, reader.boxes(rows))
-    good = usable_rows(bad, rows, 'skip')
-    return rows.take(good),np.ascontiguousarray(center_crop(pixels[good], reader.size))
+    readable = usable_rows(bad, rows, 'skip')
+    return rows.take(readable),np.ascontiguousarray(center_crop(pixels[readable], reader.size))
+
+# %% ../../nbs/66_serving.onnx_export.ipynb #a5534210
+def _decide(network, outputs)->list[np.ndarray]: # for each output codes, or whether it looks like apparel
+    codes = [target.decide(probs, network.thresholds.get(target.name, 0.5))
+        for target,probs in zip(network.schema, outputs)]
+    return codes if network.limit is None else [*codes, outputs[-1]<=network.limit]
+
+def _differences(network, metadata, expected, outputs)->pd.DataFrame:
+    rows = []
+    for a,b,code_a,code_b in zip(expected, outputs, _decide(network, expected), _decide(network, outputs)):
+        same = (code_a==code_b).reshape(len(a), -1).all(1)
+        rows.append((np.abs(a-b).max(), same.mean()))
+    names = [*metadata.outputs, *([metadata.distance] if metadata.distance else [])]
+    return pd.DataFrame(rows, pd.Index(names, name='output'), ['largest difference', 'same prediction'], dtype=float)
+
+def _scores(network, outputs, truth)->dict[str, float]:
+    probs = dict(zip(network.schema.names, outputs))
+    scores = compute_metrics(network.schema, probs, truth, network.thresholds)['targets']
+    headline = dict(one_of='accuracy', any_of='samples_f1')
+    names = {target.name: headline[target.kind] for target in network.schema if target.name in scores}
+    return {f'{target}/{score}': scores[target].get(score) for target,score in names.items()}
+
+def _speeds(backends:dict[str, Callable], pixels, rounds=3)->dict[str, float]:
+    "Return images per second of each backend: the median of rounds in which they take turns, after one to warm up"
+    speeds = {name: [] for name in backends}
+    for i in range(rounds+1):
+        for name,compute in backends.items():
+            start = time.perf_counter()
+            for _ in compute([pixels]): pass
+            if i: speeds[name].append(len(pixels)/(time.perf_counter()-start))
+    return {name: statistics.median(values) for name,values in speeds.items()}
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #8d626786
-_FARTHEST = 1e-3 # a float file that is further away from torch is wrong
+_LARGEST_DIFFERENCE = 1e-3 # of a correct float file from torch
 
-def _compared(ways, sizes, metadata, pixels, truth, path)->Exported:
-    "What each way to compute says, how well and how fast; an error where the float file is wrong"
-    said = {name: [np.concatenate(o) for o in zip(*compute([pixels]))] for name,compute in ways.items()}
-    differences = {name: _differences(metadata, said['torch'], o) for name,o in said.items() if name!='torch'}
+def _compare(network, files, pixels, truth, path)->OnnxExport:
+    "Compare ONNX files with torch; raise a `RuntimeError` if the float file is wrong"
+    opened = {name: open_onnx(file, 'cpu') for name,file in files.items()}
+    backends = {'torch': network.compute, **{name: onnx.compute for name,onnx in opened.items()}}
+    sizes = {name: file.stat().st_size/1e6 for name,file in dict(torch=network.run.model, **files).items()}
+    outputs = {name: [np.concatenate(parts) for parts in zip(*compute([pixels]))] for name,compute in backends.items()}
+    metadata = list(opened.values())[-1].metadata
+    differences = {name: _differences(network, metadata, outputs['torch'], outputs[name]) for name in opened}
     worst = differences['ONNX float32']['largest difference']
-    if not worst.max()<_FARTHEST: raise RuntimeError(f'{path} is not written: the exported {worst.idxmax()} differs from torch by {worst.max():.2g}')
-    rates = _rates(ways, pixels[:256])
-    scores = pd.DataFrame({name: _scores(metadata, o, truth) | {'images/s': round(rates[name]), 'MB': sizes[name]/1e6} for name,o in said.items()}).T
-    return Exported(path, metadata, len(pixels), differences[list(said)[-1]], scores.rename_axis('computed by'))
+    if not worst.max()<_LARGEST_DIFFERENCE:
+        raise RuntimeError(f'{path} is not written: the exported {worst.idxmax()} '
+            f'differs from torch by {worst.max():.2g}')
+    speeds = _speeds(backends, pixels[:256])
+    rows = {name: _scores(network, outputs[name], truth) for name in backends}
+    scores = pd.DataFrame(rows).T.rename_axis('computed by')
+    scores['images/s'] = [round(speeds[name]) for name in scores.index]
+    scores['MB'] = [sizes[name] for name in scores.index]
+    return OnnxExport(path, metadata, len(pixels), list(differences.values())[-1], scores)
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #4ec596d4
-N_CHECKED,N_CALIBRATION = 2000, 128 # images that are compared at most; images that the ranges of 8 bits are learned from
+N_CHECKED = 2000 # images that are compared at most
+N_CALIBRATION = 128 # images that the ranges of 8 bits are learned from
+
+def _write_files(network, pixels, folder, int8)->dict[str, Path]:
+    "Write the float file and, if wanted, the one in 8 bits; return their paths, the requested one last"
+    metadata,image = _make_metadata(network),network.image
+    raw = folder/'raw.onnx'
+    files = {'ONNX float32': folder/'float32.onnx'}
+    _write_graph(OnnxGraph(network.inference, image.mean, image.std), metadata, image.size, raw)
+    _add_metadata(raw, metadata, files['ONNX float32'])
+    if int8:
+        files['ONNX int8'] = folder/'int8.onnx'
+        _quantise(raw, pixels[:N_CALIBRATION], metadata.input, files['ONNX int8'])
+        _add_metadata(files['ONNX int8'], metadata.model_copy(update=dict(precision='int8')), files['ONNX int8'])
+    return files
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #17320836
 def export_onnx(
     run:Run, # a complete run
     path:str|Path, # the `.onnx` file to write
-    rows:Catalogue, # images that are compared, with their truth: the validation split of the run's table
-    int8:bool=False, # in 8 bits
-    fitted:bool=True, # with the temperatures and thresholds that were fitted on the validation split; else with 1 and 0.5
-)->Exported:
-    "Write a run as an ONNX file that is checked against torch; nothing is written where they differ"
-    _tools()
+    rows:Catalogue, # images to compare, with their truth: the validation split of the run's table
+    int8:bool=False, # write the file in 8 bits
+    fitted:bool=True, # with the temperatures and thresholds fitted on the validation split; else 1 and 0.5
+)->OnnxExport:
+    "Write a run as an ONNX file; raise a `UsageError` for invalid arguments; write nothing if it differs from torch"
+    _check_tools()
     path = Path(path)
     if path.suffix.lower()!='.onnx': raise UsageError(f'{path}: the name of the file must end in .onnx')
     if not len(rows): raise UsageError('an export is checked on images, and there are none; name a table with --data')
     chosen = np.random.default_rng(0).permutation(len(rows))[:N_CHECKED]
-    rows,pixels = _check_pixels(run, rows.take(np.sort(chosen)))
-    calibration,ood_detector,image = run_calibration(run) if fitted else no_calibration(run.schema),run_ood_detector(run),run.config.image
-    network = load_inference_network(run, calibration.temperatures, ood_detector)
-    metadata = _metadata(run, calibration, ood_detector)
-    with tempfile.TemporaryDirectory() as folder, atomic_file(path) as passing:
-        raw,plain = Path(folder)/'raw.onnx',Path(folder)/'float.onnx'
-        _write_graph(OnnxGraph(network, image.mean, image.std), metadata, image.size, raw)
-        _with_metadata(raw, metadata, plain)
-        ways = {'torch': lambda o: infer_batches(network, o, image.mean, image.std), 'ONNX float32': open_onnx(plain, 'cpu').compute}
-        sizes = {'torch': run.model.stat().st_size, 'ONNX float32': plain.stat().st_size}
-        if int8:
-            metadata,small = metadata.model_copy(update=dict(precision='int8')),Path(folder)/'int8.onnx'
-            _quantise(raw, pixels[:N_CALIBRATION], metadata.input, small)
-            _with_metadata(small, metadata, small)
-            ways['ONNX int8'],sizes['ONNX int8'] = open_onnx(small, 'cpu').compute,small.stat().st_size
-        found = _compared(ways, sizes, metadata, pixels, rows.codes, path)
-        passing.write_bytes((small if int8 else plain).read_bytes())
-    return found
+    rows,pixels = read_check_images(run, rows.take(np.sort(chosen)))
+    network = load_torch(run.path, 'cpu', fitted)
+    with tempfile.TemporaryDirectory() as folder, atomic_file(path) as out:
+        files = _write_files(network, pixels, Path(folder), int8)
+        export = _compare(network, files, pixels, rows.codes, path)
+        out.write_bytes(list(files.values())[-1].read_bytes())
+    return export
+
+# %% ../../nbs/66_serving.onnx_export.ipynb #9e94c2f3
+_SLIM = ('fastcore', 'filelock', 'numpy', 'pandas', 'pillow', 'platformdirs', 'psutil', 'pyarrow', 'pydantic', 'pyyaml',
+    'rich', 'typer')
+
+def slim_requirements()->list[str]: # as pip takes them, in the ranges that the library states
+    "Return the packages that prediction from an ONNX file needs besides the library"
+    lines = [line for line in requires('fashion_fastai') or [] if 'extra ==' not in line]
+    stated = {re.match(r'[\w.-]+', line)[0].lower(): line.partition(';')[0].strip() for line in lines}
+    return [*[stated.get(name, name) for name in _SLIM], 'onnxruntime>=1.20']

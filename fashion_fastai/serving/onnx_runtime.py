@@ -1,4 +1,4 @@
-"""One file that answers without torch: the network, and everything about it that prediction needs
+"""One file that predicts without torch: the network, and the metadata that prediction needs
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.onnx_runtime.html.md"""
 
@@ -13,14 +13,17 @@ from typing import Literal
 import numpy as np
 from fastcore.basics import patch
 from pydantic import BaseModel, Field, model_validator
-from ..config import ImageConfig
-from ..core.errors import UsageError, validate_fields
-from ..core.files import parse_json
-from ..schema import Schema
-from ..core.parallel import prefetch, n_cores
 
 # %% auto #0
 __all__ = ['METADATA_KEY', 'OnnxMetadata', 'read_metadata', 'OnnxNetwork', 'open_onnx']
+
+# %% ../../nbs/65_serving.onnx_runtime.ipynb #886ba161
+from ..config import ImageConfig
+from ..core.errors import UsageError, validate_fields
+from ..core.files import parse_json
+from ..core.parallel import prefetch, n_cores
+from ..schema import Schema
+from ..target import apply_temperature
 
 # %% ../../nbs/65_serving.onnx_runtime.ipynb #8b22283d
 METADATA_KEY = 'fashion_fastai'
@@ -28,57 +31,70 @@ METADATA_KEY = 'fashion_fastai'
 class OnnxMetadata(BaseModel, extra='forbid'):
     "The metadata of an ONNX file"
     version:Literal[1] = 1 # of this format
-    input:str # its name in the graph
+    input:str # name of the graph's input
     outputs:dict[str,str] # for each target the name of its output, in the order of the schema
-    distance:str|None = None # name of the output of distances from apparel, where there is a screen
+    distance:str|None = None # name of the output with distances from apparel; default: no OOD detector
     schema_:Schema = Field(alias='schema') # the targets; `schema` in the file
-    image:ImageConfig # what images are brought to before they go in
-    thresholds:dict[str, dict[str,float]] # for each `any_of` target by label
-    temperatures:dict[str,float] # for each `one_of` target, worked into the graph
-    apparel_limit:float|None = None # the largest distance that still looks like apparel
-    arch:str = '' # the body
+    image:ImageConfig # how images are read
+    thresholds:dict[str, dict[str,float]] # by `any_of` target and label
+    temperatures:dict[str,float] # by `one_of` target; already in the graph
+    apparel_limit:float|None = None # largest distance of an image that looks like apparel
+    arch:str = '' # of the body
     precision:Literal['float32', 'int8'] = 'float32' # of weights and activations
     made_by:str = '' # library and version
 
     @model_validator(mode='after')
-    def _fits_together(self):
+    def _check_consistency(self):
         schema = self.schema_
-        if list(self.outputs)!=schema.names: raise ValueError(f'outputs are of {list(self.outputs)}, targets are {schema.names}')
-        for kind,given in (('any_of', self.thresholds), ('one_of', self.temperatures)):
-            wanted = [o.name for o in schema if o.kind==kind]
-            if set(given)!=set(wanted): raise ValueError(f'{"thresholds" if kind=="any_of" else "temperatures"} are of {list(given)}, {kind} targets are {wanted}')
-        for k,v in self.thresholds.items():
-            if list(v)!=list(schema[k].vocab): raise ValueError(f'the thresholds of {k!r} are not those of its labels')
-        if (self.distance is None)!=(self.apparel_limit is None): raise ValueError('distance and apparel_limit go together')
+        if list(self.outputs)!=schema.names:
+            raise ValueError(f'outputs are of {list(self.outputs)}, targets are {schema.names}')
+        self._check_targets('thresholds', self.thresholds, 'any_of')
+        self._check_targets('temperatures', self.temperatures, 'one_of')
+        for name,thresholds in self.thresholds.items():
+            if list(thresholds)!=list(schema[name].vocab):
+                raise ValueError(f'the thresholds of {name!r} are not those of its labels')
+        if (self.distance is None)!=(self.apparel_limit is None):
+            raise ValueError('distance and apparel_limit go together')
         return self
+
+    def _check_targets(self, field, values, kind):
+        expected = [target.name for target in self.schema_ if target.kind==kind]
+        if set(values)!=set(expected):
+            raise ValueError(f'{field} are of {list(values)}, {kind} targets are {expected}')
 
 # %% ../../nbs/65_serving.onnx_runtime.ipynb #5bc45903
 @patch
-def to_json(self:OnnxMetadata)->str:
-    "The metadata as text"
+def to_json(self:OnnxMetadata)->str: # without fields that are None
+    "Return the metadata as JSON"
     return self.model_dump_json(by_alias=True, exclude_none=True)
 
 def read_metadata(
-    text:str, # as `OnnxMetadata.to_json` writes it
-    origin:str, # the file, for messages
+    text:str, # from `OnnxMetadata.to_json`
+    origin:str, # names the file in error messages
 )->OnnxMetadata:
-    "The metadata in `text`; a `UsageError` says what is wrong with it"
+    "Parse metadata; raise a `UsageError` if they are invalid"
     return validate_fields(OnnxMetadata, parse_json(text, f'{origin}: its metadata'), origin)
 
 # %% ../../nbs/65_serving.onnx_runtime.ipynb #5c6650c7
 _CPU_BATCH = 16 # images at once on a core
 
-def _session(path, device):
+def _providers(path, device, available)->list[str]:
+    gpu = device!='cpu' and 'CUDAExecutionProvider' in available
+    if device=='cuda' and not gpu:
+        raise UsageError(f'{path}: this ONNX Runtime does not support cuda; pip install onnxruntime-gpu')
+    return ['CUDAExecutionProvider', 'CPUExecutionProvider'] if gpu else ['CPUExecutionProvider']
+
+def _open_session(path, device):
+    "Return an `InferenceSession`; raise a `UsageError` if ONNX Runtime is missing or cannot read the file"
     try: import onnxruntime
     except ImportError: raise UsageError(f'{path} needs ONNX Runtime: pip install onnxruntime') from None
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads,options.log_severity_level = 1,3
-    gpu = device!='cpu' and 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
-    if device=='cuda' and not gpu: raise UsageError(f'{path}: this ONNX Runtime knows no cuda; pip install onnxruntime-gpu')
-    providers = ['CUDAExecutionProvider']*gpu+['CPUExecutionProvider']
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    providers = _providers(path, device, onnxruntime.get_available_providers())
     if not path.is_file(): raise UsageError(f'{path}: no such file')
     try: return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as e: # ONNX Runtime has a class of its own for each of the ways in which a file can be damaged, and no common one but this
+    except Exception as e: # ONNX Runtime has a class for each kind of damage, without a common base but this one
         if not type(e).__module__.startswith('onnxruntime'): raise
         raise UsageError(f'{path} cannot be read as an ONNX file: {" ".join(str(e).split())[:200]}') from None
 
@@ -87,55 +103,73 @@ def _session(path, device):
 class OnnxNetwork:
     "A network that ONNX Runtime computes"
     session:object # an `onnxruntime.InferenceSession`
-    metadata:OnnxMetadata # the metadata of the file
+    metadata:OnnxMetadata # of the file
+    fitted:bool = True # use fitted temperatures and thresholds; else 1 and 0.5
+    run = None # an ONNX file belongs to no run
+    network = None # and torch does not compute it
 
     @property
     def schema(self)->Schema:
-        "The targets"
+        "Return the targets"
         return self.metadata.schema_
     @property
     def image(self)->ImageConfig:
-        "What images are brought to"
+        "Return how images are read"
         return self.metadata.image
     @property
     def limit(self)->float|None:
-        "The largest distance that still looks like apparel; none without a screen"
+        "Return the largest distance of an image that looks like apparel; None without an OOD detector"
         return self.metadata.apparel_limit
     @property
-    def thresholds(self)->dict[str, np.ndarray]:
-        "For each `any_of` target `(n_labels,)`"
-        return {k: np.array(list(v.values())) for k,v in self.metadata.thresholds.items()}
+    def thresholds(self)->dict[str, np.ndarray]: # for each `any_of` target `(n_labels,)`
+        "Return the thresholds that decide the labels"
+        thresholds = {name: np.array(list(values.values())) for name,values in self.metadata.thresholds.items()}
+        return thresholds if self.fitted else {name: np.full_like(values, 0.5) for name,values in thresholds.items()}
 
-    def run(self,
-        pixels:np.ndarray, # decoded images, uint8 `(b, size, size, 3)`
-    )->list[np.ndarray]: # for each target probabilities `(b, n_labels)`; with a screen the distances `(b,)`
-        "What the network says about one batch"
-        names = [*self.metadata.outputs.values(), *([self.metadata.distance] if self.metadata.distance else [])]
-        return self.session.run(names, {self.metadata.input: pixels})
+# %% ../../nbs/65_serving.onnx_runtime.ipynb #bff3c34c
+@patch
+def run_batch(
+    self:OnnxNetwork,
+    pixels:np.ndarray, # decoded images, uint8 `(b, size, size, 3)`
+)->list[np.ndarray]: # for each target probabilities `(b, n_labels)`; with an OOD detector the distances `(b,)`
+    "Return the outputs for one batch"
+    metadata = self.metadata
+    names = [*metadata.outputs.values(), *([metadata.distance] if metadata.distance else [])]
+    outputs = self.session.run(names, {metadata.input: pixels})
+    return outputs if self.fitted else self._without_temperatures(outputs)
+
+@patch
+def _without_temperatures(self:OnnxNetwork, outputs):
+    temperatures = [self.metadata.temperatures.get(name, 1.) for name in self.schema.names]
+    probs = [apply_temperature(values, 1/temperature) for values,temperature in zip(outputs, temperatures)]
+    return [*probs, *outputs[len(temperatures):]]
 
 # %% ../../nbs/65_serving.onnx_runtime.ipynb #a597de7a
 @patch
 def compute(
     self:OnnxNetwork,
     batches:Iterable[np.ndarray], # decoded images, uint8 `(b, size, size, 3)`
-)->Iterator[list[np.ndarray]]: # as from `run`, for each batch or for parts of it
-    "What it says about many; on a CPU each core works on a part of its own"
-    if self.session.get_providers()[0]!='CPUExecutionProvider': yield from map(self.run, batches)
-    else:
-        small = (pixels[i:i+_CPU_BATCH] for pixels in batches for i in range(0, len(pixels), _CPU_BATCH))
-        yield from prefetch(self.run, small, n_cores())
+)->Iterator[list[np.ndarray]]: # as from `run_batch`, for whole batches or parts of them, in order
+    "Yield the outputs for many batches; on a CPU, each core works on a part of a batch"
+    if self.session.get_providers()[0]!='CPUExecutionProvider':
+        yield from map(self.run_batch, batches)
+        return
+    small = (pixels[i:i+_CPU_BATCH] for pixels in batches for i in range(0, len(pixels), _CPU_BATCH))
+    yield from prefetch(self.run_batch, small, n_cores())
 
 # %% ../../nbs/65_serving.onnx_runtime.ipynb #b5a536b4
 def open_onnx(
     path:str|Path, # a file that `fashion-fastai export` wrote
-    device:str|None=None, # `cpu` or `cuda`; a GPU where ONNX Runtime finds one, without it
+    device:str|None=None, # `cpu` or `cuda`; default: a GPU if ONNX Runtime finds one
+    fitted:bool=True, # use fitted temperatures and thresholds; else 1 and 0.5
 )->OnnxNetwork:
-    "The network in an ONNX file; a `UsageError` where it is none"
+    "Open the network in an ONNX file; raise a `UsageError` if it was not exported by this library"
     path = Path(path)
-    session = _session(path, device)
-    found = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if not found: raise UsageError(f'{path} does not say how images are read; make it with fashion-fastai export')
-    metadata,names = read_metadata(found, str(path)),[output.name for output in session.get_outputs()]
-    lost = [name for name in [*metadata.outputs.values(), metadata.distance or names[0]] if name not in names]
-    if lost: raise UsageError(f'{path}: the graph has no output {lost[0]}')
-    return OnnxNetwork(session, metadata)
+    session = _open_session(path, device)
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if not text: raise UsageError(f'{path} does not say how images are read; make it with fashion-fastai export')
+    metadata = read_metadata(text, str(path))
+    names = [output.name for output in session.get_outputs()]
+    missing = [name for name in [*metadata.outputs.values(), metadata.distance or names[0]] if name not in names]
+    if missing: raise UsageError(f'{path}: the graph has no output {missing[0]}')
+    return OnnxNetwork(session, metadata, fitted)

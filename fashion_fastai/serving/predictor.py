@@ -1,4 +1,4 @@
-"""A run answers questions about images
+"""Load a run or an ONNX file and predict images
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.predictor.html.md"""
 
@@ -7,190 +7,171 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.predictor.html.md"
 # %% ../../nbs/66_serving.predictor.ipynb #3314ef6b
 from __future__ import annotations
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image
-from ..config import ImageConfig
-from ..core.console import track
-from ..data.images import BadImage, ImageReader
-from ..evaluation.predictions import Predictions
-from ..run import Run, open_run
-from ..schema import Schema
-from ..target import apply_temperature
-from .results import Results, ImageResult, join_results
-from .inputs import ImageFiles, find_image_files
 
 # %% auto #0
 __all__ = ['is_single_image', 'as_images', 'BasePredictor', 'Predictor']
 
+# %% ../../nbs/66_serving.predictor.ipynb #4df75dfe
+from ..config import ImageConfig
+from ..core.console import track
+from ..data.images import BadImage, ImageReader
+from ..evaluation.predictions import Predictions
+from ..run import Run
+from ..schema import Schema
+from .inputs import ImageFiles, find_image_files
+from .onnx_runtime import open_onnx
+from .results import Results, ImageResult, join_results
+
 # %% ../../nbs/66_serving.predictor.ipynb #475daa18
 def is_single_image(
-    source, # what a user gave
+    source, # what a user passed
 )->bool:
-    "Whether `source` is an image file, the content of one, a Pillow image or an array, and not several"
-    if isinstance(source, (str, Path)): return not Path(source).is_dir() and Path(source).suffix.lower() not in ('.csv', '.parquet')
+    "Return whether `source` is one image: a file, its content, a Pillow image or an array"
+    if isinstance(source, (str, Path)):
+        return not Path(source).is_dir() and Path(source).suffix.lower() not in ('.csv', '.parquet')
     if isinstance(source, np.ndarray): return source.ndim<4
     return isinstance(source, (bytes, Image.Image))
 
 def as_images(
     source, # several images: a sequence of what `read_image` takes, a folder, a table, or `ImageFiles`
-)->ImageFiles: # what has no file name is called by its position
-    "The images in `source`"
+)->ImageFiles: # an image without a file name is named by its position
+    "Return the images in `source`"
     if isinstance(source, ImageFiles): return source
     if isinstance(source, (str, Path)): return find_image_files(source)
-    found = list(source)
-    return ImageFiles(found, [str(o) if isinstance(o, (str, Path)) else str(i) for i,o in enumerate(found)], np.full((len(found), 4), np.nan))
+    images = list(source)
+    names = [str(image) if isinstance(image, (str, Path)) else str(i) for i,image in enumerate(images)]
+    return ImageFiles(images, names, np.full((len(images), 4), np.nan))
 
 # %% ../../nbs/66_serving.predictor.ipynb #465fb59c
 class BasePredictor:
-    "What a `Predictor` and an `Ensemble` share: they differ in how they `stream` answers"
+    "Common interface of `Predictor` and `Ensemble`, which implement `stream` and `members`"
     def __init__(self,
         schema:Schema, # the targets
         image:ImageConfig, # how images are read
-        thresholds:dict[str, np.ndarray], # for `any_of` targets `(n_labels,)`
-        origin:Path, # what it was loaded from
-        limit:float|None=None, # the largest distance of what looks like apparel; default: no screen
-        run:Run|None=None, # where it was loaded from one
-    ): self.schema,self.image,self.thresholds,self.origin,self.limit,self.run = schema,image,thresholds,origin,limit,run
+        thresholds:dict[str, np.ndarray], # for each `any_of` target `(n_labels,)`
+        origin:Path, # run folder or file that it was loaded from
+        limit:float|None=None, # largest distance of an image that looks like apparel; default: no OOD detector
+        run:Run|None=None, # that it was loaded from; default: none
+    ):
+        self.schema,self.image,self.thresholds = schema,image,thresholds
+        self.origin,self.limit,self.run = origin,limit,run
 
     @property
     def members(self)->Sequence[Predictor]:
-        "The predictors whose answers are combined; of a single one, itself"
+        "Return the predictors whose predictions are combined; a single one returns itself"
         raise NotImplementedError
 
     def stream(self,
-        images, # several, see `as_images`; boxes are cut out where the run was trained on boxes
+        images, # several, see `as_images`; boxes are cropped if the run was trained on boxes
         bs:int=64, # images in a batch
-    )->Iterator[Results]: # of each batch, in the order of the images; positions in `bad` count from the batch's first image
-        "Yield answers while the next batches are read"
+    )->Iterator[Results]: # for each batch, in order; positions in `bad` count from the first image of the batch
+        "Yield results while the next batches are read"
         raise NotImplementedError
 
+# %% ../../nbs/66_serving.predictor.ipynb #540c7a2a
+def _load_network(path, device, fitted):
+    "Return the `OnnxNetwork` of an `.onnx` file, or the `TorchNetwork` of a run folder"
+    if path.suffix.lower()=='.onnx': return open_onnx(path, device, fitted)
+    from fashion_fastai.serving.torch_backend import load_torch # late: an ONNX file is served without torch
+    return load_torch(path, device, fitted)
+
 class Predictor(BasePredictor):
-    "Answers for images, from a run or from an ONNX file"
+    "Predict images with the network of a run or of an ONNX file"
     def __init__(self,
-        compute:Callable, # batches of uint8 `(b, size, size, 3)` to lists of arrays, of each batch or of parts of it: for each target probabilities and, with a `limit`, distances from apparel
-        schema:Schema, # the targets
-        image:ImageConfig, # how images are read
-        thresholds:dict[str, np.ndarray], # for `any_of` targets `(n_labels,)`
-        origin:Path, # what it was loaded from
-        limit:float|None=None, # the largest distance of what looks like apparel; none without a screen
-        run:Run|None=None, # where it was loaded from one
-        network=None, # the `FashionNetwork`, where torch computes
-        fitted:bool=True, # answers go by fitted temperatures and thresholds, where there are any
+        network, # a `TorchNetwork` or an `OnnxNetwork`
+        origin:Path, # run folder or file that it was loaded from
     ):
-        super().__init__(schema, image, thresholds, origin, limit, run)
-        self.compute,self.network,self.fitted = compute,network,fitted
+        super().__init__(network.schema, network.image, network.thresholds, origin, network.limit, network.run)
+        self.compute,self.network,self.fitted = network.compute,network.network,network.fitted
 
     def __repr__(self): return f'Predictor({str(self.origin)!r}); targets {", ".join(self.schema.names)}'
 
     @property
     def members(self)->Sequence[Predictor]:
-        "Itself alone"
+        "Return itself alone"
         return [self]
 
     @classmethod
     def load(cls,
-        path:str|Path, # the folder of a run, or an `.onnx` file
-        fitted:bool=True, # answer by the temperatures and thresholds that were fitted on the validation split; else by 0.5
-        device:str|None=None, # where it computes, `cpu` or `cuda`; a GPU where there is one, without it
+        path:str|Path, # folder of a run, or an `.onnx` file
+        fitted:bool=True, # use the temperatures and thresholds fitted on the validation split; else 1 and 0.5
+        device:str|None=None, # `cpu` or `cuda`; default: a GPU if there is one
     )->Predictor:
-        "The predictor of a run; a `UsageError` where `path` is none"
-        return (_from_onnx if Path(path).suffix.lower()=='.onnx' else _from_run)(cls, Path(path), fitted, device)
+        "Load a predictor; raise a `UsageError` if `path` is no run or no exported file"
+        return cls(_load_network(Path(path), device, fitted), Path(path))
 
-# %% ../../nbs/66_serving.predictor.ipynb #f2470c5b
-def _from_run(cls, path, fitted, device)->Predictor:
-    run = open_run(path)
-    import torch
-    from fashion_fastai.evaluation.calibration import no_calibration, run_calibration
-    from fashion_fastai.embeddings.ood import run_ood_detector
-    from fashion_fastai.models.inference import infer_batches, load_inference_network
-    image,ood_detector = run.config.image,run_ood_detector(run)
-    calibration = run_calibration(run) if fitted else no_calibration(run.schema)
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    inference = load_inference_network(run, calibration.temperatures, ood_detector, device)
-    def compute(batches): return infer_batches(inference, batches, image.mean, image.std)
-    return cls(compute, run.schema, image, calibration.thresholds, path, ood_detector.threshold() if ood_detector else None, run, inference.network, fitted)
-
-def _from_onnx(cls, path, fitted, device)->Predictor:
-    from fashion_fastai.serving.onnx_runtime import open_onnx
-    network = open_onnx(path, device)
-    if fitted: return cls(network.compute, network.schema, network.image, network.thresholds, path, network.limit)
-    temperatures = [network.metadata.temperatures.get(name, 1.) for name in network.schema.names]
-    def compute(batches):
-        for outputs in network.compute(batches):
-            plain = [apply_temperature(probs, 1/temperature) for probs,temperature in zip(outputs, temperatures)]
-            yield [*plain, *outputs[len(temperatures):]]
-    return cls(compute, network.schema, network.image, {k: np.full_like(v, 0.5) for k,v in network.thresholds.items()}, path, network.limit, fitted=False)
+# %% ../../nbs/66_serving.predictor.ipynb #c7dedf6e
+@patch
+def stream_decoded(
+    self:Predictor,
+    images:ImageFiles, # from `as_images`
+    batches:Iterable[tuple[int, np.ndarray, dict[int,str]]], # of them, from `ImageReader.stream`
+)->Iterator[Results]: # as from `stream`
+    "Yield results for images that are decoded elsewhere"
+    pending,parts = deque(),[]
+    def pixels_of_batches():
+        for start,pixels,bad in batches:
+            pending.append((start, start+len(pixels), bad))
+            yield pixels
+    for outputs in self.compute(pixels_of_batches()):
+        parts.append(outputs)
+        start,stop,bad = pending[0]
+        if sum(len(part[0]) for part in parts)<stop-start: continue
+        joined = [np.concatenate(arrays) for arrays in zip(*parts)]
+        yield self._make_results(images.names[start:stop], joined, {i-start: reason for i,reason in bad.items()})
+        pending.popleft()
+        parts = []
 
 # %% ../../nbs/66_serving.predictor.ipynb #a2788c04
 @patch
 def stream(
     self:Predictor,
-    images, # several, see `as_images`; boxes are cut out where the run was trained on boxes
+    images, # several, see `as_images`; boxes are cropped if the run was trained on boxes
     bs:int=64, # images in a batch
-)->Iterator[Results]: # of each batch, in the order of the images; positions in `bad` count from the batch's first image
-    "What the network says, while the next batches are read"
-    found,reader = as_images(images),ImageReader.from_config(self.image)
-    yield from self.answered(found, reader.stream(found.paths, reader.boxes(found), bs))
-
-# %% ../../nbs/66_serving.predictor.ipynb #c7dedf6e
-@patch
-def answered(
-    self:Predictor,
-    images:ImageFiles, # from `as_images`
-    batches:Iterable[tuple[int, np.ndarray, dict[int,str]]], # of them, see `ImageReader.stream`
-)->Iterator[Results]: # as from `stream`
-    "What the network says about images that are decoded elsewhere"
-    waiting,parts = deque(),[]
-    def pixels_of():
-        for start,pixels,bad in batches:
-            waiting.append((start, start+len(pixels), bad))
-            yield pixels
-    for outputs in self.compute(pixels_of()):
-        parts.append(outputs)
-        start,end,bad = waiting[0]
-        if sum(len(o[0]) for o in parts)<end-start: continue
-        yield self._results_from(images.names[start:end], [np.concatenate(o) for o in zip(*parts)], {i-start: reason for i,reason in bad.items()})
-        waiting.popleft()
-        parts = []
+)->Iterator[Results]: # for each batch, in order; positions in `bad` count from the first image of the batch
+    "Yield results while the next batches are read"
+    images,reader = as_images(images),ImageReader.from_config(self.image)
+    yield from self.stream_decoded(images, reader.stream(images.paths, reader.boxes(images), bs))
 
 # %% ../../nbs/66_serving.predictor.ipynb #df5cced7
 @patch
-def _results_from(self:BasePredictor, names, outputs, bad)->Results:
-    "Answers from the arrays of one batch"
-    for o in outputs: o[list(bad)] = np.nan
-    probs = dict(zip(self.schema.names, outputs))
-    return Results(Predictions(self.schema, names, probs), bad, self.thresholds, None if self.limit is None else outputs[-1], self.limit)
+def _make_results(self:BasePredictor, names, outputs, bad)->Results:
+    "Return results from the arrays of one batch"
+    for values in outputs: values[list(bad)] = np.nan
+    predictions = Predictions(self.schema, names, dict(zip(self.schema.names, outputs)))
+    return Results(predictions, bad, self.thresholds, None if self.limit is None else outputs[-1], self.limit)
 
 @patch
-def _all(self:BasePredictor, images, bs)->Results:
-    "The answers of all batches"
-    found = as_images(images)
-    parts = list(track(self.stream(found, bs), 'predicting batches', total=-(-len(found)//bs)))
-    nothing = [np.zeros((0, o.n_out), dtype=np.float32) for o in self.schema]+[np.zeros(0, dtype=np.float32)]
-    return join_results(parts or [self._results_from([], nothing, {})])
+def empty_results(self:BasePredictor)->Results:
+    "Return results for no image"
+    probs = [np.zeros((0, target.n_out), dtype=np.float32) for target in self.schema]
+    return self._make_results([], [*probs, np.zeros(0, dtype=np.float32)], {})
 
 # %% ../../nbs/66_serving.predictor.ipynb #5482ddbf
 @patch
-def __call__(
+def predict_all(
     self:BasePredictor,
-    images, # an image: file, content of one, Pillow image or array; or several: a sequence of them, a folder, a `.csv` or `.parquet` table, `ImageFiles`
+    images, # several, see `as_images`
     bs:int=64, # images in a batch
-)->ImageResult|Results: # one answer for one image, a list of them for several
-    "What the network says; a single image that cannot be read raises `BadImage`, among several it keeps its place"
-    if not is_single_image(images): return self._all(images, bs)
-    answer = next(self.stream([images]))[0]
-    if answer.error: raise BadImage(f'{images}: {answer.error}' if isinstance(images, (str, Path)) else answer.error)
-    return answer
+)->Results: # NaN where an image cannot be read
+    "Return the results for several images, with a progress bar in a terminal"
+    images = as_images(images)
+    batches = track(self.stream(images, bs), 'predicting batches', total=-(-len(images)//bs))
+    return join_results([self.empty_results(), *batches])
 
 @patch
-def table(
+def __call__(
     self:BasePredictor,
-    images:ImageFiles, # from `find_image_files`
+    images, # an image: file, content, Pillow image or array; or several: a sequence, a folder, a table, or `ImageFiles`
     bs:int=64, # images in a batch
-)->tuple[Predictions, dict[int,str]]: # NaN where an image is bad; the reason for each bad position
-    "What the network says about many images, as probabilities"
-    answers = self._all(images, bs)
-    return answers.predictions,answers.bad
+)->ImageResult|Results: # one result for one image, `Results` for several
+    "Predict; raise `BadImage` if a single image cannot be read, while among several it keeps its place"
+    if not is_single_image(images): return self.predict_all(images, bs)
+    result = next(self.stream([images]))[0]
+    if result.error: raise BadImage(f'{images}: {result.error}' if isinstance(images, (str, Path)) else result.error)
+    return result

@@ -1,4 +1,4 @@
-"""The same predictor as a worker of a Ray cluster, for more images than one machine can look at
+"""Predict on the machines of a Ray cluster
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.ray_cluster.html.md"""
 
@@ -7,51 +7,55 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.ray_cluster.html.m
 # %% ../../nbs/69_serving.ray_cluster.ipynb #e0e8c50f
 from __future__ import annotations
 import io, os, tempfile
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 import pyarrow as pa, pyarrow.dataset as pads
 from fsspec.core import url_to_fs
-from ..core.console import is_terminal
-from ..data.images import BadImage
-from ..data.tables import box_columns, check_file_column, read_boxes
-from ..core.errors import UsageError
-from ..core.allocator import tune_allocator
-from ..run import open_run
-from ..target import as_text
-from .inputs import ImageFiles, Columns
-from .results import join_results
-from .batch import BatchReport
-from .predictor import Predictor
 
 # %% auto #0
-__all__ = ['FETCHERS', 'BLOCK', 'address', 'Fetched', 'packed', 'unpacked', 'Worker', 'Source', 'look_at', 'Workers',
-           'predict_on_cluster']
+__all__ = ['N_FETCHERS', 'BLOCK', 'image_address', 'RemoteFile', 'pack_predictor', 'unpack_predictor', 'Worker', 'Source',
+           'open_source', 'Workers', 'predict_on_cluster']
+
+# %% ../../nbs/69_serving.ray_cluster.ipynb #f567fe2e
+from ..core.allocator import tune_allocator
+from ..core.console import is_terminal
+from ..core.errors import UsageError
+from ..data.images import BadImage
+from ..data.tables import box_columns, check_file_column, read_boxes
+from ..run import open_run
+from .batch import BatchReport
+from .inputs import ImageFiles, Columns
+from .predictor import Predictor
+from .results import join_results
+from ..target import as_text
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #fc022fca
-def address(
-    name:str, # as it stands in a table
-    images:str, # the folder that names start from
-)->str: # the name itself where it is an address or a whole path
-    "Where an image is"
+def image_address(
+    name:str, # file name in a table
+    images:str, # folder that file names are relative to
+)->str: # `name` itself if it is an address or an absolute path
+    "Return the address of an image"
     return name if '://' in name or name.startswith('/') else f'{images.rstrip("/")}/{name}'
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #7f82447b
-FETCHERS = 16 # threads
+N_FETCHERS = 16 # threads
 
-def _fetch(url)->bytes:
+def _fetch(address)->bytes:
+    "Return the content of a file; raise `BadImage` if it cannot be fetched"
     try:
-        store,path = url_to_fs(url)
+        store,path = url_to_fs(address)
         return store.cat_file(path)
     except FileNotFoundError: raise BadImage('no such file') from None
     except IsADirectoryError: raise BadImage('is a folder, not an image') from None
-    except Exception as e: raise BadImage(f'cannot be fetched ({type(e).__name__}: {e})') from None # every store has errors of its own
+    except Exception as e: # each store has error classes of its own
+        raise BadImage(f'cannot be fetched ({type(e).__name__}: {e})') from None
 
-class Fetched:
-    "An image file that is on its way; reading it waits, and raises `BadImage` where it never came"
+class RemoteFile:
+    "A file that is being fetched; reading it waits, and raises `BadImage` if it cannot be fetched"
     def __init__(self,
-        content, # a future of its bytes
+        content:Future, # of its bytes
     ): self.content,self.file = content,None
     def __getattr__(self, name):
         if name not in ('read', 'seek', 'tell'): raise AttributeError(name)
@@ -61,129 +65,150 @@ class Fetched:
 # %% ../../nbs/69_serving.ray_cluster.ipynb #a78f35f9
 _RUN_FILES = 'config.yaml', 'schema.json', 'model.safetensors', 'calibration.json', 'ood_detector.safetensors'
 
-def packed(
-    path:str|Path, # the folder of a run, or an `.onnx` file
-)->dict[str, bytes]: # what prediction needs of it, by name
-    "A predictor's files, to be sent"
+def pack_predictor(
+    path:str|Path, # folder of a run, or an `.onnx` file
+)->dict[str, bytes]: # content by file name
+    "Return the files that prediction needs"
     path = Path(path)
-    if path.suffix.lower()!='.onnx': return {o: (path/o).read_bytes() for o in _RUN_FILES if (open_run(path).path/o).is_file()}
+    if path.suffix.lower()!='.onnx':
+        folder = open_run(path).path
+        return {name: (folder/name).read_bytes() for name in _RUN_FILES if (folder/name).is_file()}
     if not path.is_file(): raise UsageError(f'{path}: no such file')
     return {path.name: path.read_bytes()}
 
-def unpacked(
-    files:dict[str, bytes], # from `packed`
+def unpack_predictor(
+    files:dict[str, bytes], # from `pack_predictor`
     fitted:bool=True, # see `Predictor.load`
 )->Predictor:
-    "The predictor whose files they are"
+    "Load a predictor from the content of its files"
     with tempfile.TemporaryDirectory() as folder:
         for name,content in files.items(): (Path(folder)/name).write_bytes(content)
-        (onnx,*_) = [o for o in files if o.endswith('.onnx')] or [None]
+        onnx = next((name for name in files if name.endswith('.onnx')), None)
         return Predictor.load(Path(folder)/onnx if onnx else folder, fitted)
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #985bd007
 class Worker:
-    "Answers for batches of rows, on one machine of a cluster"
+    "Predict batches of rows on one machine of a cluster"
     def __init__(self,
-        files:dict[str, bytes], # from `packed`
-        file_col:str, # column of the addresses of images
-        images:str, # the folder that they start from
+        files:dict[str, bytes], # from `pack_predictor`
+        file_col:str, # column with the addresses of the images
+        images:str, # folder that file names are relative to
         fitted:bool=True, # see `Predictor.load`
     ):
-        tune_allocator() # the process is one that Ray started for this worker
-        self.predictor,self.file_col,self.images = unpacked(files, fitted),file_col,images
-        self.pool = ThreadPoolExecutor(FETCHERS)
+        tune_allocator() # Ray starts a process for each worker
+        self.predictor,self.file_col,self.images = unpack_predictor(files, fitted),file_col,images
+        self.pool = ThreadPoolExecutor(N_FETCHERS)
 
     def __call__(self,
-        batch:pa.Table, # rows with `file_col`, and the boxes where the run was trained on boxes
-    )->pa.Table: # as `Answers.frame`
-        "The answers for some rows"
+        batch:pa.Table, # rows with `file_col`, and boxes if the run was trained on boxes
+    )->pa.Table: # as `Results.frame`
+        "Return the results of some rows"
         frame = batch.to_pandas()
         names = as_text(frame[self.file_col]).fillna('').tolist()
-        coming = [Fetched(self.pool.submit(_fetch, address(o, self.images))) for o in names]
-        answers = join_results(list(self.predictor.stream(ImageFiles(coming, names, read_boxes(frame)), bs=64)))
-        return pa.Table.from_pandas(answers.frame(), preserve_index=False)
+        files = [RemoteFile(self.pool.submit(_fetch, image_address(name, self.images))) for name in names]
+        results = join_results(list(self.predictor.stream(ImageFiles(files, names, read_boxes(frame)), bs=64)))
+        return pa.Table.from_pandas(results.frame(), preserve_index=False)
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #e6deafae
 BLOCK = 1024 # rows
 
-def _matching(source)->tuple:
-    "The file system and all paths that `source` means"
+def _find_paths(source)->tuple:
+    "Return the file system and all paths of `source`; raise a `UsageError` if there are none"
     store,path = url_to_fs(source)
-    found = sorted(store.glob(path)) if any(o in path for o in '*?[') else [path] if store.isfile(path) else []
-    if not found: raise UsageError(f'{source}: no such file; a cluster reads Parquet tables and patterns of images such as s3://shop/*.jpg')
-    return store,found
+    if any(character in path for character in '*?['): paths = sorted(store.glob(path))
+    else: paths = [path] if store.isfile(path) else []
+    if paths: return store,paths
+    raise UsageError(f'{source}: no such file; '
+        'a cluster reads Parquet tables and patterns of images such as s3://shop/*.jpg')
 
-def _address(store, path)->str: return store.unstrip_protocol(path).removeprefix('file://')
+def _address_of(store, path)->str: return store.unstrip_protocol(path).removeprefix('file://')
 
-def _first_schema(store, path)->list[str]:
+def _column_names(store, path)->list[str]:
     try: return pads.dataset(path, filesystem=store, format='parquet').schema.names
     except (pa.ArrowInvalid, OSError) as e: raise UsageError(f'{path} cannot be read as a table: {e}') from None
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #3b332174
 @dataclass(frozen=True)
 class Source:
-    "What one of the sources of a prediction means"
-    store:object # its file system
-    found:list[str] # paths of tables or of images
-    read:list[str]|None # the columns to read; none for images
-    images:str # the folder that the names of a table start from
+    "Tables or images of a prediction"
+    store:object # an fsspec file system
+    paths:list[str] # of tables or of images
+    columns:list[str]|None # of the tables, to read; None for images
+    images:str # folder that the file names of a table are relative to
 
-def look_at(
+def open_source(
     source:str, # address of a Parquet table, of several with `*` in it, or a pattern of images
     columns:Columns=Columns(), # of tables
 )->Source:
-    "What `source` means; a `UsageError` where that is nothing, or a column is missing"
-    store,found = _matching(source)
-    if not found[0].endswith('.parquet'): return Source(store, found, None, '')
-    known = _first_schema(store, found[0])
-    check_file_column(known, columns.file, source)
-    images = str(columns.images or _address(store, found[0]).rsplit('/', 1)[0])
-    images = images if '://' in images else os.path.abspath(images)
-    return Source(store, found, list(dict.fromkeys([columns.file, *box_columns(known)])), images)
+    "Find the files of `source`; raise a `UsageError` if there are none or a column is missing"
+    store,paths = _find_paths(source)
+    if not paths[0].endswith('.parquet'): return Source(store, paths, None, '')
+    names = _column_names(store, paths[0])
+    check_file_column(names, columns.file, source)
+    images = str(columns.images or _address_of(store, paths[0]).rsplit('/', 1)[0])
+    if '://' not in images: images = os.path.abspath(images)
+    return Source(store, paths, list(dict.fromkeys([columns.file, *box_columns(names)])), images)
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #6327576b
-def _rows(source, file_col):
-    "The rows of `source` for Ray"
+def _dataset(source, file_col):
+    "Return the rows of `source` as a Ray dataset"
     import ray
-    if source.read: return ray.data.read_parquet(source.found, filesystem=source.store, columns=source.read).repartition(target_num_rows_per_block=BLOCK)
-    names = pa.array([_address(source.store, o) for o in source.found], pa.string())
+    if source.columns:
+        rows = ray.data.read_parquet(source.paths, filesystem=source.store, columns=source.columns)
+        return rows.repartition(target_num_rows_per_block=BLOCK)
+    names = pa.array([_address_of(source.store, path) for path in source.paths], pa.string())
     return ray.data.from_arrow([pa.table({file_col: names.slice(i, BLOCK)}) for i in range(0, len(names), BLOCK)])
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #02af8869
 @dataclass(frozen=True)
 class Workers:
-    "What a prediction takes of a cluster"
-    most:int|None = None # at most so many workers; as many as there is room for without it
+    "Number and resources of the workers"
+    most:int|None = None # workers at most; default: as many as the cluster has room for
     cpus:float = 1 # cores of a worker
     gpus:float = 0 # GPUs of a worker
 
 def _check_out(out)->tuple:
-    "The file system and path of the answers; a `UsageError` where there is something"
+    "Return the file system and path of the results; raise a `UsageError` if something is there"
     store,path = url_to_fs(out)
-    if store.exists(path) and (store.isfile(path) or store.ls(path)): raise UsageError(f'{out} exists already; choose another --out')
+    if store.exists(path) and (store.isfile(path) or store.ls(path)):
+        raise UsageError(f'{out} exists already; choose another --out')
     return store,path
+
+# %% ../../nbs/69_serving.ray_cluster.ipynb #0ac2121a
+def _import_ray():
+    try: import ray
+    except ImportError: raise UsageError('--engine ray needs Ray: pip install "fashion_fastai[ray]"') from None
+    return ray
+
+def _connect(ray):
+    "Connect to the cluster of RAY_ADDRESS or of this machine, or start one here"
+    if not ray.is_initialized(): ray.init(include_dashboard=False, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = is_terminal()
+
+def _predict_sources(ray, sources, files, file_col, workers, bs, fitted)->Iterator:
+    "Yield a Ray dataset of results for each source"
+    pool = ray.data.ActorPoolStrategy(min_size=1, **({'max_size': workers.most} if workers.most else {}))
+    for source in sources:
+        yield _dataset(source, file_col).map_batches(Worker, compute=pool,
+            fn_constructor_args=(files, file_col, source.images, fitted), batch_size=bs or 256, batch_format='pyarrow',
+            num_cpus=workers.cpus, num_gpus=workers.gpus or None)
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #3f9a3020
 def predict_on_cluster(
-    path:str|Path, # the folder of a run, or an `.onnx` file
+    path:str|Path, # folder of a run, or an `.onnx` file
     sources:Sequence[str], # addresses of Parquet tables, or patterns of images
     out:str, # address of a folder for Parquet files, which must not exist
     columns:Columns=Columns(), # of the tables
-    workers:Workers=Workers(), # how many, and of what size
-    bs:int|None=None, # rows that a worker takes at a time; 256 without it
+    workers:Workers=Workers(), # number and resources
+    bs:int|None=None, # rows that a worker predicts at a time; default: 256
     fitted:bool=True, # see `Predictor.load`
-)->BatchReport: # `out`, the rows in it and how many of them have an error
-    "Predict the images of tables on all machines of a cluster; rows come in any order"
-    try: import ray
-    except ImportError: raise UsageError('--engine ray needs Ray: pip install "fashion_fastai[ray]"') from None
-    files,(store,folder),found = packed(path),_check_out(out),[look_at(o, columns) for o in sources]
-    if not ray.is_initialized(): ray.init(include_dashboard=False, log_to_driver=False) # the cluster of RAY_ADDRESS, or of this machine, or a new one of its own
-    ray.data.DataContext.get_current().enable_progress_bars = is_terminal()
-    pool = ray.data.ActorPoolStrategy(min_size=1, **({'max_size': workers.most} if workers.most else {}))
-    def answered(source):
-        return _rows(source, columns.file).map_batches(Worker, fn_constructor_args=(files, columns.file, source.images, fitted), batch_size=bs or 256,
-            batch_format='pyarrow', compute=pool, num_cpus=workers.cpus, num_gpus=workers.gpus or None)
-    first,*others = map(answered, found)
+)->BatchReport: # of the rows in `out`
+    "Predict the images of tables on all machines of a cluster; rows are written in any order"
+    ray = _import_ray()
+    files,(store,folder) = pack_predictor(path),_check_out(out)
+    opened = [open_source(source, columns) for source in sources]
+    _connect(ray)
+    first,*others = _predict_sources(ray, opened, files, columns.file, workers, bs, fitted)
     (first.union(*others) if others else first).write_parquet(folder, filesystem=store)
     written = pads.dataset(folder, filesystem=store, format='parquet')
     return BatchReport(out, written.count_rows(), written.count_rows(filter=pads.field('error')!=''))

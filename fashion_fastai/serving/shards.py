@@ -1,4 +1,4 @@
-"""Answers are kept as they are made, so that a prediction that was cut off goes on where it was
+"""Predictions are kept shard by shard, so an interrupted prediction resumes
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.shards.html.md"""
 
@@ -12,196 +12,218 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
-from ..core.console import track
-from ..data.images import ImageReader
-from ..core.errors import UsageError
-from ..core.files import atomic_file, write_json
-from ..evaluation.predictions import Predictions
-from ..core.lock import lock_folder
-from .results import Results, join_results
-from .predictor import BasePredictor
-from .inputs import Columns, Rows, read_rows, write_rows
-from ..core.parallel import n_cores
 
 # %% auto #0
-__all__ = ['PIXEL_BYTES', 'batch_size', 'predictor_key', 'Shards', 'read_shard', 'open_shards', 'remove_shards', 'fill_shards',
-           'predicted']
+__all__ = ['PIXEL_BYTES', 'SHARD_ROWS', 'batch_size', 'predictor_key', 'Shards', 'read_shard', 'open_shards', 'remove_shards',
+           'fill_shards', 'predict_shards']
+
+# %% ../../nbs/67_serving.shards.ipynb #0748d799
+from ..core.console import track
+from ..core.errors import UsageError
+from ..core.files import atomic_file, write_json
+from ..core.lock import lock_folder
+from ..core.parallel import n_cores
+from ..data.images import ImageReader
+from ..evaluation.predictions import Predictions
+from .inputs import Columns, Rows, read_rows, write_rows
+from .predictor import BasePredictor
+from .results import Results, join_results
 
 # %% ../../nbs/67_serving.shards.ipynb #2dedd9ae
-PIXEL_BYTES = 256*2**20 # of all batches that are in memory
+PIXEL_BYTES = 256*2**20 # of all batches in memory
 
 def batch_size(
-    size:int, # pixels a side that images are read at
-    cores:int, # that read
+    size:int, # side in pixels that images are read at
+    cores:int, # cores that read
 )->int: # a power of two from 16 to 256
-    "The images in a batch that memory is spent well on"
-    fit = PIXEL_BYTES//((cores+2)*3*size*size)
-    return 2**int(np.clip(np.log2(max(fit, 1)), 4, 8))
-
-# %% ../../nbs/67_serving.shards.ipynb #c53a6d15
-_SHARD_ROWS,_ABOUT = 4096,'about.json'
-
-def predictor_key(
-    predictor:BasePredictor, # of a run, of several, or of an `.onnx` file
-)->str: # a digest of weights, settings, calibration and apparel screen, those of every member of an ensemble
-    "What a predictor's probabilities depend on"
-    digest = hashlib.blake2b(digest_size=16)
-    for o in predictor.members:
-        run = o.run
-        files = [o.origin] if run is None else [run.model, run.path/'config.yaml', run.path/'schema.json', run.calibration, run.ood_detector]
-        for file in files: digest.update(file.name.encode()+(hashlib.blake2b(file.read_bytes()).digest() if file.is_file() else b'-'))
-    digest.update(repr([o.fitted for o in predictor.members]).encode()) # without an any_of target only this tells temperatures apart
-    digest.update(repr(sorted((k, v.tolist()) for k,v in predictor.thresholds.items())).encode())
-    return digest.hexdigest()
+    "Return the largest batch size whose batches fit in `PIXEL_BYTES`"
+    n_images = PIXEL_BYTES//((cores+2)*3*size*size)
+    return 2**int(np.clip(np.log2(max(n_images, 1)), 4, 8))
 
 # %% ../../nbs/67_serving.shards.ipynb #0faaf463
+def _file_digest(file)->bytes: return hashlib.blake2b(file.read_bytes()).digest() if file.is_file() else b'-'
+
+def _files_of(member)->list[Path]:
+    run = member.run
+    if run is None: return [member.origin]
+    return [run.model, run.path/'config.yaml', run.path/'schema.json', run.calibration, run.ood_detector]
+
+def predictor_key(
+    predictor:BasePredictor, # of a run, an `.onnx` file, or several of them
+)->str: # hexadecimal, depends on every member of an ensemble
+    "Return a digest of everything that the probabilities of a predictor depend on"
+    digest = hashlib.blake2b(digest_size=16)
+    for member in predictor.members:
+        for file in _files_of(member): digest.update(file.name.encode()+_file_digest(file))
+    # without an any_of target, only `fitted` tells whether temperatures are used
+    digest.update(repr([member.fitted for member in predictor.members]).encode())
+    thresholds = sorted((name, values.tolist()) for name,values in predictor.thresholds.items())
+    digest.update(repr(thresholds).encode())
+    return digest.hexdigest()
+
+# %% ../../nbs/67_serving.shards.ipynb #c53a6d15
+SHARD_ROWS = 4096 # rows of a shard, rounded up to whole batches
+
 @dataclass(frozen=True)
 class Shards:
-    "Rows and the probabilities of those that are done, in a folder"
-    folder:Path # `OUT.parts`, see `open_shards`
-    rows:Rows # all that wait for answers
-    answers:Results # of no image: what the probabilities become
-    part:int # rows of a part, a multiple of `bs`, so that a batch never belongs to two parts
+    "Rows to predict and the probabilities of those that are done, in a folder"
+    folder:Path # `OUT.shards`, see `open_shards`
+    rows:Rows # all rows to predict
+    empty:Results # results for no image, which hold schema, thresholds and limit of the predictor
+    size:int # rows of a shard, a multiple of `bs`
     bs:int # images in a batch
 
-    def __len__(self): return -(-len(self.rows)//self.part)
+    def __len__(self): return -(-len(self.rows)//self.size)
     def file(self,
-        i:int, # which part, from 0
+        i:int, # shard, from 0
     )->Path:
-        "Where the probabilities of a part are kept"
+        "Return the file of a shard"
         return self.folder/f'{i:06}.parquet'
 
     def span(self,
-        i:int, # which part, from 0
+        i:int, # shard, from 0
     )->tuple[int, int]: # first row, and the row behind the last
-        "Which rows a part holds"
-        return i*self.part,min((i+1)*self.part, len(self.rows))
+        "Return the rows of a shard"
+        return i*self.size,min((i+1)*self.size, len(self.rows))
 
 # %% ../../nbs/67_serving.shards.ipynb #6a8e540e
-def _lists(matrix): return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix, dtype=np.float32).ravel()), matrix.shape[1])
-def _numbers(column): return column.combine_chunks().to_numpy(zero_copy_only=False).copy() # those of a file cannot be written to
-def _matrix(column): return _numbers(pa.chunked_array([o.flatten() for o in column.chunks])).reshape(len(column), -1)
+def _to_lists(matrix):
+    values = np.ascontiguousarray(matrix, dtype=np.float32).ravel()
+    return pa.FixedSizeListArray.from_arrays(pa.array(values), matrix.shape[1])
 
-def _write_shard(parts, i, answers):
-    columns = {f'target/{k}': _lists(v) for k,v in answers.predictions.probs.items()}
-    columns['error'] = pa.array([answers.bad.get(o, '') for o in range(len(answers))], pa.string())
-    if answers.apparel_distance is not None: columns['apparel_distance'] = pa.array(answers.apparel_distance, pa.float32(), from_pandas=False)
-    with atomic_file(parts.file(i)) as file: pq.write_table(pa.table(columns), file)
+def _to_vector(column):
+    return column.combine_chunks().to_numpy(zero_copy_only=False).copy() # arrays of a file are read-only
+
+def _to_matrix(column):
+    return _to_vector(pa.chunked_array([chunk.flatten() for chunk in column.chunks])).reshape(len(column), -1)
+
+def _write_shard(shards, i, results):
+    columns = {f'target/{name}': _to_lists(probs) for name,probs in results.predictions.probs.items()}
+    columns['error'] = pa.array([results.bad.get(row, '') for row in range(len(results))], pa.string())
+    if results.apparel_distance is not None:
+        columns['apparel_distance'] = pa.array(results.apparel_distance, pa.float32(), from_pandas=False)
+    with atomic_file(shards.file(i)) as file: pq.write_table(pa.table(columns), file)
 
 def read_shard(
-    parts:Shards, # from `open_shards`
-    i:int, # which part, from 0
+    shards:Shards, # from `open_shards`
+    i:int, # shard that is done, from 0
 )->Results: # with the names of its rows
-    "The answers of a part"
-    table,schema = pq.read_table(parts.file(i)),parts.answers.predictions.schema
-    predictions = Predictions(schema, parts.rows.names(*parts.span(i)), {o: _matrix(table[f'target/{o}']) for o in schema.names})
-    bad = {n: o for n,o in enumerate(table['error'].to_pylist()) if o}
-    distance = _numbers(table['apparel_distance']) if 'apparel_distance' in table.column_names else None
-    return replace(parts.answers, predictions=predictions, bad=bad, apparel_distance=distance)
+    "Read the results of a shard"
+    table,schema = pq.read_table(shards.file(i)),shards.empty.predictions.schema
+    probs = {name: _to_matrix(table[f'target/{name}']) for name in schema.names}
+    predictions = Predictions(schema, shards.rows.names(*shards.span(i)), probs)
+    bad = {row: reason for row,reason in enumerate(table['error'].to_pylist()) if reason}
+    distance = _to_vector(table['apparel_distance']) if 'apparel_distance' in table.column_names else None
+    return replace(shards.empty, predictions=predictions, bad=bad, apparel_distance=distance)
 
 # %% ../../nbs/67_serving.shards.ipynb #72db42bd
-def _no_results(predictor)->Results:
-    probs = {o.name: np.zeros((0, o.n_out), dtype=np.float32) for o in predictor.schema}
-    distance = None if predictor.limit is None else np.zeros(0, dtype=np.float32)
-    return Results(Predictions(predictor.schema, [], probs), {}, predictor.thresholds, distance, predictor.limit)
+_JOB_FILE = 'job.json'
 
-def _agree(folder, about, bs):
-    "What the folder says of itself; a `UsageError` where it is about something else"
-    try: found = json.loads((folder/_ABOUT).read_text(encoding='utf-8'))
-    except (OSError, ValueError): raise UsageError(f'{folder} is in the way, and holds no answers; choose another --out or remove it') from None
-    what = {'predictor': 'by another run, or with another calibration', 'rows': 'of other images'}
-    for k,said in what.items():
-        if found.get(k)!=about[k]: raise UsageError(f'{folder} holds the unfinished prediction {said}; finish that one, choose another --out, or remove the folder to start anew')
-    if bs not in (None, found['bs']): raise UsageError(f'{folder} was begun with batches of {found["bs"]}, not {bs}; go on with --batch-size {found["bs"]} or remove the folder to start anew')
-    return found
+def _read_job(folder, job, bs):
+    "Return the stored job; raise a `UsageError` if it is not `job`"
+    try: stored = json.loads((folder/_JOB_FILE).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        raise UsageError(f'{folder} exists and holds no predictions; choose another --out or remove it') from None
+    for field,difference in (('predictor', 'by another run, or with another calibration'), ('rows', 'of other images')):
+        if stored.get(field)!=job[field]:
+            raise UsageError(f'{folder} holds an unfinished prediction {difference}; '
+                'finish that one, choose another --out, or remove the folder to start over')
+    if bs not in (None, stored['bs']):
+        raise UsageError(f'{folder} was started with batches of {stored["bs"]}, not {bs}; '
+            f'continue with --batch-size {stored["bs"]} or remove the folder to start over')
+    return stored
 
-def _sweep(out):
-    "Remove what a process that was killed has left beside `out`; nobody else writes to it while the lock is held"
+def _remove_leftovers(out):
+    "Remove temporary files of killed processes beside `out`; the lock guarantees that no other process needs them"
     if not out.parent.is_dir(): return
-    passing = re.compile(rf'\.\d+-{re.escape(out.name)}|\.{re.escape(out.name)}\.parts-.*')
-    for o in out.parent.iterdir():
-        if passing.fullmatch(o.name): shutil.rmtree(o) if o.is_dir() else o.unlink()
+    name = re.escape(out.name)
+    temporary = re.compile(rf'\.\d+-{name}|\.{name}\.shards-.*')
+    for path in out.parent.iterdir():
+        if temporary.fullmatch(path.name): shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 # %% ../../nbs/67_serving.shards.ipynb #a5b77010
 def open_shards(
-    predictor:BasePredictor, # of a run, of several, or of an `.onnx` file
+    predictor:BasePredictor, # of a run, an `.onnx` file, or several of them
     sources:Sequence[str|Path], # images, folders and tables
-    out:str|Path, # the file that will hold the answers
+    out:str|Path, # the output file
     columns:Columns=Columns(), # of the tables
-    bs:int|None=None, # images in a batch; `batch_size` of them without it
-)->Shards: # with what was done before
-    "The folder for a prediction, a new one or what is left of one that was cut off"
-    folder = Path(f'{out}.parts')
-    passing = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
+    bs:int|None=None, # images in a batch; default: `batch_size`
+)->Shards: # with the shards that are done already
+    "Create the folder of a prediction, or open that of an interrupted one; raise a `UsageError` if it is another one's"
+    folder = Path(f'{out}.shards')
+    readers = [ImageReader.from_config(member.image) for member in predictor.members]
+    columns = replace(columns, boxes=any(reader.uses_boxes for reader in readers))
+    temporary = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
     try:
-        readers = [ImageReader.from_config(member.image) for member in predictor.members]
-        columns = replace(columns, boxes=any(reader.uses_boxes for reader in readers))
-        about = dict(predictor=predictor_key(predictor), rows=write_rows(sources, passing, columns))
-        if folder.exists(): about = _agree(folder, about, bs)
+        job = dict(predictor=predictor_key(predictor), rows=write_rows(sources, temporary, columns))
+        if folder.exists(): job = _read_job(folder, job, bs)
         else:
             bs = bs or batch_size(max(reader.side for reader in readers), n_cores())
-            about |= dict(bs=bs, part=-(-_SHARD_ROWS//bs)*bs)
-            write_json(passing/_ABOUT, about)
-            passing.rename(folder)
-    finally: shutil.rmtree(passing, ignore_errors=True)
-    return Shards(folder, read_rows(folder), _no_results(predictor), about['part'], about['bs'])
+            job |= dict(bs=bs, size=-(-SHARD_ROWS//bs)*bs)
+            write_json(temporary/_JOB_FILE, job)
+            temporary.rename(folder)
+    finally: shutil.rmtree(temporary, ignore_errors=True)
+    return Shards(folder, read_rows(folder), predictor.empty_results(), job['size'], job['bs'])
 
 def remove_shards(
-    parts:Shards, # from `open_shards`
+    shards:Shards, # from `open_shards`
 ):
-    "Remove the folder; it is never seen half removed"
-    gone = parts.folder.with_name(f'.{parts.folder.name}-done')
-    shutil.rmtree(gone, ignore_errors=True)
-    parts.folder.rename(gone)
-    shutil.rmtree(gone)
+    "Remove the folder; it is renamed first, so a half-removed one is never opened"
+    renamed = shards.folder.with_name(f'.{shards.folder.name}-done')
+    shutil.rmtree(renamed, ignore_errors=True)
+    shards.folder.rename(renamed)
+    shutil.rmtree(renamed)
 
 # %% ../../nbs/67_serving.shards.ipynb #5691e87e
-def _in_shards(stream, parts, left)->Iterator[int]:
-    "Write each part when its rows are through; yields the images of each batch"
-    for i in left:
-        start,stop = parts.span(i)
-        held = []
-        while sum(map(len, held))<stop-start:
-            held.append(next(stream))
-            yield len(held[-1])
-        _write_shard(parts, i, join_results(held))
+def _fill(stream, shards, missing)->Iterator[int]:
+    "Write each missing shard when its rows are predicted; yield the number of images of each batch"
+    for i in missing:
+        start,stop = shards.span(i)
+        batches = []
+        while sum(map(len, batches))<stop-start:
+            batches.append(next(stream))
+            yield len(batches[-1])
+        _write_shard(shards, i, join_results(batches))
 
 def fill_shards(
-    predictor:BasePredictor, # of a run, of several, or of an `.onnx` file
-    parts:Shards, # from `open_shards`
+    predictor:BasePredictor, # of a run, an `.onnx` file, or several of them
+    shards:Shards, # from `open_shards`
 ):
-    "Predict the rows that are not done"
-    left,before = [i for i in range(len(parts)) if not parts.file(i).is_file()],[i for i in range(len(parts)) if parts.file(i).is_file()]
-    at = np.concatenate([np.zeros(0, dtype=np.int64), *[np.arange(*parts.span(i)) for i in left]])
-    done = (n for o in _in_shards(predictor.stream(parts.rows.images(at), parts.bs), parts, left) for n in range(o))
-    for _ in track(done, 'predicting images', total=len(at)): pass
-    for i in before: _mend(predictor, parts, i)
+    "Predict the rows that are not done, and retry those whose image could not be read before"
+    done = [i for i in range(len(shards)) if shards.file(i).is_file()]
+    missing = [i for i in range(len(shards)) if i not in set(done)]
+    spans = [np.arange(*shards.span(i)) for i in missing]
+    rows = np.concatenate([np.zeros(0, dtype=np.int64), *spans])
+    batches = _fill(predictor.stream(shards.rows.images(rows), shards.bs), shards, missing)
+    images = (image for n_images in batches for image in range(n_images))
+    for _ in track(images, 'predicting images', total=len(rows)): pass
+    for i in done: _retry_bad_rows(predictor, shards, i)
 
 # %% ../../nbs/67_serving.shards.ipynb #7bf5ee53
-def _mend(predictor, parts, i):
-    "Try the bad rows of a part once more"
-    was = read_shard(parts, i)
-    if not was.bad: return
-    at = np.array(list(was.bad))
-    again = join_results([parts.answers, *predictor.stream(parts.rows.images(at+i*parts.part), parts.bs)])
-    if again.bad==dict(enumerate(was.bad.values())): return
-    for k,v in again.predictions.probs.items(): was.predictions.probs[k][at] = v
-    if was.apparel_distance is not None: was.apparel_distance[at] = again.apparel_distance
-    _write_shard(parts, i, replace(was, bad={int(at[k]): v for k,v in again.bad.items()}))
+def _retry_bad_rows(predictor, shards, i):
+    "Predict the bad rows of a shard once more; write the shard if that changes a row"
+    results = read_shard(shards, i)
+    if not results.bad: return
+    rows = np.array(list(results.bad))
+    retried = join_results([shards.empty, *predictor.stream(shards.rows.images(rows+i*shards.size), shards.bs)])
+    if retried.bad==dict(enumerate(results.bad.values())): return
+    for name,probs in retried.predictions.probs.items(): results.predictions.probs[name][rows] = probs
+    if results.apparel_distance is not None: results.apparel_distance[rows] = retried.apparel_distance
+    _write_shard(shards, i, replace(results, bad={int(rows[k]): reason for k,reason in retried.bad.items()}))
 
 # %% ../../nbs/67_serving.shards.ipynb #4d86579a
 @contextmanager
-def predicted(
-    predictor:BasePredictor, # of a run, of several, or of an `.onnx` file
+def predict_shards(
+    predictor:BasePredictor, # of a run, an `.onnx` file, or several of them
     sources:Sequence[str|Path], # see `open_shards`
     out:str|Path, # same as above
     columns:Columns=Columns(), # same as above
     bs:int|None=None, # same as above
 )->Iterator[Shards]: # all of them done
-    "Predict images, or what is left of them; afterwards nothing but `out` remains"
-    with lock_folder(f'{out}.parts'):
-        _sweep(Path(out))
-        parts = open_shards(predictor, sources, out, columns, bs)
-        fill_shards(predictor, parts)
-        yield parts
-        remove_shards(parts)
+    "Predict images, or resume an interrupted prediction; nothing but `out` remains after the block"
+    with lock_folder(f'{out}.shards'):
+        _remove_leftovers(Path(out))
+        shards = open_shards(predictor, sources, out, columns, bs)
+        fill_shards(predictor, shards)
+        yield shards
+        remove_shards(shards)

@@ -1,4 +1,4 @@
-"""The files that competitions ask for, byte for byte, made from predictions and checked before they are written
+"""Write predictions in the file formats of competitions, checked before they are written
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.submissions.html.md"""
 
@@ -12,25 +12,28 @@ from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.meta import delegates
-from ..data.formats.base import check_unique, match_names
-from ..core.errors import UsageError, unknown_name
-from ..core.files import atomic_file
-from ..schema import Schema
-from ..target import Target
 
 # %% auto #0
 __all__ = ['SUBMISSIONS', 'Submission', 'submission_targets', 'label_numbers', 'submission_lines', 'read_submission',
            'check_submission', 'write_submission']
 
+# %% ../../nbs/65_serving.submissions.ipynb #c62536e1
+from ..core.errors import UsageError, unknown_name
+from ..core.files import atomic_file
+from ..data.formats.base import check_unique, match_names
+from ..evaluation.predictions import Predictions
+from ..schema import Schema
+from ..target import Target
+
 # %% ../../nbs/65_serving.submissions.ipynb #e6c2a054
 @dataclass(frozen=True)
 class Submission:
-    "How the file of a competition is laid out"
-    kind:str # of the targets that it is about: `one_of` or `any_of`
-    n_targets:int # so many of them
-    example:str # a row, for the message of an error
-    header:str = '' # the first line; where there is none, the rows bear no file names
-    columns:tuple[str, ...] = () # of what `read_submission` gives; those of the header without it
+    "The file format of a competition"
+    kind:str # of its targets: `one_of` or `any_of`
+    n_targets:int # number of targets
+    example:str # a row, for error messages
+    header:str = '' # the first line; without one, rows do not name their images
+    columns:tuple[str, ...] = () # of `read_submission`; default: those of the header
 
 SUBMISSIONS = {
     'category-csv': Submission('one_of', 1, 'deep_fashion/test/00001.jpg,1', 'file_path, category_label'),
@@ -38,7 +41,7 @@ SUBMISSIONS = {
     'six-txt': Submission('one_of', 6, '5 0 2 1 4 0', columns=tuple(f'category{i}' for i in range(1,7))),
 }
 
-def _layout(name)->Submission:
+def _find_format(name)->Submission:
     if name not in SUBMISSIONS: raise unknown_name('submission', name, SUBMISSIONS)
     return SUBMISSIONS[name]
 
@@ -46,30 +49,35 @@ def _layout(name)->Submission:
 def submission_targets(
     name:str, # one of `SUBMISSIONS`
     schema:Schema, # the targets that are predicted
-    target:str|None=None, # the one that is meant; the first of the right kind without it
+    target:str|None=None, # name of the target to submit; default: the first of the right kind
 )->list[Target]: # one, or six in the order of the schema
-    "The targets that a submission is about; a `UsageError` where the schema does not have them"
-    layout = _layout(name)
-    found = [o for o in schema if o.kind==layout.kind] if target is None else [schema[target]]
-    if target is None and layout.n_targets==1: found = found[:1]
-    if len(found)==layout.n_targets and all(o.kind==layout.kind for o in found): return found
-    needs = f'{layout.n_targets} {layout.kind} target{"s" if layout.n_targets>1 else ""}'
+    "Return the targets of a submission; raise a `UsageError` if the schema does not have them"
+    submission = _find_format(name)
+    targets = [t for t in schema if t.kind==submission.kind] if target is None else [schema[target]]
+    if target is None and submission.n_targets==1: targets = targets[:1]
+    if len(targets)==submission.n_targets and all(t.kind==submission.kind for t in targets): return targets
+    needs = f'{submission.n_targets} {submission.kind} target{"s" if submission.n_targets>1 else ""}'
     chosen = '' if target is None else f', not {target}'
-    raise UsageError(f'{name} needs {needs}{chosen}; the schema has {", ".join(f"{o.name} ({o.kind})" for o in schema)}')
+    available = ', '.join(f'{t.name} ({t.kind})' for t in schema)
+    raise UsageError(f'{name} needs {needs}{chosen}; the schema has {available}')
 
 # %% ../../nbs/65_serving.submissions.ipynb #00d3b7f4
-_DIGITS = 18
-_WHOLE = f'-?[0-9]{{1,{_DIGITS}}}' # what a 64-bit number holds
+_DIGITS = 18 # that fit in a 64-bit integer
+_NUMBER = f'-?[0-9]{{1,{_DIGITS}}}'
 
 def label_numbers(
-    target:Target, # whose vocabulary is numbered
+    target:Target, # any target
 )->list[int]: # in the order of the vocabulary
-    "The number of each label: itself where all labels are whole numbers, else its position"
-    if not all(re.fullmatch('-?[0-9]+', o) for o in target.vocab): return list(range(target.n_out))
-    if long:=[o for o in target.vocab if not re.fullmatch(_WHOLE, o)]:
-        raise UsageError(f'{target.name}: {long[0][:24]!r} is a number of {len(long[0].lstrip("-")):,} digits; one that a submission holds has at most {_DIGITS}')
-    numbers = [int(o) for o in target.vocab]
-    check_unique(numbers, lambda i,said: UsageError(f'{target.name}: {target.vocab[i]!r} is a number that another label has, too'))
+    "Return the number of each label: itself if all labels are whole numbers, else its position"
+    if not all(re.fullmatch('-?[0-9]+', label) for label in target.vocab): return list(range(target.n_out))
+    too_long = next((label for label in target.vocab if not re.fullmatch(_NUMBER, label)), None)
+    if too_long:
+        n_digits = len(too_long.lstrip('-'))
+        raise UsageError(f'{target.name}: {too_long[:24]!r} is a number of {n_digits:,} digits; '
+            f'a submission holds at most {_DIGITS}')
+    numbers = [int(label) for label in target.vocab]
+    def error(i, _): return UsageError(f'{target.name}: {target.vocab[i]!r} is the same number as another label')
+    check_unique(numbers, error)
     return numbers
 
 # %% ../../nbs/65_serving.submissions.ipynb #f73da093
@@ -79,140 +87,153 @@ def _csv_line(*cells)->str:
     return text.getvalue()
 
 def _names(files, prefix)->list[str]:
-    "The names of the images in the submission, each once and each on one line"
-    names = [f'{prefix}{o}' for o in files]
-    check_unique(names, lambda i,said: UsageError(f'image {i+1}: {names[i]} was predicted before; a submission has each image once'))
-    for o in names:
-        if not o or re.search('[\r\n]', o): raise UsageError(f'the image {o!r} cannot be named on one line of a submission')
+    "Return the names of the images in the submission; raise a `UsageError` for a repeated one or one with a line break"
+    names = [f'{prefix}{file}' for file in files]
+    def error(i, _):
+        return UsageError(f'image {i+1}: {names[i]} is repeated; a submission has each image once')
+    check_unique(names, error)
+    for name in names:
+        if not name or re.search('[\r\n]', name):
+            raise UsageError(f'the image {name!r} cannot be named on one line of a submission')
     return names
 
 def _check_complete(name, predictions, targets, bad, shown=5):
-    "A `UsageError` names the images without probabilities"
-    missing = np.flatnonzero(np.any([np.isnan(predictions.probs[o.name]).any(1) for o in targets], axis=0))
+    "Raise a `UsageError` that names images without probabilities"
+    missing = np.flatnonzero(np.any([np.isnan(predictions.probs[target.name]).any(1) for target in targets], axis=0))
     if not len(missing): return
-    said = [f'{predictions.files[i]}: {(bad or {}).get(int(i), "could not be read")}' for i in missing[:shown]]
-    if len(missing)>shown: said.append(f'and {len(missing)-shown:,} more')
-    raise UsageError(f'{name} must be complete, but {len(missing):,} of {len(predictions):,} images have no answer: {"; ".join(said)}')
+    reasons = [f'{predictions.files[i]}: {(bad or {}).get(int(i), "could not be read")}' for i in missing[:shown]]
+    if len(missing)>shown: reasons.append(f'and {len(missing)-shown:,} more')
+    raise UsageError(f'{name} must be complete, but {len(missing):,} of {len(predictions):,} images '
+        f'have no prediction: {"; ".join(reasons)}')
 
 # %% ../../nbs/65_serving.submissions.ipynb #f02326aa
 def _cells(target, probs, threshold)->list[str]:
-    "The numbers of the labels that are the answer, rising"
+    "Return the numbers of the predicted labels of each row, in rising order"
     numbers,codes = label_numbers(target),target.decide(probs, threshold)
-    if target.kind=='one_of': return [str(numbers[o]) for o in codes]
-    return [' '.join(map(str, sorted(numbers[i] for i in np.flatnonzero(o)))) for o in codes]
+    if target.kind=='one_of': return [str(numbers[code]) for code in codes]
+    return [' '.join(map(str, sorted(numbers[i] for i in np.flatnonzero(row)))) for row in codes]
 
 def submission_lines(
     name:str, # one of `SUBMISSIONS`
-    predictions, # a `Predictions`
-    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; 0.5 without it
-    target:str|None=None, # the target that is meant, see `submission_targets`
-    prefix:str='', # stands before each file name, for example `deep_fashion/test/`
-    bad:dict[int,str]|None=None, # the reason for each bad position, from `Predictor.table`; for the message only
-)->list[str]: # without line ends, the header first
-    "The lines of a submission; a `UsageError` names the images that have no answer"
-    layout,targets = _layout(name),submission_targets(name, predictions.schema, target)
+    predictions:Predictions, # of all images of the competition
+    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
+    target:str|None=None, # name of the target to submit, see `submission_targets`
+    prefix:str='', # put before each file name, for example `deep_fashion/test/`
+    bad:dict[int,str]|None=None, # for the position of each unreadable image the reason, for error messages
+)->list[str]: # without line breaks, the header first
+    "Return the lines of a submission; raise a `UsageError` that names images without a prediction"
+    submission,targets = _find_format(name),submission_targets(name, predictions.schema, target)
     _check_complete(name, predictions, targets, bad)
-    names = _names(predictions.files, prefix)
-    rows = map(' '.join, zip(*[_cells(o, predictions.probs[o.name], (thresholds or {}).get(o.name, 0.5)) for o in targets]))
-    if not layout.header: return list(rows)
-    return [layout.header, *(_csv_line(o, row) for o,row in zip(names, rows, strict=True))]
+    names,thresholds = _names(predictions.files, prefix),thresholds or {}
+    columns = [_cells(t, predictions.probs[t.name], thresholds.get(t.name, 0.5)) for t in targets]
+    rows = [' '.join(cells) for cells in zip(*columns)]
+    if not submission.header: return rows
+    return [submission.header, *(_csv_line(file, row) for file,row in zip(names, rows, strict=True))]
 
 # %% ../../nbs/65_serving.submissions.ipynb #385525b2
-_SHOWN = 200 # signs of a wrong line that a message quotes
+_SHOWN = 200 # characters of a wrong line in a message
 
 def _lines_of(path)->list[str]:
-    "The lines of a file whose last line is ended like the others"
+    "Return the lines of a file; raise a `UsageError` if it cannot be read or its last line has no line feed"
     try: text = Path(path).read_bytes().decode()
     except FileNotFoundError: raise UsageError(f'{path}: no such file') from None
     except (OSError, UnicodeDecodeError) as e: raise UsageError(f'{path} cannot be read as text: {e}') from None
     *lines,rest = text.split('\n')
-    if rest: raise UsageError(f'{path}: its last line {rest[:_SHOWN]!r} is not ended by a line feed')
+    if rest: raise UsageError(f'{path}: its last line {rest[:_SHOWN]!r} does not end in a line feed')
     return lines
 
-def _row(layout, line)->tuple[str, list[int]]|None:
-    "The file name and the numbers of a row; None where it is not as it must be"
-    if re.search('[\r\0]', line): return None # which the reader of CSV would strip, or stumble over
-    try: cells = next(csv.reader([line]), []) if layout.header else ['', line]
+def _parse_row(submission, line)->tuple[str, list[int]]|None:
+    "Return the file name and the numbers of a row; None for an invalid one"
+    if re.search('[\r\0]', line): return None # the CSV reader would strip the one and fail at the other
+    try: cells = next(csv.reader([line]), []) if submission.header else ['', line]
     except csv.Error: return None # a cell of more than 128 KB
-    if len(cells)!=2: return None
-    many = '*' if layout.kind=='any_of' else f'{{{layout.n_targets-1}}}'
-    right = re.fullmatch(f'{_WHOLE}( {_WHOLE}){many}', cells[1]) or (layout.kind=='any_of' and not cells[1])
-    return (cells[0], [int(o) for o in cells[1].split()]) if right and bool(cells[0])==bool(layout.header) else None
+    if len(cells)!=2 or bool(cells[0])!=bool(submission.header): return None
+    more = '*' if submission.kind=='any_of' else f'{{{submission.n_targets-1}}}'
+    valid = re.fullmatch(f'{_NUMBER}( {_NUMBER}){more}', cells[1]) or (submission.kind=='any_of' and not cells[1])
+    return (cells[0], [int(number) for number in cells[1].split()]) if valid else None
 
 # %% ../../nbs/65_serving.submissions.ipynb #ddfbeb67
-def _rows(layout, lines, origin)->list[tuple[str, list[int]]]:
-    "File names and numbers, one row after the other"
-    first = bool(layout.header)
-    if first and lines[:1]!=[layout.header]: raise UsageError(f'{origin}: line 1 is {"".join(lines[:1])[:_SHOWN]!r}; it must be {layout.header!r}')
-    rows = [_row(layout, o) for o in lines[first:]]
+def _parse(submission, lines, origin)->list[tuple[str, list[int]]]:
+    "Return file name and numbers of each row; raise a `UsageError` for an invalid line"
+    header = submission.header
+    if header and lines[:1]!=[header]:
+        raise UsageError(f'{origin}: line 1 is {"".join(lines[:1])[:_SHOWN]!r}; it must be {header!r}')
+    first = 1 if header else 0
+    rows = [_parse_row(submission, line) for line in lines[first:]]
     if not rows: raise UsageError(f'{origin}: it has no rows')
     if None in rows:
         i = rows.index(None)+first
-        raise UsageError(f'{origin}: line {i+1} is {lines[i][:_SHOWN]!r}; it must be like {layout.example!r}')
+        raise UsageError(f'{origin}: line {i+1} is {lines[i][:_SHOWN]!r}; it must be like {submission.example!r}')
     return rows
 
 def read_submission(
     name:str, # one of `SUBMISSIONS`
-    path:str|Path, # a file in its layout
-)->pd.DataFrame: # `file_path` and `category_label` (a number) or `attribute_label` (a list of numbers); or `category1` to `category6`
-    "A submission as a table; a `UsageError` names the first line that is not as it must be"
-    layout = _layout(name)
-    rows = _rows(layout, _lines_of(path), path)
-    if not layout.header: return pd.DataFrame([numbers for _,numbers in rows], columns=layout.columns)
-    file,label = [o.strip() for o in layout.header.split(',')]
-    return pd.DataFrame({file: [o for o,_ in rows], label: [o if layout.kind=='any_of' else o[0] for _,o in rows]})
+    path:str|Path, # a file in this format
+)->pd.DataFrame: # `file_path` and `category_label` (int) or `attribute_label` (list); or `category1` to `category6`
+    "Read a submission; raise a `UsageError` that names the first invalid line"
+    submission = _find_format(name)
+    rows = _parse(submission, _lines_of(path), path)
+    files,numbers = [file for file,_ in rows],[numbers for _,numbers in rows]
+    if not submission.header: return pd.DataFrame(numbers, columns=submission.columns)
+    file_col,label_col = [column.strip() for column in submission.header.split(',')]
+    labels = numbers if submission.kind=='any_of' else [row[0] for row in numbers]
+    return pd.DataFrame({file_col: files, label_col: labels})
 
 # %% ../../nbs/65_serving.submissions.ipynb #6792ed2b
 def _check_files(names, files, origin, header):
-    "A `UsageError` names the first row that is not about the image whose turn it is"
+    "Raise a `UsageError` that names the first row that is not about the image of its position"
     listed = 'the given list of files'
-    check_unique(files, lambda i,said: UsageError(f'{listed}: entry {i+1}: {said}'))
-    error = lambda i,said: UsageError(f'{origin}: line {i+1+bool(header)}: {said}')
-    turns = np.flatnonzero(match_names(names, files, origin, listed, error)!=np.arange(len(files)))
-    if len(turns): raise error(turns[0], f'it is about {names[turns[0]]}, but it must be about {files[turns[0]]}, as in {listed}')
+    check_unique(files, lambda i,message: UsageError(f'{listed}: entry {i+1}: {message}'))
+    def error(i, message): return UsageError(f'{origin}: line {i+1+bool(header)}: {message}')
+    rows = match_names(names, files, origin, listed, error)
+    moved = np.flatnonzero(rows!=np.arange(len(files)))
+    if not len(moved): return
+    i = moved[0]
+    raise error(i, f'it is about {names[i]}, but it must be about {files[i]}, as in {listed}')
 
 def _check_labels(rows, targets, origin, header):
-    "A `UsageError` names the first number that is no label"
-    known = [(o, set(label_numbers(o))) for o in targets]
+    "Raise a `UsageError` that names the first number that is no label"
+    valid = [(target, set(label_numbers(target))) for target in targets]
     for i,(_,numbers) in enumerate(rows, 1+bool(header)):
-        asked = known if len(known)>1 else known*len(numbers)
-        for number,(target,labels) in zip(numbers, asked, strict=True):
+        expected = valid if len(valid)>1 else valid*len(numbers)
+        for number,(target,labels) in zip(numbers, expected, strict=True):
             if number in labels: continue
-            said = f'its {len(labels)} labels lie between {min(labels)} and {max(labels)}'
-            raise UsageError(f'{origin}: line {i}: {number} is no label of {target.name}; {said}')
-        if targets[0].kind=='any_of' and len(set(numbers))<len(numbers): raise UsageError(f'{origin}: line {i}: a label stands there twice')
+            raise UsageError(f'{origin}: line {i}: {number} is no label of {target.name}; '
+                f'its {len(labels)} labels are between {min(labels)} and {max(labels)}')
+        if targets[0].kind=='any_of' and len(set(numbers))<len(numbers):
+            raise UsageError(f'{origin}: line {i}: a label is repeated')
 
 # %% ../../nbs/65_serving.submissions.ipynb #444e0cef
 def check_submission(
     name:str, # one of `SUBMISSIONS`
     lines:Sequence[str]|str|Path, # as from `submission_lines`, or a file
-    schema:Schema, # the targets; their vocabularies say which numbers are labels
-    files:Sequence[str]|None=None, # the names that it must have, in their order
-    target:str|None=None, # the target that is meant, see `submission_targets`
+    schema:Schema, # the targets; their vocabularies define the valid numbers
+    files:Sequence[str]|None=None, # file names that it must have, in this order; default: any
+    target:str|None=None, # name of the submitted target, see `submission_targets`
 ):
-    "A `UsageError` names the first line that is not as it must be"
-    layout,targets = _layout(name),submission_targets(name, schema, target)
+    "Raise a `UsageError` that names the first invalid line"
+    submission,targets = _find_format(name),submission_targets(name, schema, target)
     origin,lines = (lines, _lines_of(lines)) if isinstance(lines, (str, Path)) else (name, list(lines))
-    rows = _rows(layout, lines, origin)
-    _check_labels(rows, targets, origin, layout.header)
-    names = [o for o,_ in rows]
-    if layout.header: check_unique(names, lambda i,said: UsageError(f'{origin}: line {i+2}: {said}'))
+    rows = _parse(submission, lines, origin)
+    _check_labels(rows, targets, origin, submission.header)
+    names = [file for file,_ in rows]
+    if submission.header: check_unique(names, lambda i,message: UsageError(f'{origin}: line {i+2}: {message}'))
     if files is None: return
-    if layout.header: _check_files(names, list(files), origin, layout.header)
+    if submission.header: _check_files(names, list(files), origin, submission.header)
     elif len(rows)!=len(files): raise UsageError(f'{origin}: {len(rows):,} rows for {len(files):,} images')
 
 # %% ../../nbs/65_serving.submissions.ipynb #4d823058
 @delegates(submission_lines)
 def write_submission(
     name:str, # one of `SUBMISSIONS`
-    predictions, # a `Predictions`
+    predictions:Predictions, # of all images of the competition
     path:str|Path, # the file
-    files:Sequence[str]|None=None, # the test list: the names that the submission must have, in their order
-    target:str|None=None, # the target that is meant, see `submission_targets`
-    prefix:str='', # stands before each file name, for example `deep_fashion/test/`
+    files:Sequence[str]|None=None, # the test list: file names that the submission must have, in this order
+    target:str|None=None, # name of the target to submit, see `submission_targets`
+    prefix:str='', # put before each file name, for example `deep_fashion/test/`
     **kwargs):
-    "Check a submission and write it, whole or not at all"
+    "Check a submission and write it atomically"
     lines = submission_lines(name, predictions, target=target, prefix=prefix, **kwargs)
-    if files is not None: _check_files(_names(predictions.files, prefix), list(files), name, _layout(name).header)
+    if files is not None: _check_files(_names(predictions.files, prefix), list(files), name, _find_format(name).header)
     check_submission(name, lines, predictions.schema, files, target)
-    with atomic_file(path) as file: file.write_bytes(''.join(f'{o}\n' for o in lines).encode())
+    with atomic_file(path) as file: file.write_bytes(''.join(f'{line}\n' for line in lines).encode())

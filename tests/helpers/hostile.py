@@ -369,7 +369,7 @@ def submission_cases(folder, run, wanted):
     pq.write_table(pa.table(dict(file=['two\nlines.jpg'])), home/'lines.parquet')
     pq.write_table(pa.table(dict(file=['good.jpg', 'good.jpg'])), home/'twice.parquet')
     for i,(name,source,fmt,more,says) in enumerate((('a target that is not there', 'good.jpg', 'category-csv', ['--target', '../x'], 'unknown target'), ('six targets where there are two', 'good.jpg', 'six-txt', [], ''), ('a name of two lines', 'lines.parquet', 'category-csv', [], 'one line'),
-            ('an image twice', 'twice.parquet', 'category-csv', [], 'predicted before'), ('a prefix of two lines', 'good.jpg', 'attribute-csv', ['--prefix', 'a\nb'], 'one line'))):
+            ('an image twice', 'twice.parquet', 'category-csv', [], 'is repeated'), ('a prefix of two lines', 'good.jpg', 'attribute-csv', ['--prefix', 'a\nb'], 'one line'))):
         if not wanted(name): continue
         yield Case(name, 'submissions', ['predict', run, home/source, '--format', fmt, '--out', home/f'out{i}.csv', *more], 2, says)
 

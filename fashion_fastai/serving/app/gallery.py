@@ -1,4 +1,4 @@
-"""The images that a run was trained and judged on, where they are still at hand: some to try it on, and the most similar ones to a new image
+"""Images of the table that a run was trained on: examples to try, and items similar to a new image
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.app.gallery.html.md"""
 
@@ -7,30 +7,28 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.app.gallery.html.m
 # %% ../../../nbs/65_serving.app.gallery.ipynb #5eead325
 from __future__ import annotations
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 from PIL import Image
+
+# %% auto #0
+__all__ = ['SAME_IMAGE', 'available_catalogue', 'example_image', 'row_labels', 'example_rows', 'SimilarItems']
+
+# %% ../../../nbs/65_serving.app.gallery.ipynb #6c4b3261
 from ...config import ImageConfig
+from ...core.errors import UsageError
 from ...data.catalogue import Catalogue, CatalogueWarning
 from ...data.from_config import catalogue_from_config
 from ...data.images import ImageReader, crop_to_box, read_image
 from ...embeddings.nearest import NearestGarments
-from ...embeddings.embedder import run_embedder, table_embeddings
-from ...core.errors import UsageError
-from ...models.inference import run_pixels
 from ...run import Run
 
-# %% auto #0
-__all__ = ['MOST_KNOWN', 'known_catalogue', 'known_image', 'known_labels', 'gallery', 'KnownGarments', 'known_garments',
-           'image_features']
-
 # %% ../../../nbs/65_serving.app.gallery.ipynb #f0518843
-def known_catalogue(
+def available_catalogue(
     run:Run, # a complete run
-)->Catalogue|None: # the rows whose images are there; None where there is no such table
-    "The table that a run was trained on, if it is still there"
+)->Catalogue|None: # rows whose images are available; None if the table is not
+    "Return the table that a run was trained on, if it is still available"
     config = run.config.model_copy(deep=True)
     config.data.on_bad = 'skip'
     with warnings.catch_warnings():
@@ -38,84 +36,69 @@ def known_catalogue(
         try: return catalogue_from_config(config, schema=run.schema)
         except UsageError: return None
 
-def known_image(
-    catalogue:Catalogue, # the table of the run
-    position:int, # of the row
+def example_image(
+    catalogue:Catalogue, # table of the run
+    row:int, # position in the table
     image:ImageConfig, # of the run
-)->Path|Image.Image: # the file, or what is in its box where the run was trained on boxes
-    "An image of the table, as the network should get it; `BadImage` where it has to be cut and cannot be read"
-    path,boxes = Path(catalogue.paths[position]),ImageReader.from_config(image).boxes(catalogue)
-    return path if boxes is None else crop_to_box(read_image(path), boxes[position])
+)->Path|Image.Image: # the file, or the content of its box if the run was trained on boxes
+    "Return an image of the table as the network reads it; raise `BadImage` if it has to be cropped and cannot be read"
+    path,boxes = Path(catalogue.paths[row]),ImageReader.from_config(image).boxes(catalogue)
+    return path if boxes is None else crop_to_box(read_image(path), boxes[row])
 
-def known_labels(
-    catalogue:Catalogue, # the table of the run
-    position:int, # of the row
-)->dict[str, str]: # without the targets that are unknown
-    "What the table says about an image"
-    cells = {o.name: o.decode(catalogue.codes[o.name][position:position+1])[0] for o in catalogue.schema}
-    return {k: v or 'none' for k,v in cells.items() if v!='?' and (v or catalogue.schema[k].kind=='any_of')}
+def row_labels(
+    catalogue:Catalogue, # table of the run
+    row:int, # position in the table
+)->dict[str, str]: # by name of the target, without unknown ones; `none` if an `any_of` target has no label
+    "Return the labels of a row of the table"
+    cells = {target.name: target.decode(catalogue.codes[target.name][row:row+1])[0] for target in catalogue.schema}
+    return {name: cell or 'none' for name,cell in cells.items()
+        if cell!='?' and (cell or catalogue.schema[name].kind=='any_of')}
 
 # %% ../../../nbs/65_serving.app.gallery.ipynb #eaf87b78
-def gallery(
-    catalogue:Catalogue, # the table of the run
-    n:int=12, # so many, or fewer where there are fewer
-    seed:int=0, # another one gives others
-)->np.ndarray: # positions, int `(n,)`
-    "Some images to try a run on"
+def _turns(codes)->np.ndarray:
+    "Return for each row how many earlier rows have the same code, int `(n,)`"
+    turns = np.zeros(len(codes), dtype=int)
+    for code in np.unique(codes): turns[codes==code] = np.arange((codes==code).sum())
+    return turns
+
+def example_rows(
+    catalogue:Catalogue, # table of the run
+    n:int=12, # examples at most
+    seed:int=0, # selects other examples
+)->np.ndarray: # positions in the table, int `(n,)`
+    "Return rows of the validation split to try a run on"
     rows = np.random.default_rng(seed).permutation(catalogue.where('valid'))
-    targets = [o for o in catalogue.schema if o.kind=='one_of']
-    if not targets: return rows[:n]
-    labels,turn = catalogue.codes[targets[0].name][rows],np.zeros(len(rows), dtype=int)
-    for o in np.unique(labels): turn[labels==o] = np.arange((labels==o).sum())
-    return rows[np.argsort(turn, kind='stable')][:n]
+    target = next((target for target in catalogue.schema if target.kind=='one_of'), None)
+    if target is not None: rows = rows[np.argsort(_turns(catalogue.codes[target.name][rows]), kind='stable')]
+    return rows[:n]
 
 # %% ../../../nbs/65_serving.app.gallery.ipynb #04fbe21d
+SAME_IMAGE = 0.9995 # cosine of the embeddings of two copies of an image
+
 @dataclass(frozen=True)
-class KnownGarments:
-    "Images of a table that can be searched by what they look like"
-    catalogue:Catalogue # its rows
-    search:NearestGarments # among them
+class SimilarItems:
+    "Images of a table to search by similarity"
+    catalogue:Catalogue # the table, `n` rows
+    nearest:NearestGarments # search among the embeddings of its rows
 
     def __len__(self): return len(self.catalogue)
 
-    def nearest(self,
-        features:np.ndarray, # of an image, by the same body `(n_features,)`
-        k:int=6, # so many products at most
-        group:object=None, # of the image, where it is one of the table
-    )->list[tuple[int, float]]: # positions in `catalogue`, and their cosines, the most similar first
-        "The most similar products, each with its most similar image"
+    def search(self,
+        features:np.ndarray, # embedding of an image by the same body `(n_features,)`
+        k:int=6, # products at most
+        group:object=None, # of the image, if it is one of the table: this product is left out
+    )->list[tuple[int, float]]: # rows of `catalogue` and their cosines, most similar first
+        "Return the most similar products, each with its most similar image"
         own = None if group is None else np.array([group], dtype=object)
-        places,cosines = self.search.search(features[None], 8*k, own)
-        best = {}
-        for p,c in zip(places[0], cosines[0]):
-            if p>=0: best.setdefault(self.search.group[p], (int(p), float(c)))
-        return list(best.values())[:k]
+        rows,cosines = self.nearest.search(features[None], 8*k, own)
+        found = []
+        for row,cosine in zip(rows[0].tolist(), cosines[0].tolist()):
+            if row<0 or self._is_shown(row, [shown for shown,_ in found]): continue
+            found.append((row, cosine))
+            if len(found)==k: break
+        return found
 
-# %% ../../../nbs/65_serving.app.gallery.ipynb #11fa099d
-MOST_KNOWN = 20_000 # images
-
-def known_garments(
-    run:Run, # a complete run
-    catalogue:Catalogue, # from `known_catalogue`
-    most:int=MOST_KNOWN, # images; of a larger table a random part
-)->KnownGarments:
-    "The images of the train and the validation split, to be searched; from disk where they were looked at before"
-    rows = np.flatnonzero(catalogue.split!='test')
-    if len(rows)>most: rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
-    part = catalogue.take(rows)
-    features = table_embeddings(run_embedder(run), part)
-    good = np.isfinite(features).all(1)
-    return KnownGarments(part.take(good), NearestGarments(features[good], part.group[good]))
-
-# %% ../../../nbs/65_serving.app.gallery.ipynb #5fe83fbe
-def image_features(
-    network, # of a run, folded or not
-    image:ImageConfig, # of the run
-    sources:Sequence, # images that can be read, see `read_image`
-)->np.ndarray: # float32 `(n, n_features)`
-    "What the body of a run sees in images"
-    if not len(sources): return np.zeros((0, network.body.head_hidden_size), np.float32)
-    reader = ImageReader.from_config(image)
-    pixels = np.stack([reader.read(source) for source in sources])
-    found = run_pixels(network.body, next(network.parameters()).device, [pixels], image.mean, image.std)
-    return np.concatenate([o.float().cpu().numpy() for o in found])
+    def _is_shown(self, row, shown)->bool:
+        "Return whether the product of `row`, or a copy of its image, is among the rows `shown`"
+        group,units = self.nearest.group,self.nearest.units
+        return any(group[row]==group[other] or units[row]@units[other]>SAME_IMAGE for other in shown)

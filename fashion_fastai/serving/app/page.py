@@ -1,4 +1,4 @@
-"""The page of `fashion-fastai app`: images in, answers to look at
+"""The page of `fashion-fastai app`: drop images of garments, see their tags
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.app.page.html.md"""
 
@@ -14,229 +14,259 @@ from pathlib import Path
 import numpy as np, streamlit as st
 from PIL import Image, ImageDraw
 from starlette.formparsers import MultiPartParser
-from ...data.images import IMAGE_SUFFIXES, BadImage, ImageReader, read_image
-from ...core.errors import UsageError
-from ...run import Run, open_run
-from ..results import Results, ImageResult, join_results
-from .state import Seen, Shared, Shot, now, cached_results, shared
-from .view import UploadLimits, results_html, apparel_html, card_body, image_uri, figure_html, notice_html
-from .view import questions, refusal, row_html, strict_thresholds, strictness_words, tally, too_many
-from ..predictor import Predictor
 
 # %% auto #0
-__all__ = ['PAGE', 'cache_in_session', 'dropped', 'picked', 'heat_uri', 'where_it_looked', 'nearest_html', 'show', 'images_page',
-           'card_page', 'hanger_icon', 'main']
+__all__ = ['PAGE', 'keep_uploads_in_memory', 'dropped_images', 'chosen_examples', 'show_heat_map', 'similar_html', 'show_image',
+           'show_results', 'images_page', 'card_page', 'hanger_icon', 'main']
+
+# %% ../../../nbs/68_serving.app.page.ipynb #8c7ad97c
+from ...config import ImageConfig
+from ...core.errors import UsageError
+from ...data.catalogue import Catalogue
+from ...data.images import IMAGE_SUFFIXES, BadImage, read_image
+from ...run import Run, open_run
+from .gallery import SimilarItems, example_image, example_rows, row_labels
+from .state import Analysis, InputImage, Shared, cached_analyses, load_shared, result_or_none
+from .view import UploadLimits, apparel_html, card_body, count_text, figure_html
+from .view import figure_row_html, image_uri, notice_html, results_html, similarity_text
+from .view import strict_thresholds, strictness_text, targets_text, too_many_text
+from .view import upload_error
+from ..results import Results, ImageResult, join_results
 
 # %% ../../../nbs/68_serving.app.page.ipynb #e3e875a0
-def cache_in_session(
+def keep_uploads_in_memory(
     limits:UploadLimits, # of the page
 ):
     "Let no upload touch the disk"
     MultiPartParser.spool_max_size = (limits.megabytes+1)*2**20
 
-def dropped(
+def dropped_images(
     limits:UploadLimits, # of the page
-)->list[Shot]:
-    "The images that somebody dropped"
+)->list[InputImage]: # in the order of the drop zone
+    "Show the drop zone; return the images in it"
     types = [suffix.removeprefix('.') for suffix in IMAGE_SUFFIXES]
-    files = st.file_uploader('Images of garments', types, accept_multiple_files=True, key='dropped', max_upload_size=limits.megabytes, label_visibility='collapsed')
-    st.html(f'<p class="ff-note">JPEG, PNG, WebP and others, {escape(str(limits))}. They stay in the memory of this computer: nothing is written to disk, '
-        'nothing is sent anywhere.</p>')
-    if said:=too_many(len(files), limits): st.html(notice_html('That is a lot.', said+'.'))
-    contents = [(o, o.getvalue()) for o in files[:limits.files]]
-    return [Shot(o.file_id, o.name, content, refusal(content, limits)) for o,content in contents]
+    uploads = st.file_uploader('Images of garments', types, accept_multiple_files=True, key='dropped',
+        max_upload_size=limits.megabytes, label_visibility='collapsed')
+    st.html(f'<p class="ff-note">JPEG, PNG, WebP and others, {escape(str(limits))}. '
+        'Images stay in the memory of this computer: nothing is written to disk or sent anywhere.</p>')
+    message = too_many_text(len(uploads), limits)
+    if message: st.html(notice_html('Too many images:', f'{message}.'))
+    contents = [(upload, upload.getvalue()) for upload in uploads[:limits.files]]
+    return [InputImage(upload.file_id, upload.name, content, upload_error(content, limits))
+        for upload,content in contents]
 
 # %% ../../../nbs/68_serving.app.page.ipynb #756256ec
 def _toggle(row:int):
-    rows = st.session_state.setdefault('picked', [])
+    rows = st.session_state.setdefault('chosen', [])
     rows.remove(row) if row in rows else rows.append(row)
 
-def _others(): st.session_state['hand'] = st.session_state.get('hand', 0)+1
+def _show_more(): st.session_state['example_seed'] = st.session_state.get('example_seed', 0)+1
 
 @st.cache_data(show_spinner=False, max_entries=512)
-def _thumb(path:str)->str:
+def _thumbnail(path:str)->str:
     try: return image_uri(read_image(path, 96), 160)
     except BadImage: return ''
 
-def _known_shot(catalogue, row, image)->Shot:
-    from fashion_fastai.serving.app.gallery import known_image
+def _input_of_row(catalogue, row, image)->InputImage:
     key,name = f'row {row}',Path(catalogue.files[row]).name
-    try: return Shot(key, name, known_image(catalogue, row, image), row=row)
-    except BadImage as e: return Shot(key, name, b'', str(e), row)
+    try: return InputImage(key, name, example_image(catalogue, row, image), row=row)
+    except BadImage as e: return InputImage(key, name, b'', str(e), row)
+
+def _example_button(path, row, is_chosen):
+    with st.container(key=f'pick_{row}', width=84):
+        st.html(f'<img class="ff-thumb{" on" if is_chosen else ""}" src="{_thumbnail(path)}" alt="">')
+        label = f'{"Remove" if is_chosen else "Add"} {Path(path).name}'
+        st.button(label, key=f'take_{row}', on_click=_toggle, args=(row,))
 
 # %% ../../../nbs/68_serving.app.page.ipynb #c20859ae
-def picked(
-    catalogue, # a `Catalogue`
-    image, # the `ImageConfig` of the run
-)->list[Shot]:
-    "The images of the run that somebody took"
-    from fashion_fastai.serving.app.gallery import gallery
-    chosen,rows = st.session_state.setdefault('picked', []),gallery(catalogue, 12, st.session_state.get('hand', 0))
-    st.html('<p class="ff-title">or take some of the run</p>')
+def chosen_examples(
+    catalogue:Catalogue, # table of the run
+    image:ImageConfig, # of the run
+)->list[InputImage]: # in the order of the clicks
+    "Show examples; return those that are chosen"
+    chosen = st.session_state.setdefault('chosen', [])
+    rows = example_rows(catalogue, 12, st.session_state.get('example_seed', 0))
+    st.html('<p class="ff-title">Or try examples</p>')
     with st.container(horizontal=True, key='gallery'):
-        for row in map(int, rows):
-            path = catalogue.paths[row]
-            with st.container(key=f'pick_{row}', width=84):
-                st.html(f'<img class="ff-thumb{" on" if row in chosen else ""}" src="{_thumb(path)}" alt="">')
-                st.button(f'{"Put back" if row in chosen else "Take"} {Path(path).name}', key=f'take_{row}', on_click=_toggle, args=(row,))
+        for row in rows.tolist(): _example_button(catalogue.paths[row], row, row in chosen)
     with st.container(horizontal=True):
-        if len(catalogue.where('valid'))>len(rows): st.button('Others', on_click=_others, type='tertiary', icon=':material/refresh:')
-        if chosen: st.button('Put all back', on_click=chosen.clear, type='tertiary')
-    return [_known_shot(catalogue, o, image) for o in chosen]
+        if len(catalogue.where('valid'))>len(rows):
+            st.button('Show more', on_click=_show_more, type='tertiary', icon=':material/refresh:')
+        if chosen: st.button('Remove all', on_click=chosen.clear, type='tertiary')
+    return [_input_of_row(catalogue, row, image) for row in chosen]
 
 # %% ../../../nbs/68_serving.app.page.ipynb #a168a91a
-def _label_choices(schema, answer:ImageResult)->list[tuple[int, int]]: # positions of target and label
-    "All labels: the answered ones first, then by probability"
-    rows = [(label not in answer[t.name].labels, -answer[t.name].all_probs[label], i, j) for i,t in enumerate(schema) for j,label in enumerate(t.vocab)]
+def _label_choices(schema, result:ImageResult)->list[tuple[int, int]]: # positions of target and label
+    "Return all labels: the predicted ones first, then by probability"
+    rows = []
+    for i,target in enumerate(schema):
+        for j,label in enumerate(target.vocab):
+            rows.append((label not in result[target.name].labels, -result[target.name].all_probs[label], i, j))
     return [(i, j) for *_,i,j in sorted(rows)]
-
-def heat_uri(
-    predictor:Predictor, # of the run
-    source, # an image that can be read
-    target:int, # position in the schema
-    label:int, # position in its vocabulary
-)->str: # empty where nothing speaks for the label
-    "Where the network looked, as an image"
-    import torch
-    from fashion_fastai.evaluation.saliency import overlay, saliency
-    image = predictor.image
-    pixels = ImageReader.from_config(image).read(source)
-    x = (pixels/255-np.array(image.mean))/np.array(image.std)
-    x = torch.from_numpy(x.astype(np.float32)).permute(2,0,1)[None]
-    heat = saliency(predictor.network, x, target, label)[0]
-    return image_uri(Image.fromarray(overlay(pixels, heat)).resize((384,384), Image.Resampling.BICUBIC)) if heat.any() else ''
 
 # %% ../../../nbs/68_serving.app.page.ipynb #97876e64
 @st.fragment
-def where_it_looked(
-    shot:Shot, # the image
-    seen:Seen, # keeps what was worked out
-    predictor:Predictor, # of the run
-    answer:ImageResult, # of an image that could be read
+def show_heat_map(
+    image:InputImage, # that could be read
+    analysis:Analysis, # caches the heat maps
+    shared:Shared, # what all visitors share
+    result:ImageResult, # of the image
 ):
-    "Ask for a label, show where the image speaks for it"
-    schema = list(predictor.schema)
-    word = lambda o: f'{schema[o[0]].name}: {schema[o[0]].vocab[o[1]]}'
-    choice = st.selectbox('Where did it look?', _label_choices(schema, answer), index=None, format_func=word, placeholder='choose a label', key=f'look {shot.key}')
+    "Let the user select a label, and show where the network sees evidence for it"
+    targets = list(shared.predictor.schema)
+    def text(choice): return f'{targets[choice[0]].name}: {targets[choice[0]].vocab[choice[1]]}'
+    choice = st.selectbox('Where did it look?', _label_choices(targets, result), index=None, format_func=text,
+        placeholder='choose a label', key=f'look {image.key}')
     if choice is None: return
-    if choice not in seen.heat: seen.heat[choice] = heat_uri(predictor, shot.source, *choice)
-    if uri:=seen.heat[choice]: st.html(figure_html(uri, f'warm where it speaks for {schema[choice[0]].vocab[choice[1]]}', kind='heat'))
-    else: st.html(f'<p class="ff-note">Nothing in the image speaks for {escape(schema[choice[0]].vocab[choice[1]])}.</p>')
+    if choice not in analysis.heat_maps:
+        heat = shared.backend.heat_map(image.source, *choice)
+        analysis.heat_maps[choice] = image_uri(heat) if heat else ''
+    uri,label = analysis.heat_maps[choice],targets[choice[0]].vocab[choice[1]]
+    if uri: st.html(figure_html(uri, f'warm colours: evidence for {label}', kind='heat'))
+    else: st.html(f'<p class="ff-note">No part of the image is evidence for {escape(label)}.</p>')
 
 # %% ../../../nbs/68_serving.app.page.ipynb #28aa759c
-def nearest_html(
-    known, # a `KnownGarments`
-    seen:Seen, # of an image that could be read
-    group:object=None, # of the image, where it is one of the run
-)->str: # empty where there are none
-    "The most similar garments of the run, as a row of images"
-    from fashion_fastai.serving.app.gallery import known_labels
-    def figure(place, cosine):
-        path,labels = known.catalogue.paths[place],list(known_labels(known.catalogue, place).values())
-        alike = 'the same image' if cosine>0.9995 else f'{cosine:.2f} alike'
-        return figure_html(_thumb(path), (labels or [Path(path).name])[0], [*labels[1:2], alike], kind='small')
-    found = known.nearest(seen.features, 6, group)
-    return row_html('Nearest known garments', [figure(*o) for o in found]) if found else ''
+def similar_html(
+    items:SimilarItems, # of the run
+    analysis:Analysis, # of an image that could be read
+    group:object=None, # of the image, if it is an example
+)->str: # empty if there are none
+    "Return the most similar items of the run as a row of images"
+    def figure(row, cosine):
+        path,labels = items.catalogue.paths[row],list(row_labels(items.catalogue, row).values())
+        title = labels[0] if labels else Path(path).name
+        return figure_html(_thumbnail(path), title, [*labels[1:2], similarity_text(cosine)], kind='small')
+    found = items.search(analysis.features, 6, group)
+    return figure_row_html('Similar items', [figure(*item) for item in found]) if found else ''
 
 # %% ../../../nbs/68_serving.app.page.ipynb #d0cc29db
-def show(
-    shot:Shot, # the image
-    seen:Seen, # what was found out about it
-    answers:Results, # for it alone, at the thresholds that are asked for
-    common:Shared, # what all visitors share
-)->None:
-    "One image with its answers"
-    from fashion_fastai.serving.app.gallery import known_labels
-    answer,catalogue = answers[0],common.catalogue.result() if shot.row is not None else None
-    lines = [] if catalogue is None else [f'the table says {k}: {v}' for k,v in known_labels(catalogue, shot.row).items()]
-    if answer.error: return st.html(notice_html(f'{shot.name} gets no answer:', f'it {answer.error}.', 'bad'))
-    with st.container(border=True, key=f'card_{shot.key.replace(" ", "_")}'):
+def show_image(
+    image:InputImage, # dropped or chosen
+    analysis:Analysis, # of the image
+    results:Results, # of this image alone, at the thresholds of the slider
+    shared:Shared, # what all visitors share
+):
+    "Show one image with its results"
+    result = results[0]
+    if result.error:
+        st.html(notice_html(f'{image.name} was not tagged:', f'it {result.error}.', 'bad'))
+        return
+    catalogue = None if image.row is None else shared.catalogue.result()
+    labels = {} if catalogue is None else row_labels(catalogue, image.row)
+    with st.container(border=True, key=f'card_{image.key.replace(" ", "_")}'):
         left,right = st.columns([1,3], gap='medium')
-        left.html(figure_html(seen.uri, shot.name, lines))
-        if now(common.has_maps):
-            with left: where_it_looked(shot, seen, common.predictor, answer)
-        right.html(apparel_html(answer, answers.limit)+results_html(common.predictor.schema, answer))
-        if known:=now(common.known): right.html(nearest_html(known, seen, None if catalogue is None else catalogue.group[shot.row]))
+        left.html(figure_html(analysis.uri, image.name, [f'labelled {name}: {label}' for name,label in labels.items()]))
+        if result_or_none(shared.has_heat_maps):
+            with left: show_heat_map(image, analysis, shared, result)
+        right.html(apparel_html(result, results.limit)+results_html(shared.predictor.schema, result))
+        items = result_or_none(shared.similar)
+        if items: right.html(similar_html(items, analysis, None if catalogue is None else catalogue.group[image.row]))
+
+# %% ../../../nbs/68_serving.app.page.ipynb #d66e6123
+PAGE = 8 # images shown at once
+
+def _strictness_slider(schema)->float: # 0 to 1, see `strict_thresholds`
+    if all(target.kind=='one_of' for target in schema): return 0.5
+    return st.slider('Strictness', 0., 1., 0.5, 0.05, key='strictness', width=280,
+        help='More tags, less certain - fewer tags, more certain. 0.5 uses the thresholds of the run.')
+
+def _show_summary(place, results, strictness):
+    n_odd = 0 if results.looks_like_apparel is None else sum(result.looks_like_apparel is False for result in results)
+    html = f'<p class="ff-tally">{escape(count_text(len(results), len(results.bad), n_odd))}</p>'
+    if strictness!=0.5: html += f'<p class="ff-note">Strictness {strictness:g}: {strictness_text(strictness)}.</p>'
+    place.html(html)
+
+def _show_header(results, predictor, name)->Results: # at the thresholds of the slider
+    "Show the number of images, the slider and the download button"
+    with st.container(horizontal=True, vertical_alignment='bottom', key='results'):
+        place = st.container()
+        strictness = _strictness_slider(predictor.schema)
+        results = replace(results, thresholds=strict_thresholds(predictor.thresholds, strictness))
+        csv = results.frame().to_csv(index=False).encode()
+        st.download_button('Download CSV', csv, f'results-{name}.csv', 'text/csv', on_click='ignore',
+            icon=':material/download:', type='primary')
+    _show_summary(place, results, strictness)
+    return results
+
+def _show_table(results):
+    st.html('<p class="ff-title">All results</p>')
+    frame = results.frame()
+    order = ['file', 'error', *frame.columns[1:-1]]
+    st.dataframe(frame if results.bad else frame.drop(columns='error'), hide_index=True, key='table', placeholder='',
+        column_order=order)
+
+# %% ../../../nbs/68_serving.app.page.ipynb #8382d382
+def show_results(
+    images:list[InputImage], # dropped and chosen
+    analyses:list[Analysis], # of the images
+    shared:Shared, # what all visitors share
+    name:str, # of the run
+):
+    "Show images with their results, a few at a time, and the table of all results"
+    results = _show_header(join_results([analysis.results for analysis in analyses]), shared.predictor, name)
+    n_pages = -(-len(images)//PAGE)
+    first = 0 if n_pages==1 else PAGE*(st.pagination(n_pages, key=f'page of {n_pages}')-1)
+    for i in range(first, min(first+PAGE, len(images))): show_image(images[i], analyses[i], results[i:i+1], shared)
+    _show_table(results)
 
 # %% ../../../nbs/68_serving.app.page.ipynb #d8314487
-PAGE = 8 # images that are shown at once
-
 @st.fragment(run_every=1)
-def _waiting(common:Shared, n_shown:int):
-    "Show the whole page again as soon as more is there of what is fetched in the background"
-    if len(common.there)>n_shown: st.rerun()
-    said = 'Looking at the garments that the run knows, once; the nearest ones will be shown when that is done.' if now(common.catalogue) else 'Fetching what belongs to the run …'
-    st.html(f'<p class="ff-note ff-waiting">{said}</p>')
+def _show_waiting(shared:Shared, n_shown:int):
+    "Show the whole page again as soon as more background work is finished"
+    if len(shared.finished)>n_shown: st.rerun()
+    known = result_or_none(shared.catalogue)
+    text = 'Preparing similar items (first time only) …' if known else 'Loading the images of the run …'
+    st.html(f'<p class="ff-note ff-waiting">{text}</p>')
 
-def _head(run:Path, schema):
-    st.html(f'<header class="ff-head"><p class="kicker">fashion_fastai · {escape(run.resolve().name)}</p><h1>What is it, and what is it like?</h1>'
-        f'<p class="lead">Drop images of garments. The network answers {escape(questions(schema))}.</p></header>')
+def _show_title(name:str, schema):
+    st.html(f'<header class="ff-head"><p class="kicker">fashion_fastai · {escape(name)}</p><h1>Tag garment images</h1>'
+        f'<p class="lead">Drop images of garments to get their {escape(targets_text(schema))}.</p></header>')
 
-def _empty():
-    st.html('<div class="ff-empty"><div class="ff-hanger"></div><p class="ff-title">Nothing on the hanger yet</p>'
-        '<p>Answers appear here: what each image shows, how sure the network is, and where it looked.</p></div>')
+def _show_empty():
+    st.html('<div class="ff-empty"><div class="ff-hanger"></div><p class="ff-title">No images yet</p>'
+        '<p>Tags appear here, with their probabilities and where the network looked.</p></div>')
 
-def _table_is_there(run:Run)->bool:
+def _table_may_exist(run:Run)->bool:
     path = run.config.data.path
     return path is None or Path(path).exists() # without a path it was the embedded sample
 
-def _asked(run:Run, limits:UploadLimits)->tuple[list[Shot], Shared, int]: # the last: how much was there of what is fetched in the background
-    "What was dropped and taken; the drop zone is there before the network is"
-    left,right = st.columns(2, gap='large') if _table_is_there(run) else (st.container(), st.container())
-    with left: shots = dropped(limits)
-    common = shared(str(run.path), run.model.stat().st_mtime)
-    n_shown,catalogue = len(common.there),now(common.catalogue)
+def _collect_images(run, limits)->tuple[list[InputImage], Shared, int]: # the last: how much background work is finished
+    "Return dropped and chosen images; the drop zone is shown before the network is loaded"
+    left,right = st.columns(2, gap='large') if _table_may_exist(run) else (st.container(), st.container())
+    with left: images = dropped_images(limits)
+    shared = load_shared(str(run.path), run.model.stat().st_mtime)
+    n_shown,catalogue = len(shared.finished),result_or_none(shared.catalogue)
     if catalogue is not None and len(catalogue.where('valid')):
-        with right: shots += picked(catalogue, common.predictor.image)
-    return shots,common,n_shown
-
-# %% ../../../nbs/68_serving.app.page.ipynb #d66e6123
-def _strictness(schema)->float:
-    if all(o.kind=='one_of' for o in schema): return 0.5
-    return st.slider('Strictness', 0., 1., 0.5, 0.05, key='strictness', help='How sure the network must be before it answers an attribute: 0.5 takes the thresholds '
-        'of the run, the ends make a label need 20 times the odds, or a twentieth of them.', width=280)
-
-def _results(shots:list[Shot], seen:list[Seen], common:Shared, run:Path):
-    joined = join_results([o.answers for o in seen])
-    with st.container(horizontal=True, vertical_alignment='bottom', key='results'):
-        place = st.container()
-        strictness = _strictness(common.predictor.schema)
-        answers = replace(joined, thresholds=strict_thresholds(common.predictor.thresholds, strictness))
-        csv = answers.frame().to_csv(index=False).encode()
-        st.download_button('Answers as CSV', csv, f'answers-{run.resolve().name}.csv', 'text/csv', on_click='ignore', icon=':material/download:', type='primary')
-    strange = 0 if answers.looks_like_apparel is None else sum(o.looks_like_apparel is False for o in answers)
-    note = f'<p class="ff-note">Strictness {strictness:g}: {escape(strictness_words(strictness))}.</p>' if strictness!=0.5 else ''
-    place.html(f'<p class="ff-tally">{escape(tally(len(shots), len(answers.bad), strange))}</p>{note}')
-    n_pages = -(-len(shots)//PAGE)
-    first = 0 if n_pages==1 else PAGE*(st.pagination(n_pages, key=f'page of {n_pages}')-1)
-    for i in range(first, min(first+PAGE, len(shots))): show(shots[i], seen[i], answers[i:i+1], common)
-    st.html('<p class="ff-title">All answers</p>')
-    frame = answers.frame()
-    st.dataframe(frame if answers.bad else frame.drop(columns='error'), hide_index=True, key='answers', placeholder='', column_order=['file', 'error', *frame.columns[1:-1]])
+        with right: images += chosen_examples(catalogue, shared.predictor.image)
+    return images,shared,n_shown
 
 # %% ../../../nbs/68_serving.app.page.ipynb #4a1a8aae
 def images_page(
     run:Path, # folder of a run
     limits:UploadLimits=UploadLimits(), # of the page
-)->None:
-    "Images in, answers out"
-    opened = open_run(run)
-    _head(run, opened.schema)
-    try: shots,common,n_shown = _asked(opened, limits)
-    except UsageError as e: return st.html(notice_html('This run cannot be used:', f'{e}.', 'bad'))
-    if n_shown<3: _waiting(common, n_shown)
-    elif common.failure: st.html(notice_html('Not all can be shown:', f'{common.failure}.'))
-    if not shots:
-        st.session_state.get('seen', {}).clear()
-        return _empty()
-    memory = st.session_state.setdefault('seen', {})
-    with st.spinner(f'Looking at {len(shots)} image{"s"*(len(shots)>1)} …'): seen = cached_results(shots, common.predictor, memory)
-    _results(shots, seen, common, run)
+):
+    "Show the page for images"
+    opened,name = open_run(run),run.resolve().name
+    _show_title(name, opened.schema)
+    try: images,shared,n_shown = _collect_images(opened, limits)
+    except UsageError as e:
+        st.html(notice_html('This run cannot be used:', f'{e}.', 'bad'))
+        return
+    if n_shown<3: _show_waiting(shared, n_shown)
+    elif shared.failure: st.html(notice_html('Some parts of the page could not be loaded:', f'{shared.failure}.'))
+    cache = st.session_state.setdefault('analyses', {})
+    if not images:
+        cache.clear()
+        _show_empty()
+        return
+    with st.spinner(f'Tagging {len(images)} image{"s"*(len(images)>1)} …'):
+        analyses = cached_analyses(images, shared.backend, cache)
+    show_results(images, analyses, shared, name)
 
 def card_page(
     run:Path, # folder of a run
 ):
-    "The model card"
+    "Show the model card"
     path = run/'MODEL_CARD.md'
     with st.container(key='model_card'):
         if path.is_file(): st.markdown(card_body(path.read_text(encoding='utf-8')))
@@ -244,14 +274,15 @@ def card_page(
 
 # %% ../../../nbs/68_serving.app.page.ipynb #0880ec0b
 def hanger_icon(
-    side:int=64, # pixels
+    side:int=64, # in pixels
 )->Image.Image: # mode RGB
-    "A coat hanger on the house's blue"
+    "Draw a coat hanger on a blue background"
     big = 4*side
-    image,at = Image.new('RGB', (big,big), '#0b5f93'),lambda *points: [(x*big, y*big) for x,y in points]
+    image = Image.new('RGB', (big,big), '#0b5f93')
     draw,style = ImageDraw.Draw(image),dict(fill='white', width=big//14, joint='curve')
-    draw.line(at((.5,.42), (.14,.7), (.86,.7), (.5,.42), (.14,.7)), **style)
-    draw.line(at((.5,.45), (.5,.36)), **style)
+    def scaled(*points): return [(x*big, y*big) for x,y in points]
+    draw.line(scaled((.5,.42), (.14,.7), (.86,.7), (.5,.42), (.14,.7)), **style)
+    draw.line(scaled((.5,.45), (.5,.36)), **style)
     draw.arc((.41*big, .17*big, .59*big, .38*big), 170, 90, fill='white', width=big//14)
     return image.resize((side,side), Image.Resampling.LANCZOS)
 
@@ -259,10 +290,12 @@ def hanger_icon(
 def main(
     run:str|Path, # folder of a run
 ):
-    "What Streamlit runs for each visitor and each thing that they do"
+    "Show the app; Streamlit calls it for each visitor and after each interaction"
     run = Path(run)
-    cache_in_session(UploadLimits())
-    st.set_page_config(f'{run.resolve().name} · fashion_fastai', hanger_icon(), layout='wide', menu_items={'Get help': None, 'Report a bug': None})
+    keep_uploads_in_memory(UploadLimits())
+    st.set_page_config(f'{run.resolve().name} · fashion_fastai', hanger_icon(), layout='wide',
+        menu_items={'Get help': None, 'Report a bug': None})
     st.html(f'<style>{files("fashion_fastai").joinpath("assets/app.css").read_text(encoding="utf-8")}</style>')
-    pages = [st.Page(partial(images_page, run), title='ImageFiles', url_path='images', default=True), st.Page(partial(card_page, run), title='Model card', url_path='card')]
-    st.navigation(pages, position='top').run()
+    images = st.Page(partial(images_page, run), title='Images', url_path='images', default=True)
+    card = st.Page(partial(card_page, run), title='Model card', url_path='card')
+    st.navigation([images, card], position='top').run()

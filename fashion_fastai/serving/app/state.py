@@ -1,4 +1,4 @@
-"""What all visitors of the app share, and what was found out about the images of one of them
+"""What all visitors of the app share, and the cached results of each visitor's images
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.app.state.html.md"""
 
@@ -13,127 +13,121 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 import numpy as np, streamlit as st
-from ...data.images import BadImage, read_image
-from ...core.errors import UsageError
-from ..results import Results
-from .view import image_uri
-from ..predictor import Predictor
 
 # %% auto #0
-__all__ = ['in_background', 'now', 'Shared', 'shared', 'Shot', 'Seen', 'small_copy', 'look_at', 'cached_results']
+__all__ = ['run_in_background', 'result_or_none', 'Shared', 'load_shared', 'InputImage', 'Analysis', 'thumbnail_uri', 'analyse',
+           'cached_analyses']
+
+# %% ../../../nbs/67_serving.app.state.ipynb #a27e86c1
+from ...data.images import BadImage, read_image
+from .gallery import available_catalogue
+from .view import image_uri
+from ..results import Results
 
 # %% ../../../nbs/67_serving.app.state.ipynb #7ed3ebc1
-def in_background(
+def run_in_background(
     work:Callable, # without arguments
-)->Future:
-    "The result of `work`, once it is there; the thread does not keep the program alive"
-    found = Future()
+)->Future: # of the result of `work`
+    "Run `work` on a thread that does not keep the program alive"
+    future = Future()
     def run():
-        try: found.set_result(work())
+        try: future.set_result(work())
         except BaseException as e:
-            found.set_exception(e)
-            raise # for the terminal
+            future.set_exception(e)
+            raise # so that the terminal shows it
     threading.Thread(target=run, daemon=True).start()
-    return found
+    return future
 
-def now(
-    found:Future, # from `in_background`
-)->Any: # its result
-    "What is there by now; None where nothing is, or where it failed"
-    return found.result() if found.done() and not found.exception() else None
+def result_or_none(
+    future:Future, # from `run_in_background`
+)->Any: # None if it is not finished, or failed
+    "Return the result of background work"
+    return future.result() if future.done() and not future.exception() else None
 
 # %% ../../../nbs/67_serving.app.state.ipynb #54d7b289
 @dataclass(frozen=True)
 class Shared:
     "What all visitors share"
-    predictor:Predictor # of the run
-    has_maps:Future # whether its body can say where it looked
-    catalogue:Future # `Catalogue` of the run, or None
-    known:Future # `KnownGarments`, or None
+    backend:object # an `AppBackend`
+    has_heat_maps:Future # whether the network can show where it looks
+    catalogue:Future # `Catalogue` of the run, or None if it is not available
+    similar:Future # `SimilarItems`, or None if the catalogue is not available
 
     @property
-    def there(self)->list[Future]:
-        "What has been fetched"
-        return [o for o in (self.has_maps, self.catalogue, self.known) if o.done()]
+    def predictor(self):
+        "Return the `Predictor` of the run"
+        return self.backend.predictor
+    @property
+    def finished(self)->list[Future]:
+        "Return the background work that is finished"
+        return [future for future in (self.has_heat_maps, self.catalogue, self.similar) if future.done()]
     @property
     def failure(self)->BaseException|None:
-        "Why something could not be fetched; None where nothing failed"
-        return next((o.exception() for o in self.there if o.exception()), None)
+        "Return the error of background work that failed; None if none did"
+        return next((future.exception() for future in self.finished if future.exception()), None)
 
 # %% ../../../nbs/67_serving.app.state.ipynb #8991b01b
-def _has_maps(predictor)->bool:
-    from fashion_fastai.evaluation.saliency import saliency
-    import torch
-    size = predictor.image.size
-    try: saliency(predictor.network, torch.zeros(1, 3, size, size), 0, 0)
-    except UsageError: return False
-    return True
-
-def _catalogue(run):
-    from fashion_fastai.serving.app.gallery import known_catalogue
-    return known_catalogue(run)
-
-def _known(run, catalogue:Future):
-    from fashion_fastai.serving.app.gallery import known_garments
-    return None if catalogue.result() is None else known_garments(run, catalogue.result())
-
-@st.cache_resource(show_spinner='Loading the network …', max_entries=2)
-def shared(
-    path:str, # of a run
-    written:float, # when its weights were written: a run that was trained again is loaded again
+@st.cache_resource(show_spinner='Loading the model …', max_entries=2)
+def load_shared(
+    path:str, # folder of a run
+    written:float, # when its weights were written, so a run that was trained again is loaded again
 )->Shared:
-    "Load a run"
-    predictor = Predictor.load(path)
-    catalogue = in_background(partial(_catalogue, predictor.run))
-    return Shared(predictor, in_background(partial(_has_maps, predictor)), catalogue, in_background(partial(_known, predictor.run, catalogue)))
+    "Load a run and start the background work; raise a `UsageError` if the run is damaged"
+    # late: the page shows before torch is imported
+    from fashion_fastai.serving.app.backend import AppBackend, similar_items
+    backend = AppBackend.load(path)
+    predictor = backend.predictor
+    catalogue = run_in_background(partial(available_catalogue, predictor.run))
+    def find_similar(): return None if catalogue.result() is None else similar_items(predictor, catalogue.result())
+    return Shared(backend, run_in_background(backend.supports_heat_maps), catalogue, run_in_background(find_similar))
 
 # %% ../../../nbs/67_serving.app.state.ipynb #a489a196
 @dataclass(frozen=True)
-class Shot:
-    "An image that is asked about"
-    key:str # one for each
+class InputImage:
+    "An image to predict"
+    key:str # unique among the images of a visitor
     name:str # of the file
     source:object # for `read_image`
-    refused:str = '' # why it is not even decoded
-    row:int|None = None # in the catalogue of the run, where it is one of its images
+    error:str = '' # why it is refused without decoding; default: it is accepted
+    row:int|None = None # in the catalogue of the run; default: it was dropped
 
 @dataclass(frozen=True)
-class Seen:
-    "What was found out about an image"
-    answers:Results # for it alone
-    uri:str # a small copy; empty where it cannot be read
-    features:np.ndarray|None # `(n_features,)`; none where it cannot be read
-    heat:dict = field(default_factory=dict) # where the network looked for a label, from `heat_uri`, for each that was asked for
+class Analysis:
+    "Cached results of an image"
+    results:Results # of this image alone
+    uri:str # a small copy; empty if it cannot be read
+    features:np.ndarray|None # embedding `(n_features,)`; None if it cannot be read
+    heat_maps:dict = field(default_factory=dict) # data URIs by target and label, filled on request
 
-def small_copy(
-    shot:Shot, # dropped or taken
-)->str: # from `image_uri`; empty where it cannot be read
-    "An image to show"
-    if shot.refused: return ''
-    try: return image_uri(read_image(shot.source, 240)) # a JPEG is read at twice that
+def thumbnail_uri(
+    image:InputImage, # dropped or chosen
+)->str: # from `image_uri`; empty if the image cannot be read
+    "Return a small copy of an image to show"
+    if image.error: return ''
+    try: return image_uri(read_image(image.source, 240)) # a JPEG is decoded at twice that
     except BadImage: return ''
 
 # %% ../../../nbs/67_serving.app.state.ipynb #5f241c2d
-def look_at(
-    shots:Sequence[Shot], # dropped or taken
-    predictor:Predictor, # of the run
-)->list[Seen]:
-    "Ask the network about images"
-    from fashion_fastai.serving.app.gallery import image_features
-    answers = predictor([b'' if o.refused else o.source for o in shots])
-    bad = answers.bad | {i: o.refused for i,o in enumerate(shots) if o.refused}
-    answers = replace(answers, bad=bad, predictions=replace(answers.predictions, files=[o.name for o in shots]))
-    good = [i for i in range(len(shots)) if i not in bad]
-    features = dict(zip(good, image_features(predictor.network, predictor.image, [shots[i].source for i in good])))
-    return [Seen(answers[i:i+1], small_copy(o), features.get(i)) for i,o in enumerate(shots)]
+def analyse(
+    images:Sequence[InputImage], # dropped or chosen
+    backend, # an `AppBackend`
+)->list[Analysis]: # in the same order
+    "Predict and embed images"
+    results = backend.predictor([b'' if image.error else image.source for image in images])
+    bad = results.bad | {i: image.error for i,image in enumerate(images) if image.error}
+    predictions = replace(results.predictions, files=[image.name for image in images])
+    results = replace(results, bad=bad, predictions=predictions)
+    readable = [i for i in range(len(images)) if i not in bad]
+    features = dict(zip(readable, backend.embed([images[i].source for i in readable])))
+    return [Analysis(results[i:i+1], thumbnail_uri(image), features.get(i)) for i,image in enumerate(images)]
 
-def cached_results(
-    shots:Sequence[Shot], # that are asked about now
-    predictor:Predictor, # of the run
-    memory:dict, # of a visitor; what is not among `shots` any more is forgotten
-)->list[Seen]:
-    "What was found out about each of `shots`; the network is asked about the new ones only"
-    for key in memory.keys()-{o.key for o in shots}: del memory[key]
-    new = [o for o in shots if o.key not in memory]
-    if new: memory.update(zip([o.key for o in new], look_at(new, predictor)))
-    return [memory[o.key] for o in shots]
+def cached_analyses(
+    images:Sequence[InputImage], # all images of a visitor
+    backend, # an `AppBackend`
+    cache:dict, # of the visitor, by key; images that are not among `images` are removed
+)->list[Analysis]: # in the same order
+    "Return the results of images; predict only those that are not in the cache"
+    for key in cache.keys()-{image.key for image in images}: del cache[key]
+    new = [image for image in images if image.key not in cache]
+    if new: cache.update(zip([image.key for image in new], analyse(new, backend)))
+    return [cache[image.key] for image in images]

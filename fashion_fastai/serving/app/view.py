@@ -1,4 +1,4 @@
-"""From answers to the pieces of a page: limits, strictness, bars, chips, warnings, all without a browser
+"""Results as text and HTML for the page: upload limits, strictness, bars, chips and warnings, without a browser
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/serving.app.view.html.md"""
 
@@ -13,93 +13,101 @@ from html import escape
 import numpy as np
 from PIL import Image
 from scipy.special import expit, logit
-from ...data.images import MAX_MEGAPIXELS
-from ...target import TargetResult, Target
-from ...schema import Schema
 
 # %% auto #0
-__all__ = ['ODDS', 'UploadLimits', 'refusal', 'too_many', 'strict_thresholds', 'strictness_words', 'said', 'ranked', 'bars_html',
-           'Chip', 'chips', 'chips_html', 'results_html', 'notice_html', 'apparel_html', 'image_uri', 'figure_html',
-           'row_html', 'questions', 'tally', 'card_body']
+__all__ = ['MAX_ODDS_FACTOR', 'UploadLimits', 'upload_error', 'too_many_text', 'strict_thresholds', 'strictness_text',
+           'prob_text', 'top_labels', 'bars_html', 'Chip', 'chips', 'chips_html', 'results_html', 'notice_html',
+           'apparel_html', 'image_uri', 'figure_html', 'figure_row_html', 'similarity_text', 'targets_text',
+           'count_text', 'card_body']
+
+# %% ../../../nbs/65_serving.app.view.ipynb #bd0d66b2
+from ...data.images import MAX_MEGAPIXELS
+from ...schema import Schema
+from ..results import ImageResult
+from ...target import TargetResult, Target
 
 # %% ../../../nbs/65_serving.app.view.ipynb #ef826d6f
 @dataclass(frozen=True)
 class UploadLimits:
-    "What the page takes at once"
+    "How much the page accepts at once"
     files:int = 40 # images
     megabytes:int = 10 # of each file
 
     def __str__(self): return f'up to {self.files} images, {self.megabytes} MB and {MAX_MEGAPIXELS} megapixels each'
 
-def refusal(
+def upload_error(
     content:bytes, # of a file
     limits:UploadLimits=UploadLimits(), # of the page
-)->str: # empty where nothing speaks against it; whether it is an image at all shows when it is read
-    "Why a file is not even decoded"
+)->str: # empty if the file is accepted; it need not be an image
+    "Return why a file is refused without decoding it"
     if not content: return 'is empty: 0 bytes arrived; try to drop it again'
-    if (size:=len(content)/1e6)<=limits.megabytes: return ''
-    return f'is {size:.1f} MB large; this page reads up to {limits.megabytes} MB. Save it smaller: 2,000 pixels a side are plenty'
+    megabytes = len(content)/1e6
+    if megabytes<=limits.megabytes: return ''
+    return (f'is {megabytes:.1f} MB large; this page reads up to {limits.megabytes} MB. '
+        'Save it smaller: a side of 2,000 pixels is enough')
 
 # %% ../../../nbs/65_serving.app.view.ipynb #ab7a379e
-def too_many(
+def too_many_text(
     n:int, # images that were dropped
     limits:UploadLimits=UploadLimits(), # of the page
-)->str: # empty where there are not
-    "What is said to someone who drops a whole folder"
+)->str: # empty if there are not too many
+    "Return the message for a user who drops a whole folder"
     if n<=limits.files: return ''
-    return f'{n:,} images were dropped; the first {limits.files} are shown. For whole folders there is the command fashion-fastai predict'
+    return (f'{n:,} images were dropped; the first {limits.files} are shown. '
+        'For whole folders, use fashion-fastai predict')
 
 # %% ../../../nbs/65_serving.app.view.ipynb #febbb1c6
-ODDS = 20 # that the ends of the slider multiply or divide by
+MAX_ODDS_FACTOR = 20 # at the ends of the slider
 
 def strict_thresholds(
     thresholds:Mapping[str, np.ndarray], # for each `any_of` target `(n_labels,)`
-    strictness:float, # from 0 (nearly everything) over 0.5 (as fitted) to 1 (only what is nearly certain)
+    strictness:float, # 0 (most tags) to 1 (fewest tags); 0.5 leaves the thresholds as fitted
 )->dict[str, np.ndarray]: # same as above
-    "Thresholds moved by the same step in odds"
+    "Return thresholds moved by the same step in log odds"
     if strictness==0.5: return dict(thresholds)
-    return {k: expit(logit(np.asarray(o, dtype=np.float64))+(2*strictness-1)*np.log(ODDS)) for k,o in thresholds.items()}
+    step = (2*strictness-1)*np.log(MAX_ODDS_FACTOR)
+    return {name: expit(logit(np.asarray(values, dtype=np.float64))+step) for name,values in thresholds.items()}
 
-def strictness_words(
-    strictness:float, # as for `strict_thresholds`
+def strictness_text(
+    strictness:float, # see `strict_thresholds`
 )->str:
-    "What a strictness means"
+    "Return the effect of a strictness in words"
     if strictness==0.5: return 'the thresholds of the run'
-    factor = ODDS**abs(2*strictness-1)
-    return f"a label needs {factor:.3g} times the odds of the run's threshold" if strictness>0.5 else f"a label needs 1/{factor:.3g} of the odds of the run's threshold"
+    return 'fewer tags, more certain' if strictness>0.5 else 'more tags, less certain'
 
 # %% ../../../nbs/65_serving.app.view.ipynb #a51056d3
-def said(
+def prob_text(
     prob:float, # a probability
-)->str:
-    "A probability in two digits; what is above 0 or below 1 does not look as if it were 0 or 1"
+)->str: # two digits
+    "Return a probability as text; one strictly between 0 and 1 is never shown as 0.00 or 1.00"
     return '<0.01' if 0<prob<0.005 else '>0.99' if 0.995<=prob<1 else f'{prob:.2f}'
 
-def ranked(
-    answer:TargetResult, # of a `one_of` target
-    most:int=5, # so many labels; all where only one more is left
-)->tuple[list[tuple[str, float]], float]: # labels with their probabilities, the most probable first; what the others have together, 0 where there are none
-    "The answer and its runner-ups"
-    order = sorted(answer.all_probs.items(), key=lambda o: -o[1])
+def top_labels(
+    result:TargetResult, # of a `one_of` target
+    most:int=5, # labels that are listed; all if only one more is left
+)->tuple[list[tuple[str, float]], float]: # labels and probabilities, most probable first; probability of all others
+    "Return the most probable labels, and how much is left for the others"
+    order = sorted(result.all_probs.items(), key=lambda item: -item[1])
     shown = order if len(order)<=most+1 else order[:most]
-    return shown, sum(p for _,p in order[len(shown):])
+    return shown, sum(prob for _,prob in order[len(shown):])
 
 # %% ../../../nbs/65_serving.app.view.ipynb #48887d73
-def _bar(label, prob, first):
-    name = f'<strong>{escape(label)}</strong>' if first else escape(label)
-    return f'<li{" class=first" if first else ""}><span class="label">{name}</span><i style="--p:{prob:.4f}"></i><span class="p">{escape(said(prob))}</span></li>'
+def _bar(label, prob, kind)->str:
+    name = f'<strong>{escape(label)}</strong>' if kind=='first' else escape(label)
+    return (f'<li class="{kind}"><span class="label">{name}</span><i style="--p:{prob:.4f}"></i>'
+        f'<span class="p">{escape(prob_text(prob))}</span></li>')
 
 def bars_html(
     target:Target, # of the kind `one_of`
-    answer:TargetResult, # to it
-    most:int=5, # labels that get a bar
+    result:TargetResult, # of this target
+    most:int=5, # labels with a bar
 )->str:
-    "A `one_of` answer and its runner-ups as bars"
-    shown,others = ranked(answer, most)
-    rest = f'<li class="rest"><span class="label">{target.n_out-len(shown)} others</span><i style="--p:{others:.4f}"></i><span class="p">{escape(said(others))}</span></li>'
-    bars = ''.join(_bar(label, p, i==0) for i,(label,p) in enumerate(shown))
-    return (f'<section class="ff-target"><h4>{escape(target.name)}</h4><p class="ff-answer">{escape(answer.labels[0])}</p>'
-        f'<ol class="ff-bars">{bars}{rest if target.n_out>len(shown) else ""}</ol></section>')
+    "Return a `one_of` result and its runners-up as bars"
+    shown,others = top_labels(result, most)
+    bars = [_bar(label, prob, '' if i else 'first') for i,(label,prob) in enumerate(shown)]
+    if target.n_out>len(shown): bars.append(_bar(f'{target.n_out-len(shown)} others', others, 'rest'))
+    return (f'<section class="ff-target"><h4>{escape(target.name)}</h4><p class="ff-top">{escape(result.labels[0])}</p>'
+        f'<ol class="ff-bars">{"".join(bars)}</ol></section>')
 
 # %% ../../../nbs/65_serving.app.view.ipynb #12b15055
 @dataclass(frozen=True)
@@ -107,118 +115,136 @@ class Chip:
     "A label of an `any_of` target"
     label:str # its name
     prob:float # its probability
-    threshold:float # from which on it is answered
-    chosen:bool # whether it is answered
+    threshold:float # it is predicted from this probability on
+    chosen:bool # whether it is predicted
+
+    @property
+    def closeness(self)->float: # below 1 for a label that is not predicted
+        "Return the share of the threshold that the probability reaches"
+        return self.prob/max(self.threshold, 1e-7)
 
 def chips(
-    answer:TargetResult, # of an `any_of` target
+    result:TargetResult, # of an `any_of` target
     thresholds:Mapping[str, float], # of each label
-    nearly:int=5, # so many labels that were not answered are shown
-)->list[Chip]: # the answered ones first, each kind with the clearest first
-    "The labels that are answered and those that nearly are"
-    safe = lambda o: logit(np.clip(o, 1e-7, 1-1e-7))
-    margin = {o: safe(p)-safe(thresholds[o]) for o,p in answer.all_probs.items()}
-    order = sorted(answer.all_probs, key=lambda o: -margin[o])
-    made = [Chip(o, answer.all_probs[o], float(thresholds[o]), o in answer.labels) for o in order]
-    return [o for o in made if o.chosen] + [o for o in made if not o.chosen][:nearly]
+    n_close:int=5, # labels that are shown though they are not predicted
+)->list[Chip]: # predicted labels, most probable first; then those that are closest to their thresholds
+    "Return the labels to show"
+    made = [Chip(label, prob, float(thresholds[label]), label in result.labels)
+        for label,prob in result.all_probs.items()]
+    tagged = sorted((chip for chip in made if chip.chosen), key=lambda chip: -chip.prob)
+    close = sorted((chip for chip in made if not chip.chosen), key=lambda chip: -chip.closeness)
+    return tagged+close[:n_close]
 
 # %% ../../../nbs/65_serving.app.view.ipynb #67c5309b
-def _chip(o:Chip):
-    sign = '≥' if o.chosen else '&lt;'
-    return (f'<li class="{"on" if o.chosen else "off"}" style="--p:{o.prob:.4f};--t:{o.threshold:.4f}"><span class="label">{escape(o.label)}</span> '
-        f'<span class="p">{escape(said(o.prob))} {sign} {escape(said(o.threshold))}</span><i></i></li>')
+def _chip_html(chip)->str:
+    kind,sign = ('on', '≥') if chip.chosen else ('off', '&lt;')
+    return (f'<li class="{kind}" style="--p:{chip.prob:.4f};--t:{chip.threshold:.4f}">'
+        f'<span class="label">{escape(chip.label)}</span> '
+        f'<span class="p">{escape(prob_text(chip.prob))} {sign} {escape(prob_text(chip.threshold))}</span><i></i></li>')
+
+def _chips_list(made)->str: return f'<ul class="ff-chips">{"".join(map(_chip_html, made))}</ul>' if made else ''
 
 def chips_html(
     target:Target, # of the kind `any_of`
-    answer:TargetResult, # to it
+    result:TargetResult, # of this target
     thresholds:Mapping[str, float], # of each label
-    nearly:int=5, # see `chips`
+    n_close:int=5, # see `chips`
 )->str:
-    "An `any_of` answer as chips"
-    made = chips(answer, thresholds, nearly)
-    on,off = [''.join(map(_chip, [o for o in made if o.chosen is which])) for which in (True, False)]
-    yes = f'<ul class="ff-chips">{on}</ul>' if on else f'<p class="ff-none">none of {target.n_out:,}</p>'
-    no = f'<p class="ff-nearly">below the threshold, the nearest first</p><ul class="ff-chips">{off}</ul>' if off else ''
-    return f'<section class="ff-target ff-any"><h4>{escape(target.name)}</h4>{yes}{no}</section>'
+    "Return an `any_of` result as chips"
+    made = chips(result, thresholds, n_close)
+    tagged = _chips_list([chip for chip in made if chip.chosen]) or f'<p class="ff-none">none of {target.n_out:,}</p>'
+    close = _chips_list([chip for chip in made if not chip.chosen])
+    if close: close = f'<p class="ff-close">Not tagged, but close (sorted by how close)</p>{close}'
+    return f'<section class="ff-target ff-any"><h4>{escape(target.name)}</h4>{tagged}{close}</section>'
 
 # %% ../../../nbs/65_serving.app.view.ipynb #60e43aa3
 def results_html(
     schema:Schema, # of the run
-    answer, # a `ImageResult` of an image that could be read
+    result:ImageResult, # of an image that could be read
 )->str:
-    "What the network says about one image"
-    bars = [bars_html(o, answer[o.name]) for o in schema if o.kind=='one_of']
-    tags = [chips_html(o, answer[o.name], answer.thresholds[o.name]) for o in schema if o.kind=='any_of']
-    return f'<div class="ff-answers n{min(len(bars), 3)}">{"".join(bars+tags)}</div>'
+    "Return the results of one image"
+    bars = [bars_html(target, result[target.name]) for target in schema if target.kind=='one_of']
+    tags = [chips_html(target, result[target.name], result.thresholds[target.name])
+        for target in schema if target.kind=='any_of']
+    return f'<div class="ff-results n{min(len(bars), 3)}">{"".join(bars+tags)}</div>'
 
 def notice_html(
-    title:str, # what is the matter
-    text:str, # what it means
+    title:str, # shown in bold
+    text:str, # explanation
     kind:str='warn', # `warn` or `bad`
 )->str:
-    "A plain warning"
+    "Return a warning"
     return f'<div class="ff-notice {kind}" role="note"><strong>{escape(title)}</strong> {escape(text)}</div>'
 
 def apparel_html(
-    answer, # a `ImageResult`
-    limit:float|None, # the largest distance that passes
-)->str: # empty where it looks like apparel or nobody knows
-    "The warning for an image that looks like no apparel"
-    if answer.looks_like_apparel is None or answer.looks_like_apparel: return ''
-    return notice_html('This does not look like apparel.', f'It is {answer.apparel_distance:.2f} away from the images that the network learned from; '
-        f'what passes is at most {limit:.2f} away. The answers below are guesses.')
+    result:ImageResult, # of an image that could be read
+    limit:float|None, # largest distance of an image that looks like apparel
+)->str: # empty if it looks like apparel, or there is no OOD detector
+    "Return the warning for an image that does not look like apparel"
+    if result.looks_like_apparel is None or result.looks_like_apparel: return ''
+    return notice_html('Very different from the training images: check these tags.',
+        f'Distance {result.apparel_distance:.2f}; garments have at most {limit:.2f}.')
 
 # %% ../../../nbs/65_serving.app.view.ipynb #2c04d6cc
 def image_uri(
     image:Image.Image, # mode RGB
-    side:int=480, # pixels that the longer side has at most
-)->str:
-    "A small copy of an image as an address"
+    side:int=480, # length of the longer side at most, in pixels
+)->str: # `data:image/jpeg;base64,...`
+    "Return a small copy of an image as a data URI"
     small,file = image.copy(),io.BytesIO()
     small.thumbnail((side,side), Image.Resampling.LANCZOS)
     small.save(file, 'JPEG', quality=85)
     return f'data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}'
 
 def figure_html(
-    uri:str, # from `image_uri`; a grey field without it
+    uri:str, # from `image_uri`; empty for a grey field
     title:str, # below the image
     lines:Sequence[str]=(), # below the title, smaller
     kind:str='', # `small` in a row of several
 )->str:
-    "An image with its caption"
+    "Return an image with its caption"
     image = f'<img src="{escape(uri)}" alt="{escape(title)}">' if uri else '<div class="ff-blank">no image</div>'
-    return f'<figure class="ff-figure {kind}">{image}<figcaption><b>{escape(title)}</b>{"".join(f"<span>{escape(o)}</span>" for o in lines)}</figcaption></figure>'
+    spans = ''.join(f'<span>{escape(line)}</span>' for line in lines)
+    return f'<figure class="ff-figure {kind}">{image}<figcaption><b>{escape(title)}</b>{spans}</figcaption></figure>'
 
-def row_html(
-    title:str, # above
+def figure_row_html(
+    title:str, # above the images
     figures:Sequence[str], # from `figure_html`
 )->str:
-    "Several images side by side"
+    "Return several images side by side"
     return f'<section class="ff-target"><h4>{escape(title)}</h4><div class="ff-row">{"".join(figures)}</div></section>'
 
-# %% ../../../nbs/65_serving.app.view.ipynb #c20a9899
-def _listed(words:Sequence[str])->str: return ' and '.join(filter(None, [', '.join(words[:-1]), *words[-1:]]))
+def similarity_text(
+    cosine:float, # of the embeddings of two images
+)->str: # for example `40 % similar`
+    "Return a similarity in words"
+    return 'the same image' if cosine>0.9995 else f'{max(0, 100*cosine):.0f} % similar'
 
-def questions(
+# %% ../../../nbs/65_serving.app.view.ipynb #c20a9899
+def _enumeration(words:Sequence[str])->str: return ' and '.join(filter(None, [', '.join(words[:-1]), *words[-1:]]))
+
+def targets_text(
     schema:Schema, # of the run
 )->str: # for example `category (one of 8 labels) and attributes (any of 12)`
-    "What the network is asked, in words"
-    return _listed([f'{o.name} ({o.kind.replace("_", " ")} {o.n_out:,}{" label"*(i==0)}{"s"*(i==0 and o.n_out>1)})' for i,o in enumerate(schema)])
+    "Return what the network predicts, in words"
+    texts = [f'{target.name} ({target.kind.replace("_", " ")} {target.n_out:,})' for target in schema]
+    unit = ' labels)' if schema.targets[0].n_out>1 else ' label)'
+    return _enumeration([texts[0].removesuffix(')')+unit, *texts[1:]])
 
-def tally(
+def count_text(
     n:int, # images
-    n_bad:int, # of them cannot be read
-    n_strange:int, # of them look like no apparel
+    n_bad:int, # images that cannot be read
+    n_odd:int, # images that do not look like apparel
 )->str:
-    "How many images there are, in words"
-    parts = [f'{n:,} image{"s"*(n!=1)}']
-    if n_bad: parts.append(f'{n_bad:,} cannot be read')
-    if n_strange: parts.append(f'{n_strange:,} look{"s"*(n_strange==1)} like no apparel')
-    return ' · '.join(parts)
+    "Return how many images there are, in words"
+    texts = [f'{n:,} image{"" if n==1 else "s"}']
+    if n_bad: texts.append(f'{n_bad:,} cannot be read')
+    if n_odd: texts.append(f'{n_odd:,} {"does" if n_odd==1 else "do"} not look like apparel')
+    return ' · '.join(texts)
 
 # %% ../../../nbs/65_serving.app.view.ipynb #40104e68
 def card_body(
     text:str, # of `MODEL_CARD.md`
 )->str: # Markdown
-    "A model card without its head"
+    "Return a model card without its YAML block"
     return re.sub(r'\A---\n.*?\n---\n', '', text.replace('\r\n', '\n'), count=1, flags=re.S).strip()+'\n'
