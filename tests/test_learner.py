@@ -1,4 +1,4 @@
-"Everything that a fastai user does with a learner works for any mix of targets, with missing labels"
+"Everything that a fastai user does with a learner works for any combination of targets, with missing labels"
 import matplotlib
 matplotlib.use('agg')
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, torch
@@ -10,23 +10,23 @@ from fashion_fastai.data.catalogue import read_catalogue
 from fashion_fastai.training.learner import fashion_learner
 from fashion_fastai.training.stages import plan_stages
 
-MIXES = dict(category_only=(['category'], []), attributes_only=([], ['attributes']), both=(['category'], ['attributes']),
-    many=(['category', 'split_of', 'size'], ['attributes', 'colors']))
+TARGETS = dict(category_only=(['category'], []), attributes_only=([], ['attributes']), both=(['category'], ['attributes']),
+    many=(['category', 'department', 'size'], ['attributes', 'colors'])) # one_of, any_of
 
 @pytest.fixture(scope='module')
 def table(sample):
-    "The sample with more targets, and with holes in all of them"
+    "The sample with more targets, and with missing labels in all of them"
     rng,frame = np.random.default_rng(0),pd.read_csv(sample, keep_default_na=False)
     frame['size'] = rng.choice(['s','m','l',''], len(frame))
-    frame['split_of'] = rng.choice(['men','women'], len(frame))
+    frame['department'] = rng.choice(['men','women'], len(frame))
     frame['colors'] = rng.choice(['red','red blue','','?','?red blue'], len(frame))
     frame.loc[::5, 'category'] = ''
     frame.to_csv(sample.parent/'mixed.csv', index=False)
     return sample.parent/'mixed.csv'
 
-@pytest.mark.parametrize('mix', MIXES)
-def test_all_that_a_learner_does(table, mix):
-    one_of,any_of = MIXES[mix]
+@pytest.mark.parametrize('targets', TARGETS)
+def test_methods_of_a_learner(table, targets):
+    one_of,any_of = TARGETS[targets]
     catalogue = read_catalogue(table, one_of=one_of, any_of=any_of)
     learn = fashion_learner(catalogue, 'resnet10t', size=32, bs=16, weights='none')
     n,names = len(learn.dls.valid_ds),one_of+any_of
@@ -35,15 +35,15 @@ def test_all_that_a_learner_does(table, mix):
     learn.freeze_to(-2)
     learn.fit_one_cycle(1, 1e-3)
     learn.fit_progressive([Stage(unfrozen=0, epochs=1, lr=1e-3), Stage(unfrozen=3, epochs=1, lr=1e-3, lr_body=1e-4)])
-    assert [o['unfrozen'] for o in learn.history.rows]==[0, 3, 1, 0, 3]
-    assert all(np.isfinite(o['valid/loss']) for o in learn.history.rows)
-    probs,truths,codes,losses = learn.get_preds(with_decoded=True, with_loss=True)
-    assert [o.shape for o in probs]==[(n, learn.schema[o].n_out) for o in names] and losses.shape==(n,)
-    for target,p,code in zip(learn.schema, probs, codes): assert np.array_equal(target.decide(p.numpy()), code.numpy())
-    mixed,_ = learn.tta(n=1)
-    assert [o.shape for o in mixed]==[o.shape for o in probs]
-    answers = learn.predict(catalogue.paths[0])
-    assert list(answers)==names and all(0<=v<=1 for o in answers.values() for v in o.all_probs.values())
+    assert [row['unfrozen'] for row in learn.history.rows]==[0, 3, 1, 0, 3]
+    assert all(np.isfinite(row['valid/loss']) for row in learn.history.rows)
+    probs,truth,codes,losses = learn.get_preds(with_decoded=True, with_loss=True)
+    assert [p.shape for p in probs]==[(n, learn.schema[name].n_out) for name in names] and losses.shape==(n,)
+    for target,p,decoded in zip(learn.schema, probs, codes): assert np.array_equal(target.decide(p.numpy()), decoded.numpy())
+    averaged,_ = learn.tta(n=1)
+    assert [p.shape for p in averaged]==[p.shape for p in probs]
+    results = learn.predict(catalogue.paths[0])
+    assert list(results)==names and all(0<=p<=1 for result in results.values() for p in result.all_probs.values())
     learn.show_results(max_n=2)
     learn.dls.show_batch(max_n=2)
     plt.close('all')
@@ -57,25 +57,28 @@ def test_predict_agrees_with_get_preds(table):
 
 def test_unknown_labels_leave_no_gradient(table):
     "Rows whose labels are all unknown change nothing in a head"
-    learn = fashion_learner(read_catalogue(table, one_of=['category'], any_of=['attributes']), 'resnet10t', size=32, bs=8, weights='none')
+    catalogue = read_catalogue(table, one_of=['category'], any_of=['attributes'])
+    learn = fashion_learner(catalogue, 'resnet10t', size=32, bs=8, weights='none')
     x,category,attributes = learn.dls.one_batch()
     learn.opt.zero_grad()
     learn.loss_func(learn.model(x), torch.full_like(category, -1), torch.full_like(attributes, -1)).backward()
     assert all(p.grad is None or p.grad.abs().sum()==0 for p in learn.model.heads.parameters())
 
 def test_loaders_of_a_plain_datablock(sample):
-    "A fastai user brings own loaders; their targets get the names that are given"
-    frame = pd.read_csv(sample, keep_default_na=False).assign(valid=lambda o: o.split=='valid')
-    block = DataBlock((ImageBlock, CategoryBlock, MultiCategoryBlock), n_inp=1, splitter=ColSplitter('valid'), item_tfms=Resize(32),
-        getters=[ColReader('file', pref=f'{sample.parent}/'), ColReader('category'), ColReader('attributes', label_delim=' ')])
+    "A fastai user may bring loaders of another `DataBlock`; `names` names their targets"
+    frame = pd.read_csv(sample, keep_default_na=False)
+    frame['valid'] = frame.split=='valid'
+    getters = [ColReader('file', pref=f'{sample.parent}/'), ColReader('category'), ColReader('attributes', label_delim=' ')]
+    block = DataBlock((ImageBlock, CategoryBlock, MultiCategoryBlock), n_inp=1, splitter=ColSplitter('valid'),
+        item_tfms=Resize(32), getters=getters)
     learn = fashion_learner(block.dataloaders(frame, bs=16), 'resnet10t', weights='none', names=['what', 'like'])
     learn.fit_one_cycle(1, 1e-3)
     assert learn.schema.names==['what', 'like'] and 'valid/what/accuracy' in learn.history.rows[0]
     assert set(learn.predict(f'{sample.parent}/{frame.file[0]}'))=={'what', 'like'}
 
-def test_a_plan_has_the_epochs_that_were_asked_for():
+@pytest.mark.parametrize('unfreeze', ('heads_first', 'gradual', 'none', 'heads_only'))
+def test_stages_have_the_requested_epochs(unfreeze):
     for epochs in range(1, 12):
-        for unfreeze in ('heads_first', 'gradual', 'none', 'heads_only'):
-            stages = plan_stages(epochs, 1e-3, 4, unfreeze)
-            assert sum(o.epochs for o in stages)==epochs
-            assert [o.unfrozen for o in stages]==sorted({o.unfrozen for o in stages})
+        stages = plan_stages(epochs, 1e-3, 4, unfreeze)
+        assert sum(stage.epochs for stage in stages)==epochs
+        assert [stage.unfrozen for stage in stages]==sorted({stage.unfrozen for stage in stages})

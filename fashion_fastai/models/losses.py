@@ -1,4 +1,4 @@
-"""One number for several targets, blind to what is not known
+"""One loss for several targets, which ignores unknown labels
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/models.losses.html.md"""
 
@@ -7,11 +7,12 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/models.losses.html.md"""
 # %% ../../nbs/20_models.losses.ipynb #bf183c43
 from __future__ import annotations
 from collections.abc import Mapping, Sequence
+from functools import partial
 import numpy as np, torch, torch.nn.functional as F
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['KIND_WEIGHTS', 'binary_costs', 'softmax_costs', 'effective_weights', 'logit_shift', 'drop_likely_negatives',
+__all__ = ['KIND_WEIGHTS', 'binary_losses', 'softmax_losses', 'effective_weights', 'logit_shift', 'drop_likely_negatives',
            'target_losses', 'row_losses', 'mean_loss', 'probabilities', 'FashionLoss']
 
 # %% ../../nbs/20_models.losses.ipynb #691e47f9
@@ -23,134 +24,143 @@ from ..target import Target
 # %% ../../nbs/20_models.losses.ipynb #399e6b9e
 def _power(log_p, gamma)->torch.Tensor|float: return (gamma*log_p).exp() if gamma else 1.
 
-def binary_costs(
+def binary_losses(
     logits:torch.Tensor, # `(n, n_labels)`
-    wanted:torch.Tensor, # of the same shape, from 0 (absent) to 1 (there)
-    term:TargetLossConfig=TargetLossConfig(), # how the target is learned
-)->torch.Tensor: # of the same shape
-    "What each answer costs when every label has a sigmoid of its own"
-    gamma_negative = term.gamma if term.gamma_negative is None else term.gamma_negative
-    if not (term.gamma or gamma_negative or term.clip): return F.binary_cross_entropy_with_logits(logits, wanted, reduction='none')
+    truth:torch.Tensor, # `(n, n_labels)`, from 0 (absent) to 1 (present)
+    config:TargetLossConfig=TargetLossConfig(), # `gamma`, `gamma_negative` and `clip` are used
+)->torch.Tensor: # `(n, n_labels)`
+    "Return the loss of each label when every label has a sigmoid"
+    gamma_negative = config.gamma if config.gamma_negative is None else config.gamma_negative
+    if not (config.gamma or gamma_negative or config.clip):
+        return F.binary_cross_entropy_with_logits(logits, truth, reduction='none')
     log_p,log_not = F.logsigmoid(logits),F.logsigmoid(-logits)
-    there = _power(log_not, term.gamma)*-log_p
-    if not term.clip: return wanted*there + (1-wanted)*_power(log_p, gamma_negative)*-log_not
-    p = (logits.sigmoid()-term.clip).clamp(min=0)
-    absent = (p.clamp(min=1e-12)**gamma_negative if gamma_negative else 1.)*-torch.log1p(-p)
-    return wanted*there + (1-wanted)*absent
+    present = _power(log_not, config.gamma)*-log_p
+    if config.clip:
+        p = (logits.sigmoid()-config.clip).clamp(min=0)
+        absent = (p.clamp(min=1e-12)**gamma_negative if gamma_negative else 1.)*-torch.log1p(-p)
+    else: absent = _power(log_p, gamma_negative)*-log_not
+    return truth*present + (1-truth)*absent
 
 # %% ../../nbs/20_models.losses.ipynb #dd713796
-def softmax_costs(
+def softmax_losses(
     logits:torch.Tensor, # `(n, n_labels)`
-    truth:torch.Tensor, # positions `(n,)`, none below 0
-    label_weights:torch.Tensor|None=None, # `(n_labels,)`
-    smoothing:float=0., # this share of the truth is spread over all labels
+    truth:torch.Tensor, # positions of the true labels, int `(n,)`, none below 0
+    label_weights:torch.Tensor|None=None, # `(n_labels,)`; default: uniform
+    smoothing:float=0., # label smoothing, from 0 to below 1
     gamma:float=0., # of the focal loss
-)->torch.Tensor: # `(n,)`, its weights in it already
-    "What each answer costs when the labels share a softmax"
+)->torch.Tensor: # `(n,)`, already multiplied by the weights
+    "Return the loss of each row when its labels share a softmax"
     if not gamma: return F.cross_entropy(logits, truth, label_weights, reduction='none', label_smoothing=smoothing)
     log_p = logits.log_softmax(1)
-    costs = (1-log_p.exp()).clamp(min=1e-6)**gamma*-log_p
-    if label_weights is not None: costs = costs*label_weights
-    return (1-smoothing)*costs.gather(1, truth[:,None])[:,0] + smoothing*costs.mean(1)
+    losses = (1-log_p.exp()).clamp(min=1e-6)**gamma*-log_p
+    if label_weights is not None: losses = losses*label_weights
+    return (1-smoothing)*losses.gather(1, truth[:,None])[:,0] + smoothing*losses.mean(1)
 
 # %% ../../nbs/20_models.losses.ipynb #67a30a45
 def effective_weights(
-    counts:np.ndarray, # how often each label occurs in training, `(n_labels,)`
-    beta:float, # 0 to below 1: from no weights to the inverse of the counts
-)->np.ndarray: # `(n_labels,)`
-    "Weights of labels by their effective number of images"
+    counts:np.ndarray, # training rows of each label, `(n_labels,)`
+    beta:float, # from 0 (equal weights) to below 1 (the inverse of the counts)
+)->np.ndarray: # float `(n_labels,)`
+    "Return label weights from the effective number of images"
     counts = np.asarray(counts, dtype=float)
-    occurs,number = counts>0,-np.expm1(counts*np.log(beta)) if beta else np.ones(len(counts))
-    weights = np.divide(1, number, out=np.zeros(len(counts)), where=occurs)
+    occurs = counts>0
+    effective = -np.expm1(counts*np.log(beta)) if beta else np.ones(len(counts))
+    weights = np.divide(1, effective, out=np.zeros(len(counts)), where=occurs)
     return weights/weights[occurs].mean() if occurs.any() else weights
 
 def logit_shift(
-    counts:np.ndarray, # how often each label occurs in training, `(n_labels,)`
-    adjust:float=1., # how far rare labels are lifted
-)->np.ndarray: # `(n_labels,)`, added to the logits while they are learned
-    "The logarithms of the labels' shares"
+    counts:np.ndarray, # training rows of each label, `(n_labels,)`
+    adjust:float=1., # strength of the adjustment
+)->np.ndarray: # float `(n_labels,)`, to be added to logits in training
+    "Return the logarithms of label shares, multiplied by `adjust`"
     counts = np.maximum(np.asarray(counts, dtype=float), 1)
     return adjust*np.log(counts/counts.sum())
 
 # %% ../../nbs/20_models.losses.ipynb #abe4b491
 def drop_likely_negatives(
     logits:torch.Tensor, # `(n, n_labels)`
-    truth:torch.Tensor, # codes of an `any_of` target, see `Target.encode`
-    share:float, # of the absent labels of the batch, rounded down
-)->torch.Tensor: # codes, with -1 where a label is not held to be absent any more
-    "Take the most probable absent labels as unknown"
+    truth:torch.Tensor, # codes of an `any_of` target, `(n, n_labels)`, see `Target.encode`
+    share:float, # of the absent labels of the batch, from 0 to below 1; their number is rounded down
+)->torch.Tensor: # codes with -1 for dropped labels
+    "Mark the most probable absent labels as unknown"
     absent = truth==0
-    n = int(share*int(absent.sum()))
-    if not n: return truth
-    likely = logits.detach().masked_fill(~absent, -torch.inf).flatten().topk(n).indices
+    n_dropped = int(share*int(absent.sum()))
+    if not n_dropped: return truth
+    likely = logits.detach().masked_fill(~absent, -torch.inf).flatten().topk(n_dropped).indices
     return truth.clone().index_put_(torch.unravel_index(likely, truth.shape), truth.new_tensor(-1))
 
 # %% ../../nbs/20_models.losses.ipynb #ccb94bfb
-_BINARY_ONLY,_SOFTMAX_ONLY = ('gamma_negative', 'clip', 'negative_weight', 'drop_negatives'),('adjust',)
+_BINARY_ONLY = 'gamma_negative', 'clip', 'negative_weight', 'drop_negatives'
+_SOFTMAX_ONLY = ('adjust',)
+
+def _check_effect(target, config, is_softmax):
+    "Raise a `UsageError` if a setting has no effect on the loss of `target`"
+    reason = 'share one softmax' if is_softmax else 'have a sigmoid each'
+    for name in _BINARY_ONLY if is_softmax else _SOFTMAX_ONLY:
+        if getattr(config, name)!=TargetLossConfig.model_fields[name].default:
+            raise UsageError(f'loss.per_target: {name} has no effect on {target.name}, whose labels {reason}')
 
 def target_losses(
     schema:Schema, # the targets
-    per_target:Mapping[str,TargetLossConfig|dict]|None=None, # for targets by name or role, see `Schema.roles`
-    one_of:str='softmax', # how `one_of` targets are learned: `softmax` or `binary`
-)->dict[str, TargetLossConfig]: # for each target
-    "How each target is learned; a `UsageError` for a setting that has no meaning for it"
-    schema.check_roles(per_target or {}, 'loss terms')
-    per_target,plain,found = {k: validate_fields(TargetLossConfig, dict(v), f'loss terms: {k}') for k,v in (per_target or {}).items()},TargetLossConfig(),{}
-    for target in schema:
-        term = found[target.name] = schema.setting_for(target, per_target, plain)
-        softmax = target.kind=='one_of' and one_of=='softmax'
-        for o in _BINARY_ONLY if softmax else _SOFTMAX_ONLY:
-            if getattr(term, o)!=getattr(plain, o):
-                raise UsageError(f'loss terms: {o} says nothing about {target.name}, whose labels '+('share one softmax' if softmax else 'have a sigmoid each'))
-    return found
+    per_target:Mapping[str,TargetLossConfig|dict]|None=None, # target name or role -> settings, see `Schema.roles`
+    one_of:str='softmax', # loss of `one_of` targets: `softmax` or `binary`
+)->dict[str, TargetLossConfig]: # target name -> settings
+    "Return the loss settings of every target; raise a `UsageError` for unknown names and settings without effect"
+    schema.check_roles(per_target or {}, 'loss.per_target')
+    settings = {role: validate_fields(TargetLossConfig, dict(fields), f'loss.per_target: {role}')
+        for role,fields in (per_target or {}).items()}
+    configs = {target.name: schema.setting_for(target, settings, TargetLossConfig()) for target in schema}
+    for target in schema: _check_effect(target, configs[target.name], target.kind=='one_of' and one_of=='softmax')
+    return configs
 
 # %% ../../nbs/20_models.losses.ipynb #50f8ad57
-_PLAIN = TargetLossConfig()
-
-def _binary(logits, truth, label_weights, smoothing, term):
-    "Mean cost of each row over its known labels; `truth` is 1, 0, or -1 for unknown"
-    if term.drop_negatives and logits.requires_grad: truth = drop_likely_negatives(logits, truth, term.drop_negatives)
+def _binary_rows(logits, truth, label_weights, smoothing, config)->tuple[torch.Tensor, torch.Tensor]:
+    "Return the mean loss of each row over its known labels, and its weight; `truth` is 1, 0, or -1 for unknown"
+    if config.drop_negatives and logits.requires_grad: truth = drop_likely_negatives(logits, truth, config.drop_negatives)
     known = truth>=0
     weights = known*label_weights if label_weights is not None else known.to(logits.dtype)
-    costs = binary_costs(logits, truth.clamp(min=0).to(logits.dtype)*(1-smoothing) + smoothing/2, term)*weights
-    if term.negative_weight!=1: costs = torch.where(truth==0, costs*term.negative_weight, costs)
-    weight = weights.sum(1)
-    return costs.sum(1)/weight.clamp(min=1e-9), (weight>0).float()
+    smooth = truth.clamp(min=0).to(logits.dtype)*(1-smoothing) + smoothing/2
+    losses = binary_losses(logits, smooth, config)*weights
+    if config.negative_weight!=1: losses = torch.where(truth==0, losses*config.negative_weight, losses)
+    total = weights.sum(1)
+    return losses.sum(1)/total.clamp(min=1e-9), (total>0).float()
 
 # %% ../../nbs/20_models.losses.ipynb #45ea5b67
 def row_losses(
-    target:Target, # says the kind
+    target:Target, # one target
     logits:torch.Tensor, # `(n, n_labels)`
     truth:torch.Tensor, # codes, see `Target.encode`; -1 is unknown
-    smoothing:float=0., # label smoothing: this share of the truth is spread over all labels
-    label_weights:torch.Tensor|None=None, # `(n_labels,)`
-    one_of:str='softmax', # `softmax` or `binary`
-    term:TargetLossConfig=_PLAIN, # what an answer costs; its `smoothing`, `balance` and `adjust` are the other arguments here
-    shift:torch.Tensor|None=None, # added to the logits of a softmax, `(n_labels,)`, see `logit_shift`
-)->tuple[torch.Tensor, torch.Tensor]: # loss of each row, 0 where it is unknown; its weight in a mean; both `(n,)`
-    "The loss of each row for one target"
+    smoothing:float=0., # label smoothing, from 0 to below 1
+    label_weights:torch.Tensor|None=None, # `(n_labels,)`; default: uniform
+    one_of:str='softmax', # loss of a `one_of` target: `softmax` or `binary`
+    config:TargetLossConfig=TargetLossConfig(), # its `smoothing`, `balance` and `adjust` are ignored: they are the arguments above and below
+    shift:torch.Tensor|None=None, # added to the logits of a softmax, `(n_labels,)`, see `logit_shift`; default: none
+)->tuple[torch.Tensor, torch.Tensor]: # loss of each row, 0 if unknown; its weight in a mean; both `(n,)`
+    "Return loss and weight of each row for one target"
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if target.kind=='any_of': return _binary(logits, truth, label_weights, smoothing, term)
-    truth,known = truth.long().clamp(min=0),truth>=0
+    if target.kind=='any_of': return _binary_rows(logits, truth, label_weights, smoothing, config)
+    known,truth = truth>=0,truth.long().clamp(min=0)
     if one_of=='binary':
-        return _binary(logits, F.one_hot(truth, target.n_out).masked_fill(~known[:,None], -1), label_weights, smoothing, term)
-    weight = known.float() if label_weights is None else known*label_weights[truth]
-    return softmax_costs(logits if shift is None else logits+shift, truth, label_weights, smoothing, term.gamma)*known, weight
+        label_codes = F.one_hot(truth, target.n_out).masked_fill(~known[:,None], -1)
+        return _binary_rows(logits, label_codes, label_weights, smoothing, config)
+    if shift is not None: logits = logits+shift
+    losses = softmax_losses(logits, truth, label_weights, smoothing, config.gamma)*known
+    return losses, known.float() if label_weights is None else known*label_weights[truth]
 
 def mean_loss(
-    losses:torch.Tensor, # from `row_losses`
-    weight:torch.Tensor, # same as above
-)->torch.Tensor: # one number, 0 where nothing is known
-    "The weighted mean over the rows; the losses have their weights in them already"
-    return losses.sum()/weight.sum().clamp(min=1e-9)
+    losses:torch.Tensor, # from `row_losses`, `(n,)`
+    weights:torch.Tensor, # from `row_losses`, `(n,)`
+)->torch.Tensor: # one number, 0 if nothing is known
+    "Return the weighted mean over rows; `losses` are already multiplied by the weights"
+    return losses.sum()/weights.sum().clamp(min=1e-9)
 
 # %% ../../nbs/20_models.losses.ipynb #e58fae56
 def probabilities(
-    target:Target, # says the kind
+    target:Target, # one target
     logits:torch.Tensor, # `(n, n_labels)`
-    one_of:str='softmax', # how `one_of` targets were learned: `softmax` or `binary`
+    one_of:str='softmax', # loss of a `one_of` target: `softmax` or `binary`
 )->torch.Tensor: # `(n, n_labels)`
-    "The probabilities that `logits` mean"
+    "Return the probabilities for logits of one target"
     if target.kind=='any_of': return logits.sigmoid()
     if one_of=='softmax': return logits.softmax(-1)
     return F.normalize(logits.sigmoid(), p=1, dim=-1)
@@ -162,73 +172,80 @@ class FashionLoss:
     "The weighted sum of the losses of all targets"
     def __init__(self,
         schema:Schema, # the targets, in the order of the network's outputs
-        weights:Mapping[str,float]|None=None, # for targets by name or role, see `Schema.roles`; that of `KIND_WEIGHTS` where there is none
-        smoothing:float=0., # label smoothing
-        one_of:str='softmax', # how `one_of` targets are learned: `softmax` or `binary`
-        label_weights:Mapping[str,Sequence[float]]|None=None, # for some targets a weight for each label, `(n_labels,)`
+        weights:Mapping[str,float]|None=None, # target name or role -> weight, see `Schema.roles`; default: `KIND_WEIGHTS`
+        smoothing:float=0., # label smoothing, from 0 to below 1
+        one_of:str='softmax', # loss of `one_of` targets: `softmax` or `binary`
+        label_weights:Mapping[str,Sequence[float]]|None=None, # target name -> weights `(n_labels,)`; default: uniform
         reduction:str='mean', # `mean` over the rows, or `none`
-        per_target:Mapping[str,TargetLossConfig|dict]|None=None, # for targets by name or role, how they are learned, see `target_losses`
-        counts:Mapping[str,Sequence[float]]|None=None, # for each target how often its labels occur in training, `(n_labels,)`; only some `per_target` need it
+        per_target:Mapping[str,TargetLossConfig|dict]|None=None, # target name or role -> settings, see `target_losses`
+        counts:Mapping[str,Sequence[float]]|None=None, # target name -> training rows of each label, `(n_labels,)`; for `balance` and `adjust`
     ):
         schema.check_roles(weights or {}, 'loss weights')
-        self.schema,self.smoothing,self.one_of,self.reduction,self.parts = schema,smoothing,one_of,reduction,{}
-        self.weights = [float(schema.setting_for(o, weights or {}, KIND_WEIGHTS[o.kind])) for o in schema]
-        self.whole_batch_sums = None # in several processes, which each have some rows of a batch, adds up losses and weights over all of them; see `DataParallel`
+        self.schema,self.smoothing,self.one_of,self.reduction = schema,smoothing,one_of,reduction
+        self.weights = [float(schema.setting_for(target, weights or {}, KIND_WEIGHTS[target.kind])) for target in schema]
+        self.per_target = target_losses(schema, per_target, one_of)
+        self.label_weights = {name: torch.as_tensor(w, dtype=torch.float32) for name,w in (label_weights or {}).items()}
+        self.shifts = {} # target name -> logit shift `(n_labels,)`
+        for target in schema: self._use_counts(target.name, counts or {})
         self.offset = 0. # added to the mean, see `UncertaintyWeighting`
-        self.partner = None # while a batch is mixed, see `MixUpCutMix`: for each row which other one is in it, and the row's own share; both `(n,)`
-        self.label_weights = {k: torch.as_tensor(v, dtype=torch.float32) for k,v in (label_weights or {}).items()}
-        self.per_target,self.shifts = target_losses(schema, per_target, one_of),{}
-        for target in schema: self._count(target.name, counts or {})
-
-    def __call__(self, logits, *truth)->torch.Tensor: # one number, or `(n,)` with `reduction='none'`
-        rows = self.rows(logits, truth)
-        sums = [(losses.sum(), weights.sum()) for losses,weights in rows]
-        if self.whole_batch_sums is not None: sums = self.whole_batch_sums(sums)
-        means = [losses/weights.clamp(min=1e-9) for losses,weights in sums]
-        self.parts = {target.name: (mean.detach(), weights) for target,mean,(_,weights) in zip(self.schema, means, sums)}
-        if self.reduction=='mean': return sum(w*o for w,o in zip(self.weights, means)) + self.offset
-        return sum(w*o for w,(o,_) in zip(self.weights, rows))
+        self.partner = None # of a mixed batch: position of the other image and own share, both `(n,)`, see `MixUpCutMix`
+        self.whole_batch_sums = None # sums losses and weights over the processes that share a batch, see `DataParallel`
+        self.target_means = {} # target name -> mean loss and sum of weights in the last batch
 
 # %% ../../nbs/20_models.losses.ipynb #e0cb05d4
 @patch
-def _count(self:FashionLoss, name, counts):
-    "Fill in what a target's term wants to know of how often labels occur"
-    term = self.per_target[name]
-    if not (term.balance or term.adjust): return
-    if name not in counts: raise UsageError(f'loss terms: {"balance" if term.balance else "adjust"} of {name} needs `counts`, how often each label occurs in training')
-    if term.balance and name in self.label_weights: raise UsageError(f'loss terms: balance of {name} and loss.class_weights both weigh its labels; choose one')
-    if term.balance: self.label_weights[name] = torch.as_tensor(effective_weights(counts[name], term.balance), dtype=torch.float32)
-    if term.adjust: self.shifts[name] = torch.as_tensor(logit_shift(counts[name], term.adjust), dtype=torch.float32)
+def _use_counts(self:FashionLoss, name, counts):
+    "Compute label weights and logit shift of a target if its settings need them"
+    config = self.per_target[name]
+    if not (config.balance or config.adjust): return
+    if name not in counts:
+        setting = 'balance' if config.balance else 'adjust'
+        raise UsageError(f'loss.per_target: {setting} of {name} needs `counts`, the number of training rows of each label')
+    if config.balance:
+        if name in self.label_weights:
+            raise UsageError(f'loss.per_target: balance of {name} and loss.class_weights both weigh its labels; choose one')
+        self.label_weights[name] = torch.as_tensor(effective_weights(counts[name], config.balance), dtype=torch.float32)
+    if config.adjust: self.shifts[name] = torch.as_tensor(logit_shift(counts[name], config.adjust), dtype=torch.float32)
 
 # %% ../../nbs/20_models.losses.ipynb #00bf2e06
+@patch
+def _target_rows(self:FashionLoss, target, logits, truth)->tuple[torch.Tensor, torch.Tensor]:
+    logits,truth = [tensor.as_subclass(torch.Tensor) for tensor in (logits, truth)] # fastai's types do not mix in a loss
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    config = self.per_target[target.name]
+    smoothing = self.smoothing if config.smoothing is None else config.smoothing
+    label_weights,shift = [None if (tensor:=tensors.get(target.name)) is None else tensor.to(logits)
+        for tensors in (self.label_weights, self.shifts)]
+    losses_of = partial(row_losses, target, logits, smoothing=smoothing, label_weights=label_weights, one_of=self.one_of,
+        config=config, shift=shift)
+    if self.partner is None: return losses_of(truth)
+    other,own = self.partner
+    return tuple(own*a+(1-own)*b for a,b in zip(losses_of(truth), losses_of(truth[other])))
+
 @patch
 def rows(
     self:FashionLoss,
     logits:tuple[torch.Tensor, ...], # for each target `(n, n_labels)`
-    truth:tuple[torch.Tensor, ...], # for each target its codes
-)->list[tuple[torch.Tensor, torch.Tensor]]: # for each target the losses of the rows and their weights, see `row_losses`
-    "The losses of the rows, each target by itself"
-    return [self._rows(*o) for o in zip(self.schema, logits, truth)]
+    truth:tuple[torch.Tensor, ...], # for each target its codes, see `Target.encode`
+)->list[tuple[torch.Tensor, torch.Tensor]]: # for each target losses and weights, both `(n,)`, see `row_losses`
+    "Return loss and weight of each row, for each target"
+    return [self._target_rows(*inputs) for inputs in zip(self.schema, logits, truth)]
 
+# %% ../../nbs/20_models.losses.ipynb #0f4dfab0
 @patch
-def _rows(self:FashionLoss, target, logits, truth):
-    logits,truth = [o.as_subclass(torch.Tensor) for o in (logits, truth)] # fastai's own kinds of tensor do not mix in a loss
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    term,there = self.per_target[target.name],lambda o: o[target.name].to(logits) if target.name in o else None
-    cost = lambda truth: row_losses(target, logits, truth, self.smoothing if term.smoothing is None else term.smoothing, there(self.label_weights),
-        self.one_of, term, there(self.shifts))
-    if self.partner is None: return cost(truth)
-    other,own = self.partner
-    return tuple(own*a+(1-own)*b for a,b in zip(cost(truth), cost(truth[other])))
-
-@patch
-def convex_settings(
+def __call__(
     self:FashionLoss,
-    target:Target, # one of the targets
-)->dict: # for `row_losses`
-    "What is convex in the logits of how `target` is learned: its label weights, adjustment and weight of absent labels"
-    term = TargetLossConfig(negative_weight=self.per_target[target.name].negative_weight)
-    return dict(label_weights=self.label_weights.get(target.name), one_of=self.one_of, term=term, shift=self.shifts.get(target.name))
+    logits:tuple[torch.Tensor, ...], # for each target `(n, n_labels)`
+    *truth:torch.Tensor, # for each target its codes, see `Target.encode`
+)->torch.Tensor: # one number, or `(n,)` with `reduction='none'`
+    "Return the weighted sum of the losses of all targets"
+    rows = self.rows(logits, truth)
+    sums = [(losses.sum(), weights.sum()) for losses,weights in rows]
+    if self.whole_batch_sums is not None: sums = self.whole_batch_sums(sums)
+    means = [total/weight.clamp(min=1e-9) for total,weight in sums]
+    self.target_means = {target.name: (mean.detach(), weight) for target,mean,(_,weight) in zip(self.schema, means, sums)}
+    if self.reduction=='mean': return sum(weight*mean for weight,mean in zip(self.weights, means)) + self.offset
+    return sum(weight*losses for weight,(losses,_) in zip(self.weights, rows))
 
 # %% ../../nbs/20_models.losses.ipynb #adb8469d
 @patch
@@ -236,14 +253,25 @@ def activation(
     self:FashionLoss,
     logits:tuple[torch.Tensor, ...], # for each target `(n, n_labels)`
 )->tuple[torch.Tensor, ...]: # probabilities of the same shapes
-    "The probabilities of all targets"
+    "Return the probabilities of all targets"
     if isinstance(logits, torch.Tensor): logits = (logits,) # fastai unpacks the tuple of a single target
-    return tuple(probabilities(o, l, self.one_of) for o,l in zip(self.schema, logits))
+    return tuple(probabilities(target, target_logits, self.one_of) for target,target_logits in zip(self.schema, logits))
 
 @patch
 def decodes(
     self:FashionLoss,
-    probs:tuple[torch.Tensor, ...], # probabilities, for each target `(n, n_labels)`
-)->tuple[torch.Tensor, ...]: # codes, see `Target.decide`
-    "The answers of all targets"
-    return tuple(torch.as_tensor(t.decide(o.cpu().numpy())) for t,o in zip(self.schema, probs))
+    probs:tuple[torch.Tensor, ...], # for each target `(n, n_labels)`
+)->tuple[torch.Tensor, ...]: # for each target codes, see `Target.decide`
+    "Return the predicted codes of all targets"
+    return tuple(torch.as_tensor(target.decide(p.cpu().numpy())) for target,p in zip(self.schema, probs))
+
+# %% ../../nbs/20_models.losses.ipynb #e0c06e1d
+@patch
+def convex_settings(
+    self:FashionLoss,
+    target:Target, # one of the targets
+)->dict: # keyword arguments of `row_losses`
+    "Return the loss settings of `target` that keep the loss convex"
+    config = TargetLossConfig(negative_weight=self.per_target[target.name].negative_weight)
+    return dict(label_weights=self.label_weights.get(target.name), one_of=self.one_of, config=config,
+        shift=self.shifts.get(target.name))

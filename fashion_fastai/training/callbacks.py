@@ -95,7 +95,7 @@ class UncertaintyWeighting(Callback):
 
     def after_batch(self):
         if self.mock or not self.training: return
-        found = torch.stack([torch.stack([mean.float(), known.float()]) for mean,known in self.loss_func.parts.values()]).tolist()
+        found = torch.stack([torch.stack([mean.float(), known.float()]) for mean,known in self.loss_func.target_means.values()]).tolist()
         self._set([s if s is None or not known else s-self.rate*(0.5-math.exp(-s)*mean) for s,(mean,known) in zip(self.log_variances, found)])
 
 # %% ../../nbs/42_training.callbacks.ipynb #472f1f4f

@@ -38,7 +38,7 @@ class _Gathered:
     def add(self, loss_func, loss, pred, yb):
         self.logits.append([o.detach() for o in pred]) # where they are: to fetch them from a GPU would wait for it at every step
         self.truths.append([o.detach() for o in yb])
-        for name,(mean,n) in {'loss': (loss.detach(), len(pred[0])), **{f'{k}/loss':v for k,v in loss_func.parts.items()}}.items():
+        for name,(mean,n) in {'loss': (loss.detach(), len(pred[0])), **{f'{k}/loss':v for k,v in loss_func.target_means.items()}}.items():
             self.losses[name] += mean*n # a tensor: on a GPU nobody waits for it before the end of the epoch
             self.counts[name] += n
         self.cells += sum(o.numel() for o in (*pred, *yb))
