@@ -11,7 +11,7 @@ from functools import partial
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-import numpy as np, streamlit as st
+import streamlit as st
 from PIL import Image, ImageDraw
 from starlette.formparsers import MultiPartParser
 
@@ -19,7 +19,7 @@ from starlette.formparsers import MultiPartParser
 __all__ = ['PAGE', 'keep_uploads_in_memory', 'dropped_images', 'chosen_examples', 'show_heat_map', 'similar_html', 'show_image',
            'show_results', 'images_page', 'card_page', 'hanger_icon', 'main']
 
-# %% ../../../nbs/68_serving.app.page.ipynb #8c7ad97c
+# %% ../../../nbs/68_serving.app.page.ipynb #6851582f
 from ...config import ImageConfig
 from ...core.errors import UsageError
 from ...data.catalogue import Catalogue
@@ -195,7 +195,7 @@ def _show_table(results):
     st.dataframe(frame if results.bad else frame.drop(columns='error'), hide_index=True, key='table', placeholder='',
         column_order=order)
 
-# %% ../../../nbs/68_serving.app.page.ipynb #8382d382
+# %% ../../../nbs/68_serving.app.page.ipynb #002ff5e5
 def show_results(
     images:list[InputImage], # dropped and chosen
     analyses:list[Analysis], # of the images
