@@ -72,7 +72,7 @@ def test_curves_have_a_panel_for_each_group_of_scores():
     assert [ax.get_title('left') for ax in figure.axes if ax.get_title('left')]==['all targets', 'category', 'attributes']
     dotted = [o for o in figure.axes[2].lines if o.get_linestyle()==':']
     assert [o.get_xdata()[0] for o in dotted]==[2.5]
-    assert [o.get_text() for o in figure.legends[0].get_texts()]==['train', 'valid', 'more of the body unfreezes']
+    assert [o.get_text() for o in figure.legends[0].get_texts()]==['train', 'valid', 'more layer groups unfrozen']
 
 def test_curves_of_one_epoch_are_points_at_whole_epochs():
     figure = drawn(plot_curves(history_of(1, unfrozen=[0]), SCHEMA))
@@ -145,7 +145,7 @@ def test_confusion_counts_stand_in_the_cells():
     ax = figure.axes[0]
     assert sorted(texts(ax))==sorted(['8', '2', '1', '20', '12,345', '3', '4'])
     assert names(ax)==['dress (10)', 'shirt (12,366)', 'skirt (0)', 'trousers (7)']
-    assert below(figure).startswith('Largest confusions: shirt taken for trousers (12,345), trousers taken for dress (3)')
+    assert below(figure).startswith('Most frequent: shirt as trousers (12,345), trousers as dress (3)')
     assert largest_confusions(CATEGORY, matrix, n=1)==[('shirt', 'trousers', 12345)]
 
 def test_confusion_counts_fit_into_narrow_cells():

@@ -1,4 +1,4 @@
-"""How far a score would move with other images, and what an answer without a look at the image would score
+"""How much a score would vary with other images, and what always guessing the most common label would score
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.bootstrap.html.md"""
 
@@ -9,21 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 import numpy as np, pandas as pd
 from scipy.sparse import csr_array, hstack
-from ..core.errors import UsageError
-from .predictions import Predictions
-from ..schema import Schema
-from ..target import Target
-from ..metrics import headline_scores, scalar_scores
 
 # %% auto #0
 __all__ = ['score_counts', 'scores_of_counts', 'group_counts', 'resamples', 'percentile_interval', 'bootstrap', 'majority',
            'score_with_baselines', 'print_rows', 'format_score', 'format_interval', 'print_scores']
 
-# %% ../../nbs/51_evaluation.bootstrap.ipynb #0da5f137
-def _ratio(part, whole)->np.ndarray: # NaN where `whole` is 0
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole>0)
+# %% ../../nbs/51_evaluation.bootstrap.ipynb #d7d03100
+from ..core.errors import UsageError
+from .predictions import Predictions
+from ..metrics import headline_scores, scalar_scores
+from ..schema import Schema
+from ..target import Target
 
-def _marks(target, codes)->csr_array: # 1 for each label that `codes` have, `(n, n_labels)`
+# %% ../../nbs/51_evaluation.bootstrap.ipynb #0da5f137
+def _ratio(numerator, denominator)->np.ndarray: # NaN where the denominator is 0
+    undefined = np.full(np.shape(denominator), np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=denominator>0)
+
+def _one_hot(target, codes)->csr_array: # `(n, n_labels)`, 1 for each label in `codes`
     if target.kind=='any_of': return csr_array(target.one_hot(codes).astype(float))
     rows = np.flatnonzero(codes>=0)
     return csr_array((np.ones(len(rows)), (rows, codes[rows])), shape=(len(codes), target.n_out))
@@ -31,91 +34,114 @@ def _marks(target, codes)->csr_array: # 1 for each label that `codes` have, `(n,
 def score_counts(
     target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`, probabilities
-    truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
+    truth:np.ndarray, # codes from `Target.encode`, -1 is unknown
     threshold:float|np.ndarray=0.5, # for `any_of` targets: one for all labels, or `(n_labels,)`
-)->csr_array: # `(n, n_counts)`; `n_counts` is the same for the same target
-    "What the headline scores are made of, for each image; see `scores_of_counts`"
-    known,answer = truth>=0,target.decide(probs, threshold)
-    support,answered = _marks(target, truth),_marks(target, np.where(known, answer, -1))
-    hits = support*answered # cell by cell
-    n_hits,n_true,n_said = (o.sum(1) for o in (hits, support, answered))
+)->csr_array: # `(n, n_counts)`; `n_counts` depends on the target only
+    "Return the counts of each image from which `scores_of_counts` computes the headline scores"
+    known,codes = truth>=0,target.decide(probs, threshold)
+    support,predicted = _one_hot(target, truth),_one_hot(target, np.where(known, codes, -1))
+    hits = support*predicted # cell by cell
+    n_hits,n_true,n_predicted = (counts.sum(1) for counts in (hits, support, predicted))
     if target.kind=='one_of': ratios = [n_hits, n_true]
     else:
-        f1,known = np.nan_to_num(_ratio(2*n_hits, n_true+n_said)),known.any(1)
-        ratios = [f1, n_true+n_said>0, known & (n_true==n_hits) & (n_said==n_hits), known]
-    return hstack([csr_array(np.stack(ratios, axis=1).astype(float)), hits, support, answered], format='csr')
+        f1,known = np.nan_to_num(_ratio(2*n_hits, n_true+n_predicted)),known.any(1)
+        ratios = [f1, n_true+n_predicted>0, known & (n_true==n_hits) & (n_predicted==n_hits), known]
+    return hstack([csr_array(np.stack(ratios, axis=1).astype(float)), hits, support, predicted], format='csr')
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #611f2a1d
 def scores_of_counts(
     target:Target, # of either kind
     sums:np.ndarray, # `(n_counts,)` or `(n_counts, n_resamples)`: `score_counts`, added up over images
 )->np.ndarray: # `(n_scores,)` or `(n_scores, n_resamples)`, in the order of `headline_scores`; NaN is undefined
-    "The headline scores that counts give"
-    ratios,(hits,support,answered) = np.split(sums, [-3*target.n_out])[0],sums[-3*target.n_out:].reshape(3, target.n_out, *sums.shape[1:])
-    macro = lambda values: _ratio(np.where(support>0, values, 0).sum(0), (support>0).sum(0))
-    macro_f1 = macro(_ratio(2*hits, support+answered))
+    "Compute the headline scores from counts"
+    n_ratios = len(sums)-3*target.n_out
+    ratios = sums[:n_ratios]
+    hits,support,predicted = sums[n_ratios:].reshape(3, target.n_out, *sums.shape[1:])
+    def macro(values): return _ratio(np.where(support>0, values, 0).sum(0), (support>0).sum(0))
+    macro_f1 = macro(_ratio(2*hits, support+predicted))
     if target.kind=='one_of': return np.stack([_ratio(*ratios), macro(_ratio(hits, support)), macro_f1])
     return np.stack([_ratio(*ratios[:2]), macro_f1, _ratio(*ratios[2:])])
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #6b531ef3
 def group_counts(
     counts:csr_array, # `(n, n_counts)`
-    groups:Sequence, # equal for rows that are drawn together, `(n,)`; a missing one is a group of its own
+    groups:Sequence, # group of each row, `(n,)`; rows without one are groups of their own
 )->csr_array: # `(n_counts, n_groups)`
-    "The counts of each group"
+    "Sum the counts of each group of rows that are drawn together"
     if len(groups)!=counts.shape[0]: raise ValueError(f'{len(groups)} groups for {counts.shape[0]} predictions')
     codes,names = pd.factorize(np.asarray(groups, dtype=object))
     alone = codes<0
     codes[alone] = len(names)+np.arange(alone.sum())
-    members = csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(len(names)+alone.sum(), len(codes)))
-    return (members@counts).T.tocsr()
+    members = (np.ones(len(codes)), (codes, np.arange(len(codes))))
+    return (csr_array(members, shape=(len(names)+alone.sum(), len(codes)))@counts).T.tocsr()
 
 def resamples(
-    n_groups:int, # that are drawn from
-    n:int, # so many resamples
+    n_groups:int, # number of groups to draw from
+    n:int, # number of resamples
     seed:int, # of the draws
-    n_counts:int=0, # the size of what is made of a resample, where that is larger than `n_groups`
-)->Iterator[np.ndarray]: # `(n_groups, n_part)`, how often each group was drawn; the parts together have `n` columns
-    "The resamples in parts that fit into memory"
+    n_counts:int=0, # size of what is computed from a resample, if larger than `n_groups`
+)->Iterator[np.ndarray]: # `(n_groups, n_chunk)`, how often each group was drawn; the chunks have `n` columns in total
+    "Yield resamples in chunks that fit into memory"
     if n<1: raise UsageError(f'an interval needs at least one resample, not {n}')
-    random,step = np.random.default_rng(seed),max(1, 2**22//max(n_groups, n_counts, 1))
+    random = np.random.default_rng(seed)
+    step = max(1, 2**22//max(n_groups, n_counts, 1))
     for start in range(0, n, step):
-        part = min(step, n-start)
-        drawn = random.integers(0, max(n_groups, 1), (part, n_groups))
-        yield np.bincount((drawn*part+np.arange(part)[:,None]).ravel(), minlength=n_groups*part).reshape(n_groups, part).astype(float)
+        chunk = min(step, n-start)
+        drawn = random.integers(0, max(n_groups, 1), (chunk, n_groups))
+        counts = np.bincount((drawn*chunk+np.arange(chunk)[:,None]).ravel(), minlength=n_groups*chunk)
+        yield counts.reshape(n_groups, chunk).astype(float)
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #a20efc75
 def percentile_interval(
-    found:np.ndarray, # `(..., n_resamples)`, a score in each resample; NaN is left out
-    level:float=0.95, # the share of the resamples between the ends, between 0 and 1
+    scores:np.ndarray, # `(..., n_resamples)`, the score of each resample; NaN is ignored
+    level:float=0.95, # share of the resamples inside the interval, between 0 and 1
 )->np.ndarray: # `(2, ...)`, low and high; NaN where no resample has the score
-    "The middle of the scores of all resamples"
+    "Return the percentile interval of bootstrapped scores"
     if not 0<level<1: raise UsageError(f'the level of an interval lies between 0 and 1, for example 0.95; not {level}')
-    some,ends = ~np.isnan(found).all(-1),np.full((2, *found.shape[:-1]), np.nan)
-    if some.any(): ends[:,some] = np.nanquantile(found[some], [(1-level)/2, (1+level)/2], axis=-1)
-    return ends
+    defined = ~np.isnan(scores).all(-1)
+    interval = np.full((2, *scores.shape[:-1]), np.nan)
+    if defined.any():
+        interval[:,defined] = np.nanquantile(scores[defined], [(1-level)/2, (1+level)/2], axis=-1)
+    return interval
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #5480b455
+def _resampled_scores(predictions, targets, groups, n, seed, thresholds)->np.ndarray: # `(n_scores, n)`, by target
+    "Score every resample; the same rows are drawn for all targets"
+    def counts(target):
+        args = predictions.probs[target.name],predictions.truth[target.name],thresholds.get(target.name, 0.5)
+        return group_counts(score_counts(target, *args), groups)
+    all_counts = [counts(target) for target in targets]
+    if not all_counts: return np.zeros((0, n))
+    n_counts,n_groups = np.max([matrix.shape for matrix in all_counts], axis=0)
+    chunks = [np.concatenate([scores_of_counts(target, matrix@weights) for target,matrix in zip(targets, all_counts)])
+        for weights in resamples(n_groups, n, seed, n_counts)]
+    return np.concatenate(chunks, axis=1)
+
+def _scores(predictions, targets, thresholds)->dict[tuple[str, str], float]: # by target and score
+    scores = {}
+    for target in targets:
+        args = predictions.probs[target.name],predictions.truth[target.name],thresholds.get(target.name, 0.5)
+        values = scalar_scores(target, *args, ranking=False)
+        scores |= {(target.name, score): values[score] for score in headline_scores(target)}
+    return scores
+
+# %% ../../nbs/51_evaluation.bootstrap.ipynb #224bb319
 def bootstrap(
-    predictions:Predictions, # with truth
-    groups:Sequence|None=None, # equal for rows that are drawn together, for example of one product, `(n,)`; without it rows of one file
-    n:int=1000, # resamples
+    predictions:Predictions, # with labels
+    groups:Sequence|None=None, # group of each row, for example its product, `(n,)`; default: the files
+    n:int=1000, # number of resamples
     level:float=0.95, # of the intervals, between 0 and 1
     seed:int=42, # of the draws
-    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; 0.5 without it
-)->pd.DataFrame: # a row for each `target` and `score`; columns `value` (as in `metrics.json`), `low` and `high`; NaN is undefined
-    "The headline scores with their confidence intervals"
-    targets = [o for o in predictions.schema if o.name in predictions.truth]
-    given = {o.name: (o, predictions.probs[o.name], predictions.truth[o.name], (thresholds or {}).get(o.name, 0.5)) for o in targets}
-    values = {(k,s): v for k,o in given.items() for s,v in scalar_scores(*o, ranking=False).items() if s in headline_scores(o[0])}
-    names = [(o.name, s) for o in targets for s in headline_scores(o)]
-    counts = [group_counts(score_counts(*o), predictions.files if groups is None else groups) for o in given.values()]
-    n_counts,n_groups = (max((o.shape[i] for o in counts), default=0) for i in (0,1))
-    parts = [[scores_of_counts(o, c@w) for o,c in zip(targets, counts)] for w in resamples(n_groups, n, seed, n_counts)]
-    found = np.concatenate([np.concatenate(o) for o in parts], axis=1) if names else np.zeros((0, n))
-    low,high = percentile_interval(found, level)
-    index = pd.MultiIndex.from_frame(pd.DataFrame(names, columns=['target', 'score']))
-    table = pd.DataFrame(dict(value=[values[o] for o in names], low=low, high=high), index=index, dtype=float)
+    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
+)->pd.DataFrame: # a row per `target` and `score`; columns `value` (that of `metrics.json`), `low`, `high`, or NaN
+    "Compute the headline scores with confidence intervals"
+    thresholds = thresholds or {}
+    targets = [target for target in predictions.schema if target.name in predictions.truth]
+    values = _scores(predictions, targets, thresholds)
+    groups = predictions.files if groups is None else groups
+    low,high = percentile_interval(_resampled_scores(predictions, targets, groups, n, seed, thresholds), level)
+    index = pd.MultiIndex.from_frame(pd.DataFrame(list(values), columns=['target', 'score']))
+    table = pd.DataFrame(dict(value=list(values.values()), low=low, high=high), index=index, dtype=float)
     table.attrs['level'] = level
     return table
 
@@ -123,86 +149,103 @@ def bootstrap(
 def majority(
     schema:Schema, # the targets
     truth_train:dict[str, np.ndarray], # for each target its codes in the train split, -1 is unknown
-    n:int, # images that are answered
-)->dict[str, np.ndarray]: # for each target `(n, n_labels)`, read-only: all rows are one in memory
-    "Probabilities that say of every image how frequent each label is in training"
-    def rates(target):
-        codes,nothing = truth_train[target.name],1/target.n_out if target.kind=='one_of' else 0
-        return np.nan_to_num(_ratio(target.label_counts(codes), target.known_counts(codes)), nan=nothing)
-    return {o.name: np.broadcast_to(rates(o), (n, o.n_out)) for o in schema}
+    n:int, # number of rows to predict
+)->dict[str, np.ndarray]: # for each target `(n, n_labels)`, read-only: all rows share their memory
+    "Return the frequency of each label in training as the prediction for every image"
+    probs = {}
+    for target in schema:
+        codes = truth_train[target.name]
+        default = 1/target.n_out if target.kind=='one_of' else 0
+        rates = np.nan_to_num(_ratio(target.label_counts(codes), target.known_counts(codes)), nan=default)
+        probs[target.name] = np.broadcast_to(rates, (n, target.n_out))
+    return probs
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #fbdb4b03
 def _check_same_rows(name, targets, predictions):
-    "Scores of other images are no baseline"
-    for target in predictions.truth:
-        n_known = int(predictions.schema[target].any_known(predictions.truth[target]).sum())
+    "Raise a `UsageError` for scores of other images"
+    for target,codes in predictions.truth.items():
+        n_known = int(predictions.schema[target].any_known(codes).sum())
         if target in targets and targets[target]['known']!=n_known:
             raise UsageError(f'{name}: its scores of {target} are of {targets[target]["known"]:,} images, '
                 f'these of {n_known:,}; compare scores of the same images')
 
+def _majority_scores(predictions, truth_train)->dict[str, dict]: # by target
+    probs,truth = majority(predictions.schema, truth_train, len(predictions)),predictions.truth
+    return {target.name: scalar_scores(target, probs[target.name], truth[target.name], ranking=False)
+        for target in predictions.schema if target.name in truth}
+
+# %% ../../nbs/51_evaluation.bootstrap.ipynb #e78400bc
 def score_with_baselines(
-    predictions:Predictions, # with truth
-    truth_train:dict[str, np.ndarray]|None=None, # for each target its codes in the train split: gives the column `majority`
-    others:dict[str, dict]|None=None, # for each further column its metrics, as from `metrics.json`, for example `{'linear probe': ...}`
-    thresholds:dict[str, float|np.ndarray]|None=None, # of the `predictions`, for `any_of` targets; 0.5 without it
+    predictions:Predictions, # with labels
+    truth_train:dict[str, np.ndarray]|None=None, # codes of the train split; default: no `majority`
+    others:dict[str, dict]|None=None, # metrics by column name, for example `{'linear probe': ...}`
+    thresholds:dict[str, float|np.ndarray]|None=None, # of the `predictions`, for `any_of` targets; default: 0.5
     **kwargs, # for `bootstrap`: `groups`, `n`, `level`, `seed`
-)->pd.DataFrame: # a row for each `target` and `score`; columns `value`, `low`, `high` and one for each baseline; NaN is undefined
-    "The headline scores, their intervals and what they should be compared with"
-    table,truth = bootstrap(predictions, thresholds=thresholds, **kwargs),predictions.truth
+)->pd.DataFrame: # a row per `target` and `score`; columns `value`, `low`, `high`, one per baseline; NaN is undefined
+    "Compute the headline scores, their intervals and the scores of baselines"
+    table = bootstrap(predictions, thresholds=thresholds, **kwargs)
     columns = {name: metrics['targets'] for name,metrics in (others or {}).items()}
     for name,targets in columns.items(): _check_same_rows(name, targets, predictions)
-    if truth_train is not None:
-        probs = majority(predictions.schema, truth_train, len(predictions))
-        scores = {o.name: scalar_scores(o, probs[o.name], truth[o.name], ranking=False) for o in predictions.schema if o.name in truth}
-        columns = dict(majority=scores, **columns)
-    for name,targets in columns.items(): table[name] = [np.nan if (v:=targets.get(o, {}).get(s)) is None else v for o,s in table.index]
+    if truth_train is not None: columns = dict(majority=_majority_scores(predictions, truth_train), **columns)
+    for name,targets in columns.items():
+        values = [targets.get(target, {}).get(score) for target,score in table.index]
+        table[name] = [np.nan if value is None else value for value in values]
     return table
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #da000248
+def _terminal_table(columns, n_left, title, pretty):
+    from rich import box
+    from rich.table import Table
+    table = Table(title=title or None, title_justify='left', title_style='bold',
+        box=box.SIMPLE_HEAD if pretty else None,
+        show_edge=False, pad_edge=False, padding=(0,1,0,0) if pretty else (0,1))
+    for i,name in enumerate(columns):
+        table.add_column(name, justify='left' if i<n_left else 'right', no_wrap=i>=n_left, overflow='fold')
+    return table
+
 def print_rows(
     columns:Sequence[str], # their names
     rows:Sequence[Sequence[str]], # the cells
-    n_left:int=1, # so many columns are text; the others are set to the right and never broken
+    n_left:int=1, # number of text columns; the others are right-aligned and never wrapped
     title:str='', # a line above the table
 ):
-    "Print a table to standard output; with several text columns, rows of the same first cell are a section on a terminal"
-    from rich import box
+    "Print a table; with several text columns, a terminal shows rows of the same first cell as a section"
     from rich.console import Console
-    from rich.table import Table
     console = Console(markup=False, highlight=False, emoji=False, force_jupyter=False)
-    if not (pretty:=console.is_terminal): console.width = 1000
-    table = Table(title=title or None, title_justify='left', title_style='bold', box=box.SIMPLE_HEAD if pretty else None, show_edge=False, pad_edge=False,
-        padding=(0,1,0,0) if pretty else (0,1))
-    for i,o in enumerate(columns): table.add_column(o, justify='left' if i<n_left else 'right', no_wrap=i>=n_left, overflow='fold')
-    for last,row in zip([None, *rows], rows):
-        same = last is not None and last[0]==row[0]
-        if pretty and n_left>1 and last is not None and not same: table.add_section()
+    pretty = console.is_terminal
+    if not pretty: console.width = 1000
+    table = _terminal_table(columns, n_left, title, pretty)
+    for previous,row in zip([None, *rows], rows):
+        same = previous is not None and previous[0]==row[0]
+        if pretty and n_left>1 and previous is not None and not same: table.add_section()
         table.add_row('' if pretty and same else row[0], *row[1:])
     console.print(table)
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #08340183
 def format_score(
     value:float, # a score, or a difference of two
-    form:str='.3f', # how it is written
-)->str: # `-` where it is undefined
-    "A score as tables show it"
-    return '-' if value!=value else format(value, form)
+    form:str='.3f', # format specification
+)->str: # `-` if undefined
+    "Format a score for a table"
+    return '-' if np.isnan(value) else format(value, form)
 
 def format_interval(
-    low:float, # NaN where there is no interval
+    low:float, # NaN if there is no interval
     high:float, # upper end
-    form:str='.3f', # how both are written
+    form:str='.3f', # format specification of both
 )->str: # for example `0.832 to 0.884`
-    "An interval as tables show it"
-    return '-' if low!=low else f'{low:{form}} to {high:{form}}'
+    "Format an interval for a table"
+    return '-' if np.isnan(low) else f'{low:{form}} to {high:{form}}'
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #56f2a875
 def print_scores(
     table:pd.DataFrame, # from `bootstrap` or `score_with_baselines`
     title:str='', # a line above the table
 ):
-    "Print scores, intervals and baselines; 80 columns are enough for names of usual length"
+    "Print scores, intervals and baselines; names of usual length fit into 80 columns"
     baselines = list(table.columns[3:])
     columns = ['target', 'score', 'value', f'{100*table.attrs.get("level", 0.95):.4g}% interval', *baselines]
-    rows = [[*map(str, names), format_score(row.value), format_interval(row.low, row.high), *map(format_score, row[baselines])] for names,row in table.iterrows()]
+    rows = [[*map(str, names), format_score(row.value), format_interval(row.low, row.high),
+        *map(format_score, row[baselines])]
+        for names,row in table.iterrows()]
     print_rows(columns, rows, 2, title)

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say and thresholds that fit each label, fitted on the validation split and kept in the run's `calibration.json`
+"""Temperatures and thresholds, fitted on the validation split and stored in the run's `calibration.json`
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.calibration.html.md"""
 
@@ -29,130 +29,150 @@ from ..schema import Schema
 from ..target import Target, apply_temperature
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #5a354899
-def _cuts(positive, negative)->tuple[np.ndarray, np.ndarray, np.ndarray]: # sorted probabilities of images with and without the label
-    "Thresholds in rising order, and how many of either kind reach them"
+def _candidates(positive, negative)->tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Return rising thresholds, and how many of the sorted probabilities with and without the label reach each"
     at = np.unique(positive)
-    below = [np.searchsorted(o, at) for o in (positive, negative)]
-    lower = np.maximum(*[np.r_[0, o][i] for o,i in zip((positive, negative), below)]).astype(np.float64)
+    n_below,n_negative_below = np.searchsorted(positive, at),np.searchsorted(negative, at)
+    lower = np.maximum(np.r_[0, positive][n_below], np.r_[0, negative][n_negative_below]).astype(np.float64)
     middle = (lower+at)/2
-    return np.where(middle>lower, middle, at), len(positive)-below[0], len(negative)-below[1] # between neighbours in floating point lies nothing
+    thresholds = np.where(middle>lower, middle, at) # adjacent floats have no middle
+    return thresholds, len(positive)-n_below, len(negative)-n_negative_below
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #80a1b732
-def _worth(hits, wrong, n_positive, min_precision)->np.ndarray: # of cuts: what is to be as high as possible, -1 where the floor is broken
+def _objective(hits, wrong, n_positive, min_precision)->np.ndarray: # of thresholds, to maximise; -1 below the precision
     if min_precision is None: return 2*hits/np.maximum(hits+wrong+n_positive, 1)
     return np.where((hits>0) & (hits/np.maximum(hits+wrong, 1)>=min_precision), hits, -1)
 
-def _best_cut(positive, negative, min_precision)->float: # 1 where no cut keeps the floor
-    cuts,hits,wrong = _cuts(positive, negative)
-    worth = _worth(hits, wrong, len(positive), min_precision)
-    return cuts[np.flatnonzero(worth==worth.max())[-1]] if worth.max(initial=-1)>=0 else 1.
+def _best_threshold(positive, negative, min_precision)->float: # 1 if no threshold has the precision
+    candidates,hits,wrong = _candidates(positive, negative)
+    values = _objective(hits, wrong, len(positive), min_precision)
+    if values.max(initial=-1)<0: return 1.
+    return candidates[np.flatnonzero(values==values.max())[-1]]
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #3002a191
-SHRINKAGE = 3
-_logit = lambda o: logit(np.clip(o, 1e-7, 1-1e-7))
+SHRINKAGE = 3 # images; weight of the shared threshold
+
+def _logit(threshold): return logit(np.clip(threshold, 1e-7, 1-1e-7))
 
 def _nearest_allowed(threshold, positive, negative, min_precision)->float:
-    "`threshold`, or the cut next to it that breaks no promise"
-    reach = lambda t: [len(o)-np.searchsorted(o, np.float64(t)) for o in (positive, negative)]
-    worth = lambda counts: _worth(*counts, len(positive), min_precision)
-    promised = worth(reach(0.5)) if min_precision is None else 0
-    if worth(reach(threshold))>=promised: return threshold
-    cuts,*counts = _cuts(positive, negative)
-    allowed = cuts[worth(counts)>=promised]
+    "Return `threshold`, or the nearest candidate that keeps the F1 of 0.5 or the precision"
+    def value(threshold):
+        hits,wrong = (len(probs)-np.searchsorted(probs, np.float64(threshold)) for probs in (positive, negative))
+        return _objective(hits, wrong, len(positive), min_precision)
+    required = value(0.5) if min_precision is None else 0
+    if value(threshold)>=required: return threshold
+    candidates,hits,wrong = _candidates(positive, negative)
+    allowed = candidates[_objective(hits, wrong, len(positive), min_precision)>=required]
     return allowed[np.abs(_logit(allowed)-_logit(threshold)).argmin()] if len(allowed) else 1.
 
-def _shrunk(positive, negative, shared, min_precision)->float:
+def _shrunk(positive, negative, shared, min_precision)->float: # toward the threshold `shared`
     n = len(positive)
-    return expit((n*_logit(_best_cut(positive, negative, min_precision))+SHRINKAGE*_logit(shared))/(n+SHRINKAGE)) if n else shared
+    if not n: return shared
+    best = _best_threshold(positive, negative, min_precision)
+    return expit((n*_logit(best)+SHRINKAGE*_logit(shared))/(n+SHRINKAGE))
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #8d11605f
-def _samples_f1(probs, truth, thresholds)->float: # as in `any_of_scores`; 0 where it is undefined
-    answer,true = (probs>=thresholds) & (truth>=0), truth==1
-    total = answer.sum(1)+true.sum(1)
-    return float((2*(answer & true).sum(1)[total>0]/total[total>0]).mean()) if total.any() else 0.
+def _samples_f1(probs, truth, thresholds)->float: # same as `any_of_scores`; 0 if undefined
+    predicted,true = (probs>=thresholds) & (truth>=0), truth==1
+    total = predicted.sum(1)+true.sum(1)
+    return float((2*(predicted & true).sum(1)[total>0]/total[total>0]).mean()) if total.any() else 0.
 
-def _sorted_labels(probs, truth)->list[tuple[np.ndarray, np.ndarray]]: # for each label the sorted probabilities of images with it and without it
-    return [(np.sort(p[t==1]), np.sort(p[t==0])) for p,t in zip(probs.T, truth.T)]
+def _sorted_probs(probs, truth)->tuple[np.ndarray, np.ndarray]: # sorted; with the label, without the label
+    return np.sort(probs[truth==1]), np.sort(probs[truth==0])
 
 def _check_precision(min_precision):
-    if min_precision is not None and not 0<min_precision<=1: raise UsageError(f'min_precision is {min_precision}; it must lie above 0 and be at most 1')
+    if min_precision is not None and not 0<min_precision<=1:
+        raise UsageError(f'min_precision is {min_precision}; it must lie above 0 and be at most 1')
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #c51596f1
+def _fit_for_precision(labels, shared, min_precision)->np.ndarray: # `(n_labels,)`
+    def fit(positive, negative):
+        if not len(positive): return 1.
+        threshold = _shrunk(positive, negative, shared, min_precision)
+        return _nearest_allowed(threshold, positive, negative, min_precision)
+    return np.array([fit(*pair) for pair in labels])
+
+def _fit_for_f1(labels, shared, probs, truth)->np.ndarray: # `(n_labels,)`
+    shrunk = _logit([_shrunk(*pair, shared, None) for pair in labels])
+    required = _samples_f1(probs, truth, 0.5)
+    for share in (1, 0.75, 0.5, 0.25):
+        thresholds = np.array([_nearest_allowed(t, *pair, None) for t,pair in zip(expit(share*shrunk), labels)])
+        if _samples_f1(probs, truth, thresholds)>=required: return thresholds
+    return np.full(len(labels), 0.5)
+
 def fit_thresholds(
     target:Target, # of the kind `any_of`
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
-    min_precision:float|None=None, # every label is answered with at least this precision, above 0, at most 1; without it F1 counts
-)->np.ndarray: # `(n_labels,)`, see `Target.decide`; 1 where a precision cannot be reached
-    "A threshold for each label; on these rows neither macro F1 nor samples F1 is below that of 0.5, or the precision of every label is kept"
+    min_precision:float|None=None, # precision of every label, above 0, at most 1; default: maximise F1
+)->np.ndarray: # `(n_labels,)`, see `Target.decide`; 1 if a label cannot reach the precision
+    "Fit a threshold per label; on these rows neither macro F1 nor samples F1 is below that of 0.5"
     _check_precision(min_precision)
     probs,truth = known_rows(target, probs, truth)
     if not (truth==1).any(): return np.full(target.n_out, 0.5 if min_precision is None else 1.)
-    labels = _sorted_labels(probs, truth)
-    shared = _best_cut(np.sort(probs[truth==1]), np.sort(probs[truth==0]), min_precision)
-    if min_precision is not None:
-        return np.array([_nearest_allowed(_shrunk(*o, shared, min_precision), *o, min_precision) if len(o[0]) else 1. for o in labels])
-    wanted,plain = _logit([_shrunk(*o, shared, None) for o in labels]), _samples_f1(probs, truth, 0.5)
-    for share in (1, 0.75, 0.5, 0.25):
-        thresholds = np.array([_nearest_allowed(t, *o, None) for t,o in zip(expit(share*wanted), labels)])
-        if _samples_f1(probs, truth, thresholds)>=plain: return thresholds
-    return np.full(target.n_out, 0.5)
+    labels = [_sorted_probs(p, t) for p,t in zip(probs.T, truth.T)]
+    shared = _best_threshold(*_sorted_probs(probs, truth), min_precision)
+    if min_precision is not None: return _fit_for_precision(labels, shared, min_precision)
+    return _fit_for_f1(labels, shared, probs, truth)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #8318fd79
 @dataclass(frozen=True)
 class Calibration:
-    "What was fitted for the targets of a schema"
+    "Temperatures and thresholds for the targets of a schema"
     schema:Schema # the targets
-    temperatures:dict[str, float] # for each `one_of` target
-    thresholds:dict[str, np.ndarray] # for each `any_of` target `(n_labels,)`; for `Predictions.results` and `Predictions.metrics`
-    metadata:dict[str, dict] = field(default_factory=dict, repr=False) # for each target what the fit was made from and what it changed, for people
+    temperatures:dict[str, float] # of each `one_of` target
+    thresholds:dict[str, np.ndarray] # of each `any_of` target `(n_labels,)`, see `Target.decide`
+    metadata:dict[str, dict] = field(default_factory=dict, repr=False) # rows, criterion and scores of each fit
 
 @patch
 def apply(
     self:Calibration,
     predictions:Predictions, # of the same schema
-)->Predictions: # those of `any_of` targets stay as they are; rows of NaN stay NaN
-    "Predictions whose `one_of` probabilities are calibrated"
-    changed = {k: apply_temperature(predictions.probs[k], t) for k,t in self.temperatures.items() if k in predictions.probs}
+)->Predictions: # `any_of` probabilities are unchanged; rows of NaN stay NaN
+    "Return predictions with calibrated `one_of` probabilities"
+    changed = {name: apply_temperature(predictions.probs[name], temperature)
+        for name,temperature in self.temperatures.items() if name in predictions.probs}
     return replace(predictions, probs=predictions.probs | changed)
 
 @patch(as_prop=True)
 def min_precision(self:Calibration)->float|None:
-    "The precision that the thresholds keep for every label; none if they were fitted for F1, or by hand"
-    wanted = [self.metadata.get(name, {}).get('min_precision') for name in self.thresholds]
-    return wanted[0] if wanted and _within(wanted[0], sys.float_info.min, 1) else None
+    "The precision that the thresholds were fitted for; None if they were fitted for F1, or edited by hand"
+    values = [self.metadata.get(name, {}).get('min_precision') for name in self.thresholds]
+    return values[0] if values and _within(values[0], sys.float_info.min, 1) else None
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #c57fa06b
 def _within(number, low, high)->bool: return type(number) in (int, float) and low<=number<=high
 
-def _plain(value): return None if value is None or not math.isfinite(value) else float(value)
+def _finite_or_none(value): return None if value is None or not math.isfinite(value) else float(value)
 
-def _change(before, after)->dict: return dict(before=_plain(before), after=_plain(after))
+def _change(before, after)->dict: return dict(before=_finite_or_none(before), after=_finite_or_none(after))
 
-def _temperature_facts(target, probs, truth, temperature)->dict:
+def _temperature_metadata(target, probs, truth, temperature)->dict:
     after = apply_temperature(probs, temperature)
-    scores = {f.__name__: _change(f(target, probs, truth), f(target, after, truth)) for f in (nll, ece)}
+    scores = {score.__name__: _change(score(target, probs, truth), score(target, after, truth)) for score in (nll, ece)}
     return dict(kind=target.kind, known=len(known_rows(target, probs, truth)[0]), criterion='nll', **scores)
 
-def _threshold_facts(target, probs, truth, thresholds, min_precision)->dict:
-    probs,truth = known_rows(target, probs, truth)
-    before,after = [_any_of_scores(target, probs, truth, o) for o in (0.5, thresholds)]
-    positives = dict(zip(target.vocab, (truth==1).sum(0).tolist()))
-    return dict(kind=target.kind, known=len(probs), criterion='f1' if min_precision is None else 'precision', min_precision=min_precision,
-        **{o: _change(before[o], after[o]) for o in before}, positives=positives)
-
 def _any_of_scores(target, probs, truth, thresholds)->dict:
-    found = scalar_scores(target, probs, truth, thresholds, ranking=False)
-    return {o: found[o] for o in ('samples_f1', 'macro_f1', 'micro_f1', 'precision', 'recall')}
+    scores = scalar_scores(target, probs, truth, thresholds, ranking=False)
+    return {name: scores[name] for name in ('samples_f1', 'macro_f1', 'micro_f1', 'precision', 'recall')}
+
+def _threshold_metadata(target, probs, truth, thresholds, min_precision)->dict:
+    probs,truth = known_rows(target, probs, truth)
+    before,after = [_any_of_scores(target, probs, truth, threshold) for threshold in (0.5, thresholds)]
+    criterion = 'f1' if min_precision is None else 'precision'
+    return dict(kind=target.kind, known=len(probs), criterion=criterion, min_precision=min_precision,
+        **{score: _change(before[score], after[score]) for score in before},
+        positives=dict(zip(target.vocab, (truth==1).sum(0).tolist())))
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #1aa57fce
-def _nothing_known(target, n)->np.ndarray: return np.full((n,) if target.kind=='one_of' else (n, target.n_out), -1, dtype=np.int8)
+def _nothing_known(target, n)->np.ndarray:
+    return np.full((n,) if target.kind=='one_of' else (n, target.n_out), -1, dtype=np.int8)
 
 def fit_calibration(
-    predictions:Predictions, # of rows that the network was not trained on, with truth
+    predictions:Predictions, # of rows that the network was not trained on, with labels
     min_precision:float|None=None, # for the labels of `any_of` targets, see `fit_thresholds`
-)->Calibration: # targets without truth have a temperature of 1, or thresholds as for no rows
-    "Temperatures and thresholds for all targets"
+)->Calibration: # targets without labels get a temperature of 1, or the thresholds for no rows
+    "Fit temperatures and thresholds for all targets"
     _check_precision(min_precision)
     temperatures,thresholds,metadata = {},{},{}
     for target in predictions.schema:
@@ -160,28 +180,28 @@ def fit_calibration(
         truth = predictions.truth.get(name, _nothing_known(target, len(probs)))
         if target.kind=='one_of':
             temperatures[name] = fit_temperature(target, probs, truth)
-            metadata[name] = _temperature_facts(target, probs, truth, temperatures[name])
+            metadata[name] = _temperature_metadata(target, probs, truth, temperatures[name])
         else:
             thresholds[name] = fit_thresholds(target, probs, truth, min_precision)
-            metadata[name] = _threshold_facts(target, probs, truth, thresholds[name], min_precision)
+            metadata[name] = _threshold_metadata(target, probs, truth, thresholds[name], min_precision)
     return Calibration(predictions.schema, temperatures, thresholds, metadata)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #71738f02
-def _settings(calibration:Calibration)->dict[tuple[str, str], float]:
-    "Return what describes a calibration, by target and setting"
-    found = {(name, 'temperature'): temperature for name,temperature in calibration.temperatures.items()}
+def _settings(calibration:Calibration)->dict[tuple[str, str], float]: # by target and setting
+    "Describe a calibration in a few numbers"
+    settings = {(name, 'temperature'): temperature for name,temperature in calibration.temperatures.items()}
     for name,thresholds in calibration.thresholds.items():
-        found[name, 'median threshold'] = float(np.median(thresholds))
-        found[name, 'labels never answered'] = int((thresholds>=1).sum())
-    return found
+        settings[name, 'median threshold'] = float(np.median(thresholds))
+        settings[name, 'labels never predicted'] = int((thresholds>=1).sum())
+    return settings
 
 def compare_calibrations(
     before:Calibration, # of a run
     after:Calibration, # of the same run
-)->pd.DataFrame: # a row for each target and setting, columns `before` and `after`
-    "Return what differs between two calibrations, for people"
-    was,now = _settings(before),_settings(after)
-    rows = {key: (was[key], now[key]) for key in now}
+)->pd.DataFrame: # a row per target and setting, columns `before` and `after`
+    "Return what differs between two calibrations"
+    old,new = _settings(before),_settings(after)
+    rows = {key: (old[key], new[key]) for key in new}
     for name,thresholds in after.thresholds.items():
         rows[name, 'thresholds that changed'] = (None, int((thresholds!=before.thresholds[name]).sum()))
     index = pd.MultiIndex.from_tuples(list(rows), names=['target', 'setting'])
@@ -193,99 +213,126 @@ def write(
     self:Calibration,
     path:str|Path, # a `.json` file
 ):
-    "Keep the calibration, whole or not at all"
-    fitted = {k: dict(temperature=v) for k,v in self.temperatures.items()}
-    fitted |= {k: dict(thresholds=dict(zip(self.schema[k].vocab, np.asarray(v).tolist()))) for k,v in self.thresholds.items()}
-    write_json(path, dict(version=1, targets={k: self.metadata.get(k, dict(kind=self.schema[k].kind)) | v for k,v in fitted.items()}))
+    "Write the calibration atomically"
+    fitted = {name: dict(temperature=temperature) for name,temperature in self.temperatures.items()}
+    for name,thresholds in self.thresholds.items():
+        fitted[name] = dict(thresholds=dict(zip(self.schema[name].vocab, np.asarray(thresholds).tolist())))
+    metadata = {name: self.metadata.get(name, dict(kind=self.schema[name].kind)) for name in fitted}
+    write_json(path, dict(version=1, targets={name: metadata[name] | values for name,values in fitted.items()}))
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #2609ee3f
 def _finite(text)->float:
     if not math.isfinite(number:=float(text)): raise ValueError(f'{text} is no finite number')
     return number
 
-def _read_temperature(target:Target, fields:dict)->float: # a complaint is a ValueError
-    given = fields.get('temperature')
-    if not _within(given, sys.float_info.min, sys.float_info.max): raise ValueError(f'a one_of target needs a temperature, a number above 0, not {str(given)[:40]}')
-    return float(given)
+def _read_temperature(target:Target, fields:dict)->float:
+    "Return the temperature of a target; raise a `ValueError` if it is not a number above 0"
+    value = fields.get('temperature')
+    if not _within(value, sys.float_info.min, sys.float_info.max):
+        raise ValueError(f'a one_of target needs a temperature, a number above 0, not {str(value)[:40]}')
+    return float(value)
 
-def _read_thresholds(target:Target, fields:dict)->np.ndarray: # same as above
-    given = fields.get('thresholds')
-    if not isinstance(given, dict): raise ValueError(f'an any_of target needs thresholds, a number for each label, not {str(given)[:40]}')
-    for label in given.keys()-set(target.vocab): raise ValueError(unknown_name('label', label, target.vocab))
-    lost = [o for o in target.vocab if o not in given]
-    if lost: raise ValueError(f'no threshold for the label {lost[0]!r}' + (f' and {len(lost)-1} others' if lost[1:] else ''))
-    wrong = [o for o in target.vocab if not _within(given[o], 0, 1)]
-    if wrong: raise ValueError(f'the threshold of {wrong[0]!r} must be a number from 0 to 1, not {str(given[wrong[0]])[:40]}')
-    return np.array([given[o] for o in target.vocab], dtype=np.float64)
+def _read_thresholds(target:Target, fields:dict)->np.ndarray:
+    "Return the thresholds of a target; raise a `ValueError` for an unknown or missing label or a number out of range"
+    values = fields.get('thresholds')
+    if not isinstance(values, dict):
+        raise ValueError(f'an any_of target needs thresholds, a number for each label, not {str(values)[:40]}')
+    for label in values.keys()-set(target.vocab): raise ValueError(unknown_name('label', label, target.vocab))
+    missing = [label for label in target.vocab if label not in values]
+    others = f' and {len(missing)-1} others' if missing[1:] else ''
+    if missing: raise ValueError(f'no threshold for the label {missing[0]!r}{others}')
+    for label in target.vocab:
+        if not _within(values[label], 0, 1):
+            raise ValueError(f'the threshold of {label!r} must be a number from 0 to 1, not {str(values[label])[:40]}')
+    return np.array([values[label] for label in target.vocab], dtype=np.float64)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #164c2b23
 def _read_targets(path)->dict:
-    "What stands under `targets`"
+    "Return the `targets` of a calibration file"
     text = read_text(path)
     try: fields = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as e: raise UsageError(f'{path} is not JSON: {e}') from None
     targets = fields.get('targets') if isinstance(fields, dict) and fields.get('version')==1 else None
-    if not isinstance(targets, dict) or not all(isinstance(o, dict) for o in targets.values()):
+    if not isinstance(targets, dict) or not all(isinstance(values, dict) for values in targets.values()):
         raise UsageError(f'{path} is no calibration: it must hold version 1 and targets')
     return targets
 
-def read_calibration(
-    path:str|Path, # a file that `Calibration.write` wrote
-    schema:Schema, # of the run that it belongs to
-)->Calibration:
-    "The calibration in a file; a `UsageError` where it is none, or one of another schema"
-    targets,found = _read_targets(path),dict(one_of={}, any_of={})
+def _check_targets(targets, schema, path):
     for name in targets:
         if name not in schema.names: raise UsageError(f'{path}: {unknown_name("target", name, schema.names)}')
+    for name in schema.names:
+        if name not in targets:
+            raise UsageError(f'{path}: it lacks the target {name!r}; it is the calibration of another run')
+
+# %% ../../nbs/51_evaluation.calibration.ipynb #409229b4
+def read_calibration(
+    path:str|Path, # a file written by `Calibration.write`
+    schema:Schema, # of the run that it belongs to
+)->Calibration:
+    "Read a calibration; raise a `UsageError` if the file holds none, or one of another schema"
+    targets = _read_targets(path)
+    _check_targets(targets, schema, path)
+    fitted = dict(one_of={}, any_of={})
     for target in schema:
-        if target.name not in targets: raise UsageError(f'{path}: it lacks the target {target.name!r}; it is the calibration of another run')
         read = _read_temperature if target.kind=='one_of' else _read_thresholds
-        try: found[target.kind][target.name] = read(target, targets[target.name])
+        try: fitted[target.kind][target.name] = read(target, targets[target.name])
         except ValueError as e: raise UsageError(f'{path}: target {target.name!r}: {e}') from None
-    metadata = {k: {f: o for f,o in v.items() if f not in ('temperature', 'thresholds')} for k,v in targets.items()}
-    return Calibration(schema, found['one_of'], found['any_of'], metadata)
+    metadata = {name: {key: value for key,value in fields.items() if key not in ('temperature', 'thresholds')}
+        for name,fields in targets.items()}
+    return Calibration(schema, fitted['one_of'], fitted['any_of'], metadata)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #c8482146
 def _first_half(groups, seed)->np.ndarray: # bool `(n,)`; groups in a random order until half of the rows are taken
-    of,groups_found = pd.factorize(np.asarray(groups, dtype=object))
-    of = np.where(of<0, len(groups_found)+np.arange(len(of)), of) # a missing group is a group of its own
-    sizes = np.bincount(of)
+    codes,names = pd.factorize(np.asarray(groups, dtype=object))
+    codes = np.where(codes<0, len(names)+np.arange(len(codes)), codes) # rows without a group are groups of their own
+    sizes = np.bincount(codes)
     order = np.random.default_rng(seed).permutation(len(sizes))
     taken = np.zeros(len(sizes), dtype=bool)
-    taken[order] = sizes[order].cumsum()-sizes[order]/2<len(of)/2
-    return taken[of]
+    taken[order] = sizes[order].cumsum()-sizes[order]/2<len(codes)/2
+    return taken[codes]
 
-def _rows(predictions, where)->Predictions: # those where a bool `(n,)` is true
-    take = lambda o: {k: v[where] for k,v in o.items()}
-    return replace(predictions, files=[f for f,w in zip(predictions.files, where) if w], probs=take(predictions.probs), truth=take(predictions.truth))
+def _take(predictions, where)->Predictions: # the rows where a bool `(n,)` is true
+    files = [file for file,taken in zip(predictions.files, where) if taken]
+    probs = {name: rows[where] for name,rows in predictions.probs.items()}
+    truth = {name: codes[where] for name,codes in predictions.truth.items()}
+    return replace(predictions, files=files, probs=probs, truth=truth)
 
-def _honest_scores(target, probs, truth, answers)->dict: # `answers`: probabilities for `one_of`, codes for `any_of`
+def _scores(target, probs, truth, results)->dict: # `results`: probabilities for `one_of`, codes for `any_of`
     if target.kind=='any_of':
-        known,truth = known_rows(target, np.where(np.isnan(probs), np.nan, answers), truth)
+        known,truth = known_rows(target, np.where(np.isnan(probs), np.nan, results), truth)
         return _any_of_scores(target, known, truth, 0.5)
-    accuracy = scalar_scores(target, *known_rows(target, answers, truth), ranking=False)['accuracy']
-    return dict(nll=nll(target, answers, truth), ece=ece(target, answers, truth), accuracy=accuracy)
+    accuracy = scalar_scores(target, *known_rows(target, results, truth), ranking=False)['accuracy']
+    return dict(nll=nll(target, results, truth), ece=ece(target, results, truth), accuracy=accuracy)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #3f8eb7ca
+def _cross_fitted_results(predictions, first, min_precision)->dict[str, np.ndarray]: # see `_scores`
+    "Predict each half with the calibration that was fitted on the other"
+    results = {name: np.array(probs) for name,probs in predictions.probs.items()}
+    for half in (first, ~first):
+        calibration = fit_calibration(_take(predictions, ~half), min_precision)
+        probs = calibration.apply(_take(predictions, half)).probs
+        for target in predictions.schema:
+            values = probs[target.name]
+            if target.kind=='any_of': values = target.decide(values, calibration.thresholds[target.name])
+            results[target.name][half] = values
+    return results
+
 def cross_fitted(
-    predictions:Predictions, # of rows that the network was not trained on, with truth
-    groups:Sequence|None=None, # `(n,)`, equal for rows that must not be split apart; the files without it
+    predictions:Predictions, # of rows that the network was not trained on, with labels
+    groups:Sequence|None=None, # group of each row, `(n,)`, never divided between the halves; default: the files
     min_precision:float|None=None, # see `fit_thresholds`
     seed:int=42, # of the halves
-)->pd.DataFrame: # a row for each target that has truth and score, columns `plain` (a threshold of 0.5, a temperature of 1) and `fitted`; NaN is undefined
-    "What a calibration is worth on rows that it was not fitted on"
-    first,schema = _first_half(predictions.files if groups is None else groups, seed),predictions.schema
+)->pd.DataFrame: # a row per target and score; columns `plain` (uncalibrated) and `fitted`; NaN is undefined
+    "Score a calibration on rows that it was not fitted on"
+    first = _first_half(predictions.files if groups is None else groups, seed)
     if len(first)!=len(predictions): raise ValueError(f'{len(first)} groups for {len(predictions)} predictions')
-    answers = {o.name: np.array(predictions.probs[o.name]) for o in schema}
-    for half in (first, ~first):
-        calibration,held_out = fit_calibration(_rows(predictions, ~half), min_precision),_rows(predictions, half)
-        scaled = calibration.apply(held_out).probs
-        for o in schema: answers[o.name][half] = scaled[o.name] if o.kind=='one_of' else o.decide(scaled[o.name], calibration.thresholds[o.name])
-    rows = {}
-    for o in (o for o in schema if o.name in predictions.truth):
-        probs,truth = predictions.probs[o.name],predictions.truth[o.name]
-        plain,fitted = [_honest_scores(o, probs, truth, a) for a in (probs if o.kind=='one_of' else o.decide(probs), answers[o.name])]
-        rows |= {(o.name, k): (plain[k], fitted[k]) for k in plain}
+    results,rows = _cross_fitted_results(predictions, first, min_precision),{}
+    for target in predictions.schema:
+        if target.name not in predictions.truth: continue
+        probs,truth = predictions.probs[target.name],predictions.truth[target.name]
+        plain = _scores(target, probs, truth, probs if target.kind=='one_of' else target.decide(probs))
+        fitted = _scores(target, probs, truth, results[target.name])
+        rows |= {(target.name, score): (plain[score], fitted[score]) for score in plain}
     index = pd.MultiIndex.from_tuples(list(rows), names=['target', 'score'])
     return pd.DataFrame(list(rows.values()), index, ['plain', 'fitted'], dtype=float)
 
@@ -293,12 +340,14 @@ def cross_fitted(
 def no_calibration(
     schema:Schema, # the targets
 )->Calibration:
-    "The calibration that changes nothing: temperatures of 1 and thresholds of 0.5"
-    kinds = {kind: [o for o in schema if o.kind==kind] for kind in ('one_of', 'any_of')}
-    return Calibration(schema, {o.name: 1. for o in kinds['one_of']}, {o.name: np.full(o.n_out, 0.5) for o in kinds['any_of']})
+    "Return the calibration that changes nothing: temperatures of 1 and thresholds of 0.5"
+    temperatures = {target.name: 1. for target in schema if target.kind=='one_of'}
+    thresholds = {target.name: np.full(target.n_out, 0.5) for target in schema if target.kind=='any_of'}
+    return Calibration(schema, temperatures, thresholds)
 
 def run_calibration(
     run:Run, # a complete run
-)->Calibration: # `no_calibration` where the run has none
-    "The temperatures and thresholds that the answers of a run go by"
-    return read_calibration(run.calibration, run.schema) if run.calibration.is_file() else no_calibration(run.schema)
+)->Calibration: # `no_calibration` if the run has none
+    "Return the temperatures and thresholds of a run"
+    if not run.calibration.is_file(): return no_calibration(run.schema)
+    return read_calibration(run.calibration, run.schema)

@@ -1,4 +1,4 @@
-"""How far the probabilities of a network are from the truth, and the temperature that brings them closer
+"""How far predicted probabilities are from observed frequencies, and the temperature that brings them closer
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.calibration_metrics.html.md"""
 
@@ -10,32 +10,35 @@ import math
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
-from ..target import Target
 
 # %% auto #0
-__all__ = ['FEWEST_ROWS', 'COLDEST', 'HOTTEST', 'known_rows', 'confidence_and_correct', 'equal_mass_bins', 'ece', 'nll',
-           'fit_temperature']
+__all__ = ['MIN_ROWS', 'MIN_TEMPERATURE', 'MAX_TEMPERATURE', 'known_rows', 'confidence_and_correct', 'equal_mass_bins', 'ece',
+           'nll', 'fit_temperature']
+
+# %% ../../nbs/50_evaluation.calibration_metrics.ipynb #42e0ffb2
+from ..target import Target
 
 # %% ../../nbs/50_evaluation.calibration_metrics.ipynb #34f60949
 def known_rows(
     target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`, probabilities
-    truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
-)->tuple[np.ndarray, np.ndarray]: # `probs` and `truth` without the others
-    "The rows that have probabilities and some truth"
+    truth:np.ndarray, # codes from `Target.encode`, -1 is unknown
+)->tuple[np.ndarray, np.ndarray]: # `probs` and `truth` of the remaining rows
+    "Return the rows that have probabilities and at least one known label"
     probs,truth = np.asarray(probs), np.asarray(truth)
     shape = (len(truth), target.n_out)
     if probs.shape!=shape or truth.shape!=(shape[:1] if target.kind=='one_of' else shape):
-        raise ValueError(f'target {target.name!r}: `probs` {probs.shape} and `truth` {truth.shape} do not fit together and to {target.n_out} labels')
+        raise ValueError(f'target {target.name!r}: `probs` {probs.shape} and `truth` {truth.shape} '
+            f'do not match each other and {target.n_out} labels')
     rows = target.any_known(truth) & np.isfinite(probs).all(1)
     return (probs,truth) if rows.all() else (probs[rows],truth[rows])
 
 def confidence_and_correct(
     target:Target, # of either kind
-    probs:np.ndarray, # `(n, n_labels)`, probabilities; NaN rows are left out
-    truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
-)->tuple[np.ndarray, np.ndarray]: # confidence float and rightness bool, `(n_known,)`: of the rows' answers for `one_of`, of the cells for `any_of`
-    "What was said with which confidence, and whether it was so"
+    probs:np.ndarray, # `(n, n_labels)`, probabilities; NaN rows are ignored
+    truth:np.ndarray, # codes from `Target.encode`, -1 is unknown
+)->tuple[np.ndarray, np.ndarray]: # float and bool `(n_known,)`: a row each for `one_of`, a cell each for `any_of`
+    "Return the confidence of each prediction and whether it is correct; for `any_of` the probability and the label"
     probs,truth = known_rows(target, probs, truth)
     if target.kind=='any_of': return probs[truth>=0], truth[truth>=0]==1
     return probs.max(1), target.decide(probs)==truth
@@ -43,9 +46,9 @@ def confidence_and_correct(
 # %% ../../nbs/50_evaluation.calibration_metrics.ipynb #b5e898e2
 def equal_mass_bins(
     confidence:np.ndarray, # `(n,)`
-    n_bins:int=15, # at most so many
-)->np.ndarray: # int `(n,)`, from 0; equal confidences are in the same bin
-    "The bin of each confidence, such that the bins are about equally full"
+    n_bins:int=15, # largest number of bins
+)->np.ndarray: # int `(n,)`, bin of each confidence, from 0; equal confidences share a bin
+    "Assign confidences to bins of about equal size"
     if not len(confidence): return np.zeros(0, dtype=int)
     edges = np.unique(np.sort(confidence)[np.arange(n_bins)*len(confidence)//n_bins])
     return np.searchsorted(edges, confidence, side='right')-1
@@ -53,16 +56,17 @@ def equal_mass_bins(
 def ece(
     target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`, probabilities
-    truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
-    n_bins:int=15, # of equal mass
-)->float: # from 0 to 1, lower is better; NaN where nothing is known
-    "Expected calibration error: of the answers for `one_of`, of the single cells for `any_of`"
-    confidence,right = confidence_and_correct(target, probs, truth)
-    if not len(right): return math.nan
-    return float(np.abs(np.bincount(equal_mass_bins(confidence, n_bins), right-confidence.astype(float))).sum()/len(right))
+    truth:np.ndarray, # codes from `Target.encode`, -1 is unknown
+    n_bins:int=15, # bins of equal mass
+)->float: # from 0 to 1, lower is better; NaN if nothing is known
+    "Compute the expected calibration error: of rows for `one_of`, of single cells for `any_of`"
+    confidence,correct = confidence_and_correct(target, probs, truth)
+    if not len(correct): return math.nan
+    gaps = np.bincount(equal_mass_bins(confidence, n_bins), correct-confidence.astype(float))
+    return float(np.abs(gaps).sum()/len(correct))
 
 # %% ../../nbs/50_evaluation.calibration_metrics.ipynb #bd15b64c
-_LEAST = float(np.finfo(np.float32).smallest_subnormal) # a stored probability is at least this, or it was rounded to 0
+_LEAST = float(np.finfo(np.float32).smallest_subnormal) # a stored probability is at least this, or was rounded to 0
 
 def _log(probs): return np.log(np.maximum(probs, _LEAST, dtype=np.float64))
 
@@ -70,25 +74,27 @@ def nll(
     target:Target, # of the kind `one_of`
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # `(n,)`, codes, -1 is unknown
-)->float: # in nats; NaN where nothing is known
-    "Mean negative log-likelihood of the truth"
+)->float: # in nats; NaN if nothing is known
+    "Compute the mean negative log-likelihood of the labels"
     probs,truth = known_rows(target, probs, truth)
     return float(-_log(probs[np.arange(len(truth)), truth]).mean()) if len(truth) else math.nan
 
 # %% ../../nbs/50_evaluation.calibration_metrics.ipynb #25a5e341
-FEWEST_ROWS,COLDEST,HOTTEST = 10, 0.1, 10.
+MIN_ROWS = 10 # known rows that a fit needs
+MIN_TEMPERATURE,MAX_TEMPERATURE = 0.1, 10.
 
 def fit_temperature(
     target:Target, # of the kind `one_of`
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # `(n,)`, codes, -1 is unknown
 )->float: # from 0.1 to 10; its negative log-likelihood on these rows is never above that of 1
-    "The temperature with the lowest negative log-likelihood"
+    "Return the temperature with the lowest negative log-likelihood"
     probs,truth = known_rows(target, probs, truth)
     rows = np.arange(len(truth))
-    if len(rows)<FEWEST_ROWS or (truth==truth[0]).all() or (probs[rows,truth]>=probs.max(1)).all(): return 1.
+    if len(rows)<MIN_ROWS or (truth==truth[0]).all() or (probs[rows,truth]>=probs.max(1)).all(): return 1.
     logits = _log(probs)
     def loss(temperature): return (logsumexp(logits/temperature, axis=1)-logits[rows,truth]/temperature).mean()
-    found = minimize_scalar(lambda o: loss(math.exp(o)), bounds=(math.log(COLDEST), math.log(HOTTEST)), method='bounded', options=dict(xatol=1e-6))
-    temperature = round(math.exp(found.x), 4)
+    bounds = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
+    fit = minimize_scalar(lambda log_t: loss(math.exp(log_t)), bounds=bounds, options=dict(xatol=1e-6))
+    temperature = round(math.exp(fit.x), 4)
     return temperature if loss(temperature)<loss(1.) else 1.

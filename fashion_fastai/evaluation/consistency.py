@@ -1,4 +1,4 @@
-"""A skirt with a hood: answers that training never showed together, and predictions without them
+"""Combinations of labels that contradict the training data or the taxonomy, and predictions without them
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.consistency.html.md"""
 
@@ -14,9 +14,9 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field
 
 # %% auto #0
-__all__ = ['Count', 'PairCounts', 'pair_counts', 'all_pair_counts', 'expected_counts', 'never_together', 'unlikely_predictions',
-           'mask_probs', 'mask_unseen_pairs', 'consistency_effect', 'belongs', 'contradictions', 'enforce_taxonomy',
-           'taxonomy_scores', 'run_pair_counts']
+__all__ = ['Count', 'PairCounts', 'pair_counts', 'all_pair_counts', 'run_pair_counts', 'expected_counts', 'never_together',
+           'unlikely_predictions', 'mask_probs', 'mask_unseen_pairs', 'consistency_effect', 'parent_codes',
+           'contradictions', 'enforce_taxonomy', 'taxonomy_scores']
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #6ad06961
 from ..core.errors import UsageError, unknown_name, validate_fields
@@ -34,36 +34,44 @@ class PairCounts:
     category:Target # the `one_of` target
     attributes:Target # the `any_of` target
     seen:np.ndarray # images of each category, int `(n_category,)`
-    known:np.ndarray # images of each category of which the attribute is known, int `(n_category, n_attributes)`
-    together:np.ndarray # images of each category that have the attribute, int `(n_category, n_attributes)`
+    known:np.ndarray # of those, images for which the attribute is known, int `(n_category, n_attributes)`
+    together:np.ndarray # of those, images that have the attribute, int `(n_category, n_attributes)`
 
     def __repr__(self):
         never,n = (self.together==0).sum(),self.together.size
-        return f'PairCounts of {self.category.name} and {self.attributes.name}: {self.seen.sum():,} images, {never:,} of {n:,} pairs never occur'
+        names = f'{self.category.name} and {self.attributes.name}'
+        return f'PairCounts of {names}: {self.seen.sum():,} images, {never:,} of {n:,} pairs never occur'
 
+# %% ../../nbs/51_evaluation.consistency.ipynb #c2205c44
 def pair_counts(
     category:Target, # of the kind `one_of`
     attributes:Target, # of the kind `any_of`
-    codes:dict[str, np.ndarray], # for both targets the codes of the train split, -1 is unknown
+    codes:dict[str, np.ndarray], # codes of both targets in the train split, -1 is unknown
 )->PairCounts:
     "Count the pairs of labels over the images in which both are known"
     for target,kind in ((category, 'one_of'), (attributes, 'any_of')):
-        if target.kind!=kind: raise UsageError(f'pairs are counted of a one_of and an any_of target; {target.name} is {target.kind} and stands where {kind} is needed')
-    first,second = codes[category.name],codes[attributes.name]
-    rows = [second[first==i] for i in range(category.n_out)]
+        if target.kind!=kind:
+            raise UsageError(f'co-occurrence needs a one_of and an any_of target; '
+                f'{target.name} is {target.kind}, not {kind}')
+    category_codes,attribute_codes = codes[category.name],codes[attributes.name]
+    rows = [attribute_codes[category_codes==i] for i in range(category.n_out)]
     known = np.stack([attributes.known_counts(own) for own in rows])
     together = np.stack([attributes.label_counts(own) for own in rows])
-    return PairCounts(category, attributes, category.label_counts(first), known, together)
+    return PairCounts(category, attributes, category.label_counts(category_codes), known, together)
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #29ec5b79
+def _default_pairs(schema)->list[tuple[str, str]]:
+    categories = [target.name for target in schema if target.kind=='one_of'][:1]
+    return [(name, target.name) for name in categories for target in schema if target.kind=='any_of']
+
 def all_pair_counts(
     schema:Schema, # the targets
-    codes:dict[str, np.ndarray], # for each target the codes of the train split, -1 is unknown
-    pairs:Sequence[tuple[str, str]]|None=None, # names of a `one_of` and an `any_of` target; the first `one_of` with every `any_of` target without it
-)->list[PairCounts]: # empty where the schema has no such pair
-    "The counts of several pairs of targets"
-    if pairs is None: pairs = [(a.name, b.name) for a in [o for o in schema if o.kind=='one_of'][:1] for b in schema if b.kind=='any_of']
-    return [pair_counts(schema[a], schema[b], codes) for a,b in pairs]
+    codes:dict[str, np.ndarray], # for each target its codes in the train split, -1 is unknown
+    pairs:Sequence[tuple[str, str]]|None=None, # names of the targets; default: the first `one_of` with each `any_of`
+)->list[PairCounts]: # empty if the schema has no such pair
+    "Count several pairs of targets"
+    pairs = _default_pairs(schema) if pairs is None else pairs
+    return [pair_counts(schema[category], schema[attributes], codes) for category,attributes in pairs]
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #23d42085
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -75,85 +83,113 @@ class _PairFields(BaseModel, extra='forbid'):
     together:dict[str, dict[str, Count]] = {}
     known:dict[str, dict[str, Count]] = {}
 
-def _by_name(counts, values, where)->dict: # `values` at `where`, by category and attribute
-    rows = {o: {a: int(v[i]) for i,a in enumerate(counts.attributes.vocab) if w[i]} for o,v,w in zip(counts.category.vocab, values, where)}
-    return {k:v for k,v in rows.items() if v}
+def _by_name(counts, values, where)->dict: # `values` at `where`, by category and attribute; no empty rows
+    named = {}
+    for i,category in enumerate(counts.category.vocab):
+        row = {counts.attributes.vocab[j]: int(values[i,j]) for j in np.flatnonzero(where[i])}
+        if row: named[category] = row
+    return named
 
 @patch
 def to_dict(self:PairCounts)->dict: # ready for JSON
-    "The counts by the names of the labels"
-    return dict(category=self.category.name, attributes=self.attributes.name, seen={k: int(v) for k,v in zip(self.category.vocab, self.seen)},
-        together=_by_name(self, self.together, self.together>0), known=_by_name(self, self.known, self.known!=self.seen[:,None]))
+    "Return the counts by label name"
+    seen = {label: int(n) for label,n in zip(self.category.vocab, self.seen)}
+    return dict(category=self.category.name, attributes=self.attributes.name, seen=seen,
+        together=_by_name(self, self.together, self.together>0),
+        known=_by_name(self, self.known, self.known!=self.seen[:,None]))
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #c0b2d95f
 def _positions(target, names, origin)->list[int]:
-    known = {o: i for i,o in enumerate(target.vocab)}
-    for o in names:
-        if o not in known: raise UsageError(f'{origin}: {unknown_name(target.name, o, target.vocab)}')
-    return [known[o] for o in names]
+    known = {label: i for i,label in enumerate(target.vocab)}
+    for name in names:
+        if name not in known: raise UsageError(f'{origin}: {unknown_name(target.name, name, target.vocab)}')
+    return [known[name] for name in names]
 
-def _fill(values, category, attributes, named, origin):
+def _fill(values, category, attributes, named, origin)->np.ndarray: # `values`, changed
     for row,cells in zip(_positions(category, named, origin), named.values()):
         values[row, _positions(attributes, cells, origin)] = list(cells.values())
+    return values
 
+def _check_counts(counts, origin):
+    impossible = (counts.together>counts.known) | (counts.known>counts.seen[:,None])
+    for i,j in np.argwhere(impossible):
+        category,attribute = counts.category.vocab[i],counts.attributes.vocab[j]
+        raise UsageError(f'{origin}: {category} with {attribute} is counted more often than {category} was seen')
+
+# %% ../../nbs/51_evaluation.consistency.ipynb #b4c4ba38
 @patch(cls_method=True)
 def from_dict(
     cls:PairCounts,
-    fields:dict, # as from `PairCounts.to_dict`
+    fields:dict, # from `PairCounts.to_dict`
     schema:Schema, # of the run
-    origin:str='pair counts', # where `fields` came from, for the message of an error
+    origin:str='pair counts', # source of `fields`, for error messages
 )->PairCounts:
-    "Read counts; a `UsageError` says what does not fit the schema"
-    given = validate_fields(_PairFields, fields, origin)
-    category,attributes = schema[given.category],schema[given.attributes]
-    if (category.kind, attributes.kind)!=('one_of', 'any_of'): raise UsageError(f'{origin}: {category.name} must be one_of and {attributes.name} any_of')
-    lost = [o for o in category.vocab if o not in given.seen]
-    if lost: raise UsageError(f'{origin}: `seen` lacks the {category.name} {lost[0]!r}')
-    _positions(category, given.seen, origin)
-    seen = np.array([given.seen[o] for o in category.vocab])
-    known,together = np.repeat(seen[:,None], attributes.n_out, axis=1),np.zeros((category.n_out, attributes.n_out), dtype=int)
-    _fill(known, category, attributes, given.known, origin)
-    _fill(together, category, attributes, given.together, origin)
-    for i,j in np.argwhere((together>known) | (known>seen[:,None])):
-        raise UsageError(f'{origin}: {category.vocab[i]} with {attributes.vocab[j]} is counted more often than {category.vocab[i]} was seen')
-    return cls(category, attributes, seen, known, together)
+    "Read counts; raise a `UsageError` for anything that does not match the schema"
+    named = validate_fields(_PairFields, fields, origin)
+    category,attributes = schema[named.category],schema[named.attributes]
+    if (category.kind, attributes.kind)!=('one_of', 'any_of'):
+        raise UsageError(f'{origin}: {category.name} must be one_of and {attributes.name} any_of')
+    for label in category.vocab:
+        if label not in named.seen: raise UsageError(f'{origin}: `seen` lacks the {category.name} {label!r}')
+    _positions(category, named.seen, origin)
+    seen = np.array([named.seen[label] for label in category.vocab])
+    known = _fill(np.repeat(seen[:,None], attributes.n_out, axis=1), category, attributes, named.known, origin)
+    none = np.zeros((category.n_out, attributes.n_out), dtype=int)
+    together = _fill(none, category, attributes, named.together, origin)
+    counts = cls(category, attributes, seen, known, together)
+    _check_counts(counts, origin)
+    return counts
+
+# %% ../../nbs/51_evaluation.consistency.ipynb #b83e2564
+def run_pair_counts(
+    run:Run, # a complete run
+)->list[PairCounts]: # empty if the run has none
+    "Read how often the labels of a category and of attributes occurred together in training"
+    if not run.co_occurrence.is_file(): return []
+    pairs = read_json(run.co_occurrence)
+    if not isinstance(pairs, list):
+        raise UsageError(f'{run.co_occurrence}: it must be a list, an entry for each pair of targets')
+    return [PairCounts.from_dict(fields, run.schema, str(run.co_occurrence)) for fields in pairs]
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #551c3bed
 def expected_counts(
     counts:PairCounts, # of the train split
 )->np.ndarray: # float `(n_category, n_attributes)`
-    "How often each pair would occur if category and attribute were independent"
+    "Return how often each pair would occur if category and attribute were independent"
     rate = counts.together.sum(0)/np.maximum(counts.known.sum(0), 1)
     return counts.known*rate
 
 def never_together(
     counts:PairCounts, # of the train split
-    min_seen:int=20, # images of the category of which the attribute is known, at least
-    min_expected:float=3., # how often the pair is expected under independence, at least
+    min_seen:int=20, # images of the category for which the attribute is known, at least
+    min_expected:float=3., # expected number of images under independence, at least
 )->np.ndarray: # bool `(n_category, n_attributes)`
-    "Which pairs never occurred although there was every chance"
+    "Return which pairs never occurred although they were expected to"
     return (counts.together==0) & (counts.known>=min_seen) & (expected_counts(counts)>=min_expected)
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #f98c49a5
 def _check_vocab(schema, counts):
-    for o in (counts.category, counts.attributes):
-        if schema[o.name].vocab!=o.vocab: raise UsageError(f'the pairs were counted for other labels of {o.name} than those that are predicted')
+    for target in (counts.category, counts.attributes):
+        if schema[target.name].vocab!=target.vocab:
+            raise UsageError(f'the pairs were counted for other labels of {target.name} than those that are predicted')
 
 def unlikely_predictions(
     predictions:Predictions, # of both targets
     counts:PairCounts, # of the train split
-    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; 0.5 without it
+    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
     min_seen:int=20, # see `never_together`
     min_expected:float=3., # see `never_together`
-)->pd.DataFrame: # columns `file`, `category`, `attribute`, `probability` (of the attribute), `expected` (images in training); the most probable first
-    "The answers whose category and attribute were never together in training although that was to be expected"
+)->pd.DataFrame: # `file`, `category`, `attribute`, its `probability`, `expected` images; the most probable first
+    "Return predictions of a category with an attribute that never occurred together in training although expected to"
     _check_vocab(predictions.schema, counts)
     category,attributes = counts.category,counts.attributes
     probs = predictions.probs[attributes.name]
-    answer,kind = attributes.decide(probs, (thresholds or {}).get(attributes.name, 0.5)),category.decide(predictions.probs[category.name])
-    rows,labels = np.nonzero((answer==1) & never_together(counts, min_seen, min_expected)[kind])
-    table = pd.DataFrame(dict(file=[predictions.files[i] for i in rows], category=[category.vocab[i] for i in kind[rows]],
-        attribute=[attributes.vocab[i] for i in labels], probability=probs[rows,labels], expected=expected_counts(counts)[kind[rows],labels]))
+    codes = category.decide(predictions.probs[category.name])
+    predicted = attributes.decide(probs, (thresholds or {}).get(attributes.name, 0.5))==1
+    rows,labels = np.nonzero(predicted & never_together(counts, min_seen, min_expected)[codes])
+    table = pd.DataFrame(dict(file=[predictions.files[i] for i in rows],
+        category=[category.vocab[i] for i in codes[rows]], attribute=[attributes.vocab[i] for i in labels],
+        probability=probs[rows,labels], expected=expected_counts(counts)[codes[rows],labels]))
     return table.sort_values('probability', ascending=False, ignore_index=True, kind='stable')
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #7054f153
@@ -161,95 +197,97 @@ def mask_probs(
     probs:dict[str, np.ndarray], # for each target `(n, n_labels)`
     counts:Sequence[PairCounts], # of the train split
     min_examples:int=1, # training images of the category that must have the attribute
-)->dict[str, np.ndarray]: # same as above
-    "Probabilities with 0 for each attribute that the answered category does not have"
-    if min_examples<1: raise UsageError(f'min_examples must be 1 or more, not {min_examples}: a pair that never occurred has 0 examples')
+)->dict[str, np.ndarray]: # a copy
+    "Set the probability of each attribute that the predicted category did not have in training to 0"
+    if min_examples<1:
+        raise UsageError(f'min_examples must be 1 or more, not {min_examples}: an unseen pair has 0 examples')
     probs = dict(probs)
-    for o in counts:
-        strange = (o.together<min_examples) & (o.known>=min_examples)
-        given = probs[o.attributes.name]
-        probs[o.attributes.name] = np.where(strange[o.category.decide(probs[o.category.name])], given.dtype.type(0), given)
+    for pair in counts:
+        unseen = (pair.together<min_examples) & (pair.known>=min_examples)
+        category = pair.category.decide(probs[pair.category.name])
+        values = probs[pair.attributes.name]
+        probs[pair.attributes.name] = np.where(unseen[category], values.dtype.type(0), values)
     return probs
 
 def mask_unseen_pairs(
-    predictions:Predictions, # thresholds of 0 would still answer what is masked
+    predictions:Predictions, # thresholds of 0 would still predict what is masked
     counts:PairCounts|Sequence[PairCounts], # of the train split, see `all_pair_counts`
     min_examples:int=1, # training images of the category that must have the attribute
-)->Predictions: # the `one_of` targets are as they were
-    "Predictions without pairs that training did not show; after `enforce_taxonomy`, where both are wanted"
+)->Predictions: # `one_of` targets are unchanged
+    "Return predictions without pairs that training did not show; apply `enforce_taxonomy` first if both are wanted"
     counts = [counts] if isinstance(counts, PairCounts) else list(counts)
-    for o in counts: _check_vocab(predictions.schema, o)
+    for pair in counts: _check_vocab(predictions.schema, pair)
     return replace(predictions, probs=mask_probs(predictions.probs, counts, min_examples))
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #d647d019
-def _effect(target, probs, truth, threshold)->dict:
+def _scores(target, probs, truth, threshold)->dict:
     scores = any_of_scores(target, probs, truth, threshold, ranking=False)
-    answers = (target.decide(probs, threshold)==1) & (truth>=0)
-    return {o: scores[o] for o in ('samples_f1', 'macro_f1', 'precision', 'recall')} | dict(answers=answers.sum(), right_answers=(answers & (truth==1)).sum())
+    predicted = (target.decide(probs, threshold)==1) & (truth>=0)
+    names = 'samples_f1', 'macro_f1', 'precision', 'recall'
+    counts = dict(predicted=predicted.sum(), correct=(predicted & (truth==1)).sum())
+    return {name: scores[name] for name in names} | counts
 
 def consistency_effect(
-    predictions:Predictions, # with truth
+    predictions:Predictions, # with labels
     counts:PairCounts|Sequence[PairCounts], # of the train split
     min_examples:int=1, # see `mask_unseen_pairs`
-    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; 0.5 without it
-)->pd.DataFrame: # a row for each `target` and `score`; columns `usual`, `consistent`, `difference`; NaN is undefined
-    "Scores of the `any_of` targets without and with `mask_unseen_pairs`; the last two of each are numbers of answers"
-    counts,rows = [counts] if isinstance(counts, PairCounts) else list(counts),{}
-    mended = mask_unseen_pairs(predictions, counts, min_examples)
-    for name in dict.fromkeys(o.attributes.name for o in counts):
+    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; default: 0.5
+)->pd.DataFrame: # a row per `target` and `score`; columns `usual`, `consistent`, `difference`; NaN is undefined
+    "Score the `any_of` targets without and with `mask_unseen_pairs`; `predicted` and `correct` are numbers of labels"
+    counts = [counts] if isinstance(counts, PairCounts) else list(counts)
+    masked,rows = mask_unseen_pairs(predictions, counts, min_examples),{}
+    for name in dict.fromkeys(pair.attributes.name for pair in counts):
         if name not in predictions.truth: continue
-        usual,consistent = (_effect(predictions.schema[name], o.probs[name], predictions.truth[name], (thresholds or {}).get(name, 0.5)) for o in (predictions, mended))
-        rows |= {(name, k): (usual[k], consistent[k]) for k in usual}
+        args = predictions.truth[name],(thresholds or {}).get(name, 0.5)
+        usual = _scores(predictions.schema[name], predictions.probs[name], *args)
+        consistent = _scores(predictions.schema[name], masked.probs[name], *args)
+        rows |= {(name, score): (usual[score], consistent[score]) for score in usual}
     index = pd.MultiIndex.from_frame(pd.DataFrame(list(rows), columns=['target', 'score']))
     table = pd.DataFrame(list(rows.values()), index=index, columns=['usual', 'consistent'], dtype=float)
     return table.assign(difference=table.consistent-table.usual)
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #20f72942
-def belongs(
+def parent_codes(
     schema:Schema, # with a taxonomy
 )->np.ndarray: # int `(n_sub,)`
-    "For each label of the sub target the position of the label of the main target"
+    "Return the position of the main label that each sub label belongs to"
     tree = schema.taxonomy
     vocab = schema[tree.main].vocab
-    return np.array([vocab.index(tree.belongs[o]) for o in schema[tree.sub].vocab])
+    return np.array([vocab.index(tree.belongs[label]) for label in schema[tree.sub].vocab])
 
 def contradictions(
     schema:Schema, # with a taxonomy
     probs:dict[str, np.ndarray], # for each target `(n, n_labels)`
 )->np.ndarray: # bool `(n,)`
-    "Which rows have answers that cannot both be right"
-    main,sub = [schema[o].decide(probs[o]) for o in (schema.taxonomy.main, schema.taxonomy.sub)]
-    return belongs(schema)[sub]!=main
+    "Return which rows have predictions that contradict the taxonomy"
+    main,sub = [schema[name].decide(probs[name]) for name in (schema.taxonomy.main, schema.taxonomy.sub)]
+    return parent_codes(schema)[sub]!=main
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #df2d5216
+def _normalized(probs)->np.ndarray: # float32, rows with a sum of 1
+    return (probs/probs.sum(1, keepdims=True).clip(min=np.finfo(np.float32).tiny)).astype(np.float32)
+
 def enforce_taxonomy(
-    predictions:Predictions, # of a schema with a taxonomy; others come back as they are
+    predictions:Predictions, # returned unchanged if the schema has no taxonomy
 )->Predictions:
-    "Predictions whose answers never contradict the taxonomy"
+    "Return predictions that never contradict the taxonomy"
     schema,tree = predictions.schema,predictions.schema.taxonomy
     if tree is None: return predictions
-    parent = belongs(schema)
-    pairs = predictions.probs[tree.sub]*predictions.probs[tree.main][:,parent]
-    best = np.stack([np.where(parent==i, pairs, 0).max(1) for i in range(schema[tree.main].n_out)], axis=1)
-    scaled = lambda o: (o/o.sum(1, keepdims=True).clip(min=np.finfo(np.float32).tiny)).astype(np.float32)
-    return replace(predictions, probs=predictions.probs | {tree.sub: scaled(pairs), tree.main: scaled(best)})
+    parent = parent_codes(schema)
+    products = predictions.probs[tree.sub]*predictions.probs[tree.main][:,parent]
+    best = [np.where(parent==i, products, 0).max(1) for i in range(schema[tree.main].n_out)]
+    changed = {tree.sub: _normalized(products), tree.main: _normalized(np.stack(best, axis=1))}
+    return replace(predictions, probs=predictions.probs | changed)
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #2ff5c443
 def taxonomy_scores(
-    predictions:Predictions, # with truth, of a schema with a taxonomy
+    predictions:Predictions, # with labels, of a schema with a taxonomy
 )->dict: # for `metrics.json`
-    "How often the two targets contradict each other, and their accuracy as a pair"
-    schema,tree,mended = predictions.schema,predictions.schema.taxonomy,enforce_taxonomy(predictions)
-    accuracy = lambda name: scalar_scores(schema[name], mended.probs[name], predictions.truth[name], ranking=False)['accuracy']
-    return dict(main=tree.main, sub=tree.sub, contradictions=float(contradictions(schema, predictions.probs).mean()),
-        consistent_accuracy={o: accuracy(o) for o in (tree.main, tree.sub)})
-
-# %% ../../nbs/51_evaluation.consistency.ipynb #b83e2564
-def run_pair_counts(
-    run:Run, # a complete run
-)->list[PairCounts]: # empty where the run has none
-    "Which labels of a category and of attributes were together in training"
-    if not run.co_occurrence.is_file(): return []
-    fields = read_json(run.co_occurrence)
-    if not isinstance(fields, list): raise UsageError(f'{run.co_occurrence}: it must be a list, an entry for each pair of targets')
-    return [PairCounts.from_dict(o, run.schema, str(run.co_occurrence)) for o in fields]
+    "Score how often the two targets contradict each other, and their accuracy after `enforce_taxonomy`"
+    schema,tree = predictions.schema,predictions.schema.taxonomy
+    consistent,accuracy = enforce_taxonomy(predictions),{}
+    for name in (tree.main, tree.sub):
+        scores = scalar_scores(schema[name], consistent.probs[name], predictions.truth[name], ranking=False)
+        accuracy[name] = scores['accuracy']
+    share = float(contradictions(schema, predictions.probs).mean())
+    return dict(main=tree.main, sub=tree.sub, contradictions=share, consistent_accuracy=accuracy)

@@ -1,4 +1,4 @@
-"""Several runs answer as one: by which thresholds, and what it gains over the best of them
+"""The mean prediction of several runs, its thresholds, and the gain over the best member
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.ensemble.html.md"""
 
@@ -12,71 +12,45 @@ from pathlib import Path
 import numpy as np, pandas as pd
 
 # %% auto #0
-__all__ = ['check_distinct', 'check_same_targets', 'mean_probs', 'mean_predictions', 'common_rows', 'check_members',
-           'member_names', 'shared_held_out', 'ensemble_thresholds', 'gain_table', 'print_gain']
+__all__ = ['check_distinct', 'check_same_targets', 'check_members', 'member_names', 'mean_probs', 'mean_predictions',
+           'common_rows', 'shared_held_out', 'ensemble_thresholds', 'gain_table', 'print_gain']
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #1d526083
 from ..core.errors import UsageError
-from .bootstrap import group_counts, format_interval, percentile_interval, print_rows
-from .bootstrap import resamples, score_counts, format_score, scores_of_counts
+from .bootstrap import (format_interval, format_score, group_counts, percentile_interval,
+    print_rows, resamples, score_counts, scores_of_counts)
 from .calibration import fit_calibration, run_calibration
-from .predictions import Predictions
-from .predictions import held_out_predictions
+from .predictions import Predictions, held_out_predictions
 from ..metrics import headline_scores
 from ..run import Run
 from ..schema import Schema
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #3b2886d4
 def check_distinct(
-    paths:Sequence[str|Path], # of what shall answer together
+    paths:Sequence[str|Path], # of the members of an ensemble
 ):
-    "A `UsageError` where two paths lead to the same"
-    known = [Path(o).resolve() for o in paths]
-    for i,o in enumerate(known):
-        if o in known[:i]: raise UsageError(f'{paths[i]} is named twice; every member of an ensemble counts once')
+    "Raise a `UsageError` if two paths lead to the same place"
+    seen = set()
+    for path in paths:
+        resolved = Path(path).resolve()
+        if resolved in seen: raise UsageError(f'{path} is named twice; every member of an ensemble counts once')
+        seen.add(resolved)
 
 def check_same_targets(
-    schemas:Mapping[str, Schema], # by the names of what has them; each is held against the first
+    schemas:Mapping[str, Schema], # by name of the member; each is compared with the first
 ):
-    "A `UsageError` names the first difference between the questions of networks that shall answer together"
-    (first,wanted),*others = schemas.items()
+    "Raise a `UsageError` that names the first difference between the targets of several networks"
+    (first,expected),*others = schemas.items()
     for name,schema in others:
-        if said:=schema.first_difference(wanted): raise UsageError(f'{name} does not answer the questions of {first}: {said}')
+        if difference := schema.first_difference(expected):
+            raise UsageError(f'{name} has other targets than {first}: {difference}')
 
-# %% ../../nbs/52_evaluation.ensemble.ipynb #110d14c8
-def mean_probs(
-    parts:Sequence[Mapping[str, np.ndarray]], # of each member, for each target float32 `(n, n_labels)`
-)->dict[str, np.ndarray]: # same as above
-    "The mean of the probabilities of several networks"
-    return {k: np.mean([o[k] for o in parts], axis=0, dtype=np.float64).astype(np.float32) for k in parts[0]}
-
-def mean_predictions(
-    parts:Sequence[Predictions], # of each member, for the same rows
-)->Predictions: # with the truth of the first; its seconds are those of all
-    "What several networks say together"
-    first = parts[0]
-    if any(o.files!=first.files for o in parts): raise ValueError('the predictions are not about the same rows')
-    return replace(first, probs=mean_probs([o.probs for o in parts]), seconds=sum(o.seconds for o in parts))
-
-# %% ../../nbs/52_evaluation.ensemble.ipynb #608bb36b
-def common_rows(
-    parts:Sequence[Predictions], # of each member, for rows of one table in its order
-)->list[Predictions]: # same as above, all for the same rows
-    "The rows that all members have predicted"
-    if all(o.files==parts[0].files for o in parts): return list(parts)
-    common = set.intersection(*[set(o.files) for o in parts])
-    def some(o):
-        keep = [i for i,file in enumerate(o.files) if file in common]
-        return replace(o, files=[o.files[i] for i in keep], probs={k: v[keep] for k,v in o.probs.items()}, truth={k: v[keep] for k,v in o.truth.items()})
-    return [some(o) for o in parts]
-
-# %% ../../nbs/52_evaluation.ensemble.ipynb #cad334c6
 def check_members(
-    runs:Sequence[Run], # that shall answer together
+    runs:Sequence[Run], # members of an ensemble
 ):
-    "A `UsageError` where two of them are one, or are asked other questions"
-    check_distinct([o.path for o in runs])
-    check_same_targets({str(o.path): o.schema for o in runs})
+    "Raise a `UsageError` if two runs are the same, or have different targets"
+    check_distinct([run.path for run in runs])
+    check_same_targets({str(run.path): run.schema for run in runs})
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #96e95bc5
 _COLUMNS = 'mean', 'best', 'gain', 'low', 'high'
@@ -84,77 +58,129 @@ _COLUMNS = 'mean', 'best', 'gain', 'low', 'high'
 def member_names(
     runs:Sequence[Run], # of different folders
 )->list[str]: # all different
-    "Short names of several runs"
-    parts,taken = [o.path.resolve().parts for o in runs],{'target', 'score', *_COLUMNS}
-    for n in range(1, max(map(len, parts))+1):
-        names = ['/'.join(o[-n:]) for o in parts]
+    "Return short names of several runs"
+    paths,taken = [run.path.resolve().parts for run in runs],{'target', 'score', *_COLUMNS}
+    for n in range(1, max(map(len, paths))+1):
+        names = ['/'.join(parts[-n:]) for parts in paths]
         if len(set(names))==len(names) and not taken & set(names): break
     return names
+
+# %% ../../nbs/52_evaluation.ensemble.ipynb #110d14c8
+def mean_probs(
+    members:Sequence[Mapping[str, np.ndarray]], # probabilities of each member, for each target float32 `(n, n_labels)`
+)->dict[str, np.ndarray]: # for each target float32 `(n, n_labels)`
+    "Average the probabilities of several networks"
+    names = members[0]
+    means = {name: np.mean([probs[name] for probs in members], axis=0, dtype=np.float64) for name in names}
+    return {name: mean.astype(np.float32) for name,mean in means.items()}
+
+def mean_predictions(
+    members:Sequence[Predictions], # of each member, for the same rows
+)->Predictions: # with the labels of the first and the seconds of all
+    "Average the predictions of several networks"
+    first = members[0]
+    if any(member.files!=first.files for member in members):
+        raise ValueError('the predictions are not of the same rows')
+    probs = mean_probs([member.probs for member in members])
+    return replace(first, probs=probs, seconds=sum(member.seconds for member in members))
+
+# %% ../../nbs/52_evaluation.ensemble.ipynb #608bb36b
+def _take_files(predictions, files)->Predictions:
+    rows = [i for i,file in enumerate(predictions.files) if file in files]
+    probs = {name: values[rows] for name,values in predictions.probs.items()}
+    truth = {name: codes[rows] for name,codes in predictions.truth.items()}
+    return replace(predictions, files=[predictions.files[i] for i in rows], probs=probs, truth=truth)
+
+def common_rows(
+    members:Sequence[Predictions], # of each member, for rows of one table in its order
+)->list[Predictions]: # of each member, for the same rows
+    "Return the rows that all members have predicted"
+    if all(member.files==members[0].files for member in members): return list(members)
+    common = set.intersection(*[set(member.files) for member in members])
+    return [_take_files(member, common) for member in members]
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #ab57b66f
 def _same_rows(a, b)->bool:
     if a.schema.first_difference(b.schema) or a.files!=b.files or a.truth.keys()!=b.truth.keys(): return False
-    return all(np.array_equal(a.truth[k], b.truth[k]) for k in a.truth)
+    return all(np.array_equal(a.truth[name], b.truth[name]) for name in a.truth)
 
 def shared_held_out(
     runs:Sequence[Run], # complete runs with the same targets
-)->list[Predictions]|None: # of each run, at its temperatures, with the truth; none where the rows are not the same
-    "What several runs said of the validation split that they share"
-    kept = [held_out_predictions(run) for run in runs]
-    if any(o is None or not len(o) or not _same_rows(o, kept[0]) for o in kept): return None
-    return [run_calibration(run).apply(o) for run,o in zip(runs, kept)]
+)->list[Predictions]|None: # of each run, calibrated, with labels; None if the rows are not the same
+    "Return the predictions of several runs for the validation split that they share"
+    predictions = [held_out_predictions(run) for run in runs]
+    for found in predictions:
+        if found is None or not len(found) or not _same_rows(found, predictions[0]): return None
+    return [run_calibration(run).apply(found) for run,found in zip(runs, predictions)]
 
 def ensemble_thresholds(
     runs:Sequence[Run], # complete runs with the same targets
 )->tuple[dict[str, np.ndarray], str]: # for `any_of` targets `(n_labels,)`; where they come from, in words
-    "The thresholds that the mean of several runs is answered by"
-    own = [run_calibration(o) for o in runs]
+    "Return the thresholds for the mean prediction of several runs"
+    own = [run_calibration(run) for run in runs]
     if len(runs)==1: return own[0].thresholds,f'those of {runs[0].path}'
-    mean = {k: np.mean([o.thresholds[k] for o in own], axis=0) for k in own[0].thresholds}
-    for_f1 = all(o.metadata.get(k, {}).get('criterion')=='f1' for o in own for k in mean)
-    if not for_f1: return mean,"the mean of the members' own, because not all of these were fitted for F1"
-    if (parts:=shared_held_out(runs)) is None: return mean,"the mean of the members' own, because their valid parts are not the same rows"
-    return fit_calibration(mean_predictions(parts)).thresholds,f'fitted on the {len(parts[0]):,} images of the validation split that all members share'
+    names = own[0].thresholds
+    mean = {name: np.mean([calibration.thresholds[name] for calibration in own], axis=0) for name in names}
+    criteria = {calibration.metadata.get(name, {}).get('criterion') for calibration in own for name in names}
+    if criteria-{'f1'}: return mean,"the mean of the members' own, because not all of these were fitted for F1"
+    members = shared_held_out(runs)
+    if members is None: return mean,"the mean of the members' own, because their validation splits differ"
+    origin = f'fitted on the {len(members[0]):,} images of the validation split that all members share'
+    return fit_calibration(mean_predictions(members)).thresholds,origin
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #abc3ef33
-def _drawn(target, probs, truth, groups, n, seed)->tuple[np.ndarray, np.ndarray]: # scores `(n_scores,)`; those of resamples `(n_scores, n)`
+def _bootstrapped(target, probs, truth, groups, n, seed)->tuple[np.ndarray, np.ndarray]:
+    "Return the scores of one set of probabilities `(n_scores,)`, and those of resamples `(n_scores, n)`"
     counts = group_counts(score_counts(target, probs, truth), groups)
     draws = resamples(counts.shape[1], n, seed, counts.shape[0])
-    return scores_of_counts(target, counts.sum(1)), np.concatenate([scores_of_counts(target, counts@o) for o in draws], axis=1)
+    resampled = [scores_of_counts(target, counts@weights) for weights in draws]
+    return scores_of_counts(target, counts.sum(1)), np.concatenate(resampled, axis=1)
 
+def _gain_rows(target, names, probs, truth, groups, n, level, seed)->dict: # by target and score
+    scores = [_bootstrapped(target, values, truth, groups, n, seed) for values in probs] # of the members, then the mean
+    values,resampled = (np.stack(arrays) for arrays in zip(*scores))
+    best = np.nan_to_num(values[:-1], nan=-1).argmax(0)
+    low,high = percentile_interval(resampled[-1]-resampled[best,np.arange(len(best))], level)
+    rows = {}
+    for i,score in enumerate(headline_scores(target)):
+        gain = values[-1,i]-values[best[i],i]
+        columns = dict(zip([*names, 'mean'], values[:,i]))
+        rows[target.name, score] = columns | dict(best=names[best[i]], gain=gain, low=low[i], high=high[i])
+    return rows
+
+# %% ../../nbs/52_evaluation.ensemble.ipynb #0ba9214b
 def gain_table(
-    members:Mapping[str, Predictions], # with truth, for the same rows, by their names
-    groups:Sequence|None=None, # equal for rows that are drawn together, for example of one product, `(n,)`; without it rows of one file
-    n:int=1000, # resamples
+    members:Mapping[str, Predictions], # with labels, for the same rows, by name of the member
+    groups:Sequence|None=None, # group of each row, for example its product, `(n,)`; default: the files
+    n:int=1000, # number of resamples
     level:float=0.95, # of the intervals, between 0 and 1
     seed:int=42, # of the draws
-)->pd.DataFrame: # a row for each `target` and `score`; a column for each member, `mean`, `best` (a member's name), `gain`, and its interval `low` and `high`; NaN is undefined
-    "The headline scores of several networks, of their mean, and what it gains over the best of them"
-    names,parts,rows = list(members),list(members.values()),{}
-    whole = mean_predictions(parts)
-    for target in (o for o in whole.schema if o.name in whole.truth):
-        found = [_drawn(target, o.probs[target.name], whole.truth[target.name], whole.files if groups is None else groups, n, seed) for o in [*parts, whole]]
-        values,drawn = map(np.stack, zip(*found)) # of the members and the mean, `(n_members+1, n_scores)` and `(n_members+1, n_scores, n)`
-        best = np.nan_to_num(values[:-1], nan=-1).argmax(0)
-        at = np.arange(len(best))
-        low,high = percentile_interval(drawn[-1]-drawn[best,at], level)
-        for i,score in enumerate(headline_scores(target)):
-            row = dict(zip([*names, 'mean'], values[:,i])) | dict(best=names[best[i]], gain=values[-1,i]-values[best[i],i], low=low[i], high=high[i])
-            rows[target.name, score] = row
+)->pd.DataFrame: # a row per `target` and `score`; columns: each member, `mean`, `best` (a name), `gain`, `low`, `high`
+    "Score several networks, their mean, and its gain over the best of them with an interval; NaN is undefined"
+    mean,rows = mean_predictions(list(members.values())),{}
+    groups = mean.files if groups is None else groups
+    for target in mean.schema:
+        if target.name not in mean.truth: continue
+        probs = [predictions.probs[target.name] for predictions in (*members.values(), mean)]
+        rows |= _gain_rows(target, list(members), probs, mean.truth[target.name], groups, n, level, seed)
     index = pd.MultiIndex.from_frame(pd.DataFrame(list(rows), columns=['target', 'score']))
-    table = pd.DataFrame(list(rows.values()), index, [*names, *_COLUMNS])
+    table = pd.DataFrame(list(rows.values()), index, [*members, *_COLUMNS])
     table.attrs['level'] = level
     return table
 
 # %% ../../nbs/52_evaluation.ensemble.ipynb #d4932e43
+def _gain_cells(names, row, shown)->list[str]: # one row of the table on the terminal
+    members = [format_score(row[name]) for name in shown] or [f'{format_score(row[row.best])} {row.best}']
+    return [*map(str, names), *members, format_score(row['mean']), format_score(row.gain, '+.3f'),
+        format_interval(row.low, row.high, '+.3f')]
+
 def print_gain(
     table:pd.DataFrame, # from `gain_table`
     title:str='', # a line above the table
 ):
-    "Print what a mean gains; members are shortened to the best one where there are more than four"
+    "Print the gain of a mean prediction; of more than four members only the best one"
     members = list(table.columns[:-len(_COLUMNS)])
     shown = members if len(members)<=4 else []
-    columns = ['target', 'score', *shown, *(['best member'] if not shown else []), 'mean', 'gain', f'{100*table.attrs.get("level", 0.95):.4g}% interval']
-    rows = [[*map(str, k), *[format_score(row[o]) for o in shown], *([f'{format_score(row[row.best])} {row.best}'] if not shown else []), format_score(row['mean']),
-        format_score(row.gain, '+.3f'), format_interval(row.low, row.high, '+.3f')] for k,row in table.iterrows()]
-    print_rows(columns, rows, 2, title)
+    interval = f'{100*table.attrs.get("level", 0.95):.4g}% interval'
+    columns = ['target', 'score', *(shown or ['best member']), 'mean', 'gain', interval]
+    print_rows(columns, [_gain_cells(names, row, shown) for names,row in table.iterrows()], 2, title)

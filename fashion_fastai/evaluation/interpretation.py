@@ -1,4 +1,4 @@
-"""Which answers are wrong, how, and on which images
+"""Confusion matrices, classification reports, top losses and the most confident mistakes of each target
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.interpretation.html.md"""
 
@@ -13,96 +13,121 @@ import numpy as np, pandas as pd
 from fastcore.basics import noop, patch
 from matplotlib.figure import Figure
 from sklearn.metrics import classification_report
-from ..core.errors import UsageError
-from .plots import largest_confusions, plot_confusion
-from ..core.plotting import MAX_BARS, PageFigure, shorten_label, plot_style
-from .predictions import Predictions
-from ..target import Target
-from ..metrics import confusion_matrix as count_confusions
 
 # %% auto #0
 __all__ = ['confident_mistakes', 'FashionInterpretation', 'plot_label_confusion']
 
+# %% ../../nbs/51_evaluation.interpretation.ipynb #6d1f67ee
+from ..core.errors import UsageError
+from ..core.plotting import INK, MAX_BARS, WHITE, PageFigure, shorten_label, plot_style
+from .plots import largest_confusions, plot_confusion
+from .predictions import Predictions
+from ..metrics import confusion_matrix as count_confusions
+from ..target import Target
+
 # %% ../../nbs/51_evaluation.interpretation.ipynb #949a6652
-def _mistakes(target:Target, probs, truth, threshold)->pd.DataFrame: # `position`, `label`, `said` and `probability` of each wrong answer, the first to be shown first
-    answer = target.decide(probs, threshold)
-    wrong = (truth>=0) & (truth!=answer)
-    if target.kind=='one_of': rows,labels,said = np.flatnonzero(wrong),answer[wrong],True
+def _mistakes(target:Target, probs, truth, threshold)->pd.DataFrame:
+    "Return `position`, `label`, `predicted` and `probability` of mistakes, in the order of `confident_mistakes`"
+    codes = target.decide(probs, threshold)
+    wrong = (truth>=0) & (truth!=codes)
+    if target.kind=='one_of': rows,labels,predicted = np.flatnonzero(wrong),codes[wrong],True
     else:
         rows,labels = np.nonzero(wrong)
-        said = answer[rows,labels]==1
-    found = probs[rows,labels]
-    mistakes = pd.DataFrame(dict(position=rows, label=labels, said=said, probability=np.where(said, found, 1-found)))
-    turn = mistakes.groupby('said').probability.rank(method='first', ascending=False)
-    return mistakes.assign(turn=turn).sort_values(['turn', 'probability'], ascending=[True, False])
+        predicted = codes[rows,labels]==1
+    values = probs[rows,labels]
+    mistakes = pd.DataFrame(dict(position=rows, label=labels, predicted=predicted,
+        probability=np.where(predicted, values, 1-values)))
+    rank = mistakes.groupby('predicted').probability.rank(method='first', ascending=False)
+    return mistakes.assign(rank=rank).sort_values(['rank', 'probability'], ascending=[True, False])
 
+def _mistake_names(target, mistakes, truth)->tuple[list[str], list[str]]: # labels, predictions
+    names = [target.vocab[i] for i in mistakes.label]
+    if target.kind=='one_of': return [target.vocab[i] for i in truth[mistakes.position]], names
+    predictions = [name if predicted else f'not {name}' for name,predicted in zip(names, mistakes.predicted)]
+    labels = [f'not {name}' if predicted else name for name,predicted in zip(names, mistakes.predicted)]
+    return labels, predictions
+
+# %% ../../nbs/51_evaluation.interpretation.ipynb #e49867d0
 def confident_mistakes(
-    predictions:Predictions, # with the truth
+    predictions:Predictions, # with labels
     target:str, # name of the target
-    k:int, # at most so many
+    k:int, # largest number of mistakes
     threshold:float|np.ndarray=0.5, # for `any_of` targets, see `Target.decide`
-)->pd.DataFrame: # `file`, `position` in the predictions, `truth`, `answer`, `probability` of the answer; the surest first, for `any_of` in turns of both kinds
-    "The wrong answers of which the network is most certain; what is not known is no mistake"
-    question,truth = predictions.schema[target],predictions.truth.get(target)
-    if truth is None: return pd.DataFrame(columns=['file', 'position', 'truth', 'answer', 'probability'])
-    found = _mistakes(question, predictions.probs[target], truth, threshold).head(k)
-    names = [question.vocab[i] for i in found.label]
-    if question.kind=='one_of': true,said = [question.vocab[i] for i in truth[found.position]],names
-    else: true,said = zip(*[(f'not {o}', o) if is_said else (o, f'not {o}') for o,is_said in zip(names, found.said)]) if names else ((), ())
-    files = [predictions.files[i] for i in found.position]
-    return pd.DataFrame(dict(file=files, position=found.position.to_numpy(), truth=true, answer=said, probability=found.probability.to_numpy()))
+)->pd.DataFrame: # columns `file`, `position`, `truth`, `prediction` and `probability`; the most confident first
+    "Return the wrong predictions in which the network was most confident; for `any_of` the two kinds alternate"
+    columns = ['file', 'position', 'truth', 'prediction', 'probability']
+    target,truth = predictions.schema[target],predictions.truth.get(target)
+    if truth is None: return pd.DataFrame(columns=columns)
+    mistakes = _mistakes(target, predictions.probs[target.name], truth, threshold).head(k)
+    labels,names = _mistake_names(target, mistakes, truth)
+    files = [predictions.files[i] for i in mistakes.position]
+    rows = [files, mistakes.position.to_numpy(), labels, names, mistakes.probability.to_numpy()]
+    return pd.DataFrame(dict(zip(columns, rows)))
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #c0ce51b8
 class FashionInterpretation:
-    "What a learner says about the images of a loader, and where it is wrong"
+    "Predictions and losses of a learner for the images of a loader"
     def __init__(self,
         dl, # fastai `DataLoader` of the images, in the order of `predictions`
-        predictions:Predictions, # with the truth
+        predictions:Predictions, # with labels
         losses:Mapping[str, np.ndarray], # for each target `(n,)`, NaN where nothing is known
-        thresholds:Mapping[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; 0.5 without it
-    ): self.dl,self.predictions,self.losses,self.thresholds = dl,predictions,losses,thresholds or {}
+        thresholds:Mapping[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
+    ):
+        self.dl,self.predictions,self.losses = dl,predictions,losses
+        self.thresholds = thresholds or {}
 
-    @classmethod
-    def from_learner(cls,
-        learn, # a `FashionLearner`, see `fashion_learner`
-        ds_idx:int=1, # 0 for the train split, 1 for the validation split; where `dl` is not given
-        dl=None, # loader of images with labels
-        thresholds:Mapping[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; 0.5 without it
-    )->FashionInterpretation:
-        "Let the network look at every image once and keep what it said"
-        if not hasattr(learn, 'schema'): raise UsageError(f'a {type(learn).__name__} has no schema; make the learner with `fashion_learner`')
-        started,dl = time.monotonic(),(learn.dls[ds_idx] if dl is None else dl).new(shuffle=False, drop_last=False)
-        with dl.dataset.set_split_idx(1): logits,truths = learn.get_preds(dl=dl, act=noop)
-        if truths is None: raise UsageError('the loader has no labels; `dls.test_dl(items, with_labels=True)` makes one that has')
-        schema,loss,logits = learn.schema,learn.loss_func,[o.float() for o in logits]
-        probs = {o.name: p.numpy() for o,p in zip(schema, loss.activation(tuple(logits)))}
-        truth = {o.name: np.asarray(t).astype(np.int64 if o.kind=='one_of' else np.int8) for o,t in zip(schema, truths)}
-        losses = {o.name: np.where(o.any_known(truth[o.name]), l.numpy(), np.nan) for o,(l,_) in zip(schema, loss.rows(logits, truths))}
-        return cls(dl, Predictions(schema, _files(learn.dls, dl), probs, truth, time.monotonic()-started), losses, thresholds)
+# %% ../../nbs/51_evaluation.interpretation.ipynb #a6758f8d
+def _codes_by_target(schema, labels)->dict[str, np.ndarray]: # codes of each target
+    dtypes = dict(one_of=np.int64, any_of=np.int8)
+    return {target.name: np.asarray(codes).astype(dtypes[target.kind]) for target,codes in zip(schema, labels)}
+
+@patch(cls_method=True)
+def from_learner(
+    cls:FashionInterpretation,
+    learn, # a `FashionLearner`, see `fashion_learner`
+    ds_idx:int=1, # 0 for the train split, 1 for the validation split; if `dl` is not given
+    dl=None, # loader of images with labels; default: that of `ds_idx`
+    thresholds:Mapping[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
+)->FashionInterpretation:
+    "Predict every image of a loader once, without augmentation, and compute the losses"
+    if not hasattr(learn, 'schema'):
+        raise UsageError(f'a {type(learn).__name__} has no schema; make the learner with `fashion_learner`')
+    started,schema,loss = time.monotonic(),learn.schema,learn.loss_func
+    dl = (learn.dls[ds_idx] if dl is None else dl).new(shuffle=False, drop_last=False)
+    with dl.dataset.set_split_idx(1): logits,labels = learn.get_preds(dl=dl, act=noop)
+    if labels is None: raise UsageError('the loader has no labels; use `dls.test_dl(items, with_labels=True)`')
+    logits = [output.float() for output in logits]
+    probs = {target.name: p.numpy() for target,p in zip(schema, loss.activation(tuple(logits)))}
+    truth = _codes_by_target(schema, labels)
+    losses = {target.name: np.where(target.any_known(truth[target.name]), values.numpy(), np.nan)
+        for target,(values,_) in zip(schema, loss.rows(logits, labels))}
+    predictions = Predictions(schema, _files(learn.dls, dl), probs, truth, time.monotonic()-started)
+    return cls(dl, predictions, losses, thresholds)
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #59425bcc
 def _file(item, position, catalogue, getter)->str:
-    "The file of one item of a dataset"
+    "Return the file name of one item of a dataset"
     if isinstance(item, (pd.Series, tuple, list)): item = getter(item)
     if catalogue is not None and isinstance(item, (int, np.integer)): return catalogue.files[item]
     return str(item) if isinstance(item, (str, Path)) else str(position)
 
 def _files(dls, dl)->list[str]:
-    "The files of the images that `dl` serves"
+    "Return the file names of the images of `dl`"
     items,getter = dl.dataset.items,dl.dataset.tls[0].tfms[0]
     rows = (row for _,row in items.iterrows()) if isinstance(items, pd.DataFrame) else items
-    return [_file(o, i, getattr(dls, 'catalogue', None), getter) for i,o in enumerate(rows)]
+    return [_file(row, i, getattr(dls, 'catalogue', None), getter) for i,row in enumerate(rows)]
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #7ac91811
 @patch
 def _target(self:FashionInterpretation, name, kind=None)->Target:
-    "The target called `name`; without a name the first of the `kind`, else the first of all"
+    "Return the target `name`; default: the first of the `kind`, else the first of all"
     schema = self.predictions.schema
-    return schema[name] if name is not None else next((o for o in schema if o.kind==kind), schema.targets[0])
+    if name is not None: return schema[name]
+    return next((target for target in schema if target.kind==kind), schema.targets[0])
 
 @patch
 def _codes(self:FashionInterpretation, target)->tuple[np.ndarray, np.ndarray]:
-    "Truth and answers"
+    "Return the codes of labels and predictions"
     name = target.name
     return self.predictions.truth[name], target.decide(self.predictions.probs[name], self.thresholds.get(name, 0.5))
 
@@ -110,139 +135,165 @@ def _codes(self:FashionInterpretation, target)->tuple[np.ndarray, np.ndarray]:
 @patch
 def confusion_matrix(
     self:FashionInterpretation,
-    target:str|None=None, # the first `one_of` target without it
-)->np.ndarray: # counts, truth in rows, answers in columns; `one_of`: `(n_labels, n_labels)`; `any_of`: `(n_labels, 2, 2)`
-    "How often each truth got each answer, over what is known"
-    question = self._target(target, 'one_of')
-    name = question.name
-    return count_confusions(question, self.predictions.probs[name], self.predictions.truth[name], self.thresholds.get(name, 0.5))
+    target:str|None=None, # default: the first `one_of` target
+)->np.ndarray: # counts, labels in rows; `one_of`: `(n_labels, n_labels)`; `any_of`: `(n_labels, 2, 2)`
+    "Count how often each label got each prediction, over what is known"
+    target = self._target(target, 'one_of')
+    probs,truth = self.predictions.probs[target.name],self.predictions.truth[target.name]
+    return count_confusions(target, probs, truth, self.thresholds.get(target.name, 0.5))
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #07988e4c
 def _shares(counts)->np.ndarray: # `(n, 2, 2)` to `(n, 4)`; NaN has no colour
     (_,wrong),(missed,hits) = counts.transpose(1,2,0)
-    part = lambda o, whole: o/whole.clip(min=1)
-    return np.stack([part(hits, hits+missed), part(missed, hits+missed), part(wrong, hits+wrong), np.full(len(counts), np.nan)], axis=1)
+    n_true,n_predicted = (hits+missed).clip(min=1),(hits+wrong).clip(min=1)
+    return np.stack([hits/n_true, missed/n_true, wrong/n_predicted, np.full(len(counts), np.nan)], axis=1)
 
+def _draw_label_confusion(ax, counts, names):
+    "Draw the four counts of each label, correct ones in blue, errors in orange"
+    share,cells = _shares(counts), counts.reshape(-1, 4)[:,[3,2,1,0]]
+    for columns,colors in [([0], 'Blues'), ([1,2], 'Oranges')]:
+        values = np.where(np.isin(np.arange(4), columns), share, np.nan)
+        ax.imshow(values, cmap=colors, vmin=0, vmax=1, aspect='auto')
+    for (i,j),n in np.ndenumerate(cells):
+        ax.text(j, i, f'{n:,}', ha='center', va='center_baseline', color=WHITE if share[i,j]>0.6 else INK)
+    ax.set_xticks(np.arange(4), ['true positive', 'false negative', 'false positive', 'true negative'])
+    ax.set_yticks(np.arange(len(names)), names)
+    ax.tick_params(length=0, labeltop=True, labelbottom=False)
+    ax.spines[:].set_visible(False)
+
+# %% ../../nbs/51_evaluation.interpretation.ipynb #1074e1c6
 @plot_style()
 def plot_label_confusion(
     target:Target, # of the kind `any_of`
-    counts:np.ndarray, # `(n_labels, 2, 2)`, as from `confusion_matrix`
+    counts:np.ndarray, # `(n_labels, 2, 2)`, from `confusion_matrix`
 )->Figure: # one panel
-    "For each label how often it was said, where it is true and where it is not; at most `MAX_BARS` labels, those with the most errors"
+    "Plot the confusions of each label; at most `MAX_BARS` labels, those with the most errors"
     counts = np.asarray(counts)
     shown = np.argsort(-counts[:,0,1]-counts[:,1,0], kind='stable')[:MAX_BARS]
-    share,cells = _shares(counts[shown]), counts[shown].reshape(-1, 4)[:,[3,2,1,0]]
     fig = PageFigure(1.1+0.175*len(shown))
-    ax = fig.subplots()
-    for columns,colors in [([0], 'Blues'), ([1,2], 'Oranges')]: # right and wrong
-        ax.imshow(np.where(np.isin(np.arange(4), columns), share, np.nan), cmap=colors, vmin=0, vmax=1, aspect='auto')
-    for (i,j),n in np.ndenumerate(cells): ax.text(j, i, f'{n:,}', ha='center', va='center_baseline', color='white' if share[i,j]>0.6 else '#222222')
-    ax.set_xticks(np.arange(4), ['true and said', 'true but missed', 'not true but said', 'not true, not said'])
-    ax.set_yticks(np.arange(len(shown)), [shorten_label(target.vocab[i]) for i in shown])
-    ax.tick_params(length=0, labeltop=True, labelbottom=False)
-    ax.spines[:].set_visible(False)
-    some = 'each label' if len(shown)==target.n_out else f'the {len(shown)} of {target.n_out:,} labels with the most errors'
-    fig.suptitle(f'{shorten_label(target.name, 40)}: what was said of {some}', x=0.01, ha='left')
-    fig.supxlabel('Colours: shares of the images where the label is true (columns 1 and 2), and of those where it was said (column 3).', x=0.01, ha='left', fontsize=8)
+    _draw_label_confusion(fig.subplots(), counts[shown], [shorten_label(target.vocab[i]) for i in shown])
+    if len(shown)==target.n_out: some = 'each label'
+    else: some = f'the {len(shown)} of {target.n_out:,} labels with the most errors'
+    fig.suptitle(f'{shorten_label(target.name, 40)}: confusions of {some}', x=0.01, ha='left')
+    note = 'Colours: shares of the images with the label (columns 1 and 2), and of the images predicted (column 3).'
+    fig.supxlabel(note, x=0.01, ha='left', fontsize=8)
     return fig
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #71533c9d
 @patch
 def plot_confusion_matrix(
     self:FashionInterpretation,
-    target:str|None=None, # the first `one_of` target without it
+    target:str|None=None, # default: the first `one_of` target
 )->Figure: # see `plot_confusion` and `plot_label_confusion`
-    "Draw the confusions of a target, counts in the cells and shares as colours"
-    question = self._target(target, 'one_of')
-    return (plot_confusion if question.kind=='one_of' else plot_label_confusion)(question, self.confusion_matrix(question.name))
+    "Plot the confusions of a target, counts in the cells and shares as colours"
+    target = self._target(target, 'one_of')
+    plot = plot_confusion if target.kind=='one_of' else plot_label_confusion
+    return plot(target, self.confusion_matrix(target.name))
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #c66b2f06
 @patch
 def most_confused(
     self:FashionInterpretation,
-    target:str|None=None, # the first `one_of` target without it
-    min_val:int=1, # leave out what happened less often
-)->list[tuple[str, str, int]]: # truth, answer, images; `any_of`: a label that was missed, one that was said wrongly, images
-    "Which label is taken for which, the most frequent first"
-    question = self._target(target, 'one_of')
-    if question.kind=='one_of': matrix = self.confusion_matrix(question.name)
+    target:str|None=None, # default: the first `one_of` target
+    min_val:int=1, # smallest number of images
+)->list[tuple[str, str, int]]: # label, prediction, images; `any_of`: missed label, wrongly predicted label, images
+    "Return which labels are confused with which, the most frequent first"
+    target = self._target(target, 'one_of')
+    if target.kind=='one_of': matrix = self.confusion_matrix(target.name)
     else:
-        truth,answer = self._codes(question)
-        matrix = ((truth==1) & (answer==0)).T.astype(int) @ ((truth==0) & (answer==1)).astype(int)
-    return [o for o in largest_confusions(question, matrix, matrix.size) if o[2]>=min_val]
+        truth,codes = self._codes(target)
+        matrix = ((truth==1) & (codes==0)).T.astype(int) @ ((truth==0) & (codes==1)).astype(int)
+    return [pair for pair in largest_confusions(target, matrix, matrix.size) if pair[2]>=min_val]
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #0ef0d468
+def _known_codes(target, truth, codes)->tuple[np.ndarray, np.ndarray, Sequence]: # labels, predictions, vocabulary
+    known,report = truth>=0,np.arange(target.n_out)
+    if target.kind=='one_of': return truth[known], codes[known], report
+    rows = known.any(1)
+    truth,codes = [np.where(known, values, 0)[rows] for values in (truth, codes)]
+    if target.n_out==1: return truth[:,0], codes[:,0], [1] # scikit-learn treats one column as binary classification
+    return truth, codes, report
+
 @patch
 def print_classification_report(
     self:FashionInterpretation,
-    target:str|None=None, # the first `one_of` target without it
+    target:str|None=None, # default: the first `one_of` target
 ):
-    "Print scikit-learn's report, over what is known"
-    question = self._target(target, 'one_of')
-    truth,answer = self._codes(question)
-    labels,known = np.arange(question.n_out),truth>=0
-    if not known.any(): return print(f'{question.name}: no label is known')
-    if question.kind=='one_of': truth,answer = truth[known],answer[known]
-    else:
-        rows = known.any(1)
-        truth,answer = [np.where(known, o, 0)[rows] for o in (truth, answer)]
-        if question.n_out==1: truth,answer,labels = truth[:,0],answer[:,0],[1] # scikit-learn takes one column for a binary question
-    print(classification_report(truth, answer, labels=labels, target_names=list(question.vocab), zero_division=np.nan))
+    "Print scikit-learn's report over what is known"
+    target = self._target(target, 'one_of')
+    truth,codes = self._codes(target)
+    if not (truth>=0).any(): return print(f'{target.name}: no label is known')
+    truth,codes,labels = _known_codes(target, truth, codes)
+    print(classification_report(truth, codes, labels=labels, target_names=list(target.vocab), zero_division=np.nan))
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #e7ccf030
 @patch
 def top_losses(
     self:FashionInterpretation,
-    k:int|None=None, # at most so many; all without it
-    target:str|None=None, # the first target without it
-    largest:bool=True, # the smallest without it
+    k:int|None=None, # largest number of rows; default: all
+    target:str|None=None, # default: the first target
+    largest:bool=True, # or the smallest losses
 )->tuple[np.ndarray, np.ndarray]: # losses `(k,)` in order, positions in the predictions `(k,)`
-    "The rows with the largest (or smallest) losses of a target, of those whose truth is known"
+    "Return the rows with the largest (or smallest) losses of a target, among those with known labels"
     losses = self.losses[self._target(target).name]
     known = np.flatnonzero(~np.isnan(losses))
     order = known[np.argsort(-losses[known] if largest else losses[known], kind='stable')][:k]
     return losses[order], order
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #f0c09bc7
+def _as_uint8(image)->np.ndarray: # `(h, w, 3)`
+    scale = 255 if image.is_floating_point() and image.max()<=1 else 1
+    return (image*scale).clamp(0, 255).byte().permute(1,2,0).cpu().numpy()
+
 @patch
 def _images(self:FashionInterpretation, positions)->list[np.ndarray]: # uint8 `(h, w, 3)`
-    "The images as they go into the network, their normalisation undone"
-    rows = [int(o) for o in positions]
+    "Return the input images of the network with their normalisation undone"
+    rows = [int(position) for position in positions]
     if not rows: return []
     dl = self.dl.new(shuffle=False, drop_last=False, num_workers=0, bs=len(rows), get_idxs=lambda: rows)
     with dl.dataset.set_split_idx(1): batch = dl.decode_batch(dl.one_batch(), max_n=len(rows))
-    return [(o[0]*(255 if o[0].is_floating_point() and o[0].max()<=1 else 1)).clamp(0, 255).byte().permute(1,2,0).cpu().numpy() for o in batch]
+    return [_as_uint8(item[0]) for item in batch]
 
-def _said(target:Target, codes, probs)->str:
-    "Labels with their probabilities; a `?` before those that are not known"
-    pairs = [(c, l, p) for c,l,p in zip(codes, target.vocab, probs) if c] if target.kind=='any_of' else [(codes, target.vocab[codes], probs[codes])]
-    if all(c<0 for c,*_ in pairs) and len(pairs)==np.size(codes): return 'not known'
-    return ', '.join(f'{"?" if c<0 else ""}{shorten_label(l)}\xa0{p:.2f}' for c,l,p in pairs) or 'none'
+def _label_text(target:Target, codes, probs)->str:
+    "Write labels with their probabilities; a `?` before unknown ones"
+    cells = zip(codes, target.vocab, probs) if target.kind=='any_of' else [(codes, target.vocab[codes], probs[codes])]
+    cells = [(code, label, prob) for code,label,prob in cells if code or target.kind=='one_of']
+    if len(cells)==np.size(codes) and all(code<0 for code,*_ in cells): return 'not known'
+    texts = [f'{"?" if code<0 else ""}{shorten_label(label)}\xa0{prob:.2f}' for code,label,prob in cells]
+    return ', '.join(texts) or 'none'
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #d38e8470
+def _fill_text(name, text)->str: return textwrap.fill(f'{name}: {text}', 40, max_lines=3, placeholder=' …')
+
+@patch
+def _result_title(self:FashionInterpretation, target, position)->tuple[str, str]: # text, colour
+    truth,codes = (values[position] for values in self._codes(target))
+    probs,losses = self.predictions.probs[target.name][position],self.losses.get(target.name)
+    wrong = ((truth>=0) & (truth!=codes)).any()
+    loss = '' if losses is None or np.isnan(losses[position]) else f'loss {losses[position]:.2f}, '
+    lines = [_fill_text('label', _label_text(target, truth, probs)),
+        _fill_text('prediction', _label_text(target, codes, probs)), f'{loss}position {position}']
+    return '\n'.join(lines), 'crimson' if wrong else INK
+
+# %% ../../nbs/51_evaluation.interpretation.ipynb #cf358071
 @patch
 def show_results(
     self:FashionInterpretation,
     idxs:Sequence[int], # positions in the predictions
-    target:str|None=None, # the first target without it
-    title:str='', # says what is shown
+    target:str|None=None, # default: the first target
+    title:str='', # description of the rows; default: `labels and predictions`
 )->Figure: # three images in a row
-    "Show images with truth, answer, probabilities and loss for a target"
-    question = self._target(target)
-    (truth,answer),probs,losses = self._codes(question), self.predictions.probs[question.name], self.losses.get(question.name)
-    lines = lambda name, said: textwrap.fill(f'{name}: {said}', 40, max_lines=3, placeholder=' …')
-    images,n_rows = self._images(idxs), -(-len(idxs)//3)
+    "Plot images with labels, predictions, probabilities and losses of a target"
+    target,images,n_rows = self._target(target),self._images(idxs),-(-len(idxs)//3)
     with plot_style():
-        fig = PageFigure(0.4+n_rows*(2.8 if question.kind=='one_of' else 3.2))
-        fig.suptitle(f'{shorten_label(question.name, 40)}: {title or "truth and answer"}', x=0.01, ha='left')
+        fig = PageFigure(0.4+n_rows*(2.8 if target.kind=='one_of' else 3.2))
+        fig.suptitle(f'{shorten_label(target.name, 40)}: {title or "labels and predictions"}', x=0.01, ha='left')
         for i,(position,image) in enumerate(zip(idxs, images)):
             ax = fig.add_subplot(n_rows, 3, i+1)
             ax.imshow(image)
             ax.axis('off')
-            true,said = [_said(question, o[position], probs[position]) for o in (truth, answer)]
-            wrong = ((truth[position]>=0) & (truth[position]!=answer[position])).any()
-            loss = '' if losses is None or np.isnan(losses[position]) else f'loss {losses[position]:.2f}, '
-            ax.set_title('\n'.join([lines('truth', true), lines('answer', said), f'{loss}position {position}']), color='crimson' if wrong else '#222222')
+            text,color = self._result_title(target, position)
+            ax.set_title(text, color=color)
     return fig
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #683a0d42
@@ -250,10 +301,10 @@ def show_results(
 def plot_top_losses(
     self:FashionInterpretation,
     k:int|Sequence[int], # how many; or which of them, for example `range(9, 18)`
-    target:str|None=None, # the first target without it
-    largest:bool=True, # the smallest without it
+    target:str|None=None, # default: the first target
+    largest:bool=True, # or the smallest losses
 )->Figure: # see `FashionInterpretation.show_results`
-    "Show the images with the largest (or smallest) losses of a target"
+    "Plot the images with the largest (or smallest) losses of a target"
     positions = self.top_losses(None, target, largest)[1]
-    positions = positions[:k] if isinstance(k, int) else positions[[o for o in k if o<len(positions)]]
+    positions = positions[:k] if isinstance(k, int) else positions[[i for i in k if i<len(positions)]]
     return self.show_results(positions, target, f'the {"largest" if largest else "smallest"} losses')

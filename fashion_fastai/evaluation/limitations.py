@@ -1,4 +1,4 @@
-"""What was measured and speaks against a network, in sentences that its buyer should read first
+"""Measured weaknesses of a network, in sentences that a user should read first
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.limitations.html.md"""
 
@@ -8,62 +8,95 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.limitations.htm
 from __future__ import annotations
 import math
 import numpy as np, pandas as pd
-from .calibration_metrics import confidence_and_correct
-from .summary import RunSummary
-from ..core.plotting import join_names, display_name
-from ..metrics import headline_scores
 
 # %% auto #0
 __all__ = ['RARE', 'limitations']
 
+# %% ../../nbs/54_evaluation.limitations.ipynb #9fcb0e36
+from ..core.plotting import display_name, join_names
+from .calibration_metrics import confidence_and_correct
+from .summary import RunSummary
+from ..metrics import headline_scores
+
 # %% ../../nbs/54_evaluation.limitations.ipynb #7d7b05ac
-RARE = 20 # a label with fewer images in training is called rare
+RARE = 20 # a label with fewer training images is called rare
 
-def _f1(summary, target)->pd.Series: # of each label; NaN where it is undefined or was not measured
-    found = summary.metrics.get('targets', {}).get(target.name, {}).get('classes' if target.kind=='one_of' else 'labels', {})
-    return pd.Series({o: found.get(o, {}).get('f1') for o in target.vocab}, dtype=float)
+def _label_f1(summary, target)->pd.Series: # of each label; NaN if undefined or not measured
+    scores = summary.metrics.get('targets', {}).get(target.name, {})
+    by_label = scores.get('classes' if target.kind=='one_of' else 'labels', {})
+    return pd.Series({label: by_label.get(label, {}).get('f1') for label in target.vocab}, dtype=float)
 
-def _label_limits(summary, target)->list[str]: # labels that training did not show, or rarely; labels that were not measured
-    said,f1 = [],_f1(summary, target)
-    if summary.train_codes is not None:
-        counts = pd.Series(target.label_counts(summary.train_codes[target.name]), index=list(target.vocab))
-        never,rare = counts.index[counts==0],counts[(counts>0) & (counts<RARE)].sort_values(kind='stable').index
-        if len(never): said.append(f'{target.name}: {join_names(never)} never occur{"s"*(len(never)==1)} in training and cannot be learned.')
-        if len(rare):
-            ours,theirs = f1[rare].mean(),f1.drop([*rare, *never]).mean()
-            f1s = '' if np.isnan(ours) or np.isnan(theirs) else f'; mean F1 {ours:.2f}, of the others {theirs:.2f}'
-            have = 'has' if len(rare)==1 else 'have'
-            said.append(f'{target.name}: {len(rare):,} of {target.n_out:,} labels {have} fewer than {RARE} images in training ({join_names(rare)}){f1s}.')
-    if target not in summary.scored: return said
-    unseen = [o for o,n in zip(target.vocab, target.label_counts(summary.predictions.truth[target.name])) if not n]
-    if unseen: said.append(f'{target.name}: nothing was measured for {join_names(unseen)}, which no image of the validation split has.')
-    return said
+def _training_limits(summary, target)->list[str]: # labels that training did not show, or rarely
+    codes,sentences = summary.train_codes[target.name],[]
+    counts = pd.Series(target.label_counts(codes), index=list(target.vocab))
+    never = counts.index[counts==0]
+    rare = counts[(counts>0) & (counts<RARE)].sort_values(kind='stable').index
+    if len(never):
+        occur = 'occurs' if len(never)==1 else 'occur'
+        sentences.append(f'{target.name}: {join_names(never)} never {occur} in training and cannot be learned.')
+    if len(rare):
+        f1 = _label_f1(summary, target)
+        own,others = f1[rare].mean(),f1.drop([*rare, *never]).mean()
+        compared = '' if np.isnan(own) or np.isnan(others) else f'; mean F1 {own:.2f}, of the others {others:.2f}'
+        have = 'has' if len(rare)==1 else 'have'
+        sentences.append(f'{target.name}: {len(rare):,} of {target.n_out:,} labels {have} fewer than {RARE} images '
+            f'in training ({join_names(rare)}){compared}.')
+    return sentences
+
+def _unmeasured_limits(summary, target)->list[str]: # labels that no validation image has
+    counts = target.label_counts(summary.predictions.truth[target.name])
+    missing = [label for label,n in zip(target.vocab, counts) if not n]
+    if not missing: return []
+    return [f'{target.name}: {join_names(missing)} could not be scored: no image of the validation set has '
+        f'{"it" if len(missing)==1 else "them"}.']
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #0a20d3ac
 def _confidence_limits(summary, target)->list[str]:
     if target.kind=='any_of': return []
-    confidence,right = confidence_and_correct(target, summary.predictions.probs[target.name], summary.predictions.truth[target.name])
-    mean,share = confidence.astype(float).mean(),right.mean()
-    if abs(mean-share)<=2*math.sqrt(max(share*(1-share), 1/len(right))/len(right)): return []
-    cure = f' calibration.json has a temperature of {summary.calibration.temperatures[target.name]:.2f} for it.' if summary.calibration else ''
-    return [f'{target.name}: answers are too {"sure" if mean>share else "unsure"}; their mean confidence is {mean:.2f}, and {share:.2f} of them are right.{cure}']
+    predictions,name = summary.predictions,target.name
+    confidence,correct = confidence_and_correct(target, predictions.probs[name], predictions.truth[name])
+    mean,accuracy = confidence.astype(float).mean(),correct.mean()
+    if abs(mean-accuracy)<=2*math.sqrt(max(accuracy*(1-accuracy), 1/len(correct))/len(correct)): return []
+    corrected = ''
+    if summary.calibration:
+        corrected = f'; corrected automatically (temperature {summary.calibration.temperatures[name]:.2f})'
+    direction = 'high' if mean>accuracy else 'low'
+    return [f'{name}: confidence was too {direction}, {mean:.0%} on average, '
+        f'where {accuracy:.0%} are correct{corrected}.']
 
-def _baseline_limits(summary, table)->list[str]: # main scores that are not clearly above a baseline
-    first = table[~table.index.get_level_values('target').duplicated()]
-    solved = not (summary.config.training.epochs or summary.config.training.stages) # then the network is the linear probe
-    who = {'majority': 'answers without a look at the image', 'kNN': 'nearest neighbours on the frozen body'} | ({} if solved else {'linear probe': 'linear heads on the frozen body'})
-    said = []
-    for name in [o for o in who if o in table]:
-        found = [f'{t} {display_name(s)} ({row.value:.3f} against {row[name]:.3f})' for (t,s),row in first.iterrows() if np.fmin(row.value, row.low)<=row[name]]
-        if found: said.append(f'Not clearly better than {who[name]}: {join_names(found)}.')
-    return said
+# %% ../../nbs/54_evaluation.limitations.ipynb #3a990323
+_BASELINES = {
+    'majority': 'always guessing the most common label',
+    'kNN': 'the nearest training images (kNN, no fine-tuning)',
+    'linear probe': 'the quick baseline (linear probe, no fine-tuning)'}
 
-def _slice_limits(summary, slices, most=4)->list[str]: # the slices whose main score is clearly below that of the rest, the worst first
+def _not_better(main, column)->list[str]: # main scores that are not clearly above a baseline
+    weak = main[np.fmin(main.value, main.low)<=main[column]]
+    if column=='linear probe': weak = weak[weak.value>=weak[column]] # else fine-tuning made it worse
+    names = [f'{target} {display_name(score)} ({row.value:.3f} against {row[column]:.3f})'
+        for (target,score),row in weak.iterrows()]
+    return [f'Not clearly better than {_BASELINES[column]}: {join_names(names)}.'] if names else []
+
+def _baseline_limits(summary, table)->list[str]:
+    main,sentences = table[~table.index.get_level_values('target').duplicated()],[]
+    for column in [column for column in ('majority', 'kNN') if column in table]: sentences += _not_better(main, column)
+    fine_tuned = summary.config.training.epochs or summary.config.training.stages # else the network is the probe
+    if 'linear probe' not in table or not fine_tuned: return sentences
+    for (target,_),row in main[main.value<main['linear probe']].iterrows():
+        scores = f'{row.value:.1%} against {row["linear probe"]:.1%}'
+        sentences.append(f'Fine-tuning made {target} worse than the quick baseline ({scores}).')
+    return sentences + _not_better(main, 'linear probe')
+
+# %% ../../nbs/54_evaluation.limitations.ipynb #d4f483a1
+def _slice_limits(summary, slices, most=4)->list[str]: # slices clearly below the rest, the worst first
     if not slices: return []
-    table,main = pd.concat([o.assign(column=column).reset_index() for column,o in slices.items()]),{o.name: headline_scores(o)[0] for o in summary.schema}
-    worse = table[(table.score==table.target.map(main)) & (table.difference_high<0)].sort_values('difference', kind='stable').head(most)
-    return [f'{o.target}: {display_name(o.score)} is {o.value:.3f} where {o.column} is {o.slice} ({o.known:,} images), {-o.difference:.3f} below all other '
-        f'images (95 % interval {-o.difference_high:.3f} to {-o.difference_low:.3f}).' for o in worse.itertuples()]
+    table = pd.concat([scores.assign(column=column).reset_index() for column,scores in slices.items()])
+    main = {target.name: headline_scores(target)[0] for target in summary.schema}
+    worse = table[(table.score==table.target.map(main)) & (table.difference_high<0)]
+    worse = worse.sort_values('difference', kind='stable').head(most)
+    return [f'{row.target}: {display_name(row.score)} is {row.value:.3f} where {row.column} is {row.slice} '
+        f'({row.known:,} images), {-row.difference:.3f} below all other images '
+        f'(95 % interval {-row.difference_high:.3f} to {-row.difference_low:.3f}).' for row in worse.itertuples()]
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #dc7daeb4
 def limitations(
@@ -71,13 +104,17 @@ def limitations(
     scores:pd.DataFrame, # from `compare_scores`
     slices:dict[str, pd.DataFrame], # from `sliced_scores`
 )->list[str]: # sentences, plain text
-    "What was measured and speaks against the network"
-    if summary.refit: return ['Trained again on all rows, the validation split among them: there is nothing left to score it on.']
-    said = [o for target in summary.schema for o in _label_limits(summary, target)]
-    said += _slice_limits(summary, slices)
-    said += [o for target in summary.scored for o in _confidence_limits(summary, target)]
-    said += _baseline_limits(summary, scores)
-    if (tree:=summary.metrics.get('taxonomy', {})).get('contradictions'):
-        said.append(f'{tree["main"]} and {tree["sub"]} contradict each other in {tree["contradictions"]:.1%} of the answers.')
-    if noise:=summary.config.data.label_noise: said.append(f'{noise:.0%} of the training labels of each one_of target were replaced by wrong ones on purpose.')
-    return said
+    "Return the measured weaknesses of a network"
+    if summary.refit: return ['Trained again on all rows, including the validation set: nothing is left to score it.']
+    sentences = []
+    for target in summary.schema:
+        if summary.train_codes is not None: sentences += _training_limits(summary, target)
+        if target in summary.scored: sentences += _unmeasured_limits(summary, target)
+    sentences += _slice_limits(summary, slices)
+    for target in summary.scored: sentences += _confidence_limits(summary, target)
+    sentences += _baseline_limits(summary, scores)
+    tree,noise = summary.metrics.get('taxonomy', {}),summary.config.data.label_noise
+    if share := tree.get('contradictions'):
+        sentences.append(f'{tree["main"]} and {tree["sub"]} contradict each other in {share:.1%} of the images.')
+    if noise: sentences.append(f'{noise:.0%} of the training labels of each one_of target were replaced on purpose.')
+    return sentences

@@ -1,4 +1,4 @@
-"""What a stranger should know before using a run: `MODEL_CARD.md`, in the form that model hubs read
+"""What others should know before they use a run: `MODEL_CARD.md`, in the format of model hubs
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.model_card.html.md"""
 
@@ -12,104 +12,129 @@ from importlib.resources import files
 from pathlib import Path
 import numpy as np, pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from ..data.catalogue import Catalogue
+
+# %% auto #0
+__all__ = ['MAX_LISTED', 'card_data', 'model_card_text', 'write_model_card']
+
+# %% ../../nbs/55_evaluation.model_card.ipynb #8099c1c4
 from ..core.files import atomic_file
-from .summary import RunSummary, compare_scores, costs, summarize_run, sliced_scores, training_summary
+from ..core.plotting import display_name
+from ..data.catalogue import Catalogue
 from .bootstrap import format_interval, format_score
 from .limitations import limitations
-from ..core.plotting import display_name
+from fashion_fastai.evaluation.summary import (RunSummary, compare_scores, costs, sliced_scores, summarize_run,
+    training_summary)
 from ..run import Run
 from ..target import Target
 
-# %% auto #0
-__all__ = ['MOST_NAMED', 'card_data', 'model_card_text', 'write_model_card']
-
 # %% ../../nbs/55_evaluation.model_card.ipynb #02b816d6
-_MARKS = r'[\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)' # an underscore inside of a word is none
+_SPECIAL = r'[\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)' # an underscore inside a word is not special
 
-def _text(said:str)->str: return re.sub(_MARKS, r'\\\g<0>', ' '.join(said.split())).replace('&', '&amp;').replace('<', '&lt;')
+def _escape(text:str)->str:
+    escaped = re.sub(_SPECIAL, r'\\\g<0>', ' '.join(text.split()))
+    return escaped.replace('&', '&amp;').replace('<', '&lt;')
 
 def _code(label:str)->str:
-    "A label as code, also in a table; longer backticks around what holds backticks"
+    "Write a label as code that is safe in a table; with longer backticks around a label that contains some"
     label = ' '.join(label.split()).replace('|', '\\|')
     fence = '`'*(1+max(map(len, re.findall('`+', label)), default=0))
     return f'{fence} {label} {fence}' if '`' in label else f'`{label}`'
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #3e07e0bb
-_METRICS = dict(accuracy=('accuracy', {}), mean_class_accuracy=('recall', dict(average='macro')), macro_f1=('f1', dict(average='macro')),
-    samples_f1=('f1', dict(average='samples')), exact_match=('exact_match', {}))
+_METRICS = dict(accuracy=('accuracy', {}), mean_class_accuracy=('recall', dict(average='macro')),
+    macro_f1=('f1', dict(average='macro')), samples_f1=('f1', dict(average='samples')), exact_match=('exact_match', {}))
 
-def _table(summary)->str: return Path(summary.config.data.path or 'embedded sample').name # without the folders of whoever trained
+def _table_name(summary)->str: # without the folders of the author's machine
+    return Path(summary.config.data.path or 'embedded sample').name
 
-def _results(summary, scores)->list[EvalResult]:
-    def result(target, score, value):
-        kind,args = _METRICS[score]
-        return EvalResult(task_type='image-classification', task_name='Image Classification', dataset_type='custom', dataset_name=_table(summary),
-            dataset_split=summary.metrics.get('split', 'valid'), metric_type=kind, metric_args=args or None, metric_name=f'{target} {display_name(score)}',
-            metric_value=round(float(value), 4))
-    return [result(*names, value) for names,value in scores.value.items() if value==value]
+def _eval_results(summary, scores)->list[EvalResult]:
+    results = []
+    for (target,score),value in scores.value.dropna().items():
+        metric,args = _METRICS[score]
+        results.append(EvalResult(task_type='image-classification', task_name='Image Classification',
+            dataset_type='custom', dataset_name=_table_name(summary),
+            dataset_split=summary.metrics.get('split', 'valid'),
+            metric_type=metric, metric_args=args or None, metric_name=f'{target} {display_name(score)}',
+            metric_value=round(float(value), 4)))
+    return results
 
 def card_data(
     summary:RunSummary, # from `summarize_run`
     scores:pd.DataFrame, # from `compare_scores`
 )->ModelCardData: # without a licence
-    "What a hub reads"
-    config,results = summary.config,_results(summary, scores)
-    origin = config.model.origin or ''
-    base = next(iter(re.findall(r'(?:^|begun from )hub (\S+)$', origin)), None) # a soup says what it began from
-    return ModelCardData(library_name='fashion_fastai', pipeline_tag='image-classification', tags=['fashion', 'fastai', 'timm', 'image-classification', config.model.arch],
-        base_model=base, metrics=sorted({o.metric_type for o in results}) or None, model_name=summary.run.path.resolve().name, eval_results=results or None)
+    "Return the metadata that a hub reads"
+    model,results = summary.config.model,_eval_results(summary, scores)
+    base = re.search(r'(?:^|begun from )hub (\S+)$', model.origin or '') # a soup names the origin of its members
+    return ModelCardData(library_name='fashion_fastai', pipeline_tag='image-classification',
+        tags=['fashion', 'fastai', 'timm', 'image-classification', model.arch], base_model=base and base[1],
+        metrics=sorted({result.metric_type for result in results}) or None,
+        model_name=summary.run.path.resolve().name, eval_results=results or None)
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #f577f18f
-MOST_NAMED = 60 # labels of a target that are listed
+MAX_LISTED = 60 # labels of a target
 
 def _labels(summary, target:Target)->dict: # the most common labels with their counts
     counts = target.label_counts(summary.train_codes[target.name]) if summary.train_codes else None
     order = np.arange(target.n_out) if counts is None else np.argsort(-counts, kind='stable')
-    said = [_code(target.vocab[i]) + ('' if counts is None else f' {counts[i]:,}') for i in order[:MOST_NAMED]]
-    more = [f'and {target.n_out-MOST_NAMED:,} more in `schema.json`'] if target.n_out>MOST_NAMED else []
-    return dict(target=_code(target.name), kind=f'{target.kind.replace("_", " ")} {target.n_out:,}', labels=', '.join(said+more), counted=counts is not None)
+    texts = [_code(target.vocab[i]) + ('' if counts is None else f' {counts[i]:,}') for i in order[:MAX_LISTED]]
+    if target.n_out>MAX_LISTED: texts.append(f'and {target.n_out-MAX_LISTED:,} more in `schema.json`')
+    kind = f'{target.kind.replace("_", " ")} {target.n_out:,}'
+    return dict(target=_code(target.name), kind=kind, labels=', '.join(texts), counted=counts is not None)
+
+_TITLES = {'linear probe': 'quick baseline (linear probe)', 'kNN': 'kNN', 'majority': 'most common label',
+    'fitted': 'fitted thresholds'}
 
 def _scores(summary, table)->dict:
-    others = [o for o in ('linear probe', 'kNN', 'majority', 'fitted') if o in table]
-    names = {'majority': 'without a look at the image', 'fitted': 'fitted thresholds'}
-    cells = lambda t, s, row: [_code(t), display_name(s), format_score(row.value), format_interval(row.low, row.high), *map(format_score, row[others])]
-    return dict(columns=['target', 'score', 'value', '95 % interval', *(names.get(o, o) for o in others)], rows=[cells(*k, row) for k,row in table.iterrows()],
-        n=summary.n_scored, split=summary.metrics.get('split', 'valid'), note=table.attrs.get('note', ''), fitted='fitted' in others)
+    others = [column for column in _TITLES if column in table]
+    rows = [[_code(target), display_name(score), format_score(row.value), format_interval(row.low, row.high),
+        *map(format_score, row[others])] for (target,score),row in table.iterrows()]
+    columns = ['target', 'score', 'value', '95 % interval', *(_TITLES[column] for column in others)]
+    return dict(columns=columns, rows=rows, n=summary.n_scored, split=summary.metrics.get('split', 'valid'),
+        note=table.attrs.get('note', ''), fitted='fitted' in others)
 
-def _calibration(summary)->list[list[str]]: # the cells of each row
+def _calibration(summary)->list[list[str]]: # cells of each row
     if summary.cross_fitted_scores is None: return []
-    temperatures,thresholds = summary.calibration.temperatures,summary.calibration.thresholds
-    fit = lambda name: f'temperature {temperatures[name]:.2f}' if name in temperatures else f'{len(thresholds[name]):,} thresholds'
-    return [[_code(t), fit(t), display_name(s), format_score(row.plain), format_score(row.fitted)] for (t,s),row in summary.cross_fitted_scores.iterrows()]
+    fits = {name: f'temperature {value:.2f}' for name,value in summary.calibration.temperatures.items()}
+    fits |= {name: f'{len(values):,} thresholds' for name,values in summary.calibration.thresholds.items()}
+    return [[_code(target), fits[target], display_name(score), format_score(row.plain), format_score(row.fitted)]
+        for (target,score),row in summary.cross_fitted_scores.iterrows()]
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #70fdbddf
-def _questions(summary)->list[str]:
+def _targets(summary)->list[str]:
     kinds = dict(one_of='exactly one', any_of='any number')
-    return [f'{_code(o.name)}: {kinds[o.kind]} of {o.n_out:,} labels' for o in summary.schema]
+    return [f'{_code(target.name)}: {kinds[target.kind]} of {target.n_out:,} labels' for target in summary.schema]
+
+def _template_values(summary, table, sliced)->dict:
+    folder,config = summary.run.path.resolve().name,summary.config
+    texts = training_summary(summary) | dict(table=_table_name(summary))
+    texts = {name: _escape(text) for name,text in texts.items()}
+    data = {name: texts.pop(name) for name in ('table', 'rows') if name in texts}
+    training = {name: text for name,text in texts.items() if name not in ('targets', 'date')}
+    return dict(title=_escape(folder), folder=json.dumps(folder, ensure_ascii=False), shell_folder=shlex.quote(folder),
+        refit=summary.refit, arch=_code(config.model.arch), size=config.image.size, targets=_targets(summary),
+        labels=[_labels(summary, target) for target in summary.schema], data=data, training=training,
+        scores=_scores(summary, table), calibration=_calibration(summary),
+        limitations=[_escape(text) for text in limitations(summary, table, sliced)],
+        sliced=', '.join(map(_code, sliced)), cost={name: _escape(text) for name,text in costs(summary).items()})
 
 def model_card_text(
     summary:RunSummary, # from `summarize_run`
     slices:Sequence[str]|None=None, # columns of the table, see `sliced_scores`
-)->str: # the same for the same files
-    "The model card of a run as Markdown"
-    table,sliced,folder = compare_scores(summary),sliced_scores(summary, slices),summary.run.path.resolve().name
-    said = {k: _text(v) for k,v in (training_summary(summary) | dict(table=_table(summary))).items()}
-    given = dict(title=_text(folder), folder=json.dumps(folder, ensure_ascii=False), shell_folder=shlex.quote(folder), refit=summary.refit,
-        arch=_code(summary.config.model.arch), size=summary.config.image.size, questions=_questions(summary), labels=[_labels(summary, o) for o in summary.schema],
-        data={k: said[k] for k in ('table', 'rows') if k in said}, scores=_scores(summary, table), calibration=_calibration(summary),
-        training={k:v for k,v in said.items() if k not in ('table', 'rows', 'targets', 'date')}, limitations=[_text(o) for o in limitations(summary, table, sliced)],
-        sliced=', '.join(map(_code, sliced)), cost={k: _text(v) for k,v in costs(summary).items()})
+)->str: # identical for identical files
+    "Write the model card of a run as Markdown"
+    table,sliced = compare_scores(summary),sliced_scores(summary, slices)
     template = files('fashion_fastai.evaluation').joinpath('model_card_template.md').read_text(encoding='utf-8')
-    return str(ModelCard.from_template(card_data(summary, table), template_str=template, **given)).rstrip()+'\n'
+    values = _template_values(summary, table, sliced)
+    card = ModelCard.from_template(card_data(summary, table), template_str=template, **values)
+    return str(card).rstrip()+'\n'
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #f76c7f11
 def write_model_card(
-    run:Run, # of a training that has ended
-    catalogue:Catalogue|None=None, # the table that it was trained on: for counts, slices and groups
-    slices:Sequence[str]|None=None, # columns of the table that cut it into slices; up to three are chosen without it
+    run:Run, # after its training
+    catalogue:Catalogue|None=None, # the table that it was trained on, for counts, slices and groups
+    slices:Sequence[str]|None=None, # columns of the table to slice by; default: up to three suitable ones
 )->Path: # of the file
-    "Write `MODEL_CARD.md` into the run folder, whole or not at all"
+    "Write `MODEL_CARD.md` into the run folder, atomically"
     path = run.path/'MODEL_CARD.md'
     text = model_card_text(summarize_run(run, catalogue), slices)
     with atomic_file(path) as file: file.write_text(text, encoding='utf-8')

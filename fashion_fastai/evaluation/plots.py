@@ -1,4 +1,4 @@
-"""Curves, counts, confusions and scores of each class, readable on a page and safe for colour-blind eyes
+"""Learning curves, label counts, correlations, confusion matrices and per-class scores, readable in print and for colour-blind readers
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.plots.html.md"""
 
@@ -14,90 +14,103 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 # %% auto #0
-__all__ = ['MOST_LABELS', 'MOST_PRINTED', 'MOST_CLASSES', 'WORST_CLASSES', 'draw_cells', 'label_correlation', 'strongest_pairs',
+__all__ = ['MAX_CORRELATED', 'MAX_PRINTED', 'MAX_CLASSES', 'WORST_CLASSES', 'draw_cells', 'label_correlation', 'strongest_pairs',
            'plot_label_correlation', 'plot_curves', 'plot_counts', 'class_table', 'plot_class_scores',
            'largest_confusions', 'plot_confusion']
 
 # %% ../../nbs/50_evaluation.plots.ipynb #16770d36
-from ..core.plotting import BLUE, GREEN, GREY, INK, MAX_BARS, ORANGE, PageFigure, WHITE, bar_figure
-from ..core.plotting import check_plot_input, draw_bars, bar_positions, format_number, add_caption
-from ..core.plotting import add_title, shorten_label, plot_style, display_name
+from fashion_fastai.core.plotting import (BLUE, GREEN, GREY, INK, MAX_BARS, ORANGE, WHITE, PageFigure, add_caption,
+    add_title, bar_figure, bar_positions, check_plot_input, display_name, draw_bars, format_number, plot_style,
+    shorten_label)
 from ..schema import Schema
 from ..target import Target
 
 # %% ../../nbs/50_evaluation.plots.ipynb #73da1b5a
-def draw_cells(
-    ax, # a matplotlib `Axes`
-    values:np.ndarray, # that give the colors, `(n_rows, n_columns)`
-    said:Sequence[Sequence[str]], # what stands in each cell; empty: nothing
-    names_down:Sequence[str], # of the rows
-    names_across:Sequence[str], # of the columns
-    **kwargs, # for `Axes.imshow`
-)->AxesImage: # for a color bar
-    "Draw a table as colors with a text in each cell, white on the darker half of the colors"
-    image = ax.imshow(values, **kwargs)
-    ax.set_yticks(np.arange(len(names_down)), names_down)
-    fits = len(names_across)*max(map(len, names_across))<60
-    ax.set_xticks(np.arange(len(names_across)), names_across, rotation=0 if fits else 90)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    for (i,j),text in np.ndenumerate(np.asarray(said, dtype=object)):
-        if text: ax.text(j, i, text, ha='center', va='center_baseline', color=WHITE if _is_dark(image, values[i,j]) else INK)
-    return image
-
 def _is_dark(image, value)->bool: # by the luminance of its colour
     return bool(np.dot(image.to_rgba(value)[:3], (0.299, 0.587, 0.114))<0.5)
 
+def draw_cells(
+    ax, # a matplotlib `Axes`
+    values:np.ndarray, # values that set the colours, `(n_rows, n_columns)`
+    texts:Sequence[Sequence[str]], # text of each cell, may be empty
+    row_names:Sequence[str], # names of the rows
+    column_names:Sequence[str], # names of the columns
+    **kwargs, # for `Axes.imshow`
+)->AxesImage: # for a colour bar
+    "Draw a table as a heat map with a text in each cell, white on dark colours"
+    image = ax.imshow(values, **kwargs)
+    ax.set_yticks(np.arange(len(row_names)), row_names)
+    fits = len(column_names)*max(map(len, column_names))<60
+    ax.set_xticks(np.arange(len(column_names)), column_names, rotation=0 if fits else 90)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    for (i,j),text in np.ndenumerate(np.asarray(texts, dtype=object)):
+        color = WHITE if _is_dark(image, values[i,j]) else INK
+        if text: ax.text(j, i, text, ha='center', va='center_baseline', color=color)
+    return image
+
 # %% ../../nbs/50_evaluation.plots.ipynb #13277c8d
-MOST_LABELS,MOST_PRINTED = 40, 22
+MAX_CORRELATED = 40 # labels in a figure of correlations
+MAX_PRINTED = 22 # labels of a figure whose cells contain numbers
 
 def label_correlation(
     codes:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
 )->np.ndarray: # `(n_labels, n_labels)`, from -1 to 1; NaN is undefined
-    "The phi coefficient of each pair of labels, over the rows in which both are known"
+    "Compute the phi coefficient of each pair of labels, over the rows in which both are known"
     known,true = (codes>=0).astype(float), (codes==1).astype(float)
-    n,both,one = known.T@known, true.T@true, true.T@known # `one`: the first label is true and the second known
+    n,both = known.T@known, true.T@true
+    one = true.T@known # the first label is true and the second known
     spread = one*(n-one)
-    return np.divide(n*both-one*one.T, np.sqrt(spread*spread.T), out=np.full(n.shape, np.nan), where=(spread*spread.T)>0)
+    variance = spread*spread.T
+    return np.divide(n*both-one*one.T, np.sqrt(variance), out=np.full(n.shape, np.nan), where=variance>0)
 
 # %% ../../nbs/50_evaluation.plots.ipynb #e6908de2
 def _phi(value)->str: return '' if np.isnan(value) else f'{value:.2f}'.replace('-0.00', '0.00').replace('0.', '.')
+
+def _pair_list(title, pairs)->list[str]: # a sentence, or none
+    if not len(pairs): return []
+    return [f'{title}: ' + ', '.join(f'{names} {value:.2f}' for names,value in pairs.items()) + '.']
 
 def strongest_pairs(
     names:Sequence[str], # of the labels
     values:np.ndarray, # their correlation, `(n_labels, n_labels)`; NaN is undefined
     n:int=3, # pairs of either sign
 )->str: # for example `Most together: floral & summer 0.41.`
-    "Return the pairs of labels with the highest and the lowest correlation, in words"
-    i,j = np.triu_indices(len(names), 1)
-    pairs = pd.Series(values[i,j], [f'{shorten_label(names[a])} & {shorten_label(names[b])}' for a,b in zip(i,j)]).dropna().sort_values()
-    said = lambda o: ', '.join(f'{k} {v:.2f}' for k,v in o.items())
-    together,apart = pairs[pairs>0][::-1][:n], pairs[pairs<0][:n]
-    found = [f'{what}: {said(o)}.' for what,o in [('Most together', together), ('Most apart', apart)] if len(o)]
-    return ' '.join(found) or 'No two labels have a correlation.'
+    "Return the pairs of labels with the highest and the lowest correlation as sentences"
+    rows,columns = np.triu_indices(len(names), 1)
+    index = [f'{shorten_label(names[i])} & {shorten_label(names[j])}' for i,j in zip(rows, columns)]
+    pairs = pd.Series(values[rows,columns], index).dropna().sort_values()
+    sentences = _pair_list('Most together', pairs[pairs>0][::-1][:n]) + _pair_list('Most apart', pairs[pairs<0][:n])
+    return ' '.join(sentences) or 'No two labels have a correlation.'
 
 # %% ../../nbs/50_evaluation.plots.ipynb #52176c32
+def _most_common(target, codes, n)->np.ndarray: # positions of at most `n` labels, in the order of the vocabulary
+    if target.n_out<=n: return np.arange(target.n_out)
+    return np.sort(np.argsort(-target.label_counts(codes), kind='stable')[:n])
+
+def _of_split(split)->str: return f' ({split})' if split else ''
+
 @plot_style()
 def plot_label_correlation(
     target:Target, # of the kind `any_of`
     codes:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
-    part:str='', # which rows were taken, for the title
+    split:str='', # name of the split, for the title
 )->Figure: # one panel and its scale
-    "Which labels come together (orange) and which exclude each other (purple); of many labels the most common"
+    "Plot which labels occur together (orange) and which exclude each other (purple); the most common of many labels"
     codes,n = np.asarray(codes), target.n_out
     check_plot_input(target, 'any_of', 'codes', codes, (len(codes), n))
-    shown = np.arange(n) if n<=MOST_LABELS else np.sort(np.argsort(-target.label_counts(codes), kind='stable')[:MOST_LABELS])
+    shown = _most_common(target, codes, MAX_CORRELATED)
     names,values = [shorten_label(target.vocab[i], 22) for i in shown], label_correlation(codes[:,shown])
+    np.fill_diagonal(values, np.nan) # always 1
+    limit = max(0.1, np.nanmax(np.abs(values), initial=0))
+    texts = [[_phi(value) if len(shown)<=MAX_PRINTED else '' for value in row] for row in values]
     fig = PageFigure(2.6+max(0.155, 0.26-0.003*len(shown))*len(shown))
-    np.fill_diagonal(cells:=values.copy(), np.nan) # always 1
-    limit = max(0.1, np.nanmax(np.abs(cells), initial=0))
-    said = [[_phi(o) if len(shown)<=MOST_PRINTED else '' for o in row] for row in cells]
     ax = fig.subplots()
-    image = draw_cells(ax, cells, said, names, names, cmap='PuOr_r', vmin=-limit, vmax=limit, aspect='auto')
+    image = draw_cells(ax, values, texts, names, names, cmap='PuOr_r', vmin=-limit, vmax=limit, aspect='auto')
     fig.colorbar(image, ax=ax, label='correlation (phi)', fraction=0.03).outline.set_visible(False)
-    some = f'correlation of {n} labels' if len(shown)==n else f'correlation of the {len(shown)} most common of {n:,} labels'
-    add_title(fig, target, some + (f' ({part})' if part else ''))
-    add_caption(fig, strongest_pairs([target.vocab[i] for i in shown], cells))
+    some = f'{n} labels' if len(shown)==n else f'the {len(shown)} most common of {n:,} labels'
+    add_title(fig, target, f'correlation of {some}{_of_split(split)}')
+    add_caption(fig, strongest_pairs([target.vocab[i] for i in shown], values))
     return fig
 
 # %% ../../nbs/50_evaluation.plots.ipynb #f42d1c44
@@ -105,61 +118,81 @@ _PANELS = dict(
     one_of=[['loss'], ['accuracy', 'mean_class_accuracy'], ['macro_f1', 'macro_precision'], ['auroc']],
     any_of=[['loss'], ['samples_f1', 'macro_f1', 'exact_match'], ['micro_f1', 'precision', 'recall'], ['auroc']])
 _OVERALL = [['loss'], ['clean_loss', 'flipped_loss'], ['lr']]
-_SPLITS = {'train/': dict(linestyle=(0, (3,1.2)), linewidth=1.1, markerfacecolor=WHITE), 'valid/': {}, '': {}} # the learning rate has no split
+_SPLITS = {
+    'train/': dict(linestyle=(0, (3,1.2)), linewidth=1.1, markerfacecolor=WHITE),
+    'valid/': {},
+    '': {}} # the learning rate has no split
 
-def _columns(history, prefix, name)->dict: # for each split the column that has numbers
+def _columns(history, prefix, name)->dict: # for each split the column, if it contains numbers
     columns = {split: f'{split}{prefix}{name}' for split in _SPLITS}
-    return {k:v for k,v in columns.items() if v in history and history[v].notna().any()}
+    return {split: column for split,column in columns.items() if column in history and history[column].notna().any()}
 
 def _unfreezes(history)->list[float]: # between which epochs the number of unfrozen groups changes
     if 'unfrozen' not in history: return []
     return (history.epoch[history.unfrozen.diff().fillna(0)!=0]-0.5).tolist()
 
-def _marks(history)->dict: return dict(marker='o', markersize=3) if len(history)<=30 else {} # one epoch is a point and no line
+def _marks(history)->dict: # a single epoch is a point, not a line
+    return dict(marker='o', markersize=3) if len(history)<=30 else {}
 
+# %% ../../nbs/50_evaluation.plots.ipynb #7b5ffcbe
 def _panel_rows(history, schema)->list[tuple[str, str, list]]: # name, prefix of the columns, scores of each panel
-    rows = [('all targets', '', _OVERALL), *((o.name, f'{o.name}/', _PANELS[o.kind]) for o in schema)]
-    rows = [(name, prefix, [o for o in panels if any(_columns(history, prefix, p) for p in o)]) for name,prefix,panels in rows]
-    return [o for o in rows if o[-1]]
+    rows = [('all targets', '', _OVERALL)]
+    rows += [(target.name, f'{target.name}/', _PANELS[target.kind]) for target in schema]
+    found = []
+    for name,prefix,panels in rows:
+        panels = [scores for scores in panels if any(_columns(history, prefix, score) for score in scores)]
+        if panels: found.append((name, prefix, panels))
+    return found
 
 # %% ../../nbs/50_evaluation.plots.ipynb #0980903f
-def _draw_curves(ax, history, prefix, names):
-    "The columns of `names` over the epochs, their legend as the panel's title"
-    epochs,lines = history.epoch, []
-    for name,color in zip(names, (BLUE, ORANGE, GREEN)):
-        columns = _columns(history, prefix, name)
-        for split,column in columns.items(): ax.plot(epochs, history[column].astype(float), color=color, **_marks(history), **_SPLITS[split])
-        if columns: lines.append(Line2D([], [], color=color, label='learning rate' if name=='lr' else display_name(name)))
-    for epoch in _unfreezes(history): ax.axvline(epoch, color=GREY, linestyle=':', linewidth=1)
-    ax.legend(handles=lines, loc='lower left', bbox_to_anchor=(-0.04, 0.98), borderaxespad=0, labelspacing=0.2, handlelength=1)
+def _format_curve_axes(ax, epochs):
     ax.set_xlim(min(epochs)-0.5, max(epochs)+0.5)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     ax.yaxis.set_major_formatter(lambda value,_: f'{value:.6g}')
     ax.grid(axis='y')
 
+def _draw_curves(ax, history, prefix, names):
+    "Draw the columns of `names` over the epochs, with their legend as the title of the panel"
+    lines,marks = [],_marks(history)
+    for name,color in zip(names, (BLUE, ORANGE, GREEN)):
+        columns = _columns(history, prefix, name)
+        for split,column in columns.items():
+            ax.plot(history.epoch, history[column].astype(float), color=color, **marks, **_SPLITS[split])
+        label = 'learning rate' if name=='lr' else display_name(name)
+        if columns: lines.append(Line2D([], [], color=color, label=label))
+    for epoch in _unfreezes(history): ax.axvline(epoch, color=GREY, linestyle=':', linewidth=1)
+    ax.legend(handles=lines, loc='lower left', bbox_to_anchor=(-0.04, 0.98), borderaxespad=0, labelspacing=0.2,
+        handlelength=1)
+    _format_curve_axes(ax, history.epoch)
+
 # %% ../../nbs/50_evaluation.plots.ipynb #8ff50292
+def _curve_keys(history)->list[Line2D]: # of the legend
+    marks = _marks(history)
+    keys = [Line2D([], [], color=INK, label=split[:-1], **marks, **_SPLITS[split]) for split in ('train/', 'valid/')]
+    if _unfreezes(history): keys.append(Line2D([], [], color=GREY, linestyle=':', label='more layer groups unfrozen'))
+    return keys
+
 @plot_style()
 def plot_curves(
-    history:pd.DataFrame, # a row for each epoch, as `history.csv` has it; a score may be absent or NaN
+    history:pd.DataFrame, # a row per epoch, as in `history.csv`; scores may be missing or NaN
     schema:Schema, # the targets
 )->Figure: # a row of up to four panels for all targets together, and one for each target
-    "Losses and scores over the epochs, in training and in validation"
+    "Plot losses and scores over the epochs, in training and in validation"
     rows = _panel_rows(history, schema)
     if not rows: raise ValueError('the history has no losses and no scores')
     fig = PageFigure(1.7*len(rows)+0.4)
     for axes,(name,prefix,panels) in zip(fig.subplots(len(rows), 4, squeeze=False), rows):
         for ax,names in zip(axes, panels): _draw_curves(ax, history, prefix, names)
         for ax in axes[len(panels):]: ax.remove()
-        axes[0].set_title(shorten_label(name, 60), fontsize=9, fontweight='bold', x=-0.04, pad=6+11.5*max(map(len, panels))) # above the legends
+        above_legend = 6+11.5*max(map(len, panels))
+        axes[0].set_title(shorten_label(name, 60), fontsize=9, fontweight='bold', x=-0.04, pad=above_legend)
     for ax in axes[:len(panels)]: ax.set_xlabel('epoch')
-    keys = [Line2D([], [], color=INK, label=o[:-1], **_marks(history), **_SPLITS[o]) for o in ('train/', 'valid/')]
-    if _unfreezes(history): keys.append(Line2D([], [], color=GREY, linestyle=':', label='more of the body unfreezes'))
-    fig.legend(handles=keys, loc='outside upper right', ncols=3, handlelength=2.2)
+    fig.legend(handles=_curve_keys(history), loc='outside upper right', ncols=3, handlelength=2.2)
     return fig
 
 # %% ../../nbs/50_evaluation.plots.ipynb #43af1e4b
-def _counted(n, n_occur, n_shown)->str: # of `n` labels
+def _count_title(n, n_occur, n_shown)->str: # of `n` labels
     never = f'; {n-n_occur:,} never occur' if n_occur<n else ''
     if n_shown<n_occur: return f'the {n_shown//2} most common and the {n_shown//2} rarest of {n:,} labels{never}'
     return f'how often each of {n:,} labels occurs{never}'
@@ -169,118 +202,141 @@ def _counted(n, n_occur, n_shown)->str: # of `n` labels
 def plot_counts(
     target:Target, # of either kind
     before:np.ndarray, # `(n_labels,)`, how often each label occurs
-    after:np.ndarray|None=None, # `(n_labels,)`, how often it occurs in effect, after balancing
-    part:str='', # which rows were counted, for the title
+    after:np.ndarray|None=None, # `(n_labels,)`, effective counts after balancing
+    split:str='', # name of the split, for the title
 )->Figure: # one panel, or two
-    "How often each label occurs, the most common first, before and after balancing"
+    "Plot how often each label occurs, the most common first, before and after balancing"
     counts = {'images': before} if after is None else {'before balancing': before, 'after balancing': after}
-    counts = {k: np.nan_to_num(np.asarray(v, dtype=float)) for k,v in counts.items()}
+    counts = {name: np.nan_to_num(np.asarray(values, dtype=float)) for name,values in counts.items()}
     first,n = next(iter(counts.values())), target.n_out
     order = np.argsort(-first, kind='stable')
     if n>MAX_BARS: order = order[first[order]>0]
     shown,places = bar_positions(order)
     fig,axes = bar_figure(target, shown, places, len(counts))
+    most = max(1e-9, *(values[shown].max(initial=0) for values in counts.values()))
     for ax,color,(name,values) in zip(axes, (BLUE, GREEN), counts.items()):
-        draw_bars(ax, places, values[shown], color, [format_number(o) for o in values[shown]])
-        ax.set(title=name, xlim=(0, 1.2*max(1e-9, *(o[shown].max(initial=0) for o in counts.values()))))
-    add_title(fig, target, _counted(n, (first>0).sum(), len(shown)) + (f' ({part})' if part else ''))
+        draw_bars(ax, places, values[shown], color, [format_number(value) for value in values[shown]])
+        ax.set(title=name, xlim=(0, 1.2*most))
+    add_title(fig, target, _count_title(n, (first>0).sum(), len(shown)) + _of_split(split))
     return fig
 
 # %% ../../nbs/50_evaluation.plots.ipynb #68c391cf
 def class_table(
     target:Target, # of either kind
-    scores:dict, # of this target, as from `target_scores` or `metrics.json`
-)->pd.DataFrame: # a row for each label, the best F1 first, among equals the best AUROC; NaN is undefined
-    "The scores of each label"
-    table = pd.DataFrame.from_dict(scores['classes' if target.kind=='one_of' else 'labels'], orient='index').astype(float)
-    return table.reindex(list(target.vocab)).sort_values([o for o in ('f1', 'auroc') if o in table], ascending=False, kind='stable')
+    scores:dict, # of this target, from `target_scores` or `metrics.json`
+)->pd.DataFrame: # a row per label, sorted by F1, then AUROC, the best first; NaN is undefined
+    "Return the scores of each label"
+    by_label = scores['classes' if target.kind=='one_of' else 'labels']
+    table = pd.DataFrame.from_dict(by_label, orient='index').astype(float).reindex(list(target.vocab))
+    return table.sort_values([score for score in ('f1', 'auroc') if score in table], ascending=False, kind='stable')
 
-def _some(table)->tuple[pd.DataFrame, str]: # what is shown of it, and what that is
+def _best_and_worst(table)->tuple[pd.DataFrame, str]: # rows that fit into the figure, and its title
     if len(table)<=MAX_BARS: return table, f'scores of each of {len(table)} labels'
     known,half = table[table.f1.notna()], MAX_BARS//2
-    left_out = f', {len(table)-len(known)} undefined' if len(known)<len(table) else ''
+    undefined = f', {len(table)-len(known)} undefined' if len(known)<len(table) else ''
     if len(known)<=MAX_BARS: return known, f'scores of {len(known)} of {len(table):,} labels (the others are undefined)'
-    return known, f'scores of the {half} best and the {half} worst of {len(table):,} labels (by F1{left_out})'
+    return known, f'scores of the {half} best and the {half} worst of {len(table):,} labels (by F1{undefined})'
 
 # %% ../../nbs/50_evaluation.plots.ipynb #efcfbe93
+def _draw_support(ax, places, values):
+    labels = ['undefined' if np.isnan(value) else f'{value:,.0f}' for value in values]
+    draw_bars(ax, places, values, GREY, labels, 0.)
+    ax.set(title='images with the label', xlim=(0, 1.3*max(1, np.nanmax(values, initial=1))))
+
 def _draw_scores(ax, places, values, colors, name):
-    "The bars of one score, or of the support"
-    values,start = values.to_numpy(), 0.5 if name=='auroc' else 0.
-    form = '{:,.0f}' if name=='support' else '{:.2f}'
-    draw_bars(ax, places, values, GREY if name=='support' else colors, ['undefined' if np.isnan(o) else form.format(o) for o in values], start)
-    if name=='support': ax.set_xlim(0, 1.3*max(1, np.nanmax(values, initial=1)))
-    else: ax.set(xlim=(start, 1+0.2*(1-start)), xticks=[start, (1+start)/2, 1])
-    if name=='auroc' and (values<0.5).any(): # worse than chance: bars to the left
+    "Draw the bars of one score"
+    start = 0.5 if name=='auroc' else 0.
+    labels = ['undefined' if np.isnan(value) else f'{value:.2f}' for value in values]
+    draw_bars(ax, places, values, colors, labels, start)
+    ax.set(title=display_name(name), xlim=(start, 1+0.2*(1-start)), xticks=[start, (1+start)/2, 1])
+    if name=='auroc' and (values<0.5).any(): # worse than random guessing: bars to the left
+        least = np.nanmin(values)
         ax.axvline(0.5, color=INK, linewidth=0.8)
-        ax.set(xlim=(np.nanmin(values)-0.05, 1.1), xticks=[0, 0.5, 1] if np.nanmin(values)<0.25 else [0.25, 0.5, 0.75, 1])
-    ax.set_title('images with the label' if name=='support' else display_name(name))
+        ax.set(xlim=(least-0.05, 1.1), xticks=[0, 0.5, 1] if least<0.25 else [0.25, 0.5, 0.75, 1])
 
 # %% ../../nbs/50_evaluation.plots.ipynb #0824f725
+def _rank_colors(n, n_known, n_named)->np.ndarray: # `(n,)`, of bars sorted by F1
+    rank = np.arange(n)
+    worst = (rank>=n_known-n_named) & (rank<n_known)
+    return np.where(rank<n_named, GREEN, np.where(worst, ORANGE, BLUE))
+
+def _name_scores(f1)->str: return ', '.join(f'{shorten_label(label)} {value:.2f}' for label,value in f1.items())
+
 @plot_style()
 def plot_class_scores(
     target:Target, # of either kind
-    scores:dict, # of this target, as from `target_scores` or `metrics.json`
-    n_named:int=3, # so many of the best and of the worst are marked and named
-)->Figure: # panels of F1, AUROC and support; AUROC only where it was measured
-    "F1, AUROC and support of each label, the best and the worst named"
-    table,said = _some(class_table(target, scores))
-    shown,places = bar_positions(np.array([target.vocab.index(o) for o in table.index]))
+    scores:dict, # of this target, from `target_scores` or `metrics.json`
+    n_named:int=3, # number of best and of worst labels that are coloured and named
+)->Figure: # panels of F1, AUROC and support; AUROC only if measured
+    "Plot F1, AUROC and support of each label, naming the best and the worst"
+    table,title = _best_and_worst(class_table(target, scores))
+    shown,places = bar_positions(np.array([target.vocab.index(label) for label in table.index]))
     table = table.loc[[target.vocab[i] for i in shown]]
     n_known = table.f1.notna().sum()
     n_named = min(n_named, n_known//2)
-    rank = np.arange(len(table))
-    colors = np.where(rank<n_named, GREEN, np.where((rank>=n_known-n_named) & (rank<n_known), ORANGE, BLUE))
-    panels = [o for o in ('f1', 'auroc', 'support') if o in table and (o!='auroc' or table.auroc.notna().any())]
-    fig,axes = bar_figure(target, shown, places, len(panels))
-    for ax,name in zip(axes, panels): _draw_scores(ax, places, table[name], colors, name)
-    add_title(fig, target, said)
-    names = lambda part: ', '.join(f'{shorten_label(k)} {v:.2f}' for k,v in part.items())
-    if n_named: add_caption(fig, f'Best F1: {names(table.f1[:n_named])}. Worst: {names(table.f1[:n_known][::-1][:n_named])}.')
+    colors = _rank_colors(len(table), n_known, n_named)
+    panels = ['f1', 'auroc'] if 'auroc' in table and table.auroc.notna().any() else ['f1']
+    fig,axes = bar_figure(target, shown, places, len(panels)+1)
+    for ax,name in zip(axes, panels): _draw_scores(ax, places, table[name].to_numpy(), colors, name)
+    _draw_support(axes[-1], places, table.support.to_numpy())
+    add_title(fig, target, title)
+    best,worst = table.f1[:n_named],table.f1[:n_known][::-1][:n_named]
+    if n_named: add_caption(fig, f'Best F1: {_name_scores(best)}. Worst: {_name_scores(worst)}.')
     return fig
 
 # %% ../../nbs/50_evaluation.plots.ipynb #30c75fa9
-MOST_CLASSES,WORST_CLASSES = 15, 12
+MAX_CLASSES = 15 # drawn in full
+WORST_CLASSES = 12 # of more classes, those with the most errors
 
 def largest_confusions(
     target:Target, # of the kind `one_of`
-    matrix:np.ndarray, # `(n_labels, n_labels)` counts, truth in rows, answers in columns
-    n:int=5, # at most so many
-)->list[tuple[str, str, int]]: # truth, answer, images; the most frequent first
-    "Which class is taken for which, most often"
+    matrix:np.ndarray, # `(n_labels, n_labels)` counts, labels in rows, predictions in columns
+    n:int=5, # largest number of pairs
+)->list[tuple[str, str, int]]: # label, prediction, images; the most frequent first
+    "Return which classes are confused most often"
     wrong = matrix*(1-np.eye(len(matrix), dtype=matrix.dtype))
-    truth,answer = np.unravel_index(np.argsort(-wrong, axis=None, kind='stable')[:n], wrong.shape)
-    return [(target.vocab[i], target.vocab[j], int(wrong[i,j])) for i,j in zip(truth, answer) if wrong[i,j]]
+    rows,columns = np.unravel_index(np.argsort(-wrong, axis=None, kind='stable')[:n], wrong.shape)
+    return [(target.vocab[i], target.vocab[j], int(wrong[i,j])) for i,j in zip(rows, columns) if wrong[i,j]]
 
-def _confused(matrix)->np.ndarray: # the classes that are shown
-    if len(matrix)<=MOST_CLASSES: return np.arange(len(matrix))
+def _classes_to_draw(matrix)->np.ndarray: # positions
+    if len(matrix)<=MAX_CLASSES: return np.arange(len(matrix))
     return np.argsort(2*matrix.diagonal()-matrix.sum(0)-matrix.sum(1), kind='stable')[:WORST_CLASSES]
 
-def _count(n, n_columns)->str: # as exact as the width of a cell allows
+def _short_count(n, n_columns)->str: # as exact as the width of a cell allows
     if len(f'{n:,}')<=60//n_columns: return f'{n:,}' if n else ''
-    return f'{n/1000:.1f}k' if n<9_950 else f'{n/1000:.0f}k' if n<1_000_000 else f'{n/1_000_000:.1f}M'
+    if n<9_950: return f'{n/1000:.1f}k'
+    return f'{n/1000:.0f}k' if n<1_000_000 else f'{n/1_000_000:.1f}M'
 
 # %% ../../nbs/50_evaluation.plots.ipynb #eca91b89
+def _draw_confusion(fig, counts, support, rows, columns):
+    "Draw the counts of a confusion matrix, coloured by their share of `support`"
+    share = np.divide(counts, support[:,None], out=np.zeros(counts.shape), where=support[:,None]>0)
+    texts = [[_short_count(count, len(columns)) for count in row] for row in counts]
+    ax = fig.subplots()
+    image = draw_cells(ax, share, texts, rows, columns, cmap='Blues', vmin=0, vmax=1, aspect='auto')
+    ax.set(ylabel='label (images)', xlabel='prediction')
+    fig.colorbar(image, ax=ax, label='share of the images of a class', fraction=0.03).outline.set_visible(False)
+
+# %% ../../nbs/50_evaluation.plots.ipynb #7c0f51ab
 @plot_style()
 def plot_confusion(
     target:Target, # of the kind `one_of`
-    matrix:np.ndarray, # `(n_labels, n_labels)` counts, as from `confusion_matrix`
+    matrix:np.ndarray, # `(n_labels, n_labels)` counts, from `confusion_matrix`
 )->Figure: # one panel and its scale
-    "Which class got which answer; where there are many classes, those with the most errors"
+    "Plot a confusion matrix; of many classes, those with the most errors"
     matrix,n = np.asarray(matrix), target.n_out
     check_plot_input(target, 'one_of', 'matrix', matrix, (n, n))
-    shown = _confused(matrix)
+    shown = _classes_to_draw(matrix)
     support,counts = matrix.sum(1)[shown], matrix[np.ix_(shown, shown)]
     names = [shorten_label(target.vocab[i], 22) for i in shown]
-    across = names if len(shown)==n else [*names, 'another class']
-    if len(shown)<n: counts = np.c_[counts, support-counts.sum(1)]
-    share = np.divide(counts, support[:,None], out=np.zeros(counts.shape), where=support[:,None]>0)
+    columns,some = names,f'{n} classes'
+    if len(shown)<n:
+        counts,columns = np.c_[counts, support-counts.sum(1)],[*names, 'another class']
+        some = f'the {len(shown)} of {n:,} classes with the most errors'
     fig = PageFigure(2.9+0.3*len(shown))
-    ax = fig.subplots()
-    down = [f'{name} ({count:,})' for name,count in zip(names, support)]
-    image = draw_cells(ax, share, [[_count(o, len(across)) for o in row] for row in counts], down, across, cmap='Blues', vmin=0, vmax=1, aspect='auto')
-    ax.set(ylabel='truth (images)', xlabel='answer')
-    fig.colorbar(image, ax=ax, label='share of the images of a class', fraction=0.03).outline.set_visible(False)
-    add_title(fig, target, f'confusions of {n} classes' if len(shown)==n else f'confusions of the {len(shown)} of {n:,} classes with the most errors')
-    pairs = [f'{shorten_label(t)} taken for {shorten_label(a)} ({count:,})' for t,a,count in largest_confusions(target, matrix)]
-    add_caption(fig, f'Largest confusions: {", ".join(pairs)}.' if pairs else 'No confusions.')
+    _draw_confusion(fig, counts, support, [f'{name} ({count:,})' for name,count in zip(names, support)], columns)
+    add_title(fig, target, f'confusions of {some}')
+    pairs = [f'{shorten_label(label)} as {shorten_label(prediction)} ({count:,})'
+        for label,prediction,count in largest_confusions(target, matrix)]
+    add_caption(fig, f'Most frequent: {", ".join(pairs)}.' if pairs else 'No confusions.')
     return fig

@@ -1,4 +1,4 @@
-"""What a network said about many images, kept as probabilities that every score and answer is made from
+"""Probabilities of a network for many images, from which every score and every result is computed
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.predictions.html.md"""
 
@@ -24,28 +24,28 @@ from ..schema import Schema, schema_from_json
 # %% ../../nbs/50_evaluation.predictions.ipynb #81a9af46
 @dataclass(frozen=True)
 class Predictions:
-    "Probabilities for many images, and the truth where it is known"
+    "Probabilities for many images, and the labels where they are known"
     schema:Schema # the targets
-    files:list[str] # as they stand in the table, `(n,)`
+    files:list[str] # file names from the table, `(n,)`
     probs:dict[str, np.ndarray] # for each target float32 `(n, n_labels)`
-    truth:dict[str, np.ndarray] = field(default_factory=dict) # for each target its codes, see `Target.encode`; empty where there is none
-    seconds:float = 0. # that the pass took
+    truth:dict[str, np.ndarray] = field(default_factory=dict) # codes from `Target.encode` per target; default: none
+    seconds:float = 0. # duration of the inference
 
     def __len__(self): return len(self.files)
     def __repr__(self): return f'Predictions for {len(self):,} images; targets {", ".join(self.schema.names)}'
 
 # %% ../../nbs/50_evaluation.predictions.ipynb #b45bd36c
 def _probs_cell(target, codes, probs)->list[str]:
-    "The probabilities of the chosen labels, as a cell"
-    if target.kind=='one_of': return [f'{p[c]:.4f}' for c,p in zip(codes, probs)]
-    return [target.sep.join(f'{o:.4f}' for o in p[c==1]) for c,p in zip(codes, probs)]
+    "Write the probabilities of the predicted labels of each row into one cell"
+    if target.kind=='one_of': return [f'{row[code]:.4f}' for code,row in zip(codes, probs)]
+    return [target.sep.join(f'{prob:.4f}' for prob in row[code==1]) for code,row in zip(codes, probs)]
 
 @patch
 def results(
     self:Predictions,
-    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; 0.5 without it
+    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
 )->pd.DataFrame: # column `file`, and for each target its labels and, as `NAME_probability`, their probabilities
-    "What the network says, in words"
+    "Return the predicted labels by name"
     columns = {'file': self.files}
     for target in self.schema:
         probs = self.probs[target.name]
@@ -57,16 +57,21 @@ def results(
 @patch
 def metrics(
     self:Predictions,
-    split:str, # that was predicted: `train`, `valid` or `test`
-    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; 0.5 without it
-)->dict: # as `metrics.json` holds it
-    "The scores of all targets"
-    return dict(split=split, rows=len(self), seconds=round(self.seconds, 3), **compute_metrics(self.schema, self.probs, self.truth, thresholds))
+    split:str, # split that was predicted: `train`, `valid` or `test`
+    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; default: 0.5
+)->dict: # content of `metrics.json`
+    "Compute the scores of all targets"
+    scores = compute_metrics(self.schema, self.probs, self.truth, thresholds)
+    return dict(split=split, rows=len(self), seconds=round(self.seconds, 3), **scores)
 
 # %% ../../nbs/50_evaluation.predictions.ipynb #2918b349
-_SCHEMA_KEY,_SECONDS_KEY = b'fashion_fastai.schema',b'fashion_fastai.seconds'
+_SCHEMA_KEY = b'fashion_fastai.schema'
+_SECONDS_KEY = b'fashion_fastai.seconds'
 
-def _lists(matrix): return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix).ravel()), matrix.shape[1])
+def _lists(matrix):
+    values = pa.array(np.ascontiguousarray(matrix).ravel())
+    return pa.FixedSizeListArray.from_arrays(values, matrix.shape[1])
+
 def _array(matrix): return _lists(matrix) if matrix.ndim==2 else pa.array(matrix)
 
 @patch
@@ -74,59 +79,73 @@ def write(
     self:Predictions,
     path:str|Path, # a `.parquet` file
 ):
-    "Keep the predictions, whole or not at all"
+    "Write the predictions atomically"
     columns = {'file': pa.array(self.files, pa.string())}
-    columns |= {name: _lists(o.astype(np.float32)) for name,o in self.probs.items()}
-    columns |= {f'{name}/truth': _array(o) for name,o in self.truth.items()}
-    table = pa.table(columns).replace_schema_metadata({_SCHEMA_KEY: self.schema.to_json(), _SECONDS_KEY: f'{self.seconds:.3f}'})
-    with atomic_file(path) as file: pq.write_table(table, file)
+    columns |= {name: _lists(probs.astype(np.float32)) for name,probs in self.probs.items()}
+    columns |= {f'{name}/truth': _array(codes) for name,codes in self.truth.items()}
+    metadata = {_SCHEMA_KEY: self.schema.to_json(), _SECONDS_KEY: f'{self.seconds:.3f}'}
+    with atomic_file(path) as file: pq.write_table(pa.table(columns).replace_schema_metadata(metadata), file)
 
 # %% ../../nbs/50_evaluation.predictions.ipynb #3f4a6c03
 def _matrix(table, name, n, is_value)->np.ndarray:
-    "A column of values, or of lists of `n` values, as an array; a `ValueError` where it is something else"
+    "Return a column of numbers, or of lists of `n` numbers, as an array; raise a `ValueError` for any other column"
     column = table[name].combine_chunks()
     kind = column.type
-    if n and not (pa.types.is_fixed_size_list(kind) and kind.list_size==n): raise ValueError(f'the column {name} must hold lists of {n} numbers, not {kind}')
+    if n and not (pa.types.is_fixed_size_list(kind) and kind.list_size==n):
+        raise ValueError(f'the column {name} must hold lists of {n} numbers, not {kind}')
     values = column.flatten() if n else column
-    if column.null_count or values.null_count or not is_value(values.type): raise ValueError(f'the column {name} must hold numbers in every row, not {kind}')
+    if column.null_count or values.null_count or not is_value(values.type):
+        raise ValueError(f'the column {name} must hold numbers in every row, not {kind}')
     return values.to_numpy(zero_copy_only=False).reshape(len(column), *([n] if n else []))
 
 def _read_truth(table, target)->np.ndarray:
+    "Return the codes of a target, checked against its labels"
     name,one = f'{target.name}/truth',target.kind=='one_of'
     codes = _matrix(table, name, None if one else target.n_out, pa.types.is_integer)
     most = target.n_out-1 if one else 1
     if ((codes<-1) | (codes>most)).any(): raise ValueError(f'the column {name} must hold codes from -1 to {most}')
     return codes.astype(np.int64 if one else np.int8, copy=False)
 
+# %% ../../nbs/50_evaluation.predictions.ipynb #0fe33022
+def _check_size(path):
+    "Raise a `ValueError` if the file claims far more rows than its size allows"
+    size,header = Path(path).stat().st_size,pq.read_metadata(path)
+    if header.num_rows*header.num_columns>100*size+10**8:
+        raise ValueError(f'it claims {header.num_rows:,} rows, which is not plausible for {size:,} bytes')
+
 def _read_columns(path)->Predictions:
-    size,about = Path(path).stat().st_size,pq.read_metadata(path)
-    if about.num_rows*about.num_columns>100*size+10**8: raise ValueError(f'it claims {about.num_rows:,} rows, which is not plausible for {size:,} bytes')
+    _check_size(path)
     table = pq.read_table(path)
-    fields = table.schema.metadata or {}
+    fields,names = table.schema.metadata or {},table.column_names
     if _SCHEMA_KEY not in fields: raise UsageError(f'{path} holds no predictions: its metadata has no schema')
     schema = schema_from_json(fields[_SCHEMA_KEY].decode(), str(path))
-    missing = [o for o in ['file', *schema.names] if o not in table.column_names]
+    missing = [name for name in ['file', *schema.names] if name not in names]
     if missing: raise UsageError(f'{path} holds no predictions: it lacks the columns {", ".join(missing)}')
-    probs = {o.name: _matrix(table, o.name, o.n_out, pa.types.is_floating).astype(np.float32, copy=False) for o in schema}
-    truth = {o.name: _read_truth(table, o) for o in schema if f'{o.name}/truth' in table.column_names}
-    return Predictions(schema, table['file'].cast(pa.string()).to_pylist(), probs, truth, float(fields.get(_SECONDS_KEY, 0)))
+    probs = {target.name: _matrix(table, target.name, target.n_out, pa.types.is_floating) for target in schema}
+    probs = {name: values.astype(np.float32, copy=False) for name,values in probs.items()}
+    truth = {target.name: _read_truth(table, target) for target in schema if f'{target.name}/truth' in names}
+    files = table['file'].cast(pa.string()).to_pylist()
+    return Predictions(schema, files, probs, truth, float(fields.get(_SECONDS_KEY, 0)))
 
 # %% ../../nbs/50_evaluation.predictions.ipynb #b72d04b1
 def read_predictions(
-    path:str|Path, # a file that `Predictions.write` wrote
+    path:str|Path, # a file written by `Predictions.write`
 )->Predictions:
-    "Predictions from a file; a `UsageError` where it holds none"
+    "Read predictions; raise a `UsageError` if the file holds none"
     if not Path(path).is_file(): raise UsageError(f'{path}: no such file')
     try: return _read_columns(path)
-    except (pa.ArrowException, OSError, ValueError) as e: raise UsageError(f'{path} holds no predictions: {" ".join(str(e).split())[:300]}') from None
+    except (pa.ArrowException, OSError, ValueError) as e:
+        reason = ' '.join(str(e).split())[:300]
+        raise UsageError(f'{path} holds no predictions: {reason}') from None
 
 # %% ../../nbs/50_evaluation.predictions.ipynb #b251a0a4
 def held_out_predictions(
     run:Run, # a complete run
-)->Predictions|None: # with truth; none if nothing was held out, or the file has gone
-    "Return the predictions of the valid split that the training wrote into the run"
+)->Predictions|None: # with labels; None if the run held nothing out, or the file is missing
+    "Return the predictions of the validation split that the training wrote into the run"
     path = run.predictions('valid')
     if run.config.training.refit or not path.is_file(): return None
     predictions = read_predictions(path)
-    if difference := predictions.schema.first_difference(run.schema): raise UsageError(f'{path} belongs to another run: {difference}')
+    if difference := predictions.schema.first_difference(run.schema):
+        raise UsageError(f'{path} belongs to another run: {difference}')
     return predictions

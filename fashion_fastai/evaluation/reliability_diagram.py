@@ -1,4 +1,4 @@
-"""An image of how far confidence can be believed, before and after calibration
+"""How far predicted probabilities can be trusted, before and after calibration
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.reliability_diagram.html.md"""
 
@@ -9,81 +9,99 @@ from __future__ import annotations
 import numpy as np, pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from .calibration_metrics import ece, equal_mass_bins, confidence_and_correct
-from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, plot_style, add_caption, add_title
-from ..target import Target
 
 # %% auto #0
 __all__ = ['reliability_bins', 'plot_reliability']
 
+# %% ../../nbs/51_evaluation.reliability_diagram.ipynb #f09f2ec6
+from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, add_caption, add_title, plot_style
+from .calibration_metrics import confidence_and_correct, ece, equal_mass_bins
+from ..target import Target
+
 # %% ../../nbs/51_evaluation.reliability_diagram.ipynb #8f8882dd
 def _wilson(share, count, z=1.96)->tuple[np.ndarray, np.ndarray]: # lower and upper end
-    middle,spread = share+z**2/(2*count), z*np.sqrt(share*(1-share)/count+z**2/(4*count**2))
-    return (middle-spread)/(1+z**2/count), (middle+spread)/(1+z**2/count)
+    center = share+z**2/(2*count)
+    spread = z*np.sqrt(share*(1-share)/count+z**2/(4*count**2))
+    return (center-spread)/(1+z**2/count), (center+spread)/(1+z**2/count)
 
 def reliability_bins(
     target:Target, # of either kind
-    probs:np.ndarray, # `(n, n_labels)`, probabilities; NaN rows are left out
-    truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
-    n_bins:int=15, # at most so many
-)->pd.DataFrame: # a row for each bin, rising: mean `confidence`, `share` that came true, `low` and `high` ends of its 95 % interval, `count`; no rows where nothing is known
-    "What was said with which confidence and how often it was so: answers for `one_of`, cells for `any_of`"
-    confidence,right = confidence_and_correct(target, probs, truth)
-    frame = pd.DataFrame(dict(confidence=confidence.astype(float), share=right.astype(float), count=1))
-    bins = frame.groupby(equal_mass_bins(confidence, n_bins)).agg(dict(confidence='mean', share='mean', count='sum'))
+    probs:np.ndarray, # `(n, n_labels)`, probabilities; NaN rows are ignored
+    truth:np.ndarray, # codes from `Target.encode`, -1 is unknown
+    n_bins:int=15, # largest number of bins
+)->pd.DataFrame: # a row per bin, rising; columns `confidence` (mean), `share` correct, its `low` and `high`, `count`
+    "Bin predictions by confidence: one per row for `one_of`, one per known cell for `any_of`"
+    confidence,correct = confidence_and_correct(target, probs, truth)
+    frame = pd.DataFrame(dict(confidence=confidence.astype(float), share=correct.astype(float), count=1))
+    groups = frame.groupby(equal_mass_bins(confidence, n_bins))
+    bins = groups.agg(dict(confidence='mean', share='mean', count='sum')).reset_index(drop=True)
     low,high = _wilson(bins.share, bins['count'])
-    return bins.assign(low=low.clip(lower=0), high=high.clip(upper=1))[['confidence', 'share', 'low', 'high', 'count']].reset_index(drop=True)
+    bins = bins.assign(low=low.clip(lower=0), high=high.clip(upper=1))
+    return bins[['confidence', 'share', 'low', 'high', 'count']]
 
 # %% ../../nbs/51_evaluation.reliability_diagram.ipynb #a273aff7
 _EDGE = 1e-3 # of the axes of an `any_of` target
 _TICKS = [0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999]
 
 def _scale(axis, edge):
-    "An axis of probabilities, in log odds where there is an `edge`"
-    axis.axes.set(**{f'{axis.axis_name}scale': 'logit' if edge else 'linear', f'{axis.axis_name}lim': (edge, 1-edge)})
-    axis.set_ticks(_TICKS if edge else np.linspace(0, 1, 6), [f'{o:g}' for o in _TICKS] if edge else None)
+    "Scale an axis of probabilities; as log odds if there is an `edge`"
+    name = axis.axis_name
+    axis.axes.set(**{f'{name}scale': 'logit' if edge else 'linear', f'{name}lim': (edge, 1-edge)})
+    if edge: axis.set_ticks(_TICKS, [f'{tick:g}' for tick in _TICKS])
+    else: axis.set_ticks(np.linspace(0, 1, 6))
     axis.set_minor_locator(NullLocator())
 
 def _draw_bins(ax, bins, color, label, edge):
-    "Points with their intervals"
-    x,share,low,high = [bins[o].clip(edge, 1-edge) for o in ('confidence', 'share', 'low', 'high')]
+    "Draw points with their intervals"
+    x,share,low,high = [bins[column].clip(edge, 1-edge) for column in ('confidence', 'share', 'low', 'high')]
     ax.vlines(x, low, high, color=color, linewidth=0.8, alpha=0.6, clip_on=False)
     ax.plot(x, share, 'o-', color=color, markersize=3.5, label=label, clip_on=False)
 
 def _draw_histogram(ax, confidence, color, edge):
-    "How many answers have which confidence; those beyond an edge are in the last column"
+    "Draw how many predictions have which confidence; those beyond an edge are in the outermost column"
     ends = 1/(1+np.exp(-np.linspace(-1, 1, 31)*np.log((1-edge)/edge))) if edge else np.linspace(0, 1, 31)
-    ax.stairs(np.histogram(confidence.clip(ends[0], ends[-1]), ends)[0], ends, color=color, linewidth=1.2)
+    counts,_ = np.histogram(confidence.clip(ends[0], ends[-1]), ends)
+    ax.stairs(counts, ends, color=color, linewidth=1.2)
 
 # %% ../../nbs/51_evaluation.reliability_diagram.ipynb #fa21969c
+def _format_axes(ax, below, edge):
+    for axis in (ax.xaxis, ax.yaxis): _scale(axis, edge)
+    ax.set_ylabel('share with the label' if edge else 'share correct')
+    below.set(xlabel='probability of the label' if edge else 'confidence of the prediction',
+        ylabel='cells' if edge else 'predictions')
+    below.yaxis.set_major_formatter(lambda value,_: f'{value:,.0f}')
+    ax.legend(loc='upper left')
+    for axes in (ax, below): axes.grid()
+
+def _draw_series(axes, target, probs, truth, name, color, n_bins, edge)->float:
+    "Draw the bins and the histogram of one set of probabilities; return the mean confidence, or NaN"
+    confidence,_ = confidence_and_correct(target, probs, truth)
+    if not len(confidence): return np.nan
+    label = f'{name} ECE {ece(target, probs, truth, n_bins):.3f}'.strip()
+    _draw_bins(axes[0], reliability_bins(target, probs, truth, n_bins), color, label, edge)
+    _draw_histogram(axes[1], confidence.astype(float), color, edge)
+    return confidence.mean()
+
+# %% ../../nbs/51_evaluation.reliability_diagram.ipynb #23ac9fd1
 @plot_style()
 def plot_reliability(
     target:Target, # of either kind
     probs:np.ndarray, # `(n, n_labels)`, probabilities
-    truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
-    calibrated:np.ndarray|None=None, # `(n, n_labels)`, the probabilities after calibration, for example those of `Calibration.apply`
-    n_bins:int=15, # at most so many
+    truth:np.ndarray, # codes from `Target.encode`, -1 is unknown
+    calibrated:np.ndarray|None=None, # `(n, n_labels)`, calibrated probabilities, for example of `Calibration.apply`
+    n_bins:int=15, # largest number of bins
 )->Figure: # the diagram, and below it a histogram of the confidence
-    "How far the confidence can be believed, before and after calibration"
-    edge,what = (0., 'answers') if target.kind=='one_of' else (_EDGE, 'cells')
-    drawn = [('', BLUE, probs)] if calibrated is None else [('before', BLUE, probs), ('after', ORANGE, calibrated)]
+    "Plot how far the confidence can be trusted, before and after calibration"
+    edge,what = (0., 'predictions') if target.kind=='one_of' else (_EDGE, 'cells')
+    series = [('', BLUE, probs)] if calibrated is None else [('before', BLUE, probs), ('after', ORANGE, calibrated)]
     fig = PageFigure(5.6)
-    ax,below = fig.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    ax.plot([edge, 1-edge], [edge, 1-edge], color=GREY, linestyle=':', linewidth=1, label='as it should be')
-    said = []
-    for name,color,p in drawn:
-        confidence,right = confidence_and_correct(target, p, truth)
-        if not len(right): continue
-        _draw_bins(ax, reliability_bins(target, p, truth, n_bins), color, f'{name} ECE {ece(target, p, truth, n_bins):.3f}'.strip(), edge)
-        _draw_histogram(below, confidence.astype(float), color, edge)
-        said.append(f'{confidence.mean():.1%} {name}'.strip())
-    for axis in (ax.xaxis, ax.yaxis): _scale(axis, edge)
-    ax.set_ylabel('share that is right' if not edge else 'share that has the label')
-    below.set(xlabel='confidence of the answer' if not edge else 'probability of the label', ylabel=what)
-    below.yaxis.set_major_formatter(lambda value,_: f'{value:,.0f}')
-    ax.legend(loc='upper left')
-    for o in (ax, below): o.grid()
-    add_title(fig, target, f'reliability of {len(right):,} known {what}')
-    true,mean = ('are right', 'confidence') if not edge else ('have the label', 'probability')
-    if said: add_caption(fig, f'{right.mean():.1%} of the {what} {true}; mean {mean} {" and ".join(said)}.')
+    axes = fig.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    axes[0].plot([edge, 1-edge], [edge, 1-edge], color=GREY, linestyle=':', linewidth=1, label='perfect calibration')
+    means = {name: _draw_series(axes, target, p, truth, name, color, n_bins, edge) for name,color,p in series}
+    _format_axes(*axes, edge)
+    correct = confidence_and_correct(target, series[-1][2], truth)[1]
+    add_title(fig, target, f'reliability of {len(correct):,} known {what}')
+    true,mean = ('have the label', 'probability') if edge else ('are correct', 'confidence')
+    texts = [f'{value:.1%} {name}'.strip() for name,value in means.items() if not np.isnan(value)]
+    if texts: add_caption(fig, f'{correct.mean():.1%} of the {what} {true}; mean {mean} {" and ".join(texts)}.')
     return fig

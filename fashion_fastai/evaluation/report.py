@@ -1,4 +1,4 @@
-"""One HTML file that shows what a run is worth: it loads nothing, runs nothing, and reads well on a screen, on a phone and on paper
+"""One HTML file that shows how good a run is: it loads nothing, runs nothing, and reads well on a screen, on a phone and on paper
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.report.html.md"""
 
@@ -10,70 +10,97 @@ from collections.abc import Sequence
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from PIL import Image
-from ..data.catalogue import Catalogue
-from ..data.images import BadImage, ImageReader
-from ..core.errors import UsageError
-from ..core.files import atomic_file
-from .calibration_metrics import ece
-from .summary import RunSummary, compare_scores, costs, summarize_run, sliced_scores, training_summary
-from .plots import class_table, largest_confusions, plot_confusion, plot_curves
-from .interpretation import confident_mistakes
-from .limitations import limitations
-from .consistency import all_pair_counts, consistency_effect, unlikely_predictions
-from .reliability_diagram import plot_reliability
-from .saliency import overlay, saliency
-from ..core.plotting import MAX_BARS, display_name
-from .plots import plot_label_correlation
-from ..models.body import body_stats
-from ..models.network import FashionNetwork
-from ..core.html import THUMBNAIL_SIDE, inline_figure, inline_image, shorten_path, render_page
-from ..run import Run
-from ..metrics import confusion_matrix
 
 # %% auto #0
-__all__ = ['MOST_IMAGES', 'MOST_OF_TARGET', 'MOST_DRAWN', 'report_html', 'write_report']
+__all__ = ['MAX_IMAGES', 'MAX_OF_TARGET', 'MAX_DRAWN', 'report_html', 'write_report']
+
+# %% ../../nbs/55_evaluation.report.ipynb #f15678e1
+from ..core.errors import UsageError
+from ..core.files import atomic_file
+from ..core.html import THUMBNAIL_SIDE, inline_figure, inline_image, render_page, shorten_path
+from ..core.plotting import MAX_BARS, display_name
+from ..data.catalogue import Catalogue
+from ..data.images import BadImage, ImageReader
+from .calibration_metrics import ece
+from .consistency import all_pair_counts, consistency_effect, unlikely_predictions
+from .interpretation import confident_mistakes
+from .limitations import limitations
+from fashion_fastai.evaluation.plots import (class_table, largest_confusions, plot_confusion, plot_curves,
+    plot_label_correlation)
+from .reliability_diagram import plot_reliability
+from .saliency import overlay, saliency
+from fashion_fastai.evaluation.summary import (RunSummary, compare_scores, costs, sliced_scores, summarize_run,
+    training_summary)
+from ..metrics import confusion_matrix
+from ..models.body import body_stats
+from ..models.network import FashionNetwork
+from ..run import Run
 
 # %% ../../nbs/55_evaluation.report.ipynb #e57e9838
-MOST_IMAGES,MOST_OF_TARGET,MOST_DRAWN = 64, 8, 8 # images in all and of each target; targets whose figures are drawn
+MAX_IMAGES = 64 # in the report
+MAX_OF_TARGET = 8 # images of each target
+MAX_DRAWN = 8 # targets with figures in each section
 
-def _square(summary, position, side)->np.ndarray|None: # uint8 `(side, side, 3)`, as the network sees it; None where it cannot be read
-    reader,row = ImageReader.from_config(summary.config.image).resized(side),summary.valid.take(np.array([position]))
+def _square(summary, position, side)->np.ndarray|None: # uint8 `(side, side, 3)`, as for the network; None if unreadable
+    reader = ImageReader.from_config(summary.config.image).resized(side)
+    row = summary.valid.take(np.array([position]))
     boxes = reader.boxes(row)
     try: return reader.read(row.paths[0], None if boxes is None else boxes[0])
     except BadImage: return None
 
-def _heat(summary, network, target, labels, positions)->np.ndarray: # of the places that speak for the labels, `(n, SIDE, SIDE)`
+def _normalized(summary, network, positions)->torch.Tensor: # `(n, 3, size, size)`
     image = summary.config.image
-    mean,std = [torch.tensor(o)[:,None,None] for o in ((image.mean, image.std) if image.mean else body_stats(network.body))]
-    pixels = np.stack([_square(summary, o, image.size) for o in positions])
-    heat = saliency(network, (torch.from_numpy(pixels).permute(0,3,1,2)/255-mean)/std, summary.schema.names.index(target.name), labels)
-    return np.stack([np.asarray(Image.fromarray(o).resize((THUMBNAIL_SIDE,THUMBNAIL_SIDE), Image.Resampling.BILINEAR)) for o in heat]).clip(0, 1)
+    mean,std = (image.mean, image.std) if image.mean else body_stats(network.body)
+    pixels = torch.from_numpy(np.stack([_square(summary, position, image.size) for position in positions]))
+    return (pixels.permute(0,3,1,2)/255-torch.tensor(mean)[:,None,None])/torch.tensor(std)[:,None,None]
+
+def _heat(summary, network, target, labels, positions)->np.ndarray: # 0 to 1, `(n, THUMBNAIL_SIDE, THUMBNAIL_SIDE)`
+    heat = saliency(network, _normalized(summary, network, positions), summary.schema.names.index(target.name), labels)
+    size = THUMBNAIL_SIDE,THUMBNAIL_SIDE
+    resized = [Image.fromarray(values).resize(size, Image.Resampling.BILINEAR) for values in heat]
+    return np.stack([np.asarray(image) for image in resized]).clip(0, 1)
 
 # %% ../../nbs/55_evaluation.report.ipynb #bf3497e0
-def _section(id:str, title:str, parts:Sequence=(), **values)->dict: return dict(id=id, title=title, parts=parts, **values)
+def _section(id:str, title:str, parts:Sequence=(), **values)->dict:
+    return dict(id=id, title=title, parts=parts, **values)
 
-def _plain(value)->float|None: return None if value is None or value!=value else float(value)
+def _or_none(value)->float|None: return None if value is None or np.isnan(value) else float(value)
 
-def _numbers(row, *names)->dict: return {o: _plain(row.get(o)) for o in names}
+def _numbers(row, *names)->dict: return {name: _or_none(row.get(name)) for name in names}
+
+_SCORE_COLUMNS = 'linear probe', 'kNN', 'majority', 'fitted'
+
+def _score_row(score, values)->dict:
+    return dict(score=display_name(score), **_numbers(values, 'value', 'low', 'high', *_SCORE_COLUMNS))
 
 def _scores(summary, table)->dict|None:
-    columns = [o for o in ('linear probe', 'kNN', 'majority', 'fitted') if o in table]
-    def row(score, values): return dict(score=display_name(score), **_numbers(values, 'value', 'low', 'high', *columns, 'linear probe', 'majority'))
-    parts = [dict(target=o, rows=[row(s, v) for (t,s),v in table.iterrows() if t==o.name]) for o in summary.schema]
-    parts = [o for o in parts if o['rows']]
-    if parts: return _section('scores', 'Scores', parts, columns=columns, intervals=bool(table.low.notna().any()), notes=[o for o in [table.attrs.get('note')] if o])
+    parts = []
+    for target in summary.schema:
+        rows = [_score_row(score, values) for (name,score),values in table.iterrows() if name==target.name]
+        if rows: parts.append(dict(target=target, rows=rows))
+    if not parts: return None
+    note = table.attrs.get('note')
+    return _section('scores', 'Scores', parts, columns=[column for column in _SCORE_COLUMNS if column in table],
+        intervals=bool(table.low.notna().any()), notes=[note] if note else [])
 
-def _tiles(table)->list[dict]: # the main score of each target
-    first = table[~table.index.get_level_values('target').duplicated()]
-    return [dict(target=t, score=display_name(s), **_numbers(v, 'value', 'low', 'high', 'majority', 'linear probe')) for (t,s),v in first.iterrows()]
+def _tiles(table)->list[dict]: # main score of each target
+    main = table[~table.index.get_level_values('target').duplicated()]
+    return [dict(target=target, **_score_row(score, values)) for (target,score),values in main.iterrows()]
 
 # %% ../../nbs/55_evaluation.report.ipynb #3c2e79f2
-def _verdict(change, least=5e-3)->str: return '' if not abs(change)>=least else 'better' if change>0 else 'worse'
+def _verdict(change, least=5e-3)->str: # empty for a change too small to see
+    if not abs(change)>=least: return ''
+    return 'better' if change>0 else 'worse'
 
 def _changes(summary, target)->list[dict]: # scores before and after calibration
     if summary.cross_fitted_scores is None: return []
-    table = summary.cross_fitted_scores.loc[target.name].assign(change=lambda o: o.fitted-o.plain)
-    return [dict(score=display_name(k), verdict=_verdict(-o.change if k in ('nll', 'ece') else o.change), **_numbers(o, 'plain', 'fitted', 'change')) for k,o in table.iterrows()]
+    rows = []
+    for score,values in summary.cross_fitted_scores.loc[target.name].iterrows():
+        change = values.fitted-values.plain
+        verdict = _verdict(-change if score in ('nll', 'ece') else change)
+        rows.append(dict(score=display_name(score), verdict=verdict, change=_or_none(change),
+            **_numbers(values, 'plain', 'fitted')))
+    return rows
 
 def _fit(calibration, target)->str: # what was fitted
     if calibration is None: return ''
@@ -81,76 +108,102 @@ def _fit(calibration, target)->str: # what was fitted
     thresholds = calibration.thresholds[target.name]
     return f'thresholds from {thresholds.min():.2f} to {thresholds.max():.2f}'
 
+# %% ../../nbs/55_evaluation.report.ipynb #8c0b19df
+def _reliability(summary, target)->dict: # the figure
+    probs,truth = summary.predictions.probs[target.name],summary.predictions.truth[target.name]
+    alt,after = f'Reliability diagram of {target.name}: calibration error {ece(target, probs, truth):.3f}',None
+    if summary.calibration and target.kind=='one_of':
+        after = summary.calibration.apply(summary.predictions).probs[target.name]
+        alt += f' before calibration, {ece(target, after, truth):.3f} after it'
+    return inline_figure(plot_reliability(target, probs, truth, after), alt)
+
 def _confidence(summary)->dict|None:
-    def part(i, target):
-        probs,truth = summary.predictions.probs[target.name],summary.predictions.truth[target.name]
-        after = summary.calibration.apply(summary.predictions).probs[target.name] if summary.calibration and target.kind=='one_of' else None
-        alt = f'Reliability diagram of {target.name}: calibration error {ece(target, probs, truth):.3f}'
-        if after is not None: alt += f' before calibration, {ece(target, after, truth):.3f} after it'
-        figure = inline_figure(plot_reliability(target, probs, truth, after), alt) if i<MOST_DRAWN else None
-        return dict(target=target, fit=_fit(summary.calibration, target), rows=_changes(summary, target), figure=figure)
-    if summary.scored: return _section('confidence', 'Confidence', [part(*o) for o in enumerate(summary.scored)], calibrated=summary.calibration is not None)
+    if not summary.scored: return None
+    parts = [dict(target=target, fit=_fit(summary.calibration, target), rows=_changes(summary, target),
+        figure=_reliability(summary, target) if i<MAX_DRAWN else None) for i,target in enumerate(summary.scored)]
+    return _section('confidence', 'Confidence', parts, calibrated=summary.calibration is not None)
 
 # %% ../../nbs/55_evaluation.report.ipynb #ab3e2ef6
 def _curves(summary)->dict|None:
     history = summary.history
     losses = history.get('valid/loss', pd.Series(dtype=float)).dropna()
     if losses.empty: return None
-    alt = f'Learning curves over {len(history)} epochs; the validation loss goes from {losses.iloc[0]:.3f} to {losses.iloc[-1]:.3f}'
-    return _section('curves', 'Learning curves', [dict(target=None, pairs=[], figure=inline_figure(plot_curves(history, summary.schema), alt))])
+    change = f'the validation loss goes from {losses.iloc[0]:.3f} to {losses.iloc[-1]:.3f}'
+    alt = f'Learning curves over {len(history)} epochs; {change}'
+    figure = inline_figure(plot_curves(history, summary.schema), alt)
+    return _section('curves', 'Learning curves', [dict(target=None, pairs=[], figure=figure)])
+
+def _confusion(summary, target, drawn)->dict: # of one target
+    predictions,name = summary.predictions,target.name
+    matrix = confusion_matrix(target, predictions.probs[name], predictions.truth[name])
+    support = dict(zip(target.vocab, matrix.sum(1)))
+    pairs = [f'{label} predicted as {prediction}: {n:,} of {support[label]:,} images ({n/support[label]:.0%})'
+        for label,prediction,n in largest_confusions(target, matrix)]
+    alt = f'Confusion matrix of {name}; {"; ".join(pairs) or "no confusions"}'
+    figure = inline_figure(plot_confusion(target, matrix), alt) if drawn else None
+    return dict(target=target, pairs=pairs, figure=figure)
 
 def _confusions(summary)->dict|None:
-    def part(i, target):
-        matrix = confusion_matrix(target, summary.predictions.probs[target.name], summary.predictions.truth[target.name])
-        support = dict(zip(target.vocab, matrix.sum(1)))
-        pairs = [f'{t} taken for {a}: {n:,} of {support[t]:,} images ({n/support[t]:.0%})' for t,a,n in largest_confusions(target, matrix)]
-        alt = f'Confusion matrix of {target.name}; {"; ".join(pairs) or "no confusions"}'
-        return dict(target=target, pairs=pairs, figure=inline_figure(plot_confusion(target, matrix), alt) if i<MOST_DRAWN else None)
-    targets = [o for o in summary.scored if o.kind=='one_of' and o.n_out>1]
-    if targets: return _section('confusions', 'Confusions', [part(*o) for o in enumerate(targets)])
+    targets = [target for target in summary.scored if target.kind=='one_of' and target.n_out>1]
+    if not targets: return None
+    parts = [_confusion(summary, target, i<MAX_DRAWN) for i,target in enumerate(targets)]
+    return _section('confusions', 'Confusions', parts)
 
+# %% ../../nbs/55_evaluation.report.ipynb #009d43ac
 def _together(summary)->dict|None:
-    truth,split = (summary.train_codes, 'train') if summary.train_codes else (summary.predictions.truth if summary.predictions else {}, 'valid')
-    targets = [o for o in summary.schema if o.kind=='any_of' and o.n_out>1 and o.name in truth and (truth[o.name]>=0).any()]
-    def part(i, target):
+    truth,split = summary.train_codes or {},'train'
+    if not truth and summary.predictions: truth,split = summary.predictions.truth,'valid'
+    targets = [target for target in summary.schema if target.kind=='any_of' and target.n_out>1
+        and target.name in truth and (truth[target.name]>=0).any()]
+    if not targets: return None
+    def figure(target):
         alt = f'Correlation of the labels of {target.name} in the {split} split'
-        return dict(target=target, pairs=[], figure=inline_figure(plot_label_correlation(target, truth[target.name], split), alt) if i<MOST_DRAWN else None)
-    if targets: return _section('together', 'Labels that come together', [part(*o) for o in enumerate(targets)])
+        return inline_figure(plot_label_correlation(target, truth[target.name], split), alt)
+    parts = [dict(target=target, pairs=[], figure=figure(target) if i<MAX_DRAWN else None)
+        for i,target in enumerate(targets)]
+    return _section('together', 'Labels used together', parts)
 
 # %% ../../nbs/55_evaluation.report.ipynb #78d7a8c3
 def _ends(table)->list[int]: # positions of the rows that are shown
+    if len(table)<=MAX_BARS: return list(range(len(table)))
     half,n = MAX_BARS//2,max(MAX_BARS, int(table.f1.notna().sum()))
-    return list(range(len(table))) if len(table)<=MAX_BARS else [*range(half), *range(n-half, n)]
+    return [*range(half), *range(n-half, n)]
 
 def _label_rows(summary, target)->dict:
-    table,counts = class_table(target, summary.metrics['targets'][target.name]),None
-    if summary.train_codes: counts = pd.Series(target.label_counts(summary.train_codes[target.name]), index=list(target.vocab))
+    table,counts,rows = class_table(target, summary.metrics['targets'][target.name]),None,[]
+    if summary.train_codes:
+        counts = pd.Series(target.label_counts(summary.train_codes[target.name]), index=list(target.vocab))
     shown = _ends(table)
-    def row(i):
+    for position,i in enumerate(shown):
         values,label = table.iloc[i],table.index[i]
-        train = {} if counts is None else dict(train=int(counts[label]), train_share=counts[label]/max(1, counts.max()))
-        gap = len(shown)<len(table) and i==shown[MAX_BARS//2]
-        return dict(label=label, gap=gap, support=int(values.support), **_numbers(values, 'precision', 'recall', 'f1'), **train)
-    return dict(target=target, n_shown=len(shown), counted=counts is not None, rows=[row(i) for i in shown])
+        gap = len(shown)<len(table) and position==MAX_BARS//2
+        row = dict(label=label, gap=gap, support=int(values.support), **_numbers(values, 'precision', 'recall', 'f1'))
+        if counts is not None: row |= dict(train=int(counts[label]), train_share=counts[label]/max(1, counts.max()))
+        rows.append(row)
+    return dict(target=target, n_shown=len(shown), counted=counts is not None, rows=rows)
 
 def _labels(summary)->dict|None:
-    found = summary.metrics.get('targets', {})
-    parts = [_label_rows(summary, o) for o in summary.schema if o.name in found and found[o.name]['known']]
-    if parts: return _section('labels', 'Each label', parts)
+    scores = summary.metrics.get('targets', {})
+    known = [target for target in summary.schema if target.name in scores and scores[target.name]['known']]
+    if known: return _section('labels', 'Each label', [_label_rows(summary, target) for target in known])
 
 # %% ../../nbs/55_evaluation.report.ipynb #93d5a5fe
-def _card(pixels, file, answer, probability, truth='', label='')->dict:
+def _card(pixels, file, prediction, probability, truth='', label='')->dict: # `label` is that of the heat map
     file = shorten_path(file)
-    alt = f'{file}: answer {answer}' + (f', truth {truth}' if truth else '')
-    return dict(src=None if pixels is None else inline_image(pixels), heat=None, alt=alt, file=file, answer=answer, truth=truth, label=label, probability=float(probability))
+    alt = f'{file}: predicted {prediction}' + (f', labelled {truth}' if truth else '')
+    src = None if pixels is None else inline_image(pixels)
+    return dict(src=src, heat=None, alt=alt, file=file, prediction=prediction, truth=truth, label=label,
+        probability=float(probability))
 
-def _label_of(target, row)->str: # what the heat map is about
-    return row.truth if target.kind=='any_of' and row.answer==f'not {row.truth}' else row.answer
+def _heat_label(target, row)->str:
+    return row.truth if target.kind=='any_of' and row.prediction==f'not {row.truth}' else row.prediction
 
-def _cards(summary, target, table, network)->tuple[list[dict], str]: # a card for each row of `confident_mistakes`; why there are no heat maps
-    pixels = [None if summary.valid is None else _square(summary, o, THUMBNAIL_SIDE) for o in table.position]
-    cards = [_card(p, o.file, o.answer, o.probability, o.truth, _label_of(target, o)) for o,p in zip(table.itertuples(), pixels)]
-    heated = [i for i,p in enumerate(pixels) if p is not None][:MOST_OF_TARGET//2]
+def _cards(summary, target, table, network)->tuple[list[dict], str]: # for each row of `confident_mistakes`; a note
+    "Return cards with heat maps, and why there are none"
+    pixels = [None if summary.valid is None else _square(summary, i, THUMBNAIL_SIDE) for i in table.position]
+    cards = [_card(image, row.file, row.prediction, row.probability, row.truth, _heat_label(target, row))
+        for row,image in zip(table.itertuples(), pixels)]
+    heated = [i for i,image in enumerate(pixels) if image is not None][:MAX_OF_TARGET//2]
     if network is None or not heated: return cards, ''
     labels = [target.vocab.index(cards[i]['label']) for i in heated]
     try: maps = _heat(summary, network, target, labels, table.position.iloc[heated])
@@ -160,69 +213,86 @@ def _cards(summary, target, table, network)->tuple[list[dict], str]: # a card fo
 
 # %% ../../nbs/55_evaluation.report.ipynb #2c778cfc
 def _mistakes(summary, network)->dict|None:
-    parts,notes = [],{}
-    k = int(np.clip(MOST_IMAGES//max(1, len(summary.scored)), 2, MOST_OF_TARGET))
+    parts,notes = [],[]
+    k = int(np.clip(MAX_IMAGES//max(1, len(summary.scored)), 2, MAX_OF_TARGET))
     for target in summary.scored:
         probs,truth = summary.predictions.probs[target.name],summary.predictions.truth[target.name]
-        known,wrong = truth>=0,(truth>=0) & (truth!=target.decide(probs))
-        cards,note = _cards(summary, target, confident_mistakes(summary.predictions, target.name, k), network)
-        if cards: parts.append(dict(target=target, n_wrong=int(wrong.sum()), n_known=int(known.sum()), cards=cards))
-        if note: notes[note] = True
-    heated = any(o['heat'] for part in parts for o in part['cards'])
-    if parts: return _section('mistakes', 'Most confident mistakes', parts, heated=heated, notes=list(notes))
+        known = truth>=0
+        n_wrong = int((known & (truth!=target.decide(probs))).sum())
+        table = confident_mistakes(summary.predictions, target.name, k)
+        cards,note = _cards(summary, target, table, network)
+        if cards: parts.append(dict(target=target, n_wrong=n_wrong, n_known=int(known.sum()), cards=cards))
+        if note and note not in notes: notes.append(note)
+    heated = any(card['heat'] for part in parts for card in part['cards'])
+    if parts: return _section('mistakes', 'Most confident mistakes', parts, heated=heated, notes=notes)
 
 # %% ../../nbs/55_evaluation.report.ipynb #8cf4ade5
-def _slices(sliced)->dict|None:
-    def row(name, o):
-        verdict = 'worse' if o.difference_high<0 else 'better' if o.difference_low>0 else ''
-        return dict(slice=name, known=int(o.known), verdict=verdict, **_numbers(o, 'value', 'low', 'high', 'difference'))
-    def part(column, target, rows): # of the main score
-        rows = rows.loc[score:=rows.index[0][0]]
-        return dict(target=target, column=column, score=display_name(score), all=_plain(rows.value.iloc[0]), rows=[row(k, o) for k,o in rows.iterrows()])
-    parts = [part(column, target, table.loc[target]) for column,table in sliced.items() for target in table.index.unique('target')]
+def _slice_row(name, values)->dict:
+    verdict = 'worse' if values.difference_high<0 else 'better' if values.difference_low>0 else ''
+    numbers = _numbers(values, 'value', 'low', 'high', 'difference')
+    return dict(slice=name, known=int(values.known), verdict=verdict, **numbers)
+
+def _slices(sliced)->dict|None: # by the main score of each target
+    parts = []
+    for column,table in sliced.items():
+        for target in table.index.unique('target'):
+            score = table.loc[target].index[0][0]
+            rows = table.loc[target, score]
+            parts.append(dict(target=target, column=column, score=display_name(score), all=_or_none(rows.value.iloc[0]),
+                rows=[_slice_row(*item) for item in rows.iterrows()]))
     if parts: return _section('slices', 'Slices', parts)
 
-def _unlikely(summary)->dict|None:
-    counts = all_pair_counts(summary.schema, summary.train_codes) if summary.scored and summary.train_codes else []
-    def part(pair):
-        table,effect = unlikely_predictions(summary.predictions, pair),consistency_effect(summary.predictions, pair)
-        pixels = [_square(summary, summary.predictions.files.index(o), THUMBNAIL_SIDE) for o in table.file[:MOST_OF_TARGET//2]]
-        cards = [_card(p, o.file, f'{o.category}, {o.attribute}', o.probability) for p,o in zip(pixels, table.itertuples())]
-        usual,without = effect.loc[pair.attributes.name, 'samples_f1'][['usual', 'consistent']] if len(effect) else (None, None)
-        return dict(pair=pair, n=len(table), cards=cards, usual=_plain(usual), without=_plain(without))
-    if counts: return _section('unlikely', 'Unlikely answers', [part(o) for o in counts])
+def _unlikely_part(summary, pair)->dict: # of one pair of targets
+    predictions = summary.predictions
+    table,effect = unlikely_predictions(predictions, pair),consistency_effect(predictions, pair)
+    cards = []
+    for row in table.head(MAX_OF_TARGET//2).itertuples():
+        pixels = _square(summary, predictions.files.index(row.file), THUMBNAIL_SIDE)
+        cards.append(_card(pixels, row.file, f'{row.category}, {row.attribute}', row.probability))
+    f1 = effect.loc[pair.attributes.name, 'samples_f1'] if len(effect) else dict(usual=None, consistent=None)
+    return dict(pair=pair, n=len(table), cards=cards, usual=_or_none(f1['usual']), without=_or_none(f1['consistent']))
 
+def _unlikely(summary)->dict|None:
+    if not summary.scored or not summary.train_codes: return None
+    parts = [_unlikely_part(summary, pair) for pair in all_pair_counts(summary.schema, summary.train_codes)]
+    if parts: return _section('unlikely', 'Unlikely predictions', parts)
+
+# %% ../../nbs/55_evaluation.report.ipynb #d1467afa
 def _cost(summary)->dict|None:
-    rows,history = costs(summary),summary.history
-    timed = 'seconds' in history and 1<len(history)<=30
-    epochs = [dict(epoch=int(o.epoch), seconds=float(o.seconds), share=o.seconds/history.seconds.max()) for o in history.itertuples()] if timed else []
+    rows,history,epochs = costs(summary),summary.history,[]
+    if 'seconds' in history and 1<len(history)<=30:
+        epochs = [dict(epoch=int(row.epoch), seconds=float(row.seconds), share=row.seconds/history.seconds.max())
+            for row in history.itertuples()]
     if rows: return _section('cost', 'Cost', rows=rows, epochs=epochs)
 
 # %% ../../nbs/55_evaluation.report.ipynb #af11d1cd
-def _named(said)->dict[str, str]: # without the folders of the machine
-    return said | dict(table=shorten_path(said['table']))
+def _training(summary)->dict:
+    texts = training_summary(summary)
+    return _section('run', 'Training settings', rows=texts | dict(table=shorten_path(texts['table'])))
 
 def report_html(
     summary:RunSummary, # from `summarize_run`
-    network:FashionNetwork|None=None, # of the run, for heat maps
+    network:FashionNetwork|None=None, # of the run, for heat maps; default: no heat maps
     slices:Sequence[str]|None=None, # columns of the table, see `sliced_scores`
 )->str: # a whole page
-    "The report of a run as HTML"
+    "Render the report of a run as HTML"
     table,sliced = compare_scores(summary),sliced_scores(summary, slices)
-    sections = [_section('run', 'What was trained', rows=_named(training_summary(summary))), _scores(summary, table), _confidence(summary), _curves(summary), _confusions(summary),
-        _labels(summary), _mistakes(summary, network), _slices(sliced), _together(summary), _unlikely(summary), _cost(summary)]
+    sections = [_training(summary), _scores(summary, table), _confidence(summary), _curves(summary),
+        _confusions(summary), _labels(summary), _mistakes(summary, network), _slices(sliced), _together(summary),
+        _unlikely(summary), _cost(summary)]
     n_train = 0 if summary.catalogue is None else len(summary.catalogue.where('train'))
-    return render_page('report.html', title=summary.run.path.resolve().name, summary=summary, n_train=n_train, tiles=_tiles(table), limitations=limitations(summary, table, sliced),
-        sections=[o for o in sections if o])
+    return render_page('report.html', title=summary.run.path.resolve().name, summary=summary, n_train=n_train,
+        tiles=_tiles(table), limitations=limitations(summary, table, sliced), sections=list(filter(None, sections)))
 
 # %% ../../nbs/55_evaluation.report.ipynb #f1fcf919
 def write_report(
-    run:Run, # of a training that has ended
-    catalogue:Catalogue|None=None, # the table that it was trained on: for images, slices, counts of the train split and groups
-    network:FashionNetwork|None=None, # of the run, see `load_network`: for heat maps
-    slices:Sequence[str]|None=None, # columns of the table that cut it into slices; up to three are chosen without it
+    run:Run, # after its training
+    catalogue:Catalogue|None=None, # the table that it was trained on, for images, slices, counts and groups
+    network:FashionNetwork|None=None, # of the run, see `load_network`, for heat maps; default: no heat maps
+    slices:Sequence[str]|None=None, # columns of the table to slice by; default: up to three suitable ones
 )->Path: # of the file
-    "Write `report.html` into the run folder, whole or not at all"
-    path,page = run.path/'report.html',report_html(summarize_run(run, catalogue), network, slices)
+    "Write `report.html` into the run folder, atomically"
+    path = run.path/'report.html'
+    page = report_html(summarize_run(run, catalogue), network, slices)
     with atomic_file(path) as file: file.write_text(page, encoding='utf-8')
     return path

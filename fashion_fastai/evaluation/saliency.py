@@ -1,4 +1,4 @@
-"""Where in the image a network sees what it answers
+"""Grad-CAM heat maps: the regions of an image that support a label
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.saliency.html.md"""
 
@@ -13,82 +13,102 @@ import torch.nn.functional as F
 from captum.attr import LayerGradCam
 from fastcore.basics import noop
 from torch import nn
-from ..core.errors import UsageError
-from ..models.network import FashionNetwork
 
 # %% auto #0
 __all__ = ['saliency', 'overlay']
 
+# %% ../../nbs/50_evaluation.saliency.ipynb #f4ba7a24
+from ..core.errors import UsageError
+from ..models.network import FashionNetwork
+
 # %% ../../nbs/50_evaluation.saliency.ipynb #8551a048
-def _as_map(body, features, aspect)->tuple[torch.Tensor, Callable]: # `(n, channels, h, w)`, and the function that undoes it
-    "The output of `forward_features` as a map; `aspect` is height by width of the image"
+def _no_heat_map(body, reason)->UsageError:
     arch = body.pretrained_cfg.get('architecture') or type(body).__name__
-    other = 'use a CNN such as convnext_atto, or a transformer that takes the mean of its tokens such as swin_tiny'
-    if getattr(body, 'global_pool', None)=='token': raise UsageError(f'no heat map for {arch}: it answers from a class token, which has no place in the image; {other}')
+    remedy = 'use a CNN such as convnext_atto, or a transformer that averages its tokens such as swin_tiny'
+    return UsageError(f'no heat map for {arch}: {reason}; {remedy}')
+
+def _as_map(body, features, aspect)->tuple[torch.Tensor, Callable]: # `(n, channels, h, w)`, and the inverse function
+    "Convert the output of `forward_features` to a map; `aspect` is height by width of the image"
+    if getattr(body, 'global_pool', None)=='token':
+        raise _no_heat_map(body, 'it classifies from a class token, which has no place in the image')
     if isinstance(features, torch.Tensor) and features.ndim==4:
-        if getattr(body, 'output_fmt', 'NCHW')=='NHWC': return features.permute(0,3,1,2), lambda o: o.permute(0,2,3,1)
+        if getattr(body, 'output_fmt', 'NCHW')=='NHWC': return features.permute(0,3,1,2), lambda x: x.permute(0,2,3,1)
         return features, noop
-    if not isinstance(features, torch.Tensor) or features.ndim!=3: raise UsageError(f'no heat map for {arch}: its features are no map; {other}')
-    prefix,tokens = features.split([n:=getattr(body, 'num_prefix_tokens', 0), features.shape[1]-n], dim=1)
+    if not isinstance(features, torch.Tensor) or features.ndim!=3: raise _no_heat_map(body, 'its features are no map')
+    n_prefix = getattr(body, 'num_prefix_tokens', 0)
+    prefix,tokens = features.split([n_prefix, features.shape[1]-n_prefix], dim=1)
     height = max(1, round((tokens.shape[1]*aspect)**0.5))
-    if tokens.shape[1]%height: raise UsageError(f'no heat map for {arch}: its {tokens.shape[1]} tokens are no grid; {other}')
-    return tokens.transpose(1,2).unflatten(2, (height,-1)), lambda o: torch.cat([prefix, o.flatten(2).transpose(1,2)], dim=1)
+    if tokens.shape[1]%height: raise _no_heat_map(body, f'its {tokens.shape[1]} tokens are no grid')
+    def as_tokens(x): return torch.cat([prefix, x.flatten(2).transpose(1,2)], dim=1)
+    return tokens.transpose(1,2).unflatten(2, (height,-1)), as_tokens
 
 # %% ../../nbs/50_evaluation.saliency.ipynb #25bb416e
 class _BehindMap(nn.Module):
-    "What a body does behind its last feature map, as a body of its own"
+    "The layers of a body behind its last feature map, as a body of its own"
     def __init__(self, body, undo):
         super().__init__()
-        self.map,self.body,self.undo = nn.Identity(),body,undo
+        self.map = nn.Identity()
+        self.body = body
+        self.undo = undo
+
     def forward_features(self, x): return self.undo(self.map(x))
     def forward_head(self, x, pre_logits): return self.body.forward_head(x, pre_logits=pre_logits)
 
 @contextmanager
 def _evaluating(network)->Iterator[None]:
-    "Evaluation mode; afterwards each module is in its own mode again"
-    modes = [(o, o.training) for o in network.modules()]
+    "Switch to evaluation mode; restore the mode of each module afterwards"
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try: yield
     finally:
         for module,mode in modes: module.training = mode
 
 # %% ../../nbs/50_evaluation.saliency.ipynb #f3fcdc31
-def _checked_labels(labels, n, n_labels)->int|torch.Tensor: # as Captum wants them
-    "A label outside of the target's, such as the -1 of an unknown one, would silently be another label"
+def _check_labels(labels, n, n_labels)->int|torch.Tensor: # as Captum expects them
+    "Raise a `UsageError` for a label out of range: -1 (unknown) would silently select another label"
     labels = np.asarray(labels)
-    if labels.shape not in ((), (n,)): raise UsageError(f'label_index: one for all or one for each of {n} images, not an array of the shape {labels.shape}')
+    if labels.shape not in ((), (n,)):
+        raise UsageError(f'label_index: one for all or one for each of {n} images, not the shape {labels.shape}')
     wrong = labels[(labels<0) | (labels>=n_labels)]
     if wrong.size: raise UsageError(f'label_index {wrong.flat[0]}: the target has the labels 0 to {n_labels-1}')
     return torch.as_tensor(labels) if labels.ndim else int(labels)
 
+def _grad_cam(network, x, target_index, label_index)->torch.Tensor: # `(n, 1, h_map, w_map)`, not negative
+    with torch.no_grad():
+        features,undo = _as_map(network.body, network.body.forward_features(x), x.shape[-2]/x.shape[-1])
+        behind = FashionNetwork(_BehindMap(network.body, undo), list(network.heads), network.neck)
+        labels = _check_labels(label_index, len(x), behind(features)[target_index].shape[1])
+    def logits(features): return behind(features)[target_index]
+    return LayerGradCam(logits, behind.body.map).attribute(features, target=labels, relu_attributions=True)
+
+# %% ../../nbs/50_evaluation.saliency.ipynb #8b07ab05
 def saliency(
-    network:FashionNetwork, # in any mode, frozen or not; nothing of it is changed
+    network:FashionNetwork, # in any mode, frozen or not; left unchanged
     x:torch.Tensor, # normalised images `(n, 3, h, w)`
     target_index:int, # position of the target in the schema
-    label_index:int|Sequence[int], # position of the label in the target's vocabulary; one for all images, or `(n,)`
-)->np.ndarray: # float32 `(n, h, w)` between 0 and 1, the warmest place of each image 1; all 0 where nothing speaks for the label
-    "Where each image speaks for a label; a `UsageError` for an architecture without a feature map"
-    if not 0<=target_index<len(network.heads): raise UsageError(f'target_index {target_index}: the network has the targets 0 to {len(network.heads)-1}')
+    label_index:int|Sequence[int], # position of the label in the vocabulary; one for all images, or `(n,)`
+)->np.ndarray: # float32 `(n, h, w)`, 0 to 1, at most 1 in each image; all 0 where nothing supports the label
+    "Compute Grad-CAM heat maps; raise a `UsageError` for an architecture without a feature map"
+    if not 0<=target_index<len(network.heads):
+        raise UsageError(f'target_index {target_index}: the network has the targets 0 to {len(network.heads)-1}')
     if not len(x): return np.zeros((0, *x.shape[-2:]), dtype=np.float32)
-    x = x.as_subclass(torch.Tensor).to(next(network.parameters()).device) # fastai's own kind of tensor does not mix
-    with _evaluating(network):
-        with torch.no_grad():
-            features,undo = _as_map(network.body, network.body.forward_features(x), x.shape[-2]/x.shape[-1])
-            behind = FashionNetwork(_BehindMap(network.body, undo), list(network.heads), network.neck)
-            labels = _checked_labels(label_index, len(x), behind(features)[target_index].shape[1])
-        heat = LayerGradCam(lambda o: behind(o)[target_index], behind.body.map).attribute(features, target=labels, relu_attributions=True)
+    x = x.as_subclass(torch.Tensor).to(next(network.parameters()).device) # fastai's tensor types do not mix
+    with _evaluating(network): heat = _grad_cam(network, x, target_index, label_index)
     heat = F.interpolate(heat.detach().float(), x.shape[-2:], mode='bilinear')[:,0]
     return (heat/heat.amax((1,2), keepdim=True).clamp(min=torch.finfo(heat.dtype).tiny)).cpu().numpy()
 
 # %% ../../nbs/50_evaluation.saliency.ipynb #81da908e
+_LUMINANCE = np.array([0.299, 0.587, 0.114]) # weights of red, green and blue
+
 def overlay(
     pixels:np.ndarray, # uint8 `(..., h, w, 3)`, one image or many
-    heat:np.ndarray, # `(..., h, w)` between 0 and 1, from `saliency`
-    alpha:float=0.6, # how much of the heat's colour covers the image, from 0 to 1
+    heat:np.ndarray, # `(..., h, w)`, 0 to 1, from `saliency`
+    alpha:float=0.6, # opacity of the heat map, 0 to 1
 )->np.ndarray: # uint8 `(..., h, w, 3)`
-    "The image in grey under the colours of its heat map"
+    "Draw a heat map over the image in grey"
     if pixels.dtype!=np.uint8 or pixels.shape!=(*heat.shape, 3):
-        raise ValueError(f'`pixels` are {pixels.dtype} {pixels.shape}; for a heat map {heat.shape} they must be uint8 {(*heat.shape, 3)}')
-    grey = (pixels@np.array([0.299, 0.587, 0.114]))[...,None]
+        raise ValueError(f'`pixels` are {pixels.dtype} {pixels.shape}; '
+            f'for a heat map {heat.shape} they must be uint8 {(*heat.shape, 3)}')
+    grey = (pixels@_LUMINANCE)[...,None]
     color = 255*matplotlib.colormaps['inferno'](heat)[...,:3]
     return (grey+alpha*(color-grey)).round().astype(np.uint8)

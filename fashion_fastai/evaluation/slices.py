@@ -1,4 +1,4 @@
-"""The scores of each season, gender or brand: where a network is worse than its mean
+"""Scores by season, gender or brand: where a network is worse than on average
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.slices.html.md"""
 
@@ -11,96 +11,129 @@ import numpy as np, pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.sparse import diags_array
-from ..core.errors import UsageError
-from .bootstrap import group_counts, format_interval, percentile_interval, print_rows, resamples
-from .bootstrap import score_counts, format_score, scores_of_counts
-from .predictions import Predictions
-from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, plot_style, display_name, add_caption, shorten_label
-from ..target import UNKNOWN, as_text
-from ..metrics import headline_scores
 
 # %% auto #0
 __all__ = ['ALL', 'OTHER', 'MISSING', 'cut_slices', 'slice_scores', 'print_slices', 'plot_slices']
 
+# %% ../../nbs/52_evaluation.slices.ipynb #cd69248f
+from ..core.errors import UsageError
+from fashion_fastai.core.plotting import (BLUE, GREY, ORANGE, PageFigure, add_caption, display_name, plot_style,
+    shorten_label)
+from .bootstrap import (format_interval, format_score, group_counts, percentile_interval,
+    print_rows, resamples, score_counts, scores_of_counts)
+from .predictions import Predictions
+from ..metrics import headline_scores
+from ..target import UNKNOWN, as_text
+
 # %% ../../nbs/52_evaluation.slices.ipynb #751557e3
 ALL,OTHER,MISSING = '(all)', '(other)', '(unknown)' # slices that are no value
 
-def _number(value)->str: return f'{value:,.0f}' if value==round(value) else f'{value:,.4g}'
+def _format_number(value)->str: return f'{value:,.0f}' if value==round(value) else f'{value:,.4g}'
 
-def _quartiles(numbers)->tuple[np.ndarray, list[str]]: # of each number its position, and their names
+def _range_name(numbers)->str:
+    low,high = numbers.min(),numbers.max()
+    return _format_number(low) if low==high else f'{_format_number(low)} to {_format_number(high)}'
+
+def _quartiles(numbers)->tuple[np.ndarray, list[str]]: # quartile of each number, and their names
     edges = np.unique(np.quantile(numbers, [.25, .5, .75]))
     found,codes = np.unique(np.searchsorted(edges, numbers), return_inverse=True)
-    parts = [numbers[codes==i] for i in range(len(found))]
-    return codes, [_number(o.min()) if o.min()==o.max() else f'{_number(o.min())} to {_number(o.max())}' for o in parts]
+    return codes, [_range_name(numbers[codes==i]) for i in range(len(found))]
 
+def _most_frequent(text, numbers, most)->list[str]: # numbers by size, other values by frequency
+    counts = text.value_counts()
+    if numbers is None: names = sorted(counts.index, key=lambda name: (-counts[name], name))
+    else: names = sorted(counts.index, key=dict(zip(text, numbers)).get)
+    return [name for name in names[:most] if name!=OTHER]
+
+# %% ../../nbs/52_evaluation.slices.ipynb #c6318f55
 def cut_slices(
-    values:Sequence, # of a column, `(n,)`, as they stand in the table
-    most:int=12, # so many values are slices of their own
-)->dict[str, np.ndarray]: # for each slice its positions, int; no slice is empty
-    "The rows of each slice: numbers by size, other values by frequency, then `(other)` and `(unknown)`"
+    values:Sequence, # of a column, `(n,)`, as in the table
+    most:int=12, # largest number of values that are slices of their own
+)->dict[str, np.ndarray]: # positions of each slice, int; no slice is empty
+    "Divide rows into slices: numbers by size, other values by frequency, then `(other)` and `(unknown)`"
     text = as_text(pd.Series(values).reset_index(drop=True))
     text = text.mask(text.isin([UNKNOWN, MISSING]))
-    rows,counts = np.flatnonzero(text.notna()),text.value_counts()
-    numbers = pd.to_numeric(text.iloc[rows], errors='coerce').to_numpy(dtype=float)
-    if numeric:=len(rows)>0 and np.isfinite(numbers).all(): size = dict(zip(text.iloc[rows], numbers))
-    if numeric and len(counts)>most: codes,names = _quartiles(numbers)
+    rows = np.flatnonzero(text.notna())
+    known = text.iloc[rows]
+    numbers = pd.to_numeric(known, errors='coerce').to_numpy(dtype=float)
+    if not len(rows) or not np.isfinite(numbers).all(): numbers = None
+    if numbers is not None and known.nunique()>most: codes,names = _quartiles(numbers)
     else:
-        names = sorted(counts.index, key=lambda o: size[o] if numeric else (-counts[o], o))[:most]
-        names = [o for o in names if o!=OTHER]
-        codes = pd.Index(names).get_indexer(text.iloc[rows])
-    parts = {o: rows[codes==i] for i,o in enumerate(names)} | {OTHER: rows[codes<0], MISSING: np.flatnonzero(text.isna())}
-    return {k:v for k,v in parts.items() if len(v)}
+        names = _most_frequent(known, numbers, most)
+        codes = pd.Index(names).get_indexer(known)
+    slices = {name: rows[codes==i] for i,name in enumerate(names)}
+    slices |= {OTHER: rows[codes<0], MISSING: np.flatnonzero(text.isna())}
+    return {name: positions for name,positions in slices.items() if len(positions)}
 
 # %% ../../nbs/52_evaluation.slices.ipynb #e81dc908
-_OVER_IMAGES = 'accuracy', 'samples_f1', 'exact_match' # the other headline scores are means over classes
+_OVER_IMAGES = 'accuracy', 'samples_f1', 'exact_match' # the other headline scores average over classes
 
-def _slice_scores(target, counts, parts, groups, n, level, seed)->np.ndarray: # `(6, n_slices, n_scores)`
-    "Value, low and high of each slice, and of its difference from the rest"
-    member = np.zeros((len(parts), counts.shape[0]))
-    for mask,rows in zip(member, parts): mask[rows] = 1
-    whole,sliced = group_counts(counts, groups),[group_counts(diags_array(o)@counts, groups) for o in member]
-    def both(weights): # scores of the slices and of their rests, `(2, n_slices, n_scores, n_part)`
-        all_sums,sums = whole@weights,[o@weights for o in sliced]
-        return np.stack([[scores_of_counts(target, o) for o in sums], [scores_of_counts(target, all_sums-o) for o in sums]])
-    value,rest = both(np.ones((whole.shape[1], 1)))[...,0]
-    both_found = np.concatenate([both(w) for w in resamples(whole.shape[1], n, seed, len(parts)*whole.shape[0])], axis=-1)
-    (low,low_rest),(high,high_rest) = percentile_interval(both_found, level)
-    macro = [o not in _OVER_IMAGES for o in headline_scores(target)]
-    between = np.where((low==high) | (low_rest==high_rest) | macro, np.nan, percentile_interval(both_found[0]-both_found[1], level))
-    return np.stack([value, low, high, value-rest, *between])
+class _SliceCounts:
+    "Counts of each slice and of all rows, by group; scores of slices and rests for any weights of the groups"
+    def __init__(self, target, counts, slices, groups):
+        masks = np.zeros((len(slices), counts.shape[0]))
+        for mask,rows in zip(masks, slices): mask[rows] = 1
+        self.target = target
+        self.all = group_counts(counts, groups)
+        self.slices = [group_counts(diags_array(mask)@counts, groups) for mask in masks]
 
-def _slice_frame(target, found, sizes, known, min_rows)->pd.DataFrame:
-    "A row for each score and slice; NaN where there are too few images"
-    found[:,known<min_rows] = np.nan
-    found[3:,known[0]-known<min_rows] = np.nan # the rest is too small
-    index = pd.MultiIndex.from_product([[target.name], headline_scores(target), list(sizes)], names=['target', 'score', 'slice'])
-    columns = 'value', 'low', 'high', 'difference', 'difference_low', 'difference_high'
-    counted = dict(rows=np.tile(list(sizes.values()), len(headline_scores(target))), known=np.tile(known, len(headline_scores(target))))
-    return pd.DataFrame(counted | {k: v.T.ravel() for k,v in zip(columns, found)}, index=index)
+    def scores(self, weights)->np.ndarray: # `(2, n_slices, n_scores, n_chunk)`: of the slices and of their rests
+        total,sums = self.all@weights,[counts@weights for counts in self.slices]
+        own = [scores_of_counts(self.target, values) for values in sums]
+        rest = [scores_of_counts(self.target, total-values) for values in sums]
+        return np.stack([own, rest])
+
+# %% ../../nbs/52_evaluation.slices.ipynb #be7fab9d
+def _slice_scores(target, counts, slices, groups, n, level, seed)->np.ndarray: # `(6, n_slices, n_scores)`
+    "Return value, low and high of each slice, and of its difference from the rest"
+    by_slice = _SliceCounts(target, counts, slices, groups)
+    n_groups,size = by_slice.all.shape[1],len(slices)*by_slice.all.shape[0]
+    value,rest = by_slice.scores(np.ones((n_groups, 1)))[...,0]
+    chunks = [by_slice.scores(weights) for weights in resamples(n_groups, n, seed, size)]
+    resampled = np.concatenate(chunks, axis=-1)
+    (low,low_rest),(high,high_rest) = percentile_interval(resampled, level)
+    no_interval = (low==high) | (low_rest==high_rest) | [score not in _OVER_IMAGES for score in headline_scores(target)]
+    difference = np.where(no_interval, np.nan, percentile_interval(resampled[0]-resampled[1], level))
+    return np.stack([value, low, high, value-rest, *difference])
 
 # %% ../../nbs/52_evaluation.slices.ipynb #b7046303
+_COLUMNS = 'value', 'low', 'high', 'difference', 'difference_low', 'difference_high'
+
+def _slice_frame(target, values, sizes, known, min_rows)->pd.DataFrame:
+    "Return a row per score and slice; NaN where there are too few images"
+    values[:,known<min_rows] = np.nan
+    values[3:,known[0]-known<min_rows] = np.nan # the rest is too small
+    scores = headline_scores(target)
+    index = pd.MultiIndex.from_product([[target.name], scores, list(sizes)], names=['target', 'score', 'slice'])
+    counts = dict(rows=np.tile(list(sizes.values()), len(scores)), known=np.tile(known, len(scores)))
+    return pd.DataFrame(counts | {name: column.T.ravel() for name,column in zip(_COLUMNS, values)}, index=index)
+
+# %% ../../nbs/52_evaluation.slices.ipynb #2d742ac0
 def slice_scores(
-    predictions:Predictions, # with truth
-    values:Sequence, # of a column of the table, `(n,)`; a series gives its name
-    min_rows:int=20, # a slice with fewer known images has no score
-    groups:Sequence|None=None, # equal for rows that are drawn together, `(n,)`; without it rows of one file
-    n:int=1000, # resamples
+    predictions:Predictions, # with labels
+    values:Sequence, # of a column of the table, `(n,)`; a series provides its name
+    min_rows:int=20, # known images that a slice needs for a score
+    groups:Sequence|None=None, # group of each row, for example its product, `(n,)`; default: the files
+    n:int=1000, # number of resamples
     level:float=0.95, # of the intervals, between 0 and 1
     seed:int=42, # of the draws
-    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; 0.5 without it
-    most:int=12, # so many values are slices of their own
-)->pd.DataFrame: # index `target`, `score`, `slice` (the first is `(all)`); columns `rows`, `known`, `value`, `low`, `high`, `difference`, `difference_low`, `difference_high`
-    "The headline scores of each slice with intervals, and how far they are from those of the rest; NaN where there is none"
+    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
+    most:int=12, # largest number of values that are slices of their own
+)->pd.DataFrame: # index `target`, `score`, `slice` (the first is `(all)`); columns `rows`, `known` and `_COLUMNS`
+    "Score each slice with intervals, and its difference from the rest; NaN where there is none"
     if len(values)!=len(predictions): raise ValueError(f'{len(values)} values for {len(predictions)} predictions')
-    parts = {ALL: np.arange(len(predictions)), **cut_slices(values, most)}
-    sizes,frames = {k: len(v) for k,v in parts.items()},[]
+    slices = {ALL: np.arange(len(predictions)), **cut_slices(values, most)}
+    sizes,frames = {name: len(rows) for name,rows in slices.items()},[]
+    groups = predictions.files if groups is None else groups
     for target in predictions.schema:
-        if (truth:=predictions.truth.get(target.name)) is None: continue
-        counts = score_counts(target, predictions.probs[target.name], truth, (thresholds or {}).get(target.name, 0.5))
+        if target.name not in predictions.truth: continue
+        probs,truth = predictions.probs[target.name],predictions.truth[target.name]
+        counts = score_counts(target, probs, truth, (thresholds or {}).get(target.name, 0.5))
+        scores = _slice_scores(target, counts, slices.values(), groups, n, level, seed)
         known = target.any_known(truth)
-        found = _slice_scores(target, counts, parts.values(), predictions.files if groups is None else groups, n, level, seed)
-        frames.append(_slice_frame(target, found, sizes, np.array([known[o].sum() for o in parts.values()]), min_rows))
-    if not frames: raise UsageError('no slice can be scored: the predictions have no truth')
+        n_known = np.array([known[rows].sum() for rows in slices.values()])
+        frames.append(_slice_frame(target, scores, sizes, n_known, min_rows))
+    if not frames: raise UsageError('no slice can be scored: the predictions have no labels')
     table = pd.concat(frames)
     table.attrs.update(level=level, min_rows=min_rows, column=str(getattr(values, 'name', None) or 'slice'))
     return table
@@ -108,45 +141,58 @@ def slice_scores(
 # %% ../../nbs/52_evaluation.slices.ipynb #83c46072
 def _differs(table)->pd.Series: return (table.difference_low>0) | (table.difference_high<0)
 
+def _slice_cells(name, row, star)->list[str]:
+    return [str(name), f'{row.known:,.0f}', format_score(row.value), format_interval(row.low, row.high),
+        format_score(row.difference, '+.3f')+('*' if star else ' '),
+        format_interval(row.difference_low, row.difference_high, '+.3f')]
+
 def print_slices(
     table:pd.DataFrame, # from `slice_scores`
-    score:str|None=None, # a score of every target that has it; without it the main score of each target
+    score:str|None=None, # score of every target that has it; default: the main score of each target
 ):
-    "Print the scores of the slices and their differences from the rest, a table for each target"
-    between = f'{100*table.attrs.get("level", 0.95):.4g}% interval'
-    columns = [table.attrs.get('column', 'slice'), 'known', 'value', between, 'difference', between]
+    "Print the scores of the slices and their differences from the rest, a table per target"
+    interval = f'{100*table.attrs.get("level", 0.95):.4g}% interval'
+    columns = [table.attrs.get('column', 'slice'), 'known', 'value', interval, 'difference', interval]
     for target in table.index.unique('target'):
         name = score or table.loc[target].index[0][0]
         if name not in table.loc[target].index.unique('score'): continue
         rows = table.loc[target, name]
-        cells = [[str(k), f'{o.known:,.0f}', format_score(o.value), format_interval(o.low, o.high), format_score(o.difference, '+.3f')+('*' if star else ' '),
-            format_interval(o.difference_low, o.difference_high, '+.3f')] for (k,o),star in zip(rows.iterrows(), _differs(rows))]
+        cells = [_slice_cells(*item, star) for item,star in zip(rows.iterrows(), _differs(rows))]
         print_rows(columns, cells, title=f'{target}: {name}')
-    if (least:=table.attrs.get('min_rows', 0))>table.known.min(): print(f'no score where fewer than {least} images have a known label')
+    min_rows = table.attrs.get('min_rows', 0)
+    if min_rows>table.known.min(): print(f'no score where fewer than {min_rows} images have a known label')
 
 # %% ../../nbs/52_evaluation.slices.ipynb #c5862366
+def _draw_slices(ax, rows):
+    "Draw one score of all slices"
+    places = np.arange(len(rows))
+    colors = np.where(_differs(rows), ORANGE, np.where(rows.index==ALL, GREY, BLUE))
+    ax.axvline(rows.value.iloc[0], color=GREY, linewidth=1)
+    ax.hlines(places, rows.low, rows.high, color=colors)
+    ax.scatter(rows.value, places, color=colors, s=16, zorder=3)
+    for y in places[rows.value.isna()]:
+        ax.annotate('no score', (0.02, y), xycoords=('axes fraction', 'data'), va='center', color=GREY)
+    ax.tick_params(axis='y', length=0)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.grid(axis='x')
+
+# %% ../../nbs/52_evaluation.slices.ipynb #2528c5ff
 @plot_style()
 def plot_slices(
     table:pd.DataFrame, # from `slice_scores`
-    target:str, # the name of a target in it
-)->Figure: # a panel for each headline score
-    "Scores and intervals of each slice of one target"
-    scores,slices = table.loc[target].index.unique('score'),table.loc[target].index.unique('slice')
-    fig,places = PageFigure(1.1+0.2*len(slices)),np.arange(len(slices))
+    target:str, # name of a target in it
+)->Figure: # a panel per headline score
+    "Plot scores and intervals of each slice of one target"
+    scores,slices = [table.loc[target].index.unique(level) for level in ('score', 'slice')]
+    fig = PageFigure(1.1+0.2*len(slices))
     axes = fig.subplots(1, len(scores), sharey=True, squeeze=False)[0]
     for ax,score in zip(axes, scores):
-        rows = table.loc[target, score]
-        colors = np.where(_differs(rows), ORANGE, np.where(rows.index==ALL, GREY, BLUE))
-        ax.axvline(rows.value.iloc[0], color=GREY, linewidth=1)
-        ax.hlines(places, rows.low, rows.high, color=colors)
-        ax.scatter(rows.value, places, color=colors, s=16, zorder=3)
-        for y in places[rows.value.isna()]: ax.annotate('no score', (0.02, y), xycoords=('axes fraction', 'data'), va='center', color=GREY)
+        _draw_slices(ax, table.loc[target, score])
         ax.set_title(display_name(score))
-        ax.tick_params(axis='y', length=0)
-        ax.xaxis.set_major_locator(MaxNLocator(4))
-        ax.grid(axis='x')
-    axes[0].set_yticks(places, [f'{shorten_label(o)} ({n:,})' for o,n in zip(slices, rows.known)])
+    known = table.loc[target, scores[0]].known
+    axes[0].set_yticks(np.arange(len(slices)), [f'{shorten_label(name)} ({n:,})' for name,n in zip(slices, known)])
     axes[0].set_ylim(len(slices)-0.4, -0.6)
-    fig.suptitle(f'{shorten_label(target, 40)}: scores by {shorten_label(table.attrs.get("column", "slice"), 40)} (images)', x=0.01, ha='left')
-    add_caption(fig, f'Lines: {100*table.attrs.get("level", 0.95):.4g}% intervals. In orange: that of the difference from all other images does not hold 0.')
+    column,level = table.attrs.get('column', 'slice'),100*table.attrs.get('level', 0.95)
+    fig.suptitle(f'{shorten_label(target, 40)}: scores by {shorten_label(column, 40)} (images)', x=0.01, ha='left')
+    add_caption(fig, f'Lines: {level:.4g}% intervals. Orange: that of the difference from all other images excludes 0.')
     return fig

@@ -1,4 +1,4 @@
-"""What a run folder and its table say, as tables and sentences: the report and the model card are two ways to print them
+"""What a run folder and its table contain, as tables and sentences: the report and the model card are two ways to print them
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.summary.html.md"""
 
@@ -15,38 +15,40 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
+
+# %% auto #0
+__all__ = ['RunSummary', 'summarize_run', 'training_summary', 'count_parameters', 'frozen_baselines', 'compare_scores',
+           'slice_columns', 'sliced_scores', 'costs']
+
+# %% ../../nbs/53_evaluation.summary.ipynb #6e0e338a
 from ..config import TrainConfig
+from ..core.errors import UsageError, unknown_name
+from ..core.files import parse_json, read_text
+from ..core.plotting import join_names
 from ..data.catalogue import Catalogue
 from ..data.images import ImageReader
 from ..data.tables import BOX
-from ..core.errors import UsageError, unknown_name
-from ..core.files import parse_json, read_text
-from .calibration import Calibration, cross_fitted, read_calibration
 from .bootstrap import score_with_baselines
+from .calibration import Calibration, cross_fitted, read_calibration
 from .predictions import Predictions, read_predictions
 from .slices import MISSING, OTHER, cut_slices, slice_scores
-from ..core.plotting import join_names
+from ..metrics import headline_scores
 from ..run import Run
 from ..schema import Schema
 from ..target import Target
-from ..metrics import headline_scores
-
-# %% auto #0
-__all__ = ['RunSummary', 'summarize_run', 'training_summary', 'parameters', 'frozen_baselines', 'compare_scores', 'slice_columns',
-           'sliced_scores', 'costs']
 
 # %% ../../nbs/53_evaluation.summary.ipynb #af8b50aa
 @dataclass(frozen=True, eq=False, repr=False)
 class RunSummary:
-    "What the files of a run hold and the table that it was trained on; empty or None where there is nothing"
+    "Content of the files of a run, and the table that it was trained on; empty or None if missing"
     run:Run # the folder
     metrics:dict = field(default_factory=dict) # `metrics.json`
-    probe:dict = field(default_factory=dict) # `linear_probe.json`: scores of linear heads on the frozen body, as in `metrics.json`, and under `knn` of nearest neighbours
+    probe:dict = field(default_factory=dict) # `linear_probe.json`: its scores, and those of kNN under `knn`
     history:pd.DataFrame = field(default_factory=pd.DataFrame) # `history.csv`
     predictions:Predictions|None = None # of the validation split
     calibration:Calibration|None = None # `calibration.json`
     catalogue:Catalogue|None = None # the whole table
-    valid:Catalogue|None = None # the rows of `predictions`, in their order
+    valid:Catalogue|None = None # rows of `predictions`, in their order
 
     @cached_property
     def train_codes(self)->dict[str, np.ndarray]|None:
@@ -54,148 +56,175 @@ class RunSummary:
         return None if self.catalogue is None else self.catalogue.take(self.catalogue.where('train')).codes
     @cached_property
     def cross_fitted_scores(self)->pd.DataFrame|None:
-        "As from `cross_fitted`; None where the run has no calibration"
+        "The table of `cross_fitted`; None if the run has no calibration"
         return cross_fitted(self.predictions, self.groups) if self.calibration and self.scored else None
-    @property
-    def config(self)->TrainConfig:
-        "The settings of the run"
-        return self.run.config
-    @property
-    def schema(self)->Schema:
-        "The targets of the run"
-        return self.run.schema
-    @property
-    def refit(self)->bool:
-        "Whether the run learned from the validation split too"
-        return self.config.training.refit
 
 # %% ../../nbs/53_evaluation.summary.ipynb #9e8d03f8
 @patch(as_prop=True)
-def n_scored(self:RunSummary)->int: # 0 where the run has no scores
-    "How many images were scored"
+def config(self:RunSummary)->TrainConfig:
+    "The settings of the run"
+    return self.run.config
+
+@patch(as_prop=True)
+def schema(self:RunSummary)->Schema:
+    "The targets of the run"
+    return self.run.schema
+
+@patch(as_prop=True)
+def refit(self:RunSummary)->bool:
+    "Whether the run was trained on the validation split too"
+    return self.config.training.refit
+
+@patch(as_prop=True)
+def n_scored(self:RunSummary)->int: # 0 if the run has no scores
+    "The number of images that were scored"
     return self.metrics.get('rows') or len(self.predictions or [])
 
 @patch(as_prop=True)
 def groups(self:RunSummary)->np.ndarray|None: # `(n,)`
-    "The groups of the predictions, where the table is known"
+    "The groups of the predictions; None without the table"
     return None if self.valid is None else self.valid.group
 
 @patch(as_prop=True)
 def scored(self:RunSummary)->list[Target]:
-    "The targets that were predicted and of which some truth is known"
+    "The targets that were predicted and have known labels"
     truth = {} if self.predictions is None else self.predictions.truth
-    return [o for o in self.schema if o.name in truth and (truth[o.name]>=0).any()]
+    return [target for target in self.schema if target.name in truth and (truth[target.name]>=0).any()]
 
 # %% ../../nbs/53_evaluation.summary.ipynb #c4fa7bbd
-def _check_same_questions(table:Schema, run:Schema):
-    "A `UsageError` names what the table asks otherwise than the run"
-    if table.names!=run.names: raise UsageError(f'the table has the targets {join_names(table.names)}, the run has {join_names(run.names)}; give the table that it was trained on')
-    for a,b in zip(table, run):
-        other = [o for o in a.vocab if o not in b.vocab] or [o for o in b.vocab if o not in a.vocab]
-        if (a.kind,a.vocab)!=(b.kind,b.vocab):
-            raise UsageError(f'the table has other labels than the run: {a.name} differs in {join_names(other) or "kind or order"}; give the table that it was trained on')
+def _check_same_targets(table:Schema, run:Schema):
+    "Raise a `UsageError` that names the first difference between the targets of a table and of a run"
+    remedy = 'pass the table that the run was trained on'
+    if table.names!=run.names:
+        raise UsageError(f'the table has the targets {join_names(table.names)}, '
+            f'the run has {join_names(run.names)}; {remedy}')
+    for own,expected in zip(table, run):
+        if (own.kind,own.vocab)==(expected.kind,expected.vocab): continue
+        extra = [label for label in own.vocab if label not in expected.vocab]
+        missing = [label for label in expected.vocab if label not in own.vocab]
+        difference = join_names(extra or missing) or 'kind or order'
+        raise UsageError(f'the table has other labels than the run: {own.name} differs in {difference}; {remedy}')
 
-def _numbered(names)->pd.MultiIndex: # each name with how often it occurred before
+def _numbered(names)->pd.MultiIndex: # each name, and how often it occurred before
     names = pd.Series(names, dtype=object)
     return pd.MultiIndex.from_arrays([names, names.groupby(names).cumcount()])
 
-def _rows_of(catalogue:Catalogue, files:list[str])->Catalogue:
-    "The rows of the validation split that were predicted, in the order of `files`"
+def _predicted_rows(catalogue:Catalogue, files:list[str])->Catalogue:
+    "Return the rows of the validation split with the file names `files`, in their order"
     valid = catalogue.take(catalogue.where('valid'))
-    if (names:=valid.files)==files: return valid
-    found = _numbered(names).get_indexer(_numbered(files))
-    if (lost:=found<0).any():
-        raise UsageError(f'the validation split of the table has no {files[lost.argmax()]}, which the run predicted; give the table that it was trained on')
-    return valid.take(found)
-
-def _json(path:Path)->dict: return parse_json(read_text(path, 1000), path) if path.is_file() else {} # scores of many labels are no small file
+    if valid.files==files: return valid
+    positions = _numbered(valid.files).get_indexer(_numbered(files))
+    if (positions<0).any():
+        raise UsageError(f'the validation split of the table has no {files[(positions<0).argmax()]}, '
+            'which the run predicted; pass the table that the run was trained on')
+    return valid.take(positions)
 
 # %% ../../nbs/53_evaluation.summary.ipynb #49e261dd
+def _read_scores(path:Path)->dict: # scores of many labels are no small file
+    return parse_json(read_text(path, 1000), path) if path.is_file() else {}
+
 def summarize_run(
-    run:Run, # of a training that has ended
-    catalogue:Catalogue|None=None, # the table that it was trained on
+    run:Run, # after its training
+    catalogue:Catalogue|None=None, # the table that it was trained on; default: none, so no images, slices and counts
 )->RunSummary:
-    "Read what there is; a `UsageError` where a file is broken or the table is another one"
-    if catalogue is not None: _check_same_questions(catalogue.schema, run.schema)
+    "Read the files of a run; raise a `UsageError` if one is broken or the table is another one"
+    if catalogue is not None: _check_same_targets(catalogue.schema, run.schema)
     history = pd.read_csv(run.history) if run.history.is_file() else pd.DataFrame()
     if run.config.training.refit: return RunSummary(run, history=history, catalogue=catalogue)
-    path,fitted = run.predictions('valid'),run.path/'calibration.json'
+    path = run.predictions('valid')
     predictions = read_predictions(path) if path.is_file() else None
-    calibration = read_calibration(fitted, run.schema) if fitted.is_file() else None
-    valid = None if catalogue is None or predictions is None else _rows_of(catalogue, predictions.files)
-    return RunSummary(run, _json(run.metrics), _json(run.path/'linear_probe.json'), history, predictions, calibration, catalogue, valid)
+    calibration = read_calibration(run.calibration, run.schema) if run.calibration.is_file() else None
+    known = catalogue is not None and predictions is not None
+    return RunSummary(run, _read_scores(run.metrics), _read_scores(run.linear_probe), history, predictions, calibration,
+        catalogue, _predicted_rows(catalogue, predictions.files) if known else None)
 
 # %% ../../nbs/53_evaluation.summary.ipynb #a3a4e56e
-def _stage(stage)->str: # how it was trained
-    unfrozen = f'{stage.unfrozen} group{"s"*(stage.unfrozen>1)} of the body unfrozen' if stage.unfrozen else 'the heads alone'
-    return f'with {unfrozen}, highest rate {stage.lr:g}'
+def _stage_text(stage)->str:
+    groups = f'{stage.unfrozen} layer group{"s"*(stage.unfrozen>1)} fine-tuned'
+    return f'{groups if stage.unfrozen else "heads only"}, learning rate up to {stage.lr:g}'
 
-def _epochs(training, n_done)->str:
+def _epochs_text(training, n_done)->str:
     stages = training.stages or []
-    if not training.epochs and not stages: return '0: linear heads, solved on the frozen body'
-    planned = sum(o.epochs for o in stages) or training.epochs
+    if not training.epochs and not stages: return '0: linear heads fitted on the frozen body'
+    planned = sum(stage.epochs for stage in stages) or training.epochs
     done = f'{n_done} of {planned}' if 0<n_done<planned else f'{planned}'
-    if len(stages)<2: return ' '.join([done, *map(_stage, stages)])
-    return f'{done}: ' + '; '.join(f'{o.epochs} {_stage(o)}' for o in stages)
+    if not stages: return done
+    if len(stages)==1: return f'{done}: {_stage_text(stages[0])}'
+    return f'{done}: ' + '; '.join(f'{stage.epochs} with {_stage_text(stage)}' for stage in stages)
 
-def _size(catalogue, metrics)->str: # rows of each split
-    if catalogue is not None: return ', '.join(f'{n:,} {split}' for split,n in catalogue.split_sizes().items())
-    return f'{metrics["rows"]:,} {metrics["split"]}' if metrics else ''
+def _rows_text(catalogue, metrics)->str: # rows of each split
+    if catalogue is None: return f'{metrics["rows"]:,} {metrics["split"]}' if metrics else ''
+    return ', '.join(f'{n:,} {split}' for split,n in catalogue.split_sizes().items())
+
+def _date_text(run)->str: # of the last file of the training
+    for path in (run.model, run.path/'config.yaml'):
+        if path.is_file(): return f'{datetime.fromtimestamp(path.stat().st_mtime, timezone.utc):%Y-%m-%d %H:%M} UTC'
+    return ''
 
 # %% ../../nbs/53_evaluation.summary.ipynb #9684547f
 def training_summary(
     summary:RunSummary, # from `summarize_run`
-)->dict[str, str]: # what is not known is left out
-    "What was trained on what, in words"
+)->dict[str, str]: # only what is known
+    "Describe data, network and training in words"
     config,run = summary.config,summary.run
     model,image,training = config.model,config.image,config.training
-    written = next((o for o in (run.model, run.path/'config.yaml') if o.is_file()), None)
-    n_parameters,boxes = parameters(run),', cut to boxes' if ImageReader.from_config(image).uses_boxes else ''
-    said = {'table': config.data.path or 'the embedded sample', 'rows': _size(summary.catalogue, summary.metrics),
-        'targets': ', '.join(f'{o.name} ({o.kind.replace("_", " ")} {o.n_out:,})' for o in summary.schema),
+    n_parameters,noise = count_parameters(run),config.data.label_noise
+    targets = [f'{target.name} ({target.kind.replace("_", " ")} {target.n_out:,})' for target in summary.schema]
+    boxes = ', cropped to boxes' if ImageReader.from_config(image).uses_boxes else ''
+    texts = {
+        'table': config.data.path or 'the embedded sample',
+        'rows': _rows_text(summary.catalogue, summary.metrics),
+        'targets': ', '.join(targets),
         'body': model.arch+(f', {n_parameters:,} parameters with the heads' if n_parameters else ''),
-        'weights at the start': model.origin or model.weights,
+        'initial weights': model.origin or model.weights,
         'images': f'{image.size} by {image.size} pixels, {image.fit}{boxes}',
-        'recipe': config.recipe, 'epochs': _epochs(training, len(summary.history)),
-        'optimiser': f'{training.optimizer}, {training.schedule}, batches of {training.batch_size}, {training.precision}',
-        'label noise': f'{config.data.label_noise:.0%} of the training labels were replaced on purpose' if config.data.label_noise else '',
+        'recipe': config.recipe,
+        'epochs': _epochs_text(training, len(summary.history)),
+        'optimiser': f'{training.optimizer}, {training.schedule}',
+        'batches': f'{training.batch_size} images, {training.precision}',
+        'label noise': f'{noise:.0%} of the training labels were replaced on purpose' if noise else '',
         'seed': f'{training.seed}',
-        'date': f'{datetime.fromtimestamp(written.stat().st_mtime, timezone.utc):%Y-%m-%d %H:%M} UTC' if written else '',
-        'versions': ', '.join(f'{k} {v}' for k,v in config.versions.items())}
-    return {k:v for k,v in said.items() if v}
+        'date': _date_text(run),
+        'versions': ', '.join(f'{name} {version}' for name,version in config.versions.items())}
+    return {name: text for name,text in texts.items() if text}
 
 # %% ../../nbs/53_evaluation.summary.ipynb #689d6518
 _NOT_LEARNED = 'running_mean', 'running_var'
+_FLOATS = 'F64', 'F32', 'F16', 'BF16'
 
-def parameters(
+def count_parameters(
     run:Run, # its weights may be missing
-)->int|None: # None where the run has no weights
-    "How many numbers were learned, heads included"
+)->int|None: # None if the run has no weights
+    "Count the learned parameters, heads included"
     if not run.model.is_file(): return None
     try:
         with safe_open(run.model, 'np') as file:
-            parts = {k: file.get_slice(k) for k in file.keys() if not k.endswith(_NOT_LEARNED)}
-            return sum(math.prod(o.get_shape()) for o in parts.values() if o.get_dtype() in ('F64', 'F32', 'F16', 'BF16'))
+            tensors = [file.get_slice(name) for name in file.keys() if not name.endswith(_NOT_LEARNED)]
+            return sum(math.prod(tensor.get_shape()) for tensor in tensors if tensor.get_dtype() in _FLOATS)
     except SafetensorError as e: raise UsageError(f'{run.model} cannot be read as weights: {e}') from None
 
 # %% ../../nbs/53_evaluation.summary.ipynb #864d81aa
 def frozen_baselines(
-    probe:dict, # as `linear_probe.json` holds it
-)->dict[str, dict]: # for `score_with_baselines`: `linear probe`, and `kNN` where it was scored
-    "What the body reaches as it comes"
-    knn = probe.get('knn')
-    return {'linear probe': probe} | ({'kNN': knn} if isinstance(knn, dict) and isinstance(knn.get('targets'), dict) else {})
+    probe:dict, # content of `linear_probe.json`
+)->dict[str, dict]: # for `score_with_baselines`: `linear probe`, and `kNN` if it was scored
+    "Return the scores of the frozen body"
+    baselines,knn = {'linear probe': probe},probe.get('knn')
+    if isinstance(knn, dict) and isinstance(knn.get('targets'), dict): baselines['kNN'] = knn
+    return baselines
 
-def _probe(summary)->tuple[dict, str]: # baselines for `score_with_baselines`; why there is none
-    probe,truth = summary.probe.get('targets'),summary.predictions.truth
+def _probe_columns(summary)->tuple[dict, str]: # for `score_with_baselines`; why there are none
+    probe = summary.probe.get('targets')
     if not probe: return {}, ''
-    known = {name: int(summary.schema[name].any_known(codes).sum()) for name,codes in truth.items()}
-    if all(probe[o]['known']==n for o,n in known.items() if o in probe): return frozen_baselines(summary.probe), ''
-    return {}, 'The linear probe was scored on other images and is left out.'
+    for name,codes in summary.predictions.truth.items():
+        n_known = int(summary.schema[name].any_known(codes).sum())
+        if name in probe and probe[name]['known']!=n_known:
+            return {}, 'The linear probe was scored on other images and is left out.'
+    return frozen_baselines(summary.probe), ''
 
-def _bare_scores(summary)->pd.DataFrame: # from `metrics.json` alone
+def _stored_scores(summary)->pd.DataFrame: # of `metrics.json`
     targets = summary.metrics.get('targets', {})
-    rows = [(o.name, s, targets[o.name][s], np.nan, np.nan) for o in summary.schema if o.name in targets for s in headline_scores(o)]
+    rows = [(target.name, score, targets[target.name][score], np.nan, np.nan)
+        for target in summary.schema if target.name in targets for score in headline_scores(target)]
     table = pd.DataFrame(rows, columns=['target', 'score', 'value', 'low', 'high']).set_index(['target', 'score'])
     return table.astype(float)
 
@@ -203,58 +232,68 @@ def _bare_scores(summary)->pd.DataFrame: # from `metrics.json` alone
 def compare_scores(
     summary:RunSummary, # from `summarize_run`
     n:int=1000, # resamples, see `bootstrap`
-)->pd.DataFrame: # a row for each `target` and `score`; columns `value`, `low`, `high`, where known `majority`, `linear probe`, `kNN`, `fitted`; NaN is undefined
-    "The headline scores and what they should be compared with; without predictions what `metrics.json` says"
-    if summary.predictions is None: return _bare_scores(summary)
-    others,note = _probe(summary)
+)->pd.DataFrame: # a row per `target` and `score`; columns `value`, `low`, `high`, known baselines; NaN is undefined
+    "Return the headline scores beside their baselines; without predictions those of `metrics.json`"
+    if summary.predictions is None: return _stored_scores(summary)
+    others,note = _probe_columns(summary)
     table = score_with_baselines(summary.predictions, summary.train_codes, others, groups=summary.groups, n=n)
     if summary.cross_fitted_scores is not None:
-        fitted = summary.cross_fitted_scores.fitted.to_dict()
-        table['fitted'] = [fitted.get((o, s), np.nan) if summary.schema[o].kind=='any_of' else np.nan for o,s in table.index]
+        any_of = [target.name for target in summary.schema if target.kind=='any_of']
+        fitted = summary.cross_fitted_scores.fitted.reindex(table.index)
+        table['fitted'] = fitted.where(table.index.get_level_values('target').isin(any_of))
     table.attrs['note'] = note
     return table
 
 # %% ../../nbs/53_evaluation.summary.ipynb #2af14895
 def slice_columns(
     summary:RunSummary, # from `summarize_run`
-    most:int=3, # so many columns
+    most:int=3, # largest number of columns
     min_rows:int=20, # images of a slice, at least
     max_values:int=12, # different values of a column, at most
 )->list[str]: # empty without the table
-    "Columns of the table that cut the predicted images into slices worth a score"
+    "Return columns of the table that divide the predicted images into slices large enough for a score"
     if summary.valid is None: return []
     frame,found = summary.valid.frame,[]
     for column in frame.columns.difference([*summary.schema.names, summary.valid.file_col, *BOX], sort=False):
         if len(found)==most or not 2<=frame[column].astype('string').nunique()<=max_values: continue
-        sizes = [len(rows) for name,rows in cut_slices(frame[column], max_values).items() if name not in (OTHER, MISSING)]
+        slices = cut_slices(frame[column], max_values)
+        sizes = [len(rows) for name,rows in slices.items() if name not in (OTHER, MISSING)]
         if sum(size>=min_rows for size in sizes)>=2: found.append(column)
     return found
 
 def sliced_scores(
     summary:RunSummary, # from `summarize_run`
-    columns:Sequence[str]|None=None, # of the table; those of `slice_columns` without it
+    columns:Sequence[str]|None=None, # of the table; default: those of `slice_columns`
     n:int=1000, # resamples, see `slice_scores`
-)->dict[str, pd.DataFrame]: # for each column as from `slice_scores`
-    "The scores of the slices of several columns"
+)->dict[str, pd.DataFrame]: # for each column the table of `slice_scores`
+    "Score the slices of several columns"
     if summary.valid is None or not summary.scored: return {}
     frame = summary.valid.frame
-    for o in columns or []:
-        if o not in frame: raise unknown_name('column', o, frame.columns)
+    for column in columns or []:
+        if column not in frame: raise unknown_name('column', column, frame.columns)
     chosen = slice_columns(summary) if columns is None else dict.fromkeys(columns)
-    return {o: slice_scores(summary.predictions, frame[o], groups=summary.groups, n=n) for o in chosen}
+    return {column: slice_scores(summary.predictions, frame[column], groups=summary.groups, n=n) for column in chosen}
 
 # %% ../../nbs/53_evaluation.summary.ipynb #f1dc1fe0
+def _training_cost(summary)->dict[str, str]:
+    history = summary.history
+    if 'seconds' not in history or not len(history): return {}
+    median,n_epochs = history.seconds.median(),len(history)
+    epochs = f'{n_epochs} epoch{"s"*(n_epochs>1)}'
+    texts = {'training': f'{history.seconds.sum():,.0f} s for {epochs}, median {median:,.1f} s'}
+    sizes = {} if summary.catalogue is None else summary.catalogue.split_sizes()
+    n_images = sizes.get('train', 0)+sizes.get('valid', 0)
+    speed = f'{n_images/max(median, 0.01):,.0f} images a second, scoring included'
+    return texts | ({'training speed': speed} if n_images else {})
+
 def costs(
     summary:RunSummary, # from `summarize_run`
-)->dict[str, str]: # what is not known is left out
-    "What training and answers cost, in words"
-    history,metrics,run,said = summary.history,summary.metrics,summary.run,{}
-    if 'seconds' in history and len(history):
-        usual,n_epochs = history.seconds.median(),len(history)
-        said['training'] = f'{history.seconds.sum():,.0f} s for {n_epochs} epoch{"s"*(n_epochs>1)}, {usual:,.1f} s for a usual one'
-        sizes = {} if summary.catalogue is None else summary.catalogue.split_sizes()
-        if n:=sizes.get('train', 0)+sizes.get('valid', 0): said['pace of training'] = f'{n/max(usual, 0.01):,.0f} images a second, scoring included'
-    if seconds:=metrics.get('seconds'): said['pace of answers'] = f'{metrics["rows"]/seconds:,.0f} images a second ({metrics["rows"]:,} in {seconds:,.1f} s)'
-    if n:=parameters(run): said['parameters'] = f'{n:,}'
-    if run.model.is_file(): said['file of weights'] = f'{run.model.stat().st_size/1e6:,.1f} MB'
-    return said
+)->dict[str, str]: # only what is known
+    "Describe the cost of training and inference in words"
+    metrics,run,texts = summary.metrics,summary.run,_training_cost(summary)
+    if seconds := metrics.get('seconds'):
+        rows = metrics['rows']
+        texts['inference speed'] = f'{rows/seconds:,.0f} images a second ({rows:,} in {seconds:,.1f} s)'
+    if n := count_parameters(run): texts['parameters'] = f'{n:,}'
+    if run.model.is_file(): texts['size of the weights'] = f'{run.model.stat().st_size/1e6:,.1f} MB'
+    return texts
