@@ -1,4 +1,4 @@
-"Several runs answer as one: the mean is the mean, each member sees images its own way, nothing that a member learned from is scored, and a bulk prediction knows its members"
+"Ensembles: the mean of the members, each with its own settings; training images are never scored; prediction resumes"
 import json
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
@@ -16,43 +16,52 @@ from fashion_fastai.serving.ensemble import Ensemble
 from fashion_fastai.serving.predictor import Predictor
 
 HALF = (0.5,)*3
-SCHEMA = Schema(targets=[one_of('category', ['dress','shirt','skirt']), any_of('attributes', ['belted','striped']), one_of('gender', ['only'])])
+CATEGORY,ATTRIBUTES = one_of('category', ['dress','shirt','skirt']), any_of('attributes', ['belted','striped'])
+SCHEMA = Schema(targets=[CATEGORY, ATTRIBUTES, one_of('gender', ['only'])])
+GAIN_TITLE = 'mean of 2 runs, and what it gains over the best of them'
 
 def make_run(path, seed=0, size=32, schema=SCHEMA, arch='test_resnet', data=None, loss='softmax', **image):
-    config = make_config('two-head', dict(data=data or {}, model=dict(arch=arch, weights='none'), loss=dict(one_of=loss), image=dict(size=size, mean=HALF, std=HALF)|image))
+    settings = dict(data=data or {}, model=dict(arch=arch, weights='none'), loss=dict(one_of=loss),
+        image=dict(size=size, mean=HALF, std=HALF)|image)
+    config = make_config('two-head', settings)
     run = start_run(path, config, schema)
     save_network(create_network(schema, arch, size, 'none', seed=seed), run.model)
     return run
 
 @pytest.fixture(scope='module')
 def shop(tmp_path_factory):
-    "Forty images, one of them broken, and a table with boxes of some"
+    "Return a folder of forty images, one of them broken, and a table with boxes"
     folder = tmp_path_factory.mktemp('shop')
     for i in range(40): Image.effect_noise((40+i, 50), 4*i+1).convert('RGB').save(folder/f'{i:02}.png')
     (folder/'33.png').write_bytes(b'no image')
     files = [f'{i:02}.png' for i in range(40)]
-    pd.DataFrame(dict(file=files, product_id=np.arange(40)//2, x1=5, y1=5, x2=30, y2=40)).to_csv(folder/'table.csv', index=False)
+    frame = pd.DataFrame(dict(file=files, product_id=np.arange(40)//2, x1=5, y1=5, x2=30, y2=40))
+    frame.to_csv(folder/'table.csv', index=False)
     return folder
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
-    "Three networks that see images in three ways; one has temperatures and thresholds"
+    "Return three runs with different image settings; one is calibrated"
     folder = tmp_path_factory.mktemp('runs')
-    made = [make_run(folder/'a', 1), make_run(folder/'b', 2, 48, arch='test_efficientnet', fit='squash', loss='binary'), make_run(folder/'c', 3, 32, load_size=40, crop='box')]
-    Calibration(SCHEMA, dict(category=3., gender=1.), dict(attributes=np.array([0.1,0.7]))).write(made[0].calibration)
-    return made
+    runs = [make_run(folder/'a', 1),
+        make_run(folder/'b', 2, 48, arch='test_efficientnet', fit='squash', loss='binary'),
+        make_run(folder/'c', 3, 32, load_size=40, crop='box')]
+    Calibration(SCHEMA, dict(category=3., gender=1.), dict(attributes=np.array([0.1,0.7]))).write(runs[0].calibration)
+    return runs
 
-def probs(answers): return {k: np.nan_to_num(v, nan=-1) for k,v in answers.predictions.probs.items()}
+def probs(results): return {name: np.nan_to_num(values, nan=-1) for name,values in results.predictions.probs.items()}
 
-def same(a, b): return all(np.array_equal(v, probs(b)[k]) for k,v in probs(a).items())
+def same(a, b): return all(np.array_equal(values, probs(b)[name]) for name,values in probs(a).items())
 
 @pytest.mark.parametrize('fitted', [True, False])
 def test_the_mean_is_the_mean(runs, shop, fitted):
-    alone = [Predictor.load(o.path, fitted)(shop/'table.csv', bs=16) for o in runs]
-    found = Ensemble.load([o.path for o in runs], fitted)(shop/'table.csv', bs=16)
-    for k,v in probs(found).items(): assert np.array_equal(v, np.mean([probs(o)[k] for o in alone], axis=0, dtype=np.float64).astype(np.float32)), k
-    assert found.bad==alone[0].bad and list(found.bad)==[33]
-    assert np.allclose(found.thresholds['attributes'], [1.1/3, 1.7/3] if fitted else 0.5)
+    alone = [Predictor.load(run.path, fitted)(shop/'table.csv', bs=16) for run in runs]
+    results = Ensemble.load([run.path for run in runs], fitted)(shop/'table.csv', bs=16)
+    for name,values in probs(results).items():
+        mean = np.mean([probs(member)[name] for member in alone], axis=0, dtype=np.float64)
+        assert np.array_equal(values, mean.astype(np.float32)), name
+    assert results.bad==alone[0].bad and list(results.bad)==[33]
+    assert np.allclose(results.thresholds['attributes'], [1.1/3, 1.7/3] if fitted else 0.5)
 
 def test_a_member_alone_is_the_run_itself(runs, shop):
     for run in runs:
@@ -63,83 +72,95 @@ def test_a_member_alone_is_the_run_itself(runs, shop):
         assert shards.predictor_key(alone)==shards.predictor_key(one)
 
 def test_the_order_of_members_does_not_matter(runs, shop):
-    paths = [o.path for o in runs]
+    paths = [run.path for run in runs]
     assert same(Ensemble.load(paths)(shop), Ensemble.load(paths[::-1])(shop))
 
-def test_members_with_other_questions(runs, tmp_path):
+def test_members_with_other_targets(runs, tmp_path):
     cases = {'its targets are category, not category, attributes, gender': Schema(targets=SCHEMA.targets[:1]),
-        "label 3 of its target category is 'trousers', not 'skirt'": Schema(targets=[one_of('category', ['dress','shirt','trousers']), *SCHEMA.targets[1:]]),
-        'its target attributes has 1 labels, not 2': Schema(targets=[SCHEMA['category'], any_of('attributes', ['belted']), SCHEMA['gender']])}
-    for i,(said,schema) in enumerate(cases.items()):
+        "label 3 of its target category is 'trousers', not 'skirt'":
+            Schema(targets=[one_of('category', ['dress','shirt','trousers']), *SCHEMA.targets[1:]]),
+        'its target attributes has 1 labels, not 2':
+            Schema(targets=[SCHEMA['category'], any_of('attributes', ['belted']), SCHEMA['gender']])}
+    for i,(message,schema) in enumerate(cases.items()):
         other = make_run(tmp_path/str(i), schema=schema)
-        with pytest.raises(UsageError, match=said): Ensemble.load([runs[0].path, other.path])
-        assert main(['predict', str(runs[0].path), 'none.jpg', '--ensemble-with', str(other.path), '--out', str(tmp_path/'no.csv')])==2
+        with pytest.raises(UsageError, match=message): Ensemble.load([runs[0].path, other.path])
+        out = str(tmp_path/'no.csv')
+        assert main(['predict', str(runs[0].path), 'none.jpg', '--ensemble-with', str(other.path), '--out', out])==2
         assert main(['evaluate', str(runs[0].path), '--ensemble-with', str(other.path)])==2
     assert not (tmp_path/'no.csv').exists()
-    with pytest.raises(UsageError, match='is named twice'): Ensemble.load([runs[0].path, runs[1].path, runs[0].path])
+    with pytest.raises(UsageError, match='is named twice'):
+        Ensemble.load([runs[0].path, runs[1].path, runs[0].path])
 
 # predict
 
-def predict(runs, shop, out, *args): return main(['predict', str(runs[0].path), str(shop/'table.csv'), *[x for o in runs[1:] for x in ('--ensemble-with', str(o.path))], '--batch-size', '16', '--out', str(out), *args])
+def predict(runs, shop, out, *args):
+    members = [arg for run in runs[1:] for arg in ('--ensemble-with', str(run.path))]
+    flags = [*members, '--batch-size', '16', '--out', str(out), *args]
+    return main(['predict', str(runs[0].path), str(shop/'table.csv'), *flags])
 
-class Cut(Exception): pass
+class Interrupted(Exception): pass
 
-def cut(monkeypatch, batches):
-    "Break off after so many batches"
+def interrupt(monkeypatch, batches):
+    "Interrupt the prediction after a number of batches"
     stream = Ensemble.stream
     def stopped(self, images, bs=64):
-        for i,o in enumerate(stream(self, images, bs)):
-            if i==batches: raise Cut
-            yield o
+        for i,results in enumerate(stream(self, images, bs)):
+            if i==batches: raise Interrupted
+            yield results
     monkeypatch.setattr(Ensemble, 'stream', stopped)
 
-def test_predict_goes_on_and_knows_its_members(runs, shop, tmp_path, monkeypatch, capfd):
+def test_predict_resumes_with_the_same_members_only(runs, shop, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(shards, 'SHARD_ROWS', 16)
     assert predict(runs, shop, tmp_path/'whole.csv')==0
     assert 'thresholds of the mean' in capfd.readouterr().err
     with monkeypatch.context() as broken:
-        cut(broken, 2)
-        with pytest.raises(Cut): predict(runs, shop, tmp_path/'a.csv')
+        interrupt(broken, 2)
+        with pytest.raises(Interrupted): predict(runs, shop, tmp_path/'a.csv')
     done = sorted((tmp_path/'a.csv.shards').glob('0*.parquet'))
     assert done
-    for others in ([], runs[1:2], [runs[2], runs[1]]): # fewer members, or in another order: the first has the screen
+    for others in ([], runs[1:2], [runs[2], runs[1]]): # fewer members, or another order: the first has the OOD detector
         assert predict([runs[0], *others], shop, tmp_path/'a.csv')==2
         assert 'by another run' in capfd.readouterr().err
     written = done[0].stat().st_mtime_ns
-    seen = []
-    stream = Ensemble.stream
-    monkeypatch.setattr(Ensemble, 'stream', lambda self, images, bs=64: (seen.append(len(images)), stream(self, images, bs))[1])
+    seen,stream = [],Ensemble.stream
+    def counted(self, images, bs=64):
+        seen.append(len(images))
+        return stream(self, images, bs)
+    monkeypatch.setattr(Ensemble, 'stream', counted)
     assert predict(runs, shop, tmp_path/'a.csv')==0
     assert seen[0]==40-16*len(done) and written # only what was left
     assert (tmp_path/'a.csv').read_bytes()==(tmp_path/'whole.csv').read_bytes()
-    assert sorted(o.name for o in tmp_path.iterdir())==['a.csv', 'whole.csv']
+    assert sorted(path.name for path in tmp_path.iterdir())==['a.csv', 'whole.csv']
 
 def test_predict_products_and_submissions(runs, shop, tmp_path):
     assert predict(runs, shop, tmp_path/'p.csv', '--group-col', 'product_id', '--enforce-taxonomy')==0
     assert len(pd.read_csv(tmp_path/'p.csv'))==20
     frame = pd.read_csv(shop/'table.csv')
     frame[frame.file!='33.png'].to_csv(shop/'good.csv', index=False)
-    assert main(['predict', str(runs[0].path), str(shop/'good.csv'), '--ensemble-with', str(runs[1].path), '--format', 'category-csv', '--out', str(tmp_path/'s.csv')])==0
+    flags = ['--ensemble-with', str(runs[1].path), '--format', 'category-csv', '--out', str(tmp_path/'s.csv')]
+    assert main(['predict', str(runs[0].path), str(shop/'good.csv'), *flags])==0
     assert len((tmp_path/'s.csv').read_text().splitlines())>=39
 
 def test_a_cluster_takes_one_run(runs, shop, tmp_path, capfd):
     assert predict(runs, shop, tmp_path/'out', '--engine', 'ray')==2
     assert '--ensemble-with does not go with --engine ray' in capfd.readouterr().err
 
-def test_a_picture_that_one_member_cannot_read_has_no_answer(runs, shop, tmp_path):
+def test_an_image_that_one_member_cannot_read_has_no_result(runs, shop, tmp_path):
     frame = pd.read_csv(shop/'table.csv').head(4)
-    frame.loc[1, ['x1','x2']] = 900, 950 # outside of the image: only the member that cuts to boxes minds
+    frame.loc[1, ['x1','x2']] = 900, 950 # outside the image: an error only for the member that crops to boxes
     frame.to_csv(shop/'outside.csv', index=False)
-    alone = [Predictor.load(o.path)(shop/'outside.csv').bad for o in runs]
-    found = Ensemble.load([o.path for o in runs])(shop/'outside.csv')
-    assert found.bad=={k: v for o in alone for k,v in o.items()}
-    assert all(np.isnan(v[list(found.bad)]).all() and np.isfinite(np.delete(v, list(found.bad), axis=0)).all() for v in found.predictions.probs.values())
+    alone = [Predictor.load(run.path)(shop/'outside.csv').bad for run in runs]
+    results = Ensemble.load([run.path for run in runs])(shop/'outside.csv')
+    assert results.bad=={position: reason for bad in alone for position,reason in bad.items()}
+    for values in results.predictions.probs.values():
+        bad = list(results.bad)
+        assert np.isnan(values[bad]).all() and np.isfinite(np.delete(values, bad, axis=0)).all()
 
 # evaluate
 
 @pytest.fixture(scope='module')
 def trained(sample, tmp_path_factory):
-    "Two networks for the sample, of two sizes; labels of some rows are missing"
+    "Return two runs on the sample with different image sizes; labels of some rows are missing"
     folder,frame = tmp_path_factory.mktemp('trained'),pd.read_csv(sample, keep_default_na=False)
     frame.loc[::7, 'category'],frame.loc[3::5, 'attributes'] = '','?'
     frame.to_csv(sample.parent/'holes.csv', index=False)
@@ -160,28 +181,30 @@ def trained(sample, tmp_path_factory):
 def test_evaluate_prints_the_gain(trained, tmp_path, capfd):
     a,b = trained
     assert main(['evaluate', str(a.path), '--ensemble-with', str(b.path), '--out', str(tmp_path/'scores.json')])==0
-    said = capfd.readouterr().out
-    assert 'mean of 2 runs, and what it gains over the best of them' in said and 'net32' in said and 'net48' in said
-    assert 'fitted on the' in said and 'that all members share' in said
+    output = capfd.readouterr().out
+    assert GAIN_TITLE in output and 'net32' in output and 'net48' in output
+    assert 'fitted on the' in output and 'that all members share' in output
     written = json.loads((tmp_path/'scores.json').read_text())
     assert list(written['members'])==['net32','net48'] and written['targets'].keys()==written['fitted'].keys()
-    for o in written['gain']:
-        values = [m[o['target']][o['score']] for m in written['members'].values()]
-        assert o['gain']==pytest.approx(written['targets'][o['target']][o['score']]-max(values)) and (o['low']<=o['high'])
+    for row in written['gain']:
+        target,score = row['target'],row['score']
+        best = max(scores[target][score] for scores in written['members'].values())
+        assert row['gain']==pytest.approx(written['targets'][target][score]-best) and row['low']<=row['high']
     assert main(['evaluate', str(a.path), '--ensemble-with', str(b.path), '--min-precision', '0.9'])==2
     assert f'fashion-fastai calibrate {a.path} --min-precision 0.9' in capfd.readouterr().err
 
-def test_evaluate_together_is_what_predict_says(trained, tmp_path):
+def test_evaluate_and_predict_agree(trained, tmp_path):
     from fashion_fastai.evaluation.evaluate import evaluate_ensemble
-    found = evaluate_ensemble([open_run(o.path) for o in trained])
-    ensemble = Ensemble.load([o.path for o in trained])
-    answers = ensemble([Path(o) for o in found.rows.paths])
-    for k,v in found.predictions.probs.items(): assert np.allclose(v, answers.predictions.probs[k], atol=1e-5)
-    assert (found.predictions.truth['category']==-1).any() and 'fitted on the' in ensemble.thresholds_from
+    evaluation = evaluate_ensemble([open_run(run.path) for run in trained])
+    ensemble = Ensemble.load([run.path for run in trained])
+    results = ensemble([Path(path) for path in evaluation.rows.paths])
+    for name,values in evaluation.predictions.probs.items():
+        assert np.allclose(values, results.predictions.probs[name], atol=1e-5)
+    assert (evaluation.predictions.truth['category']==-1).any() and 'fitted on the' in ensemble.thresholds_from
 
-def test_evaluate_with_more_views(trained):
+def test_evaluate_with_tta(trained):
     from fashion_fastai.evaluation.evaluate import evaluate_ensemble, evaluate
-    found = evaluate_ensemble(trained, n=1)
-    for run,said in zip(trained, found.members.values()):
+    evaluation = evaluate_ensemble(trained, n=1)
+    for run,member in zip(trained, evaluation.members.values()):
         alone = run_calibration(run).apply(evaluate(run, n=1).predictions)
-        assert all(np.array_equal(v, alone.probs[k]) for k,v in said.probs.items())
+        assert all(np.array_equal(values, alone.probs[name]) for name,values in member.probs.items())

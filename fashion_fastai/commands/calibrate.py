@@ -37,6 +37,9 @@ def _print_expected(run, predictions, min_precision):
     print_frame(cross_fitted(predictions, _groups(run, predictions), min_precision), title)
 
 # %% ../../nbs/91_commands.calibrate.ipynb #2280ce6c
+_UPDATE = ('report.html and MODEL_CARD.md show the previous calibration; update them with: '
+    'python -c "from fashion_fastai.evaluation.artifacts import update_documents as u; u({path!r})"')
+
 def calibrate_command(
     run:Annotated[Path, typer.Argument(help='Run folder.')],
     f1:Annotated[bool, typer.Option(
@@ -56,3 +59,4 @@ def calibrate_command(
     _print_expected(run, held_out_predictions(run), min_precision)
     print_frame(compare_calibrations(before, after), 'what changed')
     print(f'written: {run.calibration}')
+    if (run.path/'report.html').is_file(): print(_UPDATE.format(path=str(run.path)))

@@ -1,4 +1,4 @@
-"""What a run says about a part of its table, or about another table, beside the truth
+"""Scores of a run, or of an ensemble, on a split of its table or on another table
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.evaluate.html.md"""
 
@@ -27,152 +27,174 @@ from .calibration import Calibration, fit_calibration, run_calibration
 from .consistency import PairCounts, enforce_taxonomy, mask_unseen_pairs, taxonomy_scores
 from .ensemble import check_members, common_rows, mean_predictions, member_names
 from .inference import run_predictions
-from .predictions import held_out_predictions
-from .predictions import Predictions
+from .predictions import Predictions, held_out_predictions
 from .summary import frozen_baselines
 from ..run import Run
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #dd3fea41
 def score_predictions(
-    predictions:Predictions, # with truth
-    split:str, # that was predicted: `train`, `valid` or `test`
-    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; 0.5 without it
-)->dict: # as `metrics.json` holds it
-    "All scores of predictions"
+    predictions:Predictions, # with labels
+    split:str, # split that was predicted: `train`, `valid` or `test`
+    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; default: 0.5
+)->dict: # content of `metrics.json`
+    "Compute all scores of predictions"
     metrics = predictions.metrics(split, thresholds)
     if predictions.schema.taxonomy: metrics['taxonomy'] = taxonomy_scores(predictions)
     return metrics
 
+_SHOWN = dict(one_of=('accuracy', 'mean_class_accuracy'), any_of=('samples_f1', 'macro_f1'))
+
 def format_headlines(
-    metrics:dict, # from `scores`
+    metrics:dict, # from `score_predictions`
 )->str: # for example `category/accuracy 0.859, attributes/samples_f1 0.510`
-    "The headline scores in one line"
-    shown = [(o, s) for o,found in metrics['targets'].items() for s in ('accuracy', 'mean_class_accuracy', 'samples_f1', 'macro_f1') if found.get(s) is not None]
-    return ', '.join(f'{o}/{s} {metrics["targets"][o][s]:.3f}' for o,s in shown if (s!='macro_f1' or metrics['targets'][o]['kind']=='any_of'))
+    "Write the headline scores in one line"
+    shown = [(name, score, scores[score]) for name,scores in metrics['targets'].items()
+        for score in _SHOWN[scores['kind']] if scores.get(score) is not None]
+    return ', '.join(f'{name}/{score} {value:.3f}' for name,score,value in shown)
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #180f1241
+def _read_probe(run)->dict|None: # scores of the linear probe, if there are any
+    if not run.linear_probe.is_file(): return None
+    probe = read_json(run.linear_probe)
+    if not isinstance(probe, dict) or not isinstance(probe.get('targets'), dict):
+        raise UsageError(f'{run.linear_probe} holds no scores')
+    return probe
+
 def run_baselines(
     run:Run, # a complete run
     catalogue:Catalogue, # the table that is scored; its train split is counted
     own:bool, # whether it is the validation split of the run's own table
-)->tuple[dict|None, dict[str, dict]]: # for `score_with_baselines`: codes of the train split, or none; scores on the frozen body, where they are known
-    "What the scores of a run are compared with"
+)->tuple[dict|None, dict[str, dict]]: # codes of the train split, or None; scores on the frozen body, if known
+    "Return the arguments of `score_with_baselines` for a run"
     train = catalogue.where('train')
-    probe = read_json(run.linear_probe) if own and run.linear_probe.is_file() else None
-    if probe is not None and not (isinstance(probe, dict) and isinstance(probe.get('targets'), dict)): raise UsageError(f'{run.linear_probe} holds no scores')
-    return {k: v[train] for k,v in catalogue.codes.items()} if len(train) else None, frozen_baselines(probe) if probe else {}
+    codes = {name: values[train] for name,values in catalogue.codes.items()} if len(train) else None
+    probe = _read_probe(run) if own else None
+    return codes, frozen_baselines(probe) if probe else {}
 
 def enforce_consistency(
-    predictions:Predictions, # with or without truth
+    predictions:Predictions, # with or without labels
     pairs:list[PairCounts], # of the run, see `run_pair_counts`
 )->Predictions:
-    "Predictions that fit the taxonomy, without attributes that training never showed with the answered category"
+    "Return predictions that fit the taxonomy, without attributes that the predicted category never had in training"
     return mask_unseen_pairs(enforce_taxonomy(predictions), pairs)
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #cdf4cdf2
 @dataclass(frozen=True)
 class Evaluation:
-    "What a run says about a part of a table, and the rows that it is about"
-    predictions:Predictions # with the truth
+    "Predictions of a run for a split of a table, and the rows that they are for"
+    predictions:Predictions # with labels
     rows:Catalogue # in the order of the predictions
     catalogue:Catalogue # the whole table
 
 def scored_rows(
     run:Run, # a complete run
     split:str='valid', # `train`, `valid` or `test`
-    data:str|Path|None=None, # another table than the run's own; without a split column all of it is scored
-    images:str|Path|None=None, # the folder that its file names start from; the table's own without it
-)->tuple[Catalogue, TrainConfig, np.ndarray]: # the whole table; the settings of the run with that table; positions of the rows
-    "The rows that a run is scored on"
+    data:str|Path|None=None, # another table; without a split column all of it is scored; default: the run's own
+    images:str|Path|None=None, # folder that its file names start from; default: that of the table
+)->tuple[Catalogue, TrainConfig, np.ndarray]: # the whole table; the settings for it; positions of the rows
+    "Return the rows to score a run on; raise a `UsageError` if there are none"
     config = run.config.model_copy(deep=True)
     if config.training.refit and not data and split!='test':
         raise UsageError(f'{run.path} was refitted on train and valid; score it on the test split or on another table')
-    changes = dict(schema=run.schema)
+    options = dict(schema=run.schema)
     if data:
-        config.data.path,config.data.images,config.data.format = str(data),images and str(images),'table'
-        if not (config.data.split_col or 'split' in read_table(data).columns): changes['all_as'] = split
+        config.data.path,config.data.format = str(data),'table'
+        config.data.images = str(images) if images else None
+        if not config.data.split_col and 'split' not in read_table(data).columns: options['all_as'] = split
     else: check_training_table(run)
-    catalogue = catalogue_from_config(config, **changes)
+    catalogue = catalogue_from_config(config, **options)
     positions = catalogue.where(split)
-    if not len(positions): raise UsageError(f'{data or config.data.path or "the sample"}: no row is in the {split} split')
+    if not len(positions):
+        raise UsageError(f'{data or config.data.path or "the sample"}: no row is in the {split} split')
     return catalogue,config,positions
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #ca7a757b
 def predicted_rows(
-    rows:Catalogue, # that were asked about
+    rows:Catalogue, # rows to predict
     predictions:Predictions, # of those whose images could be read
 )->Catalogue: # in the order of the predictions
-    "The rows that there are predictions of"
+    "Return the rows that were predicted"
     return rows if len(rows)==len(predictions) else rows.take(np.isin(rows.files, predictions.files))
 
 def evaluate(
     run:Run, # a complete run
     split:str='valid', # `train`, `valid` or `test`
     data:str|Path|None=None, # see `scored_rows`
-    images:str|Path|None=None, # same as above
+    images:str|Path|None=None, # see `scored_rows`
     **tta, # for `TTA`: `n`, `beta`, `use_max`
 )->Evaluation:
-    "Return the predictions of a run for a split of its table, or for another table, from the cache if possible; the run is only read"
+    "Predict a split of the run's table, or another table, from the cache if possible; the run is only read"
     catalogue,config,positions = scored_rows(run, split, data, images)
     predictions = run_predictions(run, catalogue, config, positions, **tta)
     return Evaluation(predictions, predicted_rows(catalogue.take(positions), predictions), catalogue)
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #b1dec107
 def calibrate(
-    run:Run, # a complete run that held out a valid split
-    min_precision:float|None=None, # precision to keep for every label of `any_of` targets, above 0, at most 1; default: thresholds with the best F1
-)->Calibration: # that the run answers by from now on
+    run:Run, # a complete run that held out a validation split
+    min_precision:float|None=None, # of every label of `any_of` targets, above 0, at most 1; default: maximise F1
+)->Calibration: # used for all further predictions of the run
     "Fit temperatures and thresholds and write them to `calibration.json`; raise a `UsageError` if nothing was held out"
     if run.config.training.refit:
-        raise UsageError(f'{run.path} was refitted on train and valid, so no rows are left to fit on; calibrate the run that it was made from')
+        raise UsageError(f'{run.path} was refitted on train and valid, so no rows are left to fit on; '
+            'calibrate the run that it was made from')
     predictions = held_out_predictions(run)
     if predictions is None or not len(predictions):
-        raise UsageError(f'{run.predictions("valid")}: there are no predictions of a valid split to fit on')
+        raise UsageError(f'{run.predictions("valid")}: there are no predictions of a validation split to fit on')
     calibration = fit_calibration(predictions, min_precision)
     calibration.write(run.calibration)
     return calibration
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #250425b2
-def _same_split(a, b)->bool: return all(getattr(a.config.training, o)==getattr(b.config.training, o) for o in ('seed', 'refit')) and a.config.data==b.config.data
+def _same_split(a, b)->bool:
+    settings = [(run.config.training.seed, run.config.training.refit, run.config.data) for run in (a, b)]
+    return settings[0]==settings[1]
 
-def _seen(run)->set[str]:
-    "The images that a run was trained on"
+def _training_files(run)->set[str]:
+    "Return the image files that a run was trained on"
     catalogue = catalogue_from_config(run.config, schema=run.schema)
-    learned = np.isin(catalogue.split.astype(str), ['train', 'valid'] if run.config.training.refit else ['train'])
-    return {os.path.realpath(o) for o in catalogue.take(np.flatnonzero(learned)).paths}
+    splits = ['train', 'valid'] if run.config.training.refit else ['train']
+    rows = np.flatnonzero(np.isin(catalogue.split.astype(str), splits))
+    return {os.path.realpath(path) for path in catalogue.take(rows).paths}
 
 def check_unseen(
     runs:Sequence[Run], # the rows are held out from the first
-    rows:Catalogue, # that all of them shall be judged on
+    rows:Catalogue, # rows to score all of them on
 ):
-    "A `UsageError` where one of several runs was trained on images that are held out from the first"
-    first,files = runs[0],[os.path.realpath(o) for o in rows.paths]
-    for o in runs[1:]:
-        if _same_split(o, first): continue
-        try: seen = _seen(o)
-        except UsageError as e: raise UsageError(f'whether {o.path} was trained on the images that are held out from {first.path} cannot be told: {e}') from None
+    "Raise a `UsageError` if one of several runs was trained on images that are held out from the first"
+    first,files = runs[0],[os.path.realpath(path) for path in rows.paths]
+    for run in runs[1:]:
+        if _same_split(run, first): continue
+        try: seen = _training_files(run)
+        except UsageError as e:
+            raise UsageError(f'cannot check whether {run.path} was trained on the images '
+                f'that are held out from {first.path}: {e}') from None
         n = sum(file in seen for file in files)
-        if n: raise UsageError(f'{o.path} was trained on {n:,} of the {len(files):,} images that are held out from {first.path}; only what no run has seen can judge them')
+        if n:
+            raise UsageError(f'{run.path} was trained on {n:,} of the {len(files):,} images that are held out '
+                f'from {first.path}; score the runs on a table that none of them was trained on (--data)')
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #a2020f6b
 @dataclass(frozen=True)
 class EnsembleEvaluation(Evaluation):
-    "What the mean of several runs says about a part of a table; `predictions` are those of the mean"
-    members:dict[str, Predictions] # what each of them says, at its own temperatures, by `member_names`
+    "Mean predictions of several runs for a split of a table, and those of each member"
+    members:dict[str, Predictions] # calibrated, by `member_names`
 
 def evaluate_ensemble(
-    runs:Sequence[Run], # complete runs with the same targets; the first says which table and which split
+    runs:Sequence[Run], # complete runs with the same targets; the first determines table and split
     split:str='valid', # `train`, `valid` or `test`
     data:str|Path|None=None, # see `scored_rows`
-    images:str|Path|None=None, # same as above
+    images:str|Path|None=None, # see `scored_rows`
     **tta, # for `TTA`: `n`, `beta`, `use_max`
 )->EnsembleEvaluation:
-    "What several runs and their mean say about a split of a table; from disk where it was said before"
+    "Predict a split of a table with several runs and average them, from the cache if possible"
     check_members(runs)
     catalogue,config,positions = scored_rows(runs[0], split, data, images)
-    rows = catalogue.take(positions)
+    rows,members = catalogue.take(positions),[]
     if not data and split!='train': check_unseen(runs, rows)
-    found = [run_predictions(o, catalogue, o.config.model_copy(update=dict(data=config.data)), positions, **tta) for o in runs]
-    parts = common_rows([run_calibration(o).apply(p) for o,p in zip(runs, found)])
-    mean = mean_predictions(parts)
-    return EnsembleEvaluation(mean, predicted_rows(rows, mean), catalogue, dict(zip(member_names(runs), parts)))
+    for run in runs:
+        own = run.config.model_copy(update=dict(data=config.data))
+        predictions = run_predictions(run, catalogue, own, positions, **tta)
+        members.append(run_calibration(run).apply(predictions))
+    members = common_rows(members)
+    mean = mean_predictions(members)
+    return EnsembleEvaluation(mean, predicted_rows(rows, mean), catalogue, dict(zip(member_names(runs), members)))

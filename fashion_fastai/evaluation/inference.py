@@ -1,4 +1,4 @@
-"""One pass of the network over many images becomes a table of probabilities
+"""Probabilities for many images: from pixels, files or the rows of a catalogue, with test-time augmentation, and cached on disk
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.inference.html.md"""
 
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 import numpy as np, torch
 from fastai.vision.core import TensorImage
+from fastcore.basics import patch
 from torch import nn
 
 # %% auto #0
@@ -25,8 +26,7 @@ from ..data.augment import BatchAugment
 from ..data.cache import CACHE_SHARD, files_key
 from ..data.catalogue import Catalogue, usable_rows
 from ..data.images import ImageReader, center_crop
-from .predictions import Predictions
-from .predictions import read_predictions
+from .predictions import Predictions, read_predictions
 from ..models.fusion import fuse_conv_bn
 from ..models.inference import run_pixels
 from ..models.losses import probabilities
@@ -35,130 +35,153 @@ from ..run import Run
 from ..schema import Schema
 
 # %% ../../nbs/51_evaluation.inference.ipynb #b92c3419
-def _as_logits(target, probs, one_of)->torch.Tensor: # `probabilities` turns them into `probs` again
+def _as_logits(target, probs, one_of)->torch.Tensor: # the inverse of `probabilities`
     probs = probs.clamp(1e-7, 1-1e-7)
     return probs.log() if target.kind=='one_of' and one_of=='softmax' else probs.logit()
 
 # %% ../../nbs/51_evaluation.inference.ipynb #e0ee8e6c
 class TTA(nn.Module):
-    "A network that looks at several changed copies of each image"
+    "A network that averages its predictions over augmented views of each image"
     def __init__(self,
         network:nn.Module, # normalised images `(b, 3, size, size)` to logits for each target
         schema:Schema, # the targets
-        augment:AugmentConfig, # what is changed
+        augment:AugmentConfig, # augmentations of the views
         mean:Sequence[float], # of each channel, for images between 0 and 1
-        std:Sequence[float], # same as above
-        n:int=4, # changed copies
-        beta:float=0.25, # weight of the image as it is
-        use_max:bool=False, # the largest probability instead of the mean
-        one_of:str='softmax', # how `one_of` targets were learned, see `probabilities`
+        std:Sequence[float], # of each channel, for images between 0 and 1
+        n:int=4, # number of augmented views
+        beta:float=0.25, # weight of the original image
+        use_max:bool=False, # take the largest probability instead of the mean
+        one_of:str='softmax', # activation of `one_of` targets, see `probabilities`
     ):
         super().__init__()
-        self.network,self.schema,self.augment,self.n,self.beta,self.use_max,self.one_of = network,schema,augment,n,beta,use_max,one_of
+        self.network,self.schema,self.augment = network,schema,augment
+        self.n,self.beta,self.use_max,self.one_of = n,beta,use_max,one_of
         device = next(network.parameters()).device
-        for name,o in (('mean', mean), ('std', std)): self.register_buffer(name, torch.tensor(o, device=device).view(1,3,1,1))
+        self.register_buffer('mean', torch.tensor(mean, device=device).view(1,3,1,1))
+        self.register_buffer('std', torch.tensor(std, device=device).view(1,3,1,1))
 
     def probs(self,
         x:torch.Tensor, # normalised images `(b, 3, size, size)`
     )->list[torch.Tensor]: # for each target `(b, n_labels)`
-        "Probabilities of images as they are"
-        return [probabilities(o, logits.float(), self.one_of) for o,logits in zip(self.schema, self.network(x))]
+        "Return probabilities of images without augmentation"
+        outputs = zip(self.schema, self.network(x))
+        return [probabilities(target, logits.float(), self.one_of) for target,logits in outputs]
 
-    def forward(self,
-        x:torch.Tensor, # normalised images `(b, 3, size, size)`
-    )->tuple[torch.Tensor, ...]: # for each target logits `(b, n_labels)`
-        change,images = BatchAugment(self.augment, x.shape[-1]),TensorImage(x*self.std+self.mean)
-        views = [self.probs((change(images, split_idx=0).as_subclass(torch.Tensor)-self.mean)/self.std) for _ in range(self.n)]
-        plain,changed = self.probs(x),[torch.stack(o) for o in zip(*views)]
-        if self.use_max: merged = [torch.maximum(p, c.amax(0)) for p,c in zip(plain, changed)]
-        else: merged = [torch.lerp(c.mean(0), p, self.beta) for p,c in zip(plain, changed)]
-        return tuple(_as_logits(o, p, self.one_of) for o,p in zip(self.schema, merged))
+# %% ../../nbs/51_evaluation.inference.ipynb #5cc91f04
+@patch
+def forward(
+    self:TTA,
+    x:torch.Tensor, # normalised images `(b, 3, size, size)`
+)->tuple[torch.Tensor, ...]: # for each target logits `(b, n_labels)`
+    "Return the logits of the averaged probabilities"
+    augment = BatchAugment(self.augment, x.shape[-1])
+    images = TensorImage(x*self.std+self.mean)
+    def view(): return (augment(images, split_idx=0).as_subclass(torch.Tensor)-self.mean)/self.std
+    views = [self.probs(view()) for _ in range(self.n)]
+    merged = []
+    for original,*augmented in zip(self.probs(x), *views):
+        augmented = torch.stack(augmented)
+        if self.use_max: merged.append(torch.maximum(original, augmented.amax(0)))
+        else: merged.append(torch.lerp(augmented.mean(0), original, self.beta))
+    return tuple(_as_logits(target, probs, self.one_of) for target,probs in zip(self.schema, merged))
 
 # %% ../../nbs/51_evaluation.inference.ipynb #50254fc4
 def predict_pixels(
-    network:FashionNetwork, # in evaluation mode
+    network:FashionNetwork, # a network or `TTA`, switched to evaluation mode
     schema:Schema, # its targets
     batches:Iterable[np.ndarray], # uint8 `(b, size, size, 3)`
     mean:Sequence[float], # of each channel, for images between 0 and 1
-    std:Sequence[float], # same as above
-    one_of:str='softmax', # how `one_of` targets were learned, see `probabilities`
+    std:Sequence[float], # of each channel, for images between 0 and 1
+    one_of:str='softmax', # activation of `one_of` targets, see `probabilities`
 )->dict[str, np.ndarray]: # for each target float32 `(n, n_labels)`
-    "Probabilities for batches of decoded images"
+    "Predict probabilities for batches of decoded images"
     network = network.eval().to(memory_format=torch.channels_last)
-    found = [[np.zeros((0, o.n_out), dtype=np.float32)] for o in schema]
-    for outputs in run_pixels(network, next(network.parameters()).device, batches, mean, std, not isinstance(network, TTA)):
-        for target,logits,parts in zip(schema, outputs, found): parts.append(probabilities(target, logits.float(), one_of).cpu().numpy())
-    return {o.name: np.concatenate(parts) for o,parts in zip(schema, found)}
+    device = next(network.parameters()).device
+    chunks = {target.name: [np.zeros((0, target.n_out), dtype=np.float32)] for target in schema}
+    for outputs in run_pixels(network, device, batches, mean, std, not isinstance(network, TTA)):
+        for target,logits in zip(schema, outputs):
+            chunks[target.name].append(probabilities(target, logits.float(), one_of).cpu().numpy())
+    return {name: np.concatenate(arrays) for name,arrays in chunks.items()}
 
 # %% ../../nbs/51_evaluation.inference.ipynb #fd3932bf
 def predict_files(
-    network:FashionNetwork, # in evaluation mode
+    network:FashionNetwork, # a network or `TTA`, switched to evaluation mode
     schema:Schema, # its targets
     paths:Sequence, # image files, or anything else that `read_image` takes
     config:TrainConfig, # of the run, see `Run.config`
     bs:int=64, # images in a batch
     boxes:np.ndarray|None=None, # `(n, 4)`, from `ImageReader.boxes`
-)->tuple[dict[str, np.ndarray], dict[int,str]]: # for each target float32 `(n, n_labels)`, NaN where an image is bad; the reason for each bad position
-    "Probabilities for image files; while the network works, the next batches are read"
-    bad,image,reader = {},config.image,ImageReader.from_config(config.image)
+)->tuple[dict[str, np.ndarray], dict[int,str]]: # for each target `(n, n_labels)`, NaN for bad images; reasons
+    "Predict probabilities for image files; batches are decoded while the network runs"
+    bad,image = {},config.image
+    reader = ImageReader.from_config(image)
     def batches():
         n_batches = -(-len(paths)//bs)
         for _,pixels,reasons in track(reader.stream(paths, boxes, bs), 'predicting batches', total=n_batches):
             bad.update(reasons)
             yield pixels
     probs = predict_pixels(network, schema, batches(), image.mean, image.std, config.loss.one_of)
-    for o in probs.values(): o[list(bad)] = np.nan
+    for rows in probs.values(): rows[list(bad)] = np.nan
     return probs,bad
 
 # %% ../../nbs/51_evaluation.inference.ipynb #f1f45380
+def _predict_readable(network, rows, config, bs)->tuple[Catalogue, dict[str, np.ndarray]]:
+    "Return the rows whose images can be read, and their probabilities"
+    boxes = ImageReader.from_config(config.image).boxes(rows)
+    probs,bad = predict_files(network, rows.schema, rows.paths, config, bs, boxes)
+    good = usable_rows(bad, rows, config.data.on_bad)
+    if not bad: return rows, probs
+    return rows.take(good), {name: values[good] for name,values in probs.items()}
+
+# %% ../../nbs/51_evaluation.inference.ipynb #7b5bcaad
 def predict_catalogue(
     network:FashionNetwork, # in evaluation mode
     catalogue:Catalogue, # whose rows are predicted
     config:TrainConfig, # of the run, see `Run.config`
-    positions:np.ndarray|None=None, # which rows, int `(n,)`; all without it
-    pixels:np.ndarray|None=None, # the decoded images of the whole catalogue, uint8 `(n_all, load_size, load_size, 3)`, where they are at hand
+    positions:np.ndarray|None=None, # rows to predict, int `(n,)`; default: all
+    pixels:np.ndarray|None=None, # decoded images of all rows, uint8 `(n_all, size, size, 3)`; default: read
     bs:int=64, # images in a batch
-    **tta, # for `TTA`: `n`, `beta`, `use_max`; each image is looked at once without it
-)->Predictions: # for the rows that can be read
-    "Predictions for a catalogue; a row that cannot be read is a `UsageError`, or left out, as the settings say"
-    started,image,at = time.monotonic(),config.image,np.arange(len(catalogue)) if positions is None else positions
-    rows,network = catalogue.take(at),fuse_conv_bn(network, image.size)
-    if tta: network = TTA(network, rows.schema, image.augment, image.mean, image.std, one_of=config.loss.one_of, **tta)
+    **tta, # for `TTA`: `n`, `beta`, `use_max`; default: no augmentation
+)->Predictions: # for the rows whose images can be read
+    "Predict a catalogue; a row that cannot be read raises a `UsageError` or is skipped, see `config.data.on_bad`"
+    started,image = time.monotonic(),config.image
+    positions = np.arange(len(catalogue)) if positions is None else positions
+    rows,network = catalogue.take(positions),fuse_conv_bn(network, image.size)
+    schema,one_of = rows.schema,config.loss.one_of
+    if tta: network = TTA(network, schema, image.augment, image.mean, image.std, one_of=one_of, **tta)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed) # of the changed views
-        if pixels is None: rows,probs = _from_files(network, rows, config, bs)
+        torch.manual_seed(config.training.seed) # of the augmented views
+        if pixels is None: rows,probs = _predict_readable(network, rows, config, bs)
         else:
-            batches = prefetch(lambda i: center_crop(pixels[at[i:i+bs]], image.size), range(0, len(at), bs))
-            probs = predict_pixels(network, rows.schema, batches, image.mean, image.std, config.loss.one_of)
-    return Predictions(rows.schema, rows.files, probs, rows.codes, time.monotonic()-started)
-
-def _from_files(network, rows, config, bs)->tuple[Catalogue, dict[str, np.ndarray]]:
-    "The rows that can be read, and their probabilities"
-    boxes = ImageReader.from_config(config.image).boxes(rows)
-    probs,bad = predict_files(network, rows.schema, rows.paths, config, bs, boxes)
-    good = usable_rows(bad, rows, config.data.on_bad)
-    return (rows.take(good),{k: v[good] for k,v in probs.items()}) if bad else (rows, probs)
+            def batch(start): return center_crop(pixels[positions[start:start+bs]], image.size)
+            batches = prefetch(batch, range(0, len(positions), bs))
+            probs = predict_pixels(network, schema, batches, image.mean, image.std, one_of)
+    return Predictions(schema, rows.files, probs, rows.codes, time.monotonic()-started)
 
 # %% ../../nbs/51_evaluation.inference.ipynb #dc6f2b82
-def _joined(parts, rows)->Predictions:
-    "One table of predictions for `rows`, with their truth"
-    files = [f for o in parts for f in o.files]
-    kept = rows if len(files)==len(rows) else rows.take(np.isin(rows.files, files)) # without those that could not be read
-    probs = {k: np.concatenate([o.probs[k] for o in parts]) for k in rows.schema.names}
-    return Predictions(rows.schema, files, probs, kept.codes, sum(o.seconds for o in parts))
+def _joined(shards, rows)->Predictions:
+    "Join shards of predictions for `rows`, with their labels"
+    files = [file for shard in shards for file in shard.files]
+    readable = rows if len(files)==len(rows) else rows.take(np.isin(rows.files, files))
+    probs = {name: np.concatenate([shard.probs[name] for shard in shards]) for name in rows.schema.names}
+    return Predictions(rows.schema, files, probs, readable.codes, sum(shard.seconds for shard in shards))
+
+def _cache_key(run, rows, config, tta)->str:
+    weights = hashlib.blake2b(run.model.read_bytes(), digest_size=16).hexdigest()
+    boxes = ImageReader.from_config(config.image).boxes(rows)
+    settings = config.image.model_dump_json(),config.loss.one_of,config.training.seed
+    return files_key(rows.paths, boxes, weights, *settings, sorted(tta.items()))
 
 def run_predictions(
     run:Run, # a complete run
     catalogue:Catalogue, # whose rows are predicted
-    config:TrainConfig, # of the run, with the table's own ways to read images
-    positions:np.ndarray, # which rows, int `(n,)`
+    config:TrainConfig, # of the run, with the settings of this table for reading images
+    positions:np.ndarray, # rows to predict, int `(n,)`
     **tta, # for `predict_catalogue`
-)->Predictions: # with the truth, for the rows that can be read
-    "What a run says about rows of a table, from disk where it was said before"
-    rows,image = catalogue.take(positions),config.image
-    boxes = ImageReader.from_config(image).boxes(rows)
-    weights = hashlib.blake2b(run.model.read_bytes(), digest_size=16).hexdigest()
-    key = files_key(rows.paths, boxes, weights, image.model_dump_json(), config.loss.one_of, config.training.seed, sorted(tta.items()))
+)->Predictions: # with labels, for the rows whose images can be read
+    "Predict rows of a table with a run, from the cache if possible"
+    rows = catalogue.take(positions)
+    key = _cache_key(run, rows, config, tta)
     @cache
     def network(): return load_network(run)
     def shard(number)->Predictions:
