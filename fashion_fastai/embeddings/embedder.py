@@ -121,9 +121,10 @@ def write_embeddings(
     path:str|Path, # a `.parquet` file
 ):
     "Write a table with a column `embedding`, null for unreadable images; raise a `UsageError` if it has such a column"
-    unreadable = pa.array(np.isnan(features).any(1))
-    values = pa.array(np.ascontiguousarray(features).ravel())
-    embedding = pa.FixedSizeListArray.from_arrays(values, features.shape[1], mask=unreadable)
+    unreadable = np.isnan(features).any(1)
+    offsets = np.concatenate([[0], np.where(unreadable, 0, features.shape[1]).cumsum()])
+    # Arrow before 26 cannot read back lists of a fixed size with nulls among them
+    embedding = pa.LargeListArray.from_arrays(offsets, features[~unreadable].ravel(), mask=pa.array(unreadable))
     table = pa.Table.from_pandas(frame, preserve_index=False)
     if 'embedding' in table.column_names:
         raise UsageError(f'{path}: the table has a column embedding already; rename it')
