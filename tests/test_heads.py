@@ -17,7 +17,8 @@ from torch import nn
 SCHEMA = Schema(targets=[one_of('category', ['dress', 'shirt', 'skirt']), any_of('attributes', ['belted', 'striped']),
     any_of('only', ['x'])])
 ALL = dict(neck=dict(pool='concat'), heads=dict(category=dict(kind='attention', width=16, n_heads=2),
-    attributes=dict(kind='mlp', sizes=[8], given='category'), only=dict(kind='attention', width=8, given='one_of', detach=False)))
+    attributes=dict(kind='mlp', sizes=[8], given='category'),
+    only=dict(kind='attention', width=8, given='one_of', detach=False)))
 ARCHS = ['resnet10t', 'tf_efficientnet_lite0', 'mobilenetv3_small_050', 'convnext_atto', 'swin_tiny_patch4_window7_224',
     'vit_tiny_patch16_224', 'deit_tiny_distilled_patch16_224', 'levit_128s', 'resnetv2_18', 'fashion_cnn3']
 
@@ -43,13 +44,13 @@ def test_any_body(arch):
     with torch.no_grad():
         for a,b in zip(logits, fuse_conv_bn(network, size)(x)): assert torch.allclose(a, b, atol=1e-2, rtol=1e-2)
 
-@pytest.mark.parametrize('settings', (dict(heads=dict(category=dict(kind='attention'))), dict(neck=dict(pool='concat'))))
+@pytest.mark.parametrize('settings', [dict(heads=dict(category=dict(kind='attention'))), dict(neck=dict(pool='concat'))])
 def test_a_body_without_a_feature_map(settings):
     with pytest.raises(UsageError, match='gives no feature map'):
         create_network(SCHEMA, 'pit_ti_224', 224, 'none', **settings)(torch.zeros(1,3,224,224))
 
 def test_attention_is_that_of_one_query():
-    "The weights of places are those of multi-head attention with one learned query; its product with the keys is one layer"
+    "Places weigh as in multi-head attention with a learned query; its product with the keys is one layer"
     heads = dict(category=dict(kind='attention', width=8, n_heads=2))
     head = randomize(create_network(SCHEMA, 'resnet10t', 64, 'none', heads=heads)).heads[0].requires_grad_(False)
     feature_map,features = torch.randn(2,512,3,3),torch.randn(2,512)
@@ -116,7 +117,8 @@ def test_stochastic_depth_is_timms(arch):
     network = create_network(SCHEMA, arch, 64, 'none', drop_path_rate=0.9)
     assert drop_paths(network) and not drop_paths(create_network(SCHEMA, arch, 64, 'none'))
     for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm): nn.init.ones_(module.eval().weight) # timm starts some blocks at 0
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.ones_(module.eval().weight) # timm starts some blocks at 0
     x = torch.randn(8,3,64,64)
     with torch.no_grad():
         first,second = network.features(x)[1],network.features(x)[1]

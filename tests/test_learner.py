@@ -10,8 +10,8 @@ from fashion_fastai.data.catalogue import read_catalogue
 from fashion_fastai.training.learner import fashion_learner
 from fashion_fastai.training.stages import plan_stages
 
-TARGETS = dict(category_only=(['category'], []), attributes_only=([], ['attributes']), both=(['category'], ['attributes']),
-    many=(['category', 'department', 'size'], ['attributes', 'colors'])) # one_of, any_of
+TARGETS = dict(category_only=(['category'], []), attributes_only=([], ['attributes']),
+    both=(['category'], ['attributes']), many=(['category', 'department', 'size'], ['attributes', 'colors'])) # one_of, any_of
 
 @pytest.fixture(scope='module')
 def table(sample):
@@ -39,7 +39,8 @@ def test_methods_of_a_learner(table, targets):
     assert all(np.isfinite(row['valid/loss']) for row in learn.history.rows)
     probs,truth,codes,losses = learn.get_preds(with_decoded=True, with_loss=True)
     assert [p.shape for p in probs]==[(n, learn.schema[name].n_out) for name in names] and losses.shape==(n,)
-    for target,p,decoded in zip(learn.schema, probs, codes): assert np.array_equal(target.decide(p.numpy()), decoded.numpy())
+    for target,p,decoded in zip(learn.schema, probs, codes):
+        assert np.array_equal(target.decide(p.numpy()), decoded.numpy())
     averaged,_ = learn.tta(n=1)
     assert [p.shape for p in averaged]==[p.shape for p in probs]
     results = learn.predict(catalogue.paths[0])
@@ -53,7 +54,8 @@ def test_predict_agrees_with_get_preds(table):
     learn = fashion_learner(catalogue, 'resnet10t', size=32, bs=16, weights='none')
     probs,_ = learn.get_preds()
     first = learn.predict(catalogue.paths[catalogue.where('valid')[0]])
-    for target,p in zip(learn.schema, probs): assert np.allclose(list(first[target.name].all_probs.values()), p[0], atol=1e-5)
+    for target,p in zip(learn.schema, probs):
+        assert np.allclose(list(first[target.name].all_probs.values()), p[0], atol=1e-5)
 
 def test_unknown_labels_leave_no_gradient(table):
     "Rows whose labels are all unknown change nothing in a head"
@@ -68,7 +70,8 @@ def test_loaders_of_a_plain_datablock(sample):
     "A fastai user may bring loaders of another `DataBlock`; `names` names their targets"
     frame = pd.read_csv(sample, keep_default_na=False)
     frame['valid'] = frame.split=='valid'
-    getters = [ColReader('file', pref=f'{sample.parent}/'), ColReader('category'), ColReader('attributes', label_delim=' ')]
+    getters = [ColReader('file', pref=f'{sample.parent}/'), ColReader('category'),
+        ColReader('attributes', label_delim=' ')]
     block = DataBlock((ImageBlock, CategoryBlock, MultiCategoryBlock), n_inp=1, splitter=ColSplitter('valid'),
         item_tfms=Resize(32), getters=getters)
     learn = fashion_learner(block.dataloaders(frame, bs=16), 'resnet10t', weights='none', names=['what', 'like'])

@@ -1,4 +1,4 @@
-"Every loss against slow code that reads like its formula: all kinds of targets, unknown labels, extreme logits, 16 bits"
+"Every loss against slow code that reads like its formula: all targets, unknown labels, extreme logits, 16 bits"
 import itertools, math
 import numpy as np, pytest, torch
 from fashion_fastai.config import TargetLossConfig
@@ -6,7 +6,8 @@ from fashion_fastai.models.losses import FashionLoss, mean_loss, row_losses
 from fashion_fastai.schema import Schema
 from fashion_fastai.target import any_of, one_of
 
-COLOR,MARKS,ONLY = one_of('color', ['red', 'green', 'blue', 'grey']),any_of('marks', ['a', 'b', 'c']),any_of('only', ['x'])
+COLOR = one_of('color', ['red', 'green', 'blue', 'grey'])
+MARKS,ONLY = any_of('marks', ['a', 'b', 'c']),any_of('only', ['x'])
 SCHEMA = Schema(targets=[COLOR, MARKS, ONLY])
 COUNTS = dict(color=[100,10,1,0], marks=[5,50,0], only=[3])
 
@@ -39,14 +40,15 @@ def draw_batch(n=12, seed=0):
     marks[0] = -1
     return logits,(color, marks, only.float())
 
-BINARY = [dict(), dict(gamma=2), dict(gamma=0.5), dict(gamma_negative=4, clip=0.05), dict(gamma=1, gamma_negative=4, clip=0.2),
-    dict(negative_weight=0.1), dict(gamma=2, negative_weight=0.3), dict(gamma_negative=0.5, clip=0.1)]
+BINARY = [dict(), dict(gamma=2), dict(gamma=0.5), dict(gamma_negative=4, clip=0.05),
+    dict(gamma=1, gamma_negative=4, clip=0.2), dict(negative_weight=0.1), dict(gamma=2, negative_weight=0.3), dict(gamma_negative=0.5, clip=0.1)]
 
 @pytest.mark.parametrize('settings,smoothing,weighted', itertools.product(BINARY, (0., 0.1), (False, True)))
 def test_binary_losses(settings, smoothing, weighted):
     config,(logits,truth) = TargetLossConfig(**settings),draw_batch()
     weights = [0.5, 2., 0.] if weighted else [1.]*3
-    losses,weight = row_losses(MARKS, logits[1], truth[1], smoothing, torch.tensor(weights) if weighted else None, config=config)
+    label_weights = torch.tensor(weights) if weighted else None
+    losses,weight = row_losses(MARKS, logits[1], truth[1], smoothing, label_weights, config=config)
     expected = [binary_row(x, y, config, smoothing, weights) for x,y in zip(logits[1].tolist(), truth[1].tolist())]
     assert np.allclose(losses, expected, atol=1e-5)
     assert weight.tolist()==[float(any(y>=0 and w for y,w in zip(row, weights))) for row in truth[1].tolist()]
@@ -61,7 +63,9 @@ def test_one_of_as_binary(settings, smoothing):
     expected = [binary_row(x, y, config, smoothing, [1.]*4) for x,y in zip(logits[0].tolist(), label_codes)]
     assert np.allclose(losses, expected, atol=1e-5)
 
-@pytest.mark.parametrize('gamma,smoothing,adjust,balance', itertools.product((0, 0.5, 2), (0., 0.1), (0, 1, 1.5), (0, 0.99)))
+SOFTMAX = itertools.product((0, 0.5, 2), (0., 0.1), (0, 1, 1.5), (0, 0.99))
+
+@pytest.mark.parametrize('gamma,smoothing,adjust,balance', SOFTMAX)
 def test_softmax_losses(gamma, smoothing, adjust, balance):
     logits,truth = draw_batch()
     settings = dict(gamma=gamma, smoothing=smoothing, adjust=adjust, balance=balance)
@@ -73,14 +77,16 @@ def test_softmax_losses(gamma, smoothing, adjust, balance):
         inverse = [(1-balance)/(1-balance**c) for c in (100,10,1)]
         weights = [3*w/sum(inverse) for w in inverse]+[0.]
     config = TargetLossConfig(gamma=gamma)
-    expected = [softmax_row(x, y, config, smoothing, weights, shift) for x,y in zip(logits[0].tolist(), truth[0].tolist())]
+    pairs = zip(logits[0].tolist(), truth[0].tolist())
+    expected = [softmax_row(x, y, config, smoothing, weights, shift) for x,y in pairs]
     losses,weight = loss.rows(logits, truth)[0]
     assert np.allclose(losses, expected, atol=1e-4)
     assert np.allclose(weight, [0 if y<0 else weights[y] for y in truth[0].tolist()])
 
 def test_the_default_is_plain_cross_entropy():
     logits,truth = draw_batch()
-    plain,same = FashionLoss(SCHEMA, smoothing=0.05),FashionLoss(SCHEMA, smoothing=0.05, per_target={'*': {}}, counts=COUNTS)
+    plain = FashionLoss(SCHEMA, smoothing=0.05)
+    same = FashionLoss(SCHEMA, smoothing=0.05, per_target={'*': {}}, counts=COUNTS)
     assert plain(logits, *truth).item()==same(logits, *truth).item()
     known = truth[1]>=0
     smooth = truth[1].clamp(min=0)*0.95+0.025
@@ -93,9 +99,11 @@ PER_TARGET = [{}, {'*': dict(gamma=2)}, dict(any_of=dict(gamma_negative=4, clip=
     dict(one_of=dict(adjust=1, gamma=0.5), any_of=dict(negative_weight=0.1, drop_negatives=0.3)),
     {'*': dict(balance=0.999, gamma=1)}]
 
-@pytest.mark.parametrize('per_target,dtype', itertools.product(PER_TARGET, (torch.float32, torch.float16, torch.bfloat16)))
+DTYPES = torch.float32,torch.float16,torch.bfloat16
+
+@pytest.mark.parametrize('per_target,dtype', itertools.product(PER_TARGET, DTYPES))
 def test_finite_at_extremes(per_target, dtype):
-    "However confident and however wrong the network is, values and gradients are finite, and unknown rows have no gradient"
+    "However confident and wrong the network is, values and gradients are finite, and unknown rows have no gradient"
     loss = FashionLoss(SCHEMA, smoothing=0.1, per_target=per_target, counts=COUNTS)
     _,truth = draw_batch(40)
     for size in (0., 1e-6, 30., 1e3, 6e4):
@@ -109,7 +117,8 @@ def test_finite_at_extremes(per_target, dtype):
             assert (x.grad[(y<0) if y.ndim==1 else (y<0).all(1)]==0).all()
 
 def without(per_target, setting): # gradients of dropped labels differ on purpose
-    return {role: {name: value for name,value in settings.items() if name!=setting} for role,settings in per_target.items()}
+    def rest(settings): return {name: value for name,value in settings.items() if name!=setting}
+    return {role: rest(settings) for role,settings in per_target.items()}
 
 @pytest.mark.parametrize('per_target', PER_TARGET)
 def test_gradients_agree_with_differences(per_target):
@@ -166,5 +175,6 @@ def test_convex_settings_are_convex():
     loss = FashionLoss(SCHEMA, per_target=per_target, counts=COUNTS)
     logits,truth = draw_batch()
     for target,x,y in zip(SCHEMA, logits, truth):
-        def value(logits, target=target, y=y): return mean_loss(*row_losses(target, logits, y, **loss.convex_settings(target))).item()
+        def value(logits, target=target, y=y):
+            return mean_loss(*row_losses(target, logits, y, **loss.convex_settings(target))).item()
         assert value((x+x.flip(0))/2)<=(value(x)+value(x.flip(0)))/2+1e-6

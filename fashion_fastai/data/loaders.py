@@ -1,4 +1,4 @@
-"""A catalogue becomes fastai `DataLoaders`: one image in, one truth for each target out
+"""A catalogue as fastai `DataLoaders`: one image in, the codes of each target out
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.loaders.html.md"""
 
@@ -7,61 +7,64 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.loaders.html.md"""
 # %% ../../nbs/13_data.loaders.ipynb #b866da01
 from __future__ import annotations
 import inspect, os, random, warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count, islice
 import numpy as np, torch
-from fastai.data.all import (Categorize, Category, DataBlock, DataLoader, DataLoaders, FilteredBase, IntToFloatTensor, MultiCategoryBlock, Normalize, TensorCategory,
-    TensorMultiCategory, TfmdDL, Transform, TransformBlock)
+from fastai.data.all import (Categorize, Category, DataBlock, DataLoader, DataLoaders, FilteredBase, IntToFloatTensor,
+    MultiCategoryBlock, Normalize, TensorCategory, TensorMultiCategory, TfmdDL, Transform, TransformBlock)
 from fastai.vision.core import TensorImage
 from fastcore.basics import chunked, noop, patch
+
+# %% auto #0
+__all__ = ['ReadImage', 'CategorizeCodes', 'target_block', 'ImageBatches', 'seed_of', 'seed_generators', 'FashionDL',
+           'share_batches']
+
+# %% ../../nbs/13_data.loaders.ipynb #a3730a59
 from ..config import AugmentConfig
+from ..core.errors import UsageError, unknown_name
+from ..core.parallel import prefetch
 from .augment import BatchAugment, Share
 from .catalogue import Catalogue, CatalogueWarning, usable_rows
 from .images import BadImage, ImageReader
-from ..core.errors import UsageError, unknown_name
 from ..target import UNKNOWN, Target
-from ..core.parallel import prefetch
-
-# %% auto #0
-__all__ = ['ReadImage', 'CategorizeCodes', 'target_block', 'ImageBatches', 'seed_of', 'seed_draws', 'FashionDL', 'share_batches']
 
 # %% ../../nbs/13_data.loaders.ipynb #6c578be1
 class ReadImage(Transform):
     "A position in the catalogue, or any image, to pixels `(3, side, side)`"
     def __init__(self,
         images:ImageReader, # how images are read
-        paths:list[str]=(), # the image files by position
+        paths:Sequence[str]=(), # image files by position
         pixels:np.ndarray|None=None, # decoded images by position, uint8 `(n, side, side, 3)`; default: read from `paths`
-        boxes:np.ndarray|None=None, # float `(n, 4)` by position, from `ImageReader.boxes`
+        boxes:np.ndarray|None=None, # float `(n, 4)` by position, from `ImageReader.boxes`; default: images are not cropped
     ): self.images,self.paths,self.pixels,self.boxes = images,paths,pixels,boxes
 
     def square(self,
-        o, # a position in `paths`, or anything that `read_image` takes
-    )->np.ndarray: # uint8 `(side, side, 3)`, may be written to
-        "Return an image at the size that it is loaded at"
-        if not isinstance(o, (int, np.integer)): return self._from_elsewhere(o)
-        if self.pixels is not None: return np.array(self.pixels[o])
-        return np.array(self.images.square(self.paths[o], None if self.boxes is None else self.boxes[o]))
+        item, # position in the catalogue, path, bytes, PIL image or array
+    )->np.ndarray: # uint8 `(side, side, 3)`, writable
+        "Return an image at loading size"
+        if not isinstance(item, (int, np.integer)): return self._read_other(item)
+        if self.pixels is not None: return np.array(self.pixels[item])
+        return np.array(self.images.square(self.paths[item], None if self.boxes is None else self.boxes[item]))
 
-    def _from_elsewhere(self, o):
-        try: return np.array(self.images.square(o))
-        except BadImage as e: raise BadImage(f'{o}: {e}' if isinstance(o, (str, os.PathLike)) else str(e)) from None
+    def _read_other(self, source):
+        try: return np.array(self.images.square(source))
+        except BadImage as e: raise BadImage(f'{source}: {e}' if isinstance(source, (str, os.PathLike)) else str(e)) from None
 
-    def encodes(self, o): return TensorImage(torch.from_numpy(self.square(o)).permute(2,0,1))
+    def encodes(self, item): return TensorImage(torch.from_numpy(self.square(item)).permute(2,0,1))
 
 # %% ../../nbs/13_data.loaders.ipynb #d8f4c250
 class CategorizeCodes(Categorize):
-    "`Categorize` for codes: the number of a label in `vocab`, -1 where it is unknown"
+    "`Categorize` for codes: the position of a label in `vocab`, -1 if unknown"
     def __init__(self,
         vocab, # the labels
     ): super().__init__(vocab=list(vocab), sort=False)
-    def encodes(self, o): return TensorCategory(int(o))
-    def decodes(self, o): return Category(self.vocab[int(o)] if o>=0 else UNKNOWN)
+    def encodes(self, code): return TensorCategory(int(code))
+    def decodes(self, code): return Category(self.vocab[int(code)] if code>=0 else UNKNOWN)
 
 def target_block(
-    target:Target, # a question
+    target:Target, # one target
 )->TransformBlock: # for codes, see `Target.encode`
-    "The fastai block of a target"
+    "Return the fastai block of a target"
     if target.kind=='any_of': return MultiCategoryBlock(encoded=True, vocab=list(target.vocab))
     return TransformBlock(type_tfms=CategorizeCodes(target.vocab))
 
@@ -72,58 +75,60 @@ for _transform in (IntToFloatTensor, Normalize, BatchAugment):
 
 # %% ../../nbs/13_data.loaders.ipynb #8f1b5857
 class ImageBatches:
-    "Makes the batches of one part of a catalogue: images and a truth for each target, as its items would have given them"
+    "Makes batches of one split of a catalogue: images and codes of each target, the same as from single items"
     def __init__(self,
-        catalogue:Catalogue, # all of it
-        positions:np.ndarray, # of the part, int `(n_part,)`
+        catalogue:Catalogue, # with all splits
+        positions:np.ndarray, # of the split, int `(n_split,)`
         reader:ReadImage, # holds the decoded images, or reads them
-        on_bad:str='stop', # what happens when an image cannot be read on the way, see `usable_rows`; `skip` hides its labels
+        on_bad:str='stop', # what to do about an image that turns out damaged, see `usable_rows`; `skip` hides its labels
     ): self.catalogue,self.positions,self.reader,self.on_bad = catalogue,positions,reader,on_bad
 
-    def _truths(self, rows):
+    def _codes(self, rows)->Iterator[torch.Tensor]:
         for target in self.catalogue.schema:
             codes = torch.from_numpy(self.catalogue.codes[target.name][rows])
             yield TensorMultiCategory(codes.float()) if target.kind=='any_of' else TensorCategory(codes.long())
 
     def batch(self,
-        pixels:np.ndarray, # decoded images, uint8 `(b, size, size, 3)`
-        rows:np.ndarray, # of the catalogue, int `(b,)`
-        unreadable:Sequence[int]=(), # places in the batch whose labels are taken as unknown
-    )->tuple: # the images, and for each target its codes
-        "Images and labels as fastai wants them"
-        truths = tuple(self._truths(rows))
-        for o in truths: o[list(unreadable)] = -1
-        return TensorImage(torch.from_numpy(pixels).permute(0,3,1,2)),*truths
+        pixels:np.ndarray, # decoded images, uint8 `(b, side, side, 3)`
+        rows:np.ndarray, # their positions in the catalogue, int `(b,)`
+        unreadable:Sequence[int]=(), # positions in the batch whose labels become unknown
+    )->tuple: # images `(b, 3, side, side)`, and for each target its codes
+        "Return images and codes as fastai expects them"
+        codes = tuple(self._codes(rows))
+        for target_codes in codes: target_codes[list(unreadable)] = -1
+        return TensorImage(torch.from_numpy(pixels).permute(0,3,1,2)),*codes
+
+    def _cached_batch(self, rows): return self.batch(self.reader.pixels[rows], rows)
 
     def __call__(self,
-        chunks, # lists of places in the part, one list for each batch
-    ): # yields the batches
-        chunks = (self.positions[o] for o in chunks)
-        yield from self._streamed(list(chunks)) if self.reader.pixels is None else prefetch(lambda o: self.batch(self.reader.pixels[o], o), chunks)
+        chunks, # for each batch a list of positions in the split
+    )->Iterator[tuple]: # batches
+        rows = (self.positions[chunk] for chunk in chunks)
+        yield from self._streamed(list(rows)) if self.reader.pixels is None else prefetch(self._cached_batch, rows)
 
 # %% ../../nbs/13_data.loaders.ipynb #8bc08148
 @patch
-def _streamed(self:ImageBatches, chunks):
-    "Batches of images that are read on all cores"
+def _streamed(self:ImageBatches, chunks)->Iterator[tuple]:
+    "Yield batches of images that are decoded on all cores"
     if not chunks: return
     reader,rows = self.reader,np.concatenate(chunks)
     boxes = None if reader.boxes is None else reader.boxes[rows]
-    read = reader.images.stream([reader.paths[row] for row in rows], boxes, len(chunks[0]), whole=True)
-    for at,(start,pixels,bad) in zip(chunks, read):
+    decoded = reader.images.stream([reader.paths[row] for row in rows], boxes, len(chunks[0]), whole=True)
+    for chunk,(start,pixels,bad) in zip(chunks, decoded):
         if bad: usable_rows({int(rows[i]): reason for i,reason in bad.items()}, self.catalogue, self.on_bad)
-        yield self.batch(pixels, at, [i-start for i in bad])
+        yield self.batch(pixels, chunk, [i-start for i in bad])
 
 # %% ../../nbs/13_data.loaders.ipynb #f865e651
 def seed_of(
-    *numbers:int, # for example seed, epoch and batch, none below 0
+    *numbers:int, # for example seed, epoch and batch; none below 0
 )->int: # of 63 bits
-    "One seed that differs for all `numbers`"
+    "Return one seed that differs for different `numbers`"
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]>>np.uint64(1))
 
-def seed_draws(
+def seed_generators(
     *numbers:int, # see `seed_of`
 ):
-    "Set the generators of Python, NumPy and PyTorch"
+    "Seed the generators of Python, NumPy and PyTorch"
     seed = seed_of(*numbers)
     random.seed(seed)
     np.random.seed(seed%2**32)
@@ -131,17 +136,20 @@ def seed_draws(
 
 # %% ../../nbs/13_data.loaders.ipynb #435f5da4
 class FashionDL(TfmdDL):
-    "A fastai loader that can draw rows by weight, remembers the order of its rows, and can have its batches made at once"
+    "A fastai loader that can draw rows by weight, remembers the order of its rows, and can make whole batches at once"
     def __init__(self,
-        dataset=None, # rows of one part
+        dataset=None, # rows of one split
         bs:int=64, # images in a batch
-        weights:np.ndarray|None=None, # for each row of the dataset; used when the loader shuffles
-        batches:ImageBatches|None=None, # makes the batches of the dataset; item by item without it
+        weights:np.ndarray|None=None, # for each row of the dataset, used if the loader shuffles; default: each row once
+        batches:ImageBatches|None=None, # makes the batches of the dataset; default: item by item
         **kwargs, # for fastai's `TfmdDL`
     ):
-        self.weights,self.rows,self.batches = None if weights is None else weights/weights.sum(),[],batches
-        self.draws,self.first_batch = None,0 # seed and epoch that all draws follow from, if any; batches before this one are left out
-        self.share = Share() # the part of each batch that is made here
+        self.weights = None if weights is None else weights/weights.sum()
+        self.batches = batches
+        self.rows = [] # positions in the dataset, in the order of the current epoch
+        self.draws = None # seed and epoch that all draws follow from; default: the generators as they are
+        self.first_batch = 0 # batches before this one are skipped
+        self.share = Share() # the rows of each batch that this process makes
         super().__init__(dataset=dataset, bs=bs, **kwargs)
 
     def get_idxs(self):
@@ -155,42 +163,45 @@ class FashionDL(TfmdDL):
     def sample(self): return islice(super().sample(), self.first_batch*(self.bs or 1), None)
 
     def create_batches(self, samps):
-        made = super().create_batches(samps) if self.batches is None else self.batches(map(self._own, chunked(samps, self.bs, self.drop_last)))
-        yield from self._seeded(iter(made))
+        if self.batches is None: batches = super().create_batches(samps)
+        else: batches = self.batches(map(self._own_rows, chunked(samps, self.bs, self.drop_last)))
+        yield from self._seeded(iter(batches))
 
     def __iter__(self): return super().__iter__() if self.share.of==1 else self._shared()
 
-    def new(self, dataset=None, cls=None, **kwargs):
-        "As in fastai; another dataset has other batches"
-        if dataset is None or dataset is self.dataset: kwargs = dict(batches=self.batches)|kwargs
-        return super().new(dataset, cls, **kwargs)
-
 # %% ../../nbs/13_data.loaders.ipynb #ca89a7ab
 @patch
-def _by_weight(self:FashionDL)->list:
-    chooser = np.random if self.draws is None else np.random.default_rng(self.draws)
-    return chooser.choice(self.n, self.n, p=self.weights).tolist()
+def new(self:FashionDL, dataset=None, cls=None, **kwargs):
+    "As in fastai; another dataset is read item by item"
+    if dataset is None or dataset is self.dataset: kwargs = dict(batches=self.batches)|kwargs
+    return super(FashionDL, self).new(dataset, cls, **kwargs)
 
 @patch
-def _seeded(self:FashionDL, made):
+def _by_weight(self:FashionDL)->list[int]:
+    generator = np.random if self.draws is None else np.random.default_rng(self.draws)
+    return generator.choice(self.n, self.n, p=self.weights).tolist()
+
+@patch
+def _seeded(self:FashionDL, batches)->Iterator[tuple]:
     for number in count(self.first_batch):
-        if self.draws is not None: seed_draws(*self.draws, number)
-        try: b = next(made)
+        if self.draws is not None: seed_generators(*self.draws, number)
+        try: batch = next(batches)
         except StopIteration: return
-        yield b
+        yield batch
 
 # %% ../../nbs/13_data.loaders.ipynb #38c8b9cc
 @patch
-def _own(self:FashionDL, rows)->list: return rows[self.share.rows(len(rows))] or rows[:1]
+def _own_rows(self:FashionDL, rows)->list[int]: return rows[self.share.rows(len(rows))] or rows[:1]
 
 @patch
-def _augments(self:FashionDL)->list: return [o for o in self.after_batch.fs if isinstance(o, BatchAugment)]
+def _augments(self:FashionDL)->list[BatchAugment]:
+    return [transform for transform in self.after_batch.fs if isinstance(transform, BatchAugment)]
 
 @patch
-def _shared(self:FashionDL):
-    for o in self._augments(): o.whole = self.bs # batches of training are full
+def _shared(self:FashionDL)->Iterator[tuple]:
+    for augment in self._augments(): augment.whole = self.bs # training batches are full
     for number,batch in enumerate(TfmdDL.__iter__(self), self.first_batch):
-        if self.draws is not None: seed_draws(*self.draws, number, 1+self.share.number)
+        if self.draws is not None: seed_generators(*self.draws, number, 1+self.share.number)
         yield batch
 
 @patch
@@ -198,21 +209,21 @@ def n_rows(
     self:FashionDL,
     number:int, # of a batch, from 0
 )->int:
-    "How many rows a whole batch has"
+    "Return the number of rows of a whole batch, those of other processes included"
     return min(self.bs, self.n-number*self.bs)
 
 def share_batches(
     dls:DataLoaders, # of a catalogue
-    share:Share=Share(), # all of each batch without it
+    share:Share=Share(), # the rows of this process; default: all of each batch
 ):
-    "From now on, make only a part of each batch"
+    "Make only a share of each batch from now on"
     for dl in dls:
         dl.share = share
-        for o in dl._augments(): o.share,o.whole = share,None
+        for augment in dl._augments(): augment.share,augment.whole = share,None
 
 # %% ../../nbs/13_data.loaders.ipynb #5b7caef2
 class _Codes:
-    "Getter of the codes of one target; a class, since workers cannot take a lambda"
+    "Getter of the codes of one target; a class, since workers cannot pickle a lambda"
     def __init__(self, codes): self.codes = codes
     def __call__(self, position): return self.codes[position]
 
@@ -222,51 +233,63 @@ def datablock(
     reader:ReadImage, # reads the images
     augment:BatchAugment, # random changes of training images
 )->DataBlock: # for positions in the catalogue
-    "The fastai `DataBlock` of the catalogue"
+    "Return the fastai `DataBlock` of the catalogue"
     image = TransformBlock(type_tfms=[reader], batch_tfms=IntToFloatTensor)
-    return DataBlock(blocks=[image, *map(target_block, self.schema)], n_inp=1,
-        getters=[noop, *[_Codes(self.codes[o.name]) for o in self.schema]],
-        splitter=lambda positions: (self.where('train').tolist(), self.where('valid').tolist()),
-        batch_tfms=[augment])
+    codes = [_Codes(self.codes[target.name]) for target in self.schema]
+    def split(positions): return self.where('train').tolist(),self.where('valid').tolist()
+    return DataBlock(blocks=[image, *map(target_block, self.schema)], n_inp=1, getters=[noop, *codes],
+        splitter=split, batch_tfms=[augment])
 
 # %% ../../nbs/13_data.loaders.ipynb #8848aa05
-_KNOWN = {k for o in (DataBlock.dataloaders, FilteredBase.dataloaders, TfmdDL, DataLoader) for k in inspect.signature(o).parameters} # what fastai would pass on, and what it would drop in silence
+def _check_arguments(kwargs):
+    "Raise a `UsageError` for arguments that fastai would ignore silently"
+    functions = DataBlock.dataloaders,FilteredBase.dataloaders,TfmdDL,DataLoader
+    known = {name for function in functions for name in inspect.signature(function).parameters}
+    own = set(inspect.signature(Catalogue.dataloaders).parameters)-{'self', 'kwargs'}
+    for name in kwargs:
+        if name not in known: raise unknown_name('argument of dataloaders', name, sorted(known|own))
 
-def _weights(catalogue, kept, weights):
-    "The weights of the training rows that are left"
-    return None if weights is None else weights[np.isin(catalogue.row, kept.row)][kept.where('train')]
+def _batch_size(splits, bs, need_valid)->int:
+    "Raise a `UsageError` for an empty split; return a batch size that the train split can fill"
+    for split in ('train', 'valid')[:1+need_valid]:
+        if not len(splits[split]):
+            raise UsageError(f'the {split} split of the table is empty; the split column must name both train and valid rows')
+    n = len(splits['train'])
+    if n>=bs: return bs
+    warnings.warn(f'the train split has {n} rows, so a batch has {n} images, not {bs}', CatalogueWarning, stacklevel=3)
+    return n # an incomplete last batch is dropped in training, and this would be the only one
+
+def _train_weights(catalogue, usable, weights)->np.ndarray|None:
+    "Return the weights of the usable training rows"
+    return None if weights is None else weights[np.isin(catalogue.row, usable.row)][usable.where('train')]
 
 # %% ../../nbs/13_data.loaders.ipynb #88904e82
 @patch
 def dataloaders(
     self:Catalogue,
-    size:int=128, # pixels a side that the network sees
+    size:int=128, # image side in pixels that the network receives
     bs:int=64, # images in a batch
-    fit:str='pad', # see `fit_image`
-    augment:AugmentConfig|None=AugmentConfig(), # random changes of training images; None is none
-    load_size:int|None=None, # pixels a side that images are read at, when training crops from them; `size` without it
-    crop:str='none', # `box` cuts to the boxes of the table
-    weights:np.ndarray|None=None, # draw training rows in proportion, `(n,)`, see `row_weights`
-    on_bad:str='stop', # what happens when an image cannot be read, see `usable_rows`
-    cache:str='auto', # where decoded images are kept, see `choose_cache`
-    need_valid:bool=True, # an error where no row is held out
+    fit:str='pad', # how an image becomes a square, see `fit_image`
+    augment:AugmentConfig|None=AugmentConfig(), # random changes of training images; None for none
+    load_size:int|None=None, # image side in pixels at loading, if training crops at random; default: `size`
+    crop:str='none', # `box` crops images to the boxes of the table first
+    weights:np.ndarray|None=None, # draw training rows in proportion, `(n,)`, see `row_weights`; default: each row once
+    on_bad:str='stop', # what to do about unreadable images, see `usable_rows`
+    cache:str='auto', # where decoded images are cached, see `choose_cache`
+    need_valid:bool=True, # an empty validation split is an error
     **kwargs, # for `DataBlock.dataloaders`, for example `device`
-)->DataLoaders: # with attributes `catalogue`, `pixels` and `size`
-    "fastai `DataLoaders` of the catalogue's train and validation split"
-    for o in kwargs:
-        if o not in _KNOWN: raise unknown_name('argument of dataloaders', o, sorted(_KNOWN | {*inspect.signature(Catalogue.dataloaders).parameters} - {'self', 'kwargs'}))
+)->DataLoaders: # with attributes `catalogue` (usable rows), `pixels` (decoded images) and `size`
+    "Return fastai `DataLoaders` of the train and validation split"
+    _check_arguments(kwargs)
     images = ImageReader(size, fit, crop, load_size)
     catalogue,pixels = self.decode(images, on_bad, cache)
-    parts = [catalogue.where(o) for o in ('train', 'valid')]
-    for split,part in zip(('train', 'valid')[:1+need_valid], parts):
-        if not len(part): raise UsageError(f'the {split} split of the table is empty; the split column must name both train and valid rows')
-    if (n:=len(parts[0]))<bs: # the last batch of an epoch is left out where it is not full, and this would be all of them
-        warnings.warn(f'the train split has {n} rows, so a batch has {n} images, not {bs}', CatalogueWarning, stacklevel=2)
-        bs = n
+    splits = {split: catalogue.where(split) for split in ('train', 'valid')}
+    bs = _batch_size(splits, bs, need_valid)
     reader = ReadImage(images, catalogue.paths, pixels, images.boxes(catalogue))
-    made = [dict(batches=ImageBatches(catalogue, part, reader, on_bad)) for part in parts]
-    dls = catalogue.datablock(reader, BatchAugment(augment, size)).dataloaders(range(len(catalogue)), bs=bs, dl_type=FashionDL,
-        dl_kwargs=[dict(weights=_weights(self, catalogue, weights))|made[0], made[1]], **dict(num_workers=0)|kwargs)
-    for part in dls: part.dataset.tls[0].types.insert(0, object) # so that `test_dl` takes files, bytes and images as well as positions
+    train,valid = [dict(batches=ImageBatches(catalogue, positions, reader, on_bad)) for positions in splits.values()]
+    train['weights'] = _train_weights(self, catalogue, weights)
+    block = catalogue.datablock(reader, BatchAugment(augment, size))
+    dls = block.dataloaders(range(len(catalogue)), bs=bs, dl_type=FashionDL, dl_kwargs=[train, valid], **dict(num_workers=0)|kwargs)
+    for dl in dls: dl.dataset.tls[0].types.insert(0, object) # `test_dl` accepts files, bytes and images too
     dls.catalogue,dls.pixels,dls.size = catalogue,pixels,size
     return dls
