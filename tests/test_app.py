@@ -32,7 +32,7 @@ def opened(run):
         page.run()
     raise AssertionError('the background work never finished')
 
-def text(page): return '\n'.join(element.value for element in page.html)
+def text(page): return '\n'.join(element.proto.body for element in page.get('html')) # AppTest has no attribute html before Streamlit 1.66
 
 def image(color='navy', format='PNG', size=(60,80)):
     image,file = Image.new('RGB', size, 'white'),io.BytesIO()
