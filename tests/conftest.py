@@ -1,5 +1,5 @@
-"What several tests need: a small drawn catalogue, a run that was trained on it, and the real images where they are at hand"
-import json, os
+"Fixtures of several tests: a small drawn catalogue, runs that were trained on it, and the real images if available"
+import contextlib, io, json, os
 from pathlib import Path
 import pytest
 from fashion_fastai.cli import main
@@ -21,6 +21,16 @@ def run(sample, tmp_path_factory):
     out = tmp_path_factory.mktemp('runs')/'first'
     assert main(['train', '--data', str(sample), '--out', str(out), *SMALL])==0
     return out
+
+@pytest.fixture(scope='session')
+def probe_run(sample, tmp_path_factory):
+    "A run without an epoch, whose heads are the linear probe of packaged weights, and what was printed meanwhile"
+    folder = tmp_path_factory.mktemp('probe')
+    args = ['train', '--data', str(sample), '--size', '64', '--epochs', '0', '--out', str(folder/'run')]
+    with pytest.MonkeyPatch.context() as monkeypatch, contextlib.redirect_stderr(io.StringIO()) as log:
+        monkeypatch.setenv('FASHION_CACHE', str(folder/'cache'))
+        assert main(args)==0
+    return folder/'run',log.getvalue()
 
 @pytest.fixture(scope='session')
 def products():

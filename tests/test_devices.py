@@ -90,11 +90,11 @@ def test_all_that_is_drawn_and_weighed(few, alone, tmp_path):
     assert rows[0]['valid/loss'].notna().all() and (rows[0]['valid/loss']-rows[1]['valid/loss']).abs().max()<0.5
 
 @pytest.mark.slow
-def test_stage_zero_and_a_searched_rate(few, alone, tmp_path):
+def test_the_linear_probe_and_a_searched_rate(few, alone, tmp_path):
     "The first process solves the heads for all; all search the rate together. The body stays frozen: on so few images a unfrozen one magnifies the last digit to the first"
     fields = merge_settings(settings('plain', few), dict(model=dict(arch='tf_efficientnet_lite0', weights='package'), training=dict(stages=None, epochs=2, lr='auto', unfreeze='heads_only')))
     first,second = launched.start(2, [dict(settings=fields, out=str(tmp_path/'two'))], tmp_path/'jobs')
-    assert (first[0]['error'] is None)==(second[0]['error'] is None) and any('the linear probe' in o for o in first[0]['said']), (first, second)
+    assert (first[0]['error'] is None)==(second[0]['error'] is None) and any('linear probe' in o for o in first[0]['said']), (first, second)
     if first[0]['error']: # no rate is suggested, as in one process
         assert 'lr_find suggests no rate' in first[0]['message']
         with pytest.raises(UsageError, match='lr_find suggests no rate'): alone(fields, tmp_path/'one')

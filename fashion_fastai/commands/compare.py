@@ -33,10 +33,10 @@ def compare_command(
     "Train several named settings and compare their scores; finished runs are not trained again."
     if settings.pop('recipe'): raise UsageError('--recipe: a comparison names the recipe of each run itself')
     nested = nested_settings(settings)
-    from fashion_fastai.experiments.compare import over_seeds, read_comparison, run_comparison
+    from fashion_fastai.experiments.compare import summarize_seeds, read_comparison, run_comparison
     comparison = read_comparison(file)
     out = out or Path('comparisons')/Path(file).stem
     table = run_comparison(comparison, out, *nested, seeds=seeds, echo=echo)
-    shown = over_seeds(table) if seeds>1 else table
+    shown = summarize_seeds(table) if seeds>1 else table
     print_frame(shown if len(shown.columns)<=8 else shown.T, comparison.title) # many targets have many scores
     print(f'table and plot: {out}/comparison.csv, comparison.md, comparison.png')

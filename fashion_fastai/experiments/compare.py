@@ -1,4 +1,4 @@
-"""Several named settings on the same data, one after another: one table and one plot come out
+"""Train several named settings on the same data, and show their scores in one table and one plot
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.compare.html.md"""
 
@@ -12,93 +12,104 @@ from pathlib import Path
 from typing import Any
 import pandas as pd
 from pydantic import BaseModel, Field
+
+# %% auto #0
+__all__ = ['ComparedRun', 'Comparison', 'read_comparison', 'comparison_configs', 'run_comparison', 'comparison_table',
+           'summarize_seeds', 'markdown_table', 'plot_comparison']
+
+# %% ../../nbs/73_experiments.compare.ipynb #0286f724
 from ..config import TrainConfig, make_config, read_packaged
 from ..core.errors import UsageError, validate_fields
 from ..core.files import atomic_file
 from ..core.plotting import PageFigure, plot_style
+from .resume import settings_to_resume
 from .train import train
-from .resume import asked_settings
-from ..run import Run
 from ..metrics import headline_scores
-
-# %% auto #0
-__all__ = ['ComparedRun', 'Comparison', 'read_comparison', 'comparison_configs', 'run_comparison', 'comparison_table',
-           'over_seeds', 'markdown_table', 'plot_comparison']
+from ..run import Run
 
 # %% ../../nbs/73_experiments.compare.ipynb #fc3020e5
 class ComparedRun(BaseModel, extra='forbid'):
-    "One of the runs of a comparison"
-    name:str = Field(pattern=r'^[\w.-]+$') # becomes the name of its folder
-    recipe:str|None = None # that of the comparison without it
-    settings:dict[str, Any] = {} # in which it differs, nested as in `TrainConfig`
+    "One run of a comparison"
+    name:str = Field(pattern=r'^[\w.-]+$') # also the name of its folder
+    recipe:str|None = None # default: the recipe of the comparison
+    settings:dict[str, Any] = {} # what it changes, nested as in `TrainConfig`
 
 class Comparison(BaseModel, extra='forbid'):
-    "Named settings over one base"
-    title:str # in one line
-    recipe:str = 'two-head' # of the runs that name none
+    "Named settings over a common base"
+    title:str # one line
+    recipe:str = 'two-head' # of runs without a recipe
     settings:dict[str, Any] = {} # of all runs
-    runs:list[ComparedRun] = Field(min_length=1) # the first is what the others are compared with
+    runs:list[ComparedRun] = Field(min_length=1) # the first is the one that others are compared with
 
 def read_comparison(
-    name:str, # one of `packaged_names('comparison')`, or a file of your own
+    name:str, # one of `packaged_names('comparison')`, or the path of a file
 )->Comparison:
-    "The comparison `name`; a `UsageError` says what is wrong with it"
+    "Return a comparison; raise a `UsageError` that says what is wrong with its file"
     comparison = validate_fields(Comparison, read_packaged('comparison', name), f'comparison {name}')
-    names = [o.name for o in comparison.runs]
-    if len(set(names))<len(names): raise UsageError(f'comparison {name}: two runs have the same name: {", ".join(names)}')
+    names = [run.name for run in comparison.runs]
+    if len(set(names))<len(names):
+        raise UsageError(f'comparison {name}: two runs have the same name: {", ".join(names)}')
     return comparison
 
 # %% ../../nbs/73_experiments.compare.ipynb #409a3073
 def comparison_configs(
     comparison:Comparison, # from `read_comparison`
-    *settings:dict, # of all runs, on top of the comparison's and of each run's own
-    seeds:int=1, # each run so many times; the first with the seed of the settings, the others with the next ones
+    *settings:dict, # on top of the settings of each run, nested as in `TrainConfig`
+    seeds:int=1, # trainings per run, with consecutive seeds from that of the settings
 )->dict[str, TrainConfig]: # by the name of the run; with several seeds by `NAME/seedN`
-    "The settings of each run"
-    if seeds<1: raise UsageError(f'--seeds {seeds}: a run is made at least once')
-    configs = {o.name: make_config(o.recipe or comparison.recipe, comparison.settings, o.settings, *settings) for o in comparison.runs}
+    "Return the settings of each training"
+    if seeds<1: raise UsageError(f'--seeds {seeds}: must be 1 or more')
+    configs = {run.name: make_config(run.recipe or comparison.recipe, comparison.settings, run.settings, *settings)
+        for run in comparison.runs}
     if seeds==1: return configs
-    numbered = ((name, o, o.training.seed+i) for i in range(seeds) for name,o in configs.items()) # all runs once before any a second time
-    return {f'{name}/seed{seed}': o.model_copy(update=dict(training=o.training.model_copy(update=dict(seed=seed)))) for name,o,seed in numbered}
+    numbered = {}
+    for number in range(seeds):
+        for name,config in configs.items():
+            copy = config.model_copy(deep=True)
+            copy.training.seed += number
+            numbered[f'{name}/seed{copy.training.seed}'] = copy
+    return numbered
 
 # %% ../../nbs/73_experiments.compare.ipynb #7240be60
-def _same(kept, config)->bool:
-    "Whether the settings that a run kept are those of `config`, but for what a training finds out"
-    kept,config = [o.model_copy(deep=True) for o in (kept, config)]
-    if kept.model.arch.startswith(config.model.arch): config.model.arch = kept.model.arch
-    for o in (kept, config): o.model.origin,o.versions = None,{}
-    if config.image.mean is None: kept.image = kept.image.model_copy(update=dict(mean=None, std=None))
-    if config.training.precision in ('auto', 'measure'): kept.training.precision = config.training.precision
-    if config.training.stages is None: kept.training.stages = None
-    kept.training.checkpoint_minutes = config.training.checkpoint_minutes
-    if config.training.lr=='auto': kept.training.lr = 'auto'
-    return kept==config
+def _same_settings(resolved, config)->bool:
+    "Return whether a run with `resolved` settings was started with `config`, apart from what a training resolves"
+    resolved,config = resolved.model_copy(deep=True),config.model_copy(deep=True)
+    if resolved.model.arch.startswith(config.model.arch): config.model.arch = resolved.model.arch
+    for settings in (resolved, config): settings.model.origin,settings.versions = None,{}
+    if config.image.mean is None: resolved.image = resolved.image.model_copy(update=dict(mean=None, std=None))
+    if config.training.precision in ('auto', 'measure'): resolved.training.precision = config.training.precision
+    if config.training.stages is None: resolved.training.stages = None
+    resolved.training.checkpoint_minutes = config.training.checkpoint_minutes
+    if config.training.lr=='auto': resolved.training.lr = 'auto'
+    return resolved==config
 
-def _finished(run, config)->bool:
-    "Whether `run` is complete; a `UsageError` where it was made with other settings, or is none"
+def _is_trained(run, config)->bool:
+    "Return whether `run` is complete; raise a `UsageError` if it is not a run, or has other settings"
     if not run.path.exists(): return False
     if run.checkpoint.is_dir():
-        asked_settings(run, config)
+        settings_to_resume(run, config) # raises if they are others
         return False
-    if not run.metrics.is_file(): raise UsageError(f'{run.path} is no run of a comparison; choose another --out, or remove it')
-    if not _same(run.config, config): raise UsageError(f'{run.path} was made with other settings; choose another --out, or remove it')
+    if not run.metrics.is_file():
+        raise UsageError(f'{run.path} is not a run of a comparison; choose another --out, or remove it')
+    if not _same_settings(run.config, config):
+        raise UsageError(f'{run.path} was trained with other settings; choose another --out, or remove it')
     return True
 
 # %% ../../nbs/73_experiments.compare.ipynb #c527f00c
 def run_comparison(
     comparison:Comparison, # from `read_comparison`
-    out:str|Path, # the folder of the runs, the table and the plot
-    *settings:dict, # of all runs, on top of the comparison's and of each run's own
-    seeds:int=1, # how often each run is made, see `comparison_configs`
-    echo:Callable[[str], None]=print, # is told what is going on
+    out:str|Path, # folder of the runs, the table and the plot
+    *settings:dict, # on top of the settings of each run, nested as in `TrainConfig`
+    seeds:int=1, # see `comparison_configs`
+    echo:Callable[[str], None]=print, # prints progress
 )->pd.DataFrame: # see `comparison_table`
-    "Train what is not finished yet, and compare all"
+    "Train the runs that are not finished yet, and compare all"
     configs,out = comparison_configs(comparison, *settings, seeds=seeds),Path(out)
     runs = {name: Run(out/name) for name in configs}
-    finished = {name: _finished(run, configs[name]) for name,run in runs.items()}
+    trained = {name: _is_trained(run, configs[name]) for name,run in runs.items()}
     for number,(name,run) in enumerate(runs.items(), 1):
-        echo(f'run {number} of {len(runs)}: {name}' + (' is finished already' if finished[name] else ''))
-        if not finished[name]: train(configs[name], run.path, echo, resume=True)
+        echo(f'run {number} of {len(runs)}: {name}' + (' is already finished' if trained[name] else ''))
+        if not trained[name]: train(configs[name], run.path, echo, resume=True)
     table = comparison_table(runs)
     with atomic_file(out/'comparison.csv') as file: table.to_csv(file)
     with atomic_file(out/'comparison.md') as file: file.write_text(markdown_table(table), encoding='utf-8')
@@ -107,57 +118,79 @@ def run_comparison(
     return table
 
 # %% ../../nbs/73_experiments.compare.ipynb #bbf02d41
+def _compared_scores(target)->list[str]:
+    scores = list(headline_scores(target))
+    return [*scores, 'average_precision'] if target.kind=='any_of' else scores
+
 def _row(run)->dict:
-    metrics,history = json.loads(run.metrics.read_text()),pd.read_csv(run.history) if run.history.is_file() else pd.DataFrame(dict(seconds=[]))
-    wanted = lambda o: [*headline_scores(o), 'average_precision'] if o.kind=='any_of' else headline_scores(o) # thresholds play no part in the last
-    row = {f'{o.name}/{s}': metrics['targets'][o.name][s] for o in run.schema if o.name in metrics['targets'] for s in wanted(o)}
-    overall = {o: metrics[o] for o in ('overall_accuracy', 'overall_mean_class_accuracy') if metrics.get(o) is not None}
-    return overall | row | dict(epochs=len(history), seconds=round(history.seconds.sum()))
+    "Return the scores and the cost of a run"
+    metrics = json.loads(run.metrics.read_text())
+    overall = 'overall_accuracy', 'overall_mean_class_accuracy'
+    row = {name: metrics[name] for name in overall if metrics.get(name) is not None}
+    for target in run.schema:
+        scores = metrics['targets'].get(target.name)
+        if scores: row |= {f'{target.name}/{name}': scores[name] for name in _compared_scores(target)}
+    history = pd.read_csv(run.history) if run.history.is_file() else pd.DataFrame(dict(seconds=[]))
+    return row | dict(epochs=len(history), seconds=round(history.seconds.sum()))
 
 def comparison_table(
-    runs:dict[str, Run], # complete runs by name
-)->pd.DataFrame: # a row for each run
-    "The scores of several runs side by side"
+    runs:dict[str, Run], # name -> complete run
+)->pd.DataFrame: # one row per run
+    "Return the scores of several runs side by side"
     return pd.DataFrame({name: _row(run) for name,run in runs.items()}).T.rename_axis('run').infer_objects()
 
-def _cell(o)->str: return '' if o!=o else str(int(o)) if o==int(o) and abs(o)>1 else f'{o:.3f}'
-
 # %% ../../nbs/73_experiments.compare.ipynb #24472416
-def over_seeds(
+def _format_number(x)->str: # empty for NaN
+    if x!=x: return ''
+    return str(int(x)) if x==int(x) and abs(x)>1 else f'{x:.3f}'
+
+def _format_deviation(x)->str: # empty for NaN
+    if x!=x: return ''
+    return f' ± {x:.3f}' if x<1 else f' ± {x:.0f}'
+
+def summarize_seeds(
     table:pd.DataFrame, # from `comparison_table`
-)->pd.DataFrame: # of text
-    "The table as it is read: three digits for scores, and mean and standard deviation where a run has several seeds"
+)->pd.DataFrame: # of text, one row per run
+    "Format scores with three digits, as mean and standard deviation for runs with several seeds"
     names = table.index.str.replace(r'/seed\d+$', '', regex=True)
-    if (names==table.index).all(): return table.map(_cell)
-    parts = table.groupby(names, sort=False)
-    spread = parts.std().map(lambda o: '' if o!=o else f' ± {o:.3f}' if o<1 else f' ± {o:.0f}')
-    spread['epochs'] = ''
-    return (parts.mean().map(_cell)+spread).rename_axis('run')
+    if (names==table.index).all(): return table.map(_format_number)
+    groups = table.groupby(names, sort=False)
+    deviations = groups.std().map(_format_deviation)
+    deviations['epochs'] = ''
+    return (groups.mean().map(_format_number)+deviations).rename_axis('run')
 
 def markdown_table(
     table:pd.DataFrame, # from `comparison_table`
 )->str:
-    "The table as Markdown"
-    shown = over_seeds(table)
-    lines = [['run', *shown.columns], ['---']*(len(shown.columns)+1), *[[name, *row] for name,row in zip(shown.index, shown.to_numpy())]]
-    return ''.join(f'| {" | ".join(o)} |\n' for o in lines)
+    "Return the table as Markdown"
+    text = summarize_seeds(table)
+    rows = [['run', *text.columns], ['---']*(len(text.columns)+1), *text.reset_index().to_numpy()]
+    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
 
 # %% ../../nbs/73_experiments.compare.ipynb #fee8f5b1
+def _plot_score(axis, name, histories):
+    "Draw one score of all runs; runs beyond the tenth, when colours repeat, are dashed"
+    for number,(run,history) in enumerate(histories.items()):
+        if name not in history: continue
+        axis.plot(history.epoch, history[name], marker='o', markersize=3, color=f'C{number%10}',
+            linestyle='-' if number<10 else '--', label=run)
+    axis.set(title=name.removeprefix('valid/').replace('_', ' '), xlabel='epoch')
+    axis.xaxis.get_major_locator().set_params(integer=True)
+
 @plot_style()
 def plot_comparison(
-    runs:dict[str, Run], # complete runs by name
+    runs:dict[str, Run], # name -> complete run
     title:str='', # above the plot
 )->PageFigure:
-    "Validation scores over the epochs"
+    "Plot validation scores over the epochs"
     histories = {name: pd.read_csv(run.history) for name,run in runs.items() if run.history.is_file()}
-    names = list(dict.fromkeys(f'valid/{o.name}/{headline_scores(o)[0]}' for run in runs.values() for o in run.schema))
-    rows,columns = -(-len(names)//2),min(2, len(names))
+    targets = [target for run in runs.values() for target in run.schema]
+    names = list(dict.fromkeys(f'valid/{target.name}/{headline_scores(target)[0]}' for target in targets))
+    columns = min(2, len(names))
+    rows = -(-len(names)//2)
     figure = PageFigure(2.6*rows+0.5+0.18*-(-len(runs)//2), 3.9*columns+0.3)
-    for axis,name in zip(figure.subplots(rows, columns, squeeze=False).flat, names):
-        for number,(run,history) in enumerate(histories.items()):
-            if name in history: axis.plot(history.epoch, history[name], marker='o', markersize=3, color=f'C{number%10}', linestyle='-' if number<10 else '--', label=run)
-        axis.set(title=name.removeprefix('valid/').replace('_', ' '), xlabel='epoch')
-        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for axis,name in zip(axes, names): _plot_score(axis, name, histories)
     for axis in figure.axes[len(names):]: axis.remove()
     handles,labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=2, frameon=False)

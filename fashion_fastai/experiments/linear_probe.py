@@ -1,4 +1,4 @@
-"""What a frozen body and linear heads reach within seconds: the first result of every training, and where fine-tuning starts
+"""The best linear heads on the frozen body, and kNN beside them: the first scores of every training, and where fine-tuning starts
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.linear_probe.html.md"""
 
@@ -14,8 +14,9 @@ import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 
 # %% auto #0
-__all__ = ['PENALTIES', 'K', 'TEMPERATURE', 'CELLS', 'MOST', 'LinearSolution', 'solve_head', 'choose_head', 'linear_start',
-           'set_linear', 'knn_probs', 'LinearProbe', 'linear_probe', 'set_heads', 'set_all_heads']
+__all__ = ['PENALTIES', 'K', 'TEMPERATURE', 'BLOCK_CELLS', 'MAX_ROWS', 'LinearSolution', 'solve_head', 'choose_penalty',
+           'solve_heads', 'set_linear_head', 'knn_probs', 'LinearProbe', 'linear_probe', 'set_linear_heads',
+           'set_all_linear_heads']
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #892c3ed0
 from ..config import TrainConfig
@@ -33,85 +34,90 @@ from ..training.learner import FashionLearner
 # %% ../../nbs/70_experiments.linear_probe.ipynb #ff6bb25b
 @dataclass(frozen=True)
 class LinearSolution:
-    "A solved linear head"
+    "The weights of a solved linear head"
     weight:torch.Tensor # `(n_labels, n_features)`
     bias:torch.Tensor # `(n_labels,)`
-    penalty:float # that was used
-    loss:float # on the rows that it was solved on, without the penalty
+    penalty:float # factor of the squared weights
+    loss:float # mean over the rows it was solved on, without the penalty
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #27069c77
-def _objective(target, x, truth, weight, bias, settings)->torch.Tensor:
+def _linear_loss(target, x, truth, weight, bias, settings)->torch.Tensor:
+    "Return the loss of a linear head, without the penalty"
     loss = mean_loss(*row_losses(target, x@weight.T+bias, truth, **settings))
     return loss*target.n_out if target.kind=='any_of' else loss
 
 def solve_head(
-    target:Target, # says the kind
-    x:torch.Tensor, # centred features `(n, n_features)`, see `linear_start`
-    truth:torch.Tensor, # codes, see `Target.encode`
-    penalty:float, # of the sum of the squared weights
-    start:LinearSolution|None=None, # where to begin, for example the solution for another penalty
+    target:Target, # target of the head
+    x:torch.Tensor, # centred features, `(n, n_features)`, see `solve_heads`
+    truth:torch.Tensor, # codes of the rows, see `Target.encode`
+    penalty:float, # factor of the squared weights
+    start:LinearSolution|None=None, # where to begin, for example the solution for another penalty; default: zeros
     steps:int=80, # of L-BFGS, at most
     **settings, # for `row_losses`, for example `label_weights`
 )->LinearSolution:
-    "The linear head with the lowest loss plus penalty"
-    weight,bias = (start.weight.clone(), start.bias.clone()) if start else (x.new_zeros(target.n_out, x.shape[1]), x.new_zeros(target.n_out))
-    weight.requires_grad_(); bias.requires_grad_()
-    solver = torch.optim.LBFGS([weight, bias], max_iter=steps, history_size=10, tolerance_grad=1e-5, tolerance_change=1e-8, line_search_fn='strong_wolfe')
+    "Return the linear head with the lowest loss plus penalty"
+    weight = start.weight.clone() if start else x.new_zeros(target.n_out, x.shape[1])
+    bias = start.bias.clone() if start else x.new_zeros(target.n_out)
+    solver = torch.optim.LBFGS([weight.requires_grad_(), bias.requires_grad_()], max_iter=steps, history_size=10,
+        tolerance_grad=1e-5, tolerance_change=1e-8, line_search_fn='strong_wolfe')
     def closure():
         solver.zero_grad()
-        loss = _objective(target, x, truth, weight, bias, settings) + penalty*weight.square().sum()
+        loss = _linear_loss(target, x, truth, weight, bias, settings) + penalty*weight.square().sum()
         loss.backward()
         return loss
     solver.step(closure)
-    with torch.no_grad(): loss = _objective(target, x, truth, weight, bias, settings)
+    with torch.no_grad(): loss = _linear_loss(target, x, truth, weight, bias, settings)
     return LinearSolution(weight.detach(), bias.detach(), penalty, float(loss))
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #0ce2692b
 PENALTIES = 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4
 
-def choose_head(
-    target:Target, # says the kind
-    x:torch.Tensor, # centred features `(n, n_features)`, see `linear_start`
-    truth:torch.Tensor, # codes, see `Target.encode`
+def choose_penalty(
+    target:Target, # target of the head
+    x:torch.Tensor, # centred features, `(n, n_features)`, see `solve_heads`
+    truth:torch.Tensor, # codes of the rows, see `Target.encode`
     penalties:Sequence[float]=PENALTIES, # from large to small
-    seed:int=42, # of the rows that judge
+    seed:int=42, # chooses the rows that are held out
     **settings, # for `row_losses`
-)->LinearSolution: # solved on all rows
-    "The best linear head over several penalties"
-    judge = torch.from_numpy(np.random.default_rng(seed).random(len(x))<0.2)
-    if judge.all() or not judge.any(): return solve_head(target, x, truth, penalties[0], **settings)
+)->tuple[float, LinearSolution|None]: # penalty; its solution on the other rows, or None if there are too few rows
+    "Return the penalty with the lowest loss on a fifth of the rows"
+    held_out = torch.from_numpy(np.random.default_rng(seed).random(len(x))<0.2)
+    if held_out.all() or not held_out.any(): return penalties[0],None
     best,lowest,solution = None,float('inf'),None
     for penalty in penalties:
-        solution = solve_head(target, x[~judge], truth[~judge], penalty, solution, steps=40, **settings) # enough to tell penalties apart
-        loss = float(_objective(target, x[judge], truth[judge], solution.weight, solution.bias, settings))
+        solution = solve_head(target, x[~held_out], truth[~held_out], penalty, solution, steps=40, **settings)
+        loss = float(_linear_loss(target, x[held_out], truth[held_out], solution.weight, solution.bias, settings))
         if loss>=lowest: break
         best,lowest = solution,loss
-    return solve_head(target, x, truth, best.penalty, best, **settings)
+    return best.penalty,best
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #7e49a0b3
-def linear_start(
-    loss:FashionLoss, # its targets, label weights and way with `one_of` targets
-    features:np.ndarray, # of the training rows, `(n, n_features)`
-    codes:dict[str, np.ndarray], # of the training rows, for each target
-    seed:int=42, # of the rows that judge penalties
-)->dict[str, LinearSolution]: # for each target, for features as they are
-    "The best linear heads of all targets"
+def solve_heads(
+    loss:FashionLoss, # its targets, label weights and form of the `one_of` loss
+    features:np.ndarray, # raw features of the training rows, `(n, n_features)`
+    codes:dict[str, np.ndarray], # target -> codes of the training rows
+    seed:int=42, # for `choose_penalty`
+)->dict[str, LinearSolution]: # target -> head for raw features
+    "Return the best linear head of every target"
     x = torch.from_numpy(features)
-    middle,scale = x.mean(0),x.std(0).mean().clamp(min=1e-6)
-    found = {}
+    centre,scale = x.mean(0),x.std(0).mean().clamp(min=1e-6)
+    x = (x-centre)/scale
+    heads = {}
     for target in loss.schema:
-        o = choose_head(target, (x-middle)/scale, torch.from_numpy(codes[target.name]), seed=seed, **loss.convex_settings(target))
-        weight = o.weight/scale
-        found[target.name] = LinearSolution(weight, o.bias-weight@middle, o.penalty, o.loss)
-    return found
+        truth,settings = torch.from_numpy(codes[target.name]),loss.convex_settings(target)
+        penalty,start = choose_penalty(target, x, truth, seed=seed, **settings)
+        head = solve_head(target, x, truth, penalty, start, **settings)
+        weight = head.weight/scale
+        heads[target.name] = LinearSolution(weight, head.bias-weight@centre, penalty, head.loss)
+    return heads
 
-def set_linear(
+def set_linear_head(
     head:nn.Module, # from `create_head`
-    solution:LinearSolution, # of the same target, on the features that the head gets
-)->bool: # False where the head is not linear
-    "Put a solution into a linear head, or into the linear part of an attention or conditioned head, whose other part adds nothing at first"
+    solution:LinearSolution, # of the same target, for the features that the head receives
+)->bool: # False if the head has no linear layer that can take the solution
+    "Put a solution into a linear head, or into the linear part of an attention or conditioned head"
     while hasattr(head, 'pooled'): head = head.pooled
-    layers = [o for o in head.modules() if not isinstance(o, (nn.Sequential, nn.Dropout))]
+    layers = [layer for layer in head.modules() if not isinstance(layer, (nn.Sequential, nn.Dropout))]
     if len(layers)!=1 or not isinstance(layers[0], nn.Linear): return False
     with torch.no_grad():
         layers[0].weight.copy_(solution.weight)
@@ -119,120 +125,155 @@ def set_linear(
     return True
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #32490bc4
-K,TEMPERATURE = 20,0.07
+K = 20 # neighbours
+TEMPERATURE = 0.07 # of their weights
 
-def _label_shares(target, codes)->tuple[torch.Tensor, torch.Tensor]: # what is present, what is known, float32 `(n, n_labels)`
+def _label_matrices(target, codes)->tuple[torch.Tensor, torch.Tensor]: # float32 `(n, n_labels)`
+    "Return which labels are present, and which are known"
     codes = np.asarray(codes)
-    return [torch.from_numpy(np.array(o, dtype=np.float32)) for o in (target.one_hot(codes), target.known_mask(codes))]
+    return tuple(torch.tensor(mask, dtype=torch.float32) for mask in (target.one_hot(codes), target.known_mask(codes)))
 
-def _vote(target, cosine, at, present, known)->torch.Tensor: # float32 `(q, n_labels)`
-    "The weighted share of neighbours that have each label; that of all rows where no neighbour knows"
-    weight = ((cosine-cosine[:,:1])/TEMPERATURE).exp()[:,:,None] # the nearest weighs 1
-    said,heard = (weight*present[at]).sum(1),(weight*known[at]).sum(1)
-    usual = present.sum(0)/known.sum(0).clamp(min=1) if known.any() or target.kind=='any_of' else torch.full((target.n_out,), 1/target.n_out)
-    return torch.where(heard>0, said/heard.clamp(min=1e-12), usual)
+def _prior(target, present, known)->torch.Tensor: # `(n_labels,)`
+    "Return the share of each label among the rows that know it; uniform for a `one_of` target without any label"
+    if known.any() or target.kind=='any_of': return present.sum(0)/known.sum(0).clamp(min=1)
+    return torch.full((target.n_out,), 1/target.n_out)
+
+def _vote(target, cosine, positions, present, known)->torch.Tensor: # float32 `(q, n_labels)`
+    "Return the weighted share of the neighbours with each label; the prior where no neighbour knows it"
+    weight = ((cosine-cosine[:,:1])/TEMPERATURE).exp()[:,:,None] # 1 for the nearest
+    votes = (weight*present[positions]).sum(1)
+    total = (weight*known[positions]).sum(1)
+    return torch.where(total>0, votes/total.clamp(min=1e-12), _prior(target, present, known))
+
+def _nearest(similarity, rows, k)->tuple[torch.Tensor, torch.Tensor]: # both `(q, k)`
+    "Return cosines, from high to low, and positions of the `k` most similar of `rows`"
+    if len(rows)<similarity.shape[1]: similarity = similarity[:,rows]
+    cosine,columns = similarity.topk(min(k, len(rows)), dim=1)
+    return cosine,rows[columns]
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #038795fe
-CELLS = 2**24 # similarities, or votes of neighbours, that are held at once, 64 MB
+BLOCK_CELLS = 2**24 # similarities, or votes of neighbours, in memory at once: 64 MB
 
 def knn_probs(
-    schema:Schema, # the targets
-    features:np.ndarray, # of images whose labels are known, `(n, n_features)`
-    codes:dict[str, np.ndarray], # of these, for each target; -1 is unknown
-    query:np.ndarray, # features of the images that are asked about, `(q, n_features)`
-    k:int=K, # neighbours that have a say, or all where there are fewer
-)->dict[str, np.ndarray]: # for each target probabilities, float32 `(q, n_labels)`
-    "What the nearest neighbours say, by cosine"
-    there,asked = [F.normalize(torch.from_numpy(np.asarray(o, dtype=np.float32)), dim=1) for o in (features, query)]
-    labels = {o.name: _label_shares(o, codes[o.name]) for o in schema}
-    useful = {name: known.any(1).nonzero().squeeze(1) for name,(_,known) in labels.items()}
-    found = {o.name: [torch.zeros(0, o.n_out)] for o in schema}
-    for block in asked.split(max(1, CELLS//max(len(there), k*max(o.n_out for o in schema)))):
-        similar,same = block@there.T,{}
-        for o in schema:
-            rows = useful[o.name]
-            if (key:=(len(rows)==len(there)) or o.name) not in same: same[key] = _nearest(similar, rows, k) # targets of which all is known have the same neighbours
-            found[o.name].append(_vote(o, *same[key], *labels[o.name]))
-    return {name: torch.cat(o).numpy() for name,o in found.items()}
-
-def _nearest(similar, rows, k)->tuple[torch.Tensor, torch.Tensor]: # cosines `(q, k)`, the nearest first; their positions
-    cosine,at = (similar if len(rows)==similar.shape[1] else similar[:,rows]).topk(min(k, len(rows)), dim=1)
-    return cosine,rows[at]
+    schema:Schema, # targets
+    features:np.ndarray, # of labelled images, `(n, n_features)`
+    codes:dict[str, np.ndarray], # target -> codes of these images; -1 is unknown
+    query:np.ndarray, # features of the images to predict, `(q, n_features)`
+    k:int=K, # neighbours; all images where there are fewer
+)->dict[str, np.ndarray]: # target -> probabilities, float32 `(q, n_labels)`
+    "Return the votes of the most similar images"
+    reference,query = [F.normalize(torch.from_numpy(np.asarray(x, dtype=np.float32)), dim=1) for x in (features, query)]
+    labels = {target.name: _label_matrices(target, codes[target.name]) for target in schema}
+    labelled = {name: known.any(1).nonzero().squeeze(1) for name,(_,known) in labels.items()}
+    probs = {target.name: [torch.zeros(0, target.n_out)] for target in schema}
+    widest = max(target.n_out for target in schema)
+    for block in query.split(max(1, BLOCK_CELLS//max(len(reference), k*widest))):
+        similarity,nearest = block@reference.T,{}
+        for target in schema:
+            rows = labelled[target.name]
+            key = len(rows)==len(reference) or target.name # fully labelled targets share their neighbours
+            if key not in nearest: nearest[key] = _nearest(similarity, rows, k)
+            probs[target.name].append(_vote(target, *nearest[key], *labels[target.name]))
+    return {name: torch.cat(blocks).numpy() for name,blocks in probs.items()}
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #97acb6a8
-MOST = 20_000 # rows of the train split that heads are solved on and neighbours are looked for in, and of the validation split that both are scored on
+MAX_ROWS = 20_000 # sampled from the train split for heads and neighbours, and from the validation split for scores
 
-def _some(positions, seed)->np.ndarray: # at most `MOST` of them, in their order
-    if len(positions)<=MOST: return positions
-    return np.sort(np.random.default_rng(seed).choice(positions, MOST, replace=False))
+def _sample(positions, seed)->np.ndarray: # at most `MAX_ROWS`, in their order
+    if len(positions)<=MAX_ROWS: return positions
+    return np.sort(np.random.default_rng(seed).choice(positions, MAX_ROWS, replace=False))
 
-def _pixels(learn, config, positions)->np.ndarray:
-    "The images at `positions` as the network sees them; a `UsageError` names one that cannot be read"
+def _read_pixels(learn, config, positions)->np.ndarray:
+    "Return the images at `positions` at the size of the network; raise a `UsageError` for one that cannot be read"
     dls,image = learn.dls,config.image
     if dls.pixels is not None: return center_crop(dls.pixels[positions], image.size)
-    some,reader = dls.catalogue.take(positions),ImageReader.from_config(image)
-    pixels,_ = reader.decode(some.paths, reader.boxes(some))
+    rows,reader = dls.catalogue.take(positions),ImageReader.from_config(image)
+    pixels,_ = reader.decode(rows.paths, reader.boxes(rows))
     return center_crop(pixels, image.size)
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #24b907cc
 @dataclass(frozen=True)
 class LinearProbe:
-    "Linear heads on a frozen body, what they say, and what nearest neighbours say"
-    heads:dict[str, LinearSolution] # for each target
-    predictions:Predictions # of the heads for the validation split, with the truth
+    "Linear heads on a frozen body with their predictions, and the predictions of kNN"
+    heads:dict[str, LinearSolution] # target -> head
+    predictions:Predictions # of the heads for the validation split, with labels
+    knn:Predictions # of kNN for the same images
     seconds:float # for features and heads
-    neighbours:Predictions # for the same images
-    part:str='' # says in words which part of a large table was taken
+    sample:str='' # how many rows of a very large table were used, as text
 
     @cached_property
     def scores(self)->dict|None:
-        "As `linear_probe.json` holds them: those of the heads, and under `knn` those of the neighbours; none where nothing is held out"
-        return score_predictions(self.predictions, 'valid')|dict(knn=score_predictions(self.neighbours, 'valid')) if len(self.predictions) else None
+        "Return what `linear_probe.json` holds: scores of the heads, and under `knn` of kNN; None without valid rows"
+        if not len(self.predictions): return None
+        return score_predictions(self.predictions, 'valid') | dict(knn=score_predictions(self.knn, 'valid'))
 
     def __str__(self):
-        said = [f'the linear probe, linear heads on the frozen body, in {self.seconds:.0f} s: ', f'kNN on the same features, cosine, k={K}, in {self.neighbours.seconds:.0f} s: ']
-        reached = ['nothing is held out']*2 if self.scores is None else map(format_headlines, (self.scores, self.scores['knn']))
-        return '\n'.join(a+b+self.part for a,b in zip(said, reached))
+        names = ['linear probe, no fine-tuning', f'kNN on the same features, cosine, k={K}']
+        seconds = [self.seconds, self.knn.seconds]
+        scores = ['no validation rows']*2
+        if self.scores is not None: scores = [format_headlines(self.scores), format_headlines(self.scores['knn'])]
+        return '\n'.join(f'Quick baseline ({name}) in {s:.0f} s: {line}{self.sample}'
+            for name,s,line in zip(names, seconds, scores))
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #a8905086
-def _neighbours(features, catalogue, train, rows)->Predictions:
-    "What the nearest images of the train split say about `rows`"
-    started,n = time.monotonic(),len(train)
-    probs = knn_probs(rows.schema, features[:n], {k: v[train] for k,v in catalogue.codes.items()}, features[n:])
+def _predict_heads(heads, features, rows, one_of, started)->Predictions:
+    "Return what solved heads predict for the images in `rows`"
+    x = torch.from_numpy(features)
+    probs = {}
+    for target in rows.schema:
+        head = heads[target.name]
+        probs[target.name] = probabilities(target, x@head.weight.T+head.bias, one_of).numpy()
     return Predictions(rows.schema, rows.files, probs, rows.codes, time.monotonic()-started)
 
-def _part(catalogue, *taken)->str: # the sizes of the train and the validation split, where some rows were left out
-    less = [f'{len(some):,} of {len(whole):,} {split} rows' for split,some in zip(('train', 'valid'), taken) if len(some)<len(whole:=catalogue.where(split))]
-    return f' (with {", ".join(less)})' if less else ''
+def _predict_knn(train_features, train_codes, features, rows)->Predictions:
+    "Return what kNN predicts for the images in `rows`"
+    started = time.monotonic()
+    probs = knn_probs(rows.schema, train_features, train_codes, features)
+    return Predictions(rows.schema, rows.files, probs, rows.codes, time.monotonic()-started)
 
+def _describe_sample(catalogue, train, valid)->str: # empty if all rows are used
+    "Return how many rows of each split are in the sample"
+    sizes = [(split, len(taken), len(catalogue.where(split))) for split,taken in dict(train=train, valid=valid).items()]
+    sampled = [f'{n:,} of {n_all:,} {split} rows' for split,n,n_all in sizes if n<n_all]
+    return f' (with {", ".join(sampled)})' if sampled else ''
+
+# %% ../../nbs/70_experiments.linear_probe.ipynb #d061b46f
 def linear_probe(
-    learn:FashionLearner, # its body is taken as it is
+    learn:FashionLearner, # its network is not changed
     config:TrainConfig, # how images are read and normalised
 )->LinearProbe:
-    "Solve linear heads on the frozen body of `learn`; the network itself stays as it is"
-    started,catalogue,image = time.monotonic(),learn.dls.catalogue,config.image
-    train,valid = [_some(catalogue.where(o), config.training.seed) for o in ('train', 'valid')]
-    features = cached_embeddings(learn.model.body, _pixels(learn, config, np.concatenate([train, valid])), image.mean, image.std)
-    heads = linear_start(learn.loss_func, features[:len(train)], {k: v[train] for k,v in catalogue.codes.items()}, config.training.seed)
-    rows,x = catalogue.take(valid),torch.from_numpy(features[len(train):])
-    echo = lambda o: probabilities(o, x@heads[o.name].weight.T+heads[o.name].bias, config.loss.one_of).numpy()
-    solved = Predictions(rows.schema, rows.files, {o.name: echo(o) for o in rows.schema}, rows.codes, time.monotonic()-started)
-    return LinearProbe(heads, solved, solved.seconds, _neighbours(features, catalogue, train, rows), _part(catalogue, train, valid))
+    "Solve linear heads on the frozen body of `learn`, and let kNN predict the same images"
+    started,catalogue,image,seed = time.monotonic(),learn.dls.catalogue,config.image,config.training.seed
+    train,valid = [_sample(catalogue.where(split), seed) for split in ('train', 'valid')]
+    pixels = _read_pixels(learn, config, np.concatenate([train, valid]))
+    train_features,features = np.split(cached_embeddings(learn.model.body, pixels, image.mean, image.std), [len(train)])
+    train_codes = {name: codes[train] for name,codes in catalogue.codes.items()}
+    heads = solve_heads(learn.loss_func, train_features, train_codes, seed)
+    rows = catalogue.take(valid)
+    predictions = _predict_heads(heads, features, rows, config.loss.one_of, started)
+    knn = _predict_knn(train_features, train_codes, features, rows)
+    return LinearProbe(heads, predictions, knn, predictions.seconds, _describe_sample(catalogue, train, valid))
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #cec30589
-def set_heads(
-    learn:FashionLearner, # gets the heads
-    stage:LinearProbe, # has them
-)->list[str]: # the targets whose heads are solved now
-    "Put the solved heads into the network, where they fit; a derived head has nothing of its own to solve"
+def set_linear_heads(
+    learn:FashionLearner, # its heads are changed
+    probe:LinearProbe, # from `linear_probe`
+)->list[str]: # names of the targets whose heads are solved now
+    "Put solved heads into the network where they fit"
     if not isinstance(learn.model.neck, torch.nn.Identity): return []
-    return [o.name for o,head in zip(learn.schema, learn.model.heads) if isinstance(head, DerivedHead) or set_linear(head, stage.heads[o.name])]
+    return [target.name for target,head in zip(learn.schema, learn.model.heads)
+        if isinstance(head, DerivedHead) or set_linear_head(head, probe.heads[target.name])]
 
-def set_all_heads(
-    learn:FashionLearner, # gets the heads
-    stage:LinearProbe|None, # has them; None where the body has learned nothing
+def set_all_linear_heads(
+    learn:FashionLearner, # its heads are changed
+    probe:LinearProbe|None, # from `linear_probe`; None if the body has random weights
 ):
-    "Put the solved heads into the network; a `UsageError` where a head is left without one"
-    if stage is None: raise UsageError('--epochs 0 solves linear heads on a body that has learned before; with --weights none train at least one epoch')
-    lost = [o for o in learn.schema.names if o not in set_heads(learn, stage)]
-    if lost: raise UsageError(f'--epochs 0 needs linear heads without a neck; {", ".join(lost)} has another: train at least one epoch')
+    "Put solved heads into the network; raise a `UsageError` if one does not fit"
+    if probe is None:
+        raise UsageError('--epochs 0 solves linear heads on a pretrained body; '
+            'with --weights none train at least one epoch')
+    solved = set_linear_heads(learn, probe)
+    unsolved = [name for name in learn.schema.names if name not in solved]
+    if unsolved:
+        raise UsageError('--epochs 0 needs linear heads without a neck; '
+            f'{", ".join(unsolved)} has another: train at least one epoch')

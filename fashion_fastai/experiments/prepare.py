@@ -1,4 +1,4 @@
-"""From settings to a learner: table, loaders, network and stages
+"""From settings to a learner, its linear probe and the stages of its training
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.prepare.html.md"""
 
@@ -14,6 +14,7 @@ from importlib.metadata import version
 import numpy as np
 from fastai.callback.core import Callback
 from fastai.callback.training import GradientClip
+from fastai.data.core import DataLoaders
 from fastai.data.transforms import Normalize
 from fastai.optimizer import Adam, SGD
 from fastai.torch_core import set_seed
@@ -26,13 +27,14 @@ from ..config import TrainConfig
 from ..core.errors import UsageError
 from ..data.augment import bounded
 from ..data.cache import free_bytes
+from ..data.catalogue import Catalogue
 from ..data.from_config import catalogue_from_config
 from ..data.images import ImageReader
 from ..data.sampling import effective_counts, flip_labels, label_weights, row_weights
-from .linear_probe import LinearProbe, set_all_heads, set_heads, linear_probe
+from .linear_probe import LinearProbe, linear_probe, set_all_linear_heads, set_linear_heads
 from ..models.body import body_stats
-from ..models.weights import find_arch, find_weights
-from ..training.callbacks import ProgressiveResizing, MicroBatches, UncertaintyWeighting
+from ..models.weights import Weights, find_arch, find_weights
+from ..training.callbacks import MicroBatches, ProgressiveResizing, UncertaintyWeighting
 from ..training.distributed import broadcast_from_main, check_batch_size, data_parallel, distributed
 from ..training.distributed import main_process_first, world_size
 from ..training.learner import FashionLearner, fashion_learner
@@ -44,115 +46,160 @@ from ..training.stages import plan_stages
 from ..training.tracking import check_trackers
 from ..training.weight_averaging import EMA, SWA
 
-# %% ../../nbs/71_experiments.prepare.ipynb #2b0c578c
-def _versions()->dict[str, str]:
-    names = 'fashion_fastai', 'fastai', 'torch', 'timm', 'numpy', 'pandas', 'pillow'
-    return dict(python=platform.python_version(), **{o: version(o) for o in names})
+# %% ../../nbs/71_experiments.prepare.ipynb #ef4c3a57
+def _check_settings(config)->tuple[TrainConfig, Weights]:
+    "Return a copy of `config` with the full name of its architecture, and its weights"
+    config = config.model_copy(deep=True)
+    config.training = accelerate_settings(config.training, world_size())
+    check_trackers(config.training.log)
+    check_batch_size(config.training.batch_size)
+    model = config.model
+    model.arch = find_arch(model.arch)
+    return config,find_weights(model.arch, model.weights)
 
-def _loss(config, catalogue)->dict:
-    "Settings of the `FashionLoss`"
-    loss = config.loss
-    train = catalogue.take(catalogue.where('train'))
-    counts = effective_counts(catalogue, config.training.sampler) or {o.name: o.label_counts(train.codes[o.name]) for o in train.schema}
-    return dict(weights=loss.weights, smoothing=loss.smoothing, one_of=loss.one_of, label_weights=label_weights(catalogue, loss.class_weights), per_target=loss.per_target, counts=counts)
-
-def _optimizer(training)->Callable:
-    "The optimiser that the settings name, with the usual constants of its name"
-    if training.optimizer=='sgd': return partial(SGD, mom=training.momentum, decouple_wd=False)
-    return FusedAdamW if training.optimizer=='adamw' else partial(Adam, mom=0.9, sqr_mom=0.999, eps=1e-8, decouple_wd=False)
-
-# %% ../../nbs/71_experiments.prepare.ipynb #5f6d1ff6
-def _callbacks(config)->list[Callback]:
-    "What takes part in training because the settings ask for it"
+def _read_table(config)->tuple[Catalogue, dict[str, np.ndarray]|None]:
+    "Return the table, and which labels were flipped, if any; bound the augmentations by the labels"
+    catalogue,flipped = catalogue_from_config(config),None
     image,training = config.image,config.training
-    mix = image.augment.mixup,image.augment.cutmix
-    wanted = [(any(mix), MixUpCutMix(*mix)), (config.loss.task_weights=='uncertainty', UncertaintyWeighting()), (training.clip, GradientClip(training.clip)), (training.micro_batch_size, MicroBatches(training.micro_batch_size)),
-        (image.initial_size, ProgressiveResizing(image.initial_size, training.scale_batch_size)), (training.ema, EMA(training.ema)), (training.swa_epochs, SWA(training.swa_epochs))]
-    return [o for asked,o in wanted if asked]
+    if config.data.label_noise: catalogue,flipped = flip_labels(catalogue, config.data.label_noise, training.seed)
+    if training.refit:
+        split = np.where(catalogue.split=='valid', 'train', catalogue.split).astype(object)
+        catalogue = replace(catalogue, split=split)
+    image.augment = bounded(image.augment, catalogue.schema, image.augment_bounds)
+    return catalogue,flipped
 
-def _cache(config, n)->str:
-    "Where `n` decoded images are kept; several processes share a file instead of keeping each its own in memory"
+# %% ../../nbs/71_experiments.prepare.ipynb #37c06ca3
+def _cache_place(config, n)->str:
+    "Return where `n` decoded images are cached: a setting other than `auto`, or what suits several processes"
     if config.data.cache!='auto' or world_size()==1: return config.data.cache
     side = ImageReader.from_config(config.image).side
     return 'disk' if n*side*side*3<=free_bytes('disk') else 'none'
 
-def _compile(network, device):
-    "Let torch rewrite the network at its first step"
-    if world_size()>1: raise UsageError('training.compile is for one process; leave it out where several train together')
-    compilers = [o for o in (os.environ.get('CXX'), 'g++', 'clang++') if o and shutil.which(o)]
-    if device.type=='cpu' and not compilers: raise UsageError('training.compile needs a C++ compiler, and neither g++ nor clang++ is on the PATH')
+def _create_loaders(config, catalogue)->DataLoaders:
+    "Return the loaders of the table, normalised as the settings say; by default the learner normalises as its body needs"
+    image,training = config.image,config.training
+    weights = row_weights(catalogue) if training.sampler=='balanced' else None
+    dls = catalogue.dataloaders(image.size, training.batch_size, image.fit, image.augment, image.load_size, image.crop,
+        weights, config.data.on_bad, _cache_place(config, len(catalogue)), need_valid=not training.refit)
+    if image.mean:
+        for dl in dls: dl.after_batch.add(Normalize.from_stats(image.mean, image.std, cuda=dls.device.type!='cpu'))
+    return dls
+
+# %% ../../nbs/71_experiments.prepare.ipynb #2b0c578c
+def _loss_settings(config, catalogue)->dict:
+    "Return the arguments of the `FashionLoss`"
+    loss = config.loss
+    train = catalogue.take(catalogue.where('train'))
+    counts = effective_counts(catalogue, config.training.sampler)
+    counts = counts or {target.name: target.label_counts(train.codes[target.name]) for target in train.schema}
+    return dict(weights=loss.weights, smoothing=loss.smoothing, one_of=loss.one_of, per_target=loss.per_target,
+        label_weights=label_weights(catalogue, loss.class_weights), counts=counts)
+
+def _opt_func(training)->Callable:
+    "Return the optimiser of the settings, with the usual constants of its name"
+    if training.optimizer=='sgd': return partial(SGD, mom=training.momentum, decouple_wd=False)
+    if training.optimizer=='adamw': return FusedAdamW
+    return partial(Adam, mom=0.9, sqr_mom=0.999, eps=1e-8, decouple_wd=False)
+
+def _create_learner(config, dls, weights)->FashionLearner:
+    "Return the learner of the settings, without callbacks"
+    model,training = config.model,config.training
+    return fashion_learner(dls, model.arch, weights=weights, heads=model.heads, neck=model.neck, derive=model.derive,
+        loss=_loss_settings(config, dls.catalogue), body_groups=model.body_groups, seed=training.seed, args=model.args,
+        wd=training.weight_decay, wd_bn_bias=training.decay_norms, opt_func=_opt_func(training))
+
+# %% ../../nbs/71_experiments.prepare.ipynb #5f6d1ff6
+def _training_callbacks(config)->list[Callback]:
+    "Return the callbacks that the settings ask for"
+    image,training,cbs = config.image,config.training,[]
+    mixup,cutmix = image.augment.mixup,image.augment.cutmix
+    if mixup or cutmix: cbs.append(MixUpCutMix(mixup, cutmix))
+    if config.loss.task_weights=='uncertainty': cbs.append(UncertaintyWeighting())
+    if training.clip: cbs.append(GradientClip(training.clip))
+    if training.micro_batch_size: cbs.append(MicroBatches(training.micro_batch_size))
+    if image.initial_size: cbs.append(ProgressiveResizing(image.initial_size, training.scale_batch_size))
+    if training.ema: cbs.append(EMA(training.ema))
+    if training.swa_epochs: cbs.append(SWA(training.swa_epochs))
+    return cbs
+
+def _compile_network(network, device):
+    "Let torch compile the network at its first step; raise a `UsageError` if it cannot"
+    if world_size()>1: raise UsageError('training.compile works in a single process only; turn it off for several')
+    compilers = [name for name in (os.environ.get('CXX'), 'g++', 'clang++') if name and shutil.which(name)]
+    if device.type=='cpu' and not compilers:
+        raise UsageError('training.compile needs a C++ compiler, and neither g++ nor clang++ is on the PATH')
     network.compile()
 
 # %% ../../nbs/71_experiments.prepare.ipynb #9356e571
+def _library_versions()->dict[str, str]:
+    names = 'fashion_fastai', 'fastai', 'torch', 'timm', 'numpy', 'pandas', 'pillow'
+    return dict(python=platform.python_version(), **{name: version(name) for name in names})
+
+def _flipped_train_labels(flipped, catalogue, usable)->dict[str, np.ndarray]: # target -> bool `(n_train,)`
+    "Return which labels were flipped in the train split of the rows that can be read"
+    rows = np.isin(catalogue.row, usable.row)
+    return {name: mask[rows][usable.where('train')] for name,mask in flipped.items()}
+
 def prepare(
-    config:TrainConfig, # the settings
-)->tuple[FashionLearner, TrainConfig]: # only its heads learn yet; the settings with all that was found out filled in
-    "Data, network and learner for `config`"
-    config = config.model_copy(deep=True)
-    config.training = accelerate_settings(config.training, world_size())
+    config:TrainConfig, # settings, not changed
+)->tuple[FashionLearner, TrainConfig]: # learner with a frozen body; resolved settings
+    "Return the learner for `config`, and the settings with everything resolved; raise a `UsageError` for any mistake"
+    config,weights = _check_settings(config)
+    catalogue,flipped = _read_table(config)
     model,image,training = config.model,config.image,config.training
-    check_trackers(training.log)
-    check_batch_size(training.batch_size)
-    model.arch = find_arch(model.arch)
-    weights = find_weights(model.arch, model.weights) # before the table is read: it is the quicker mistake
-    catalogue,flipped = catalogue_from_config(config),None
-    if config.data.label_noise: catalogue,flipped = flip_labels(catalogue, config.data.label_noise, training.seed)
-    if training.refit: catalogue = replace(catalogue, split=np.where(catalogue.split=='valid', 'train', catalogue.split).astype(object))
-    image.augment = bounded(image.augment, catalogue.schema, image.augment_bounds)
     set_seed(training.seed, reproducible=True)
-    dls = catalogue.dataloaders(image.size, training.batch_size, image.fit, image.augment, image.load_size, image.crop,
-        row_weights(catalogue) if training.sampler=='balanced' else None, config.data.on_bad, _cache(config, len(catalogue)), need_valid=not training.refit)
-    if image.mean: # else those of the body are taken
-        for dl in dls: dl.after_batch.add(Normalize.from_stats(image.mean, image.std, cuda=dls.device.type!='cpu'))
-    learn = fashion_learner(dls, model.arch, weights=weights, heads=model.heads, neck=model.neck, derive=model.derive, loss=_loss(config, dls.catalogue),
-        body_groups=model.body_groups, seed=training.seed, args=model.args, wd=training.weight_decay, wd_bn_bias=training.decay_norms, opt_func=_optimizer(training))
+    dls = _create_loaders(config, catalogue)
+    learn = _create_learner(config, dls, weights)
     if training.precision in ('auto', 'measure'):
         training.precision = fastest_precision(learn.model, image.size, dls.device, training.precision=='measure')
-    learn.add_cbs(precision_callback(training.precision))
-    learn.add_cbs(_callbacks(config))
-    if training.compile: _compile(learn.model, dls.device)
-    if flipped: learn.history.flipped = {k: v[np.isin(catalogue.row, dls.catalogue.row)][dls.catalogue.where('train')] for k,v in flipped.items()}
+    learn.add_cbs([*precision_callback(training.precision), *_training_callbacks(config)])
+    if training.compile: _compile_network(learn.model, dls.device)
+    if flipped: learn.history.flipped = _flipped_train_labels(flipped, catalogue, dls.catalogue)
     if not image.mean: config.image = image.model_copy(update=dict(zip(('mean', 'std'), body_stats(learn.model.body))))
-    model.origin,config.versions = weights.origin,_versions()
+    model.origin,config.versions = weights.origin,_library_versions()
     return learn,config
 
 # %% ../../nbs/71_experiments.prepare.ipynb #9af5306a
 def search_lr(
-    config:TrainConfig, # the settings
-)->LRSearch:
-    "Losses at growing learning rates for `config`"
+    config:TrainConfig, # settings
+)->LRSearch: # losses at rising learning rates
+    "Search for a learning rate"
     with distributed():
         learn,_ = main_process_first(prepare, config)
         with data_parallel(learn): return learn.search_lr()
 
 # %% ../../nbs/71_experiments.prepare.ipynb #51f502ab
-def _solve(learn, config, echo)->LinearProbe:
+def _solve_and_print(learn, config, echo)->LinearProbe:
     solved = linear_probe(learn, config)
     for line in str(solved).splitlines(): echo(line)
     return solved
 
 def probe(
-    learn:FashionLearner, # from `prepare`; its network stays as it is
+    learn:FashionLearner, # from `prepare`; its network is not changed
     config:TrainConfig, # from `prepare`
-    echo:Callable[[str], None]=print, # told the scores, in the main process
-)->LinearProbe|None: # None if it is not wanted, or the body has learned nothing yet
-    "Solve linear heads on the frozen body, in the main process for all"
-    wanted = config.model.weights!='none' and (config.training.linear_probe or config.training.epochs==0)
-    return broadcast_from_main(lambda: _solve(learn, config, echo)) if wanted else None
+    echo:Callable[[str], None]=print, # prints the scores, in the main process
+)->LinearProbe|None: # None if it is turned off, or the body has random weights
+    "Solve linear heads on the frozen body"
+    wanted = config.training.linear_probe or config.training.epochs==0
+    if not wanted or config.model.weights=='none': return None
+    return broadcast_from_main(lambda: _solve_and_print(learn, config, echo))
 
+# %% ../../nbs/71_experiments.prepare.ipynb #3455fc19
 def plan(
-    learn:FashionLearner, # gets the solved heads
-    config:TrainConfig, # from `prepare`
+    learn:FashionLearner, # receives the solved heads
+    config:TrainConfig, # from `prepare`, not changed
     solved:LinearProbe|None=None, # from `probe`
-)->TrainConfig: # a copy with stages, and with the rate that was searched if it was `auto`
+)->TrainConfig: # with stages, and with a learning rate in place of `auto`
     "Put solved heads into the network and plan the stages of its training"
     config = config.model_copy(deep=True)
-    model,training = config.model,config.training
-    if training.epochs==0: set_all_heads(learn, solved)
-    all_solved = solved is not None and set_heads(learn, solved)==learn.schema.names
+    training,pretrained = config.training,config.model.weights!='none'
+    if training.epochs==0: set_all_linear_heads(learn, solved)
+    all_solved = solved is not None and set_linear_heads(learn, solved)==learn.schema.names
     if not training.stages and training.lr=='auto' and training.epochs:
         with data_parallel(learn): training.lr = learn.search_lr().lr
-    n_groups = len(learn.opt.param_lists)-1 if learn.opt else model.body_groups
-    training.stages = training.stages or plan_stages(training.epochs, training.lr, n_groups, training.unfreeze, model.weights!='none', all_solved, training.layer_decay)
-    set_seed(training.seed, reproducible=True) # whatever was drawn before
+    if not training.stages:
+        n_groups = len(learn.opt.param_lists)-1 if learn.opt else config.model.body_groups
+        training.stages = plan_stages(training.epochs, training.lr, n_groups, training.unfreeze, pretrained, all_solved,
+            training.layer_decay)
+    set_seed(training.seed, reproducible=True) # independent of the random numbers drawn so far
     return config

@@ -1,4 +1,4 @@
-"""The mean of the weights of several runs: what an ensemble gains, or a part of it, at the price of one network
+"""The mean weights of several runs: much of the gain of an ensemble at the cost of one network
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.soup.html.md"""
 
@@ -6,142 +6,170 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.soup.html.md""
 
 # %% ../../nbs/70_experiments.soup.ipynb #bb22c657
 from __future__ import annotations
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 import numpy as np, torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
-from ..config import TrainConfig
-from ..data.catalogue import Catalogue
-from ..data.images import ImageReader, center_crop
-from ..evaluation.evaluate import check_unseen, scored_rows
-from ..core.errors import UsageError
-from ..core.files import read_json, atomic_folder, write_json
-from ..evaluation.ensemble import check_members, member_names
-from ..evaluation.inference import run_predictions, predict_catalogue
-from ..evaluation.predictions import Predictions
-from ..core.lock import lock_folder
-from ..models.inference import run_pixels
-from ..models.network import FashionNetwork, load_network, save_network
-from ..evaluation.artifacts import finish_run
-from ..run import Run, check_new, start_run
-from ..metrics import headline_scores, scalar_scores
+from torch.nn.modules.batchnorm import _BatchNorm
 
 # %% auto #0
-__all__ = ['StateDict', 'NORM_IMAGES', 'check_soup', 'mean_weights', 'measure_norms', 'soup_score', 'Judge', 'make_judge',
+__all__ = ['StateDict', 'BN_IMAGES', 'check_soup', 'mean_weights', 'update_bn', 'soup_score', 'SoupImages', 'read_soup_images',
            'Member', 'greedy_soup', 'make_soup']
 
+# %% ../../nbs/70_experiments.soup.ipynb #919a9dc9
+from ..config import TrainConfig
+from ..core.errors import UsageError
+from ..core.files import atomic_folder, read_json, write_json
+from ..core.lock import lock_folder
+from ..data.catalogue import Catalogue
+from ..data.images import ImageReader, center_crop
+from ..evaluation.artifacts import finish_run
+from ..evaluation.ensemble import check_members, member_names
+from ..evaluation.evaluate import check_unseen, scored_rows
+from ..evaluation.inference import predict_catalogue, run_predictions
+from ..evaluation.predictions import Predictions
+from ..metrics import headline_scores, scalar_scores
+from ..models.inference import run_pixels
+from ..models.network import FashionNetwork, load_network, save_network
+from ..run import Run, check_new, start_run
+
 # %% ../../nbs/70_experiments.soup.ipynb #56a4170b
-def _shapes(run)->dict[str, tuple]: # of every tensor in its file
+def _shapes(run)->dict[str, tuple]: # tensor -> shape
+    "Return the shapes of all tensors in the weights of a run"
     try:
-        with safe_open(run.model, 'pt') as file: return {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}
-    except (SafetensorError, OSError, ValueError, OverflowError) as e: raise UsageError(f'{run.model} cannot be read as weights: {e}') from None
+        with safe_open(run.model, 'pt') as file:
+            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+    except (SafetensorError, OSError, ValueError, OverflowError) as error:
+        raise UsageError(f'{run.model} cannot be read as weights: {error}') from None
+
+def _check_same_shapes(run, other):
+    "Raise a `UsageError` that names the first tensor in which two networks differ"
+    shapes,other_shapes = _shapes(run),_shapes(other)
+    for key in sorted(shapes.keys() | other_shapes.keys()):
+        if shapes.get(key)==other_shapes.get(key): continue
+        if key not in shapes: difference = f'{run.path} lacks {key}, which {other.path} has'
+        elif key not in other_shapes: difference = f'{other.path} lacks {key}, which {run.path} has'
+        else: difference = f'{key} is {other_shapes[key]}, not {shapes[key]}'
+        raise UsageError(f'{other.path} is not a network of the same shape as {run.path}: {difference}')
 
 def check_soup(
     runs:Sequence[Run], # complete runs
 ):
-    "A `UsageError` says why the weights of some runs cannot be averaged, or not be judged"
+    "Raise a `UsageError` if the weights of `runs` cannot be averaged, or the mean cannot be scored"
     if len(runs)<2: raise UsageError('a soup is made of two runs or more')
     check_members(runs)
-    for o in runs:
-        if o.config.training.refit: raise UsageError(f'{o.path} was refitted on train and valid, so nothing is held out to judge a mean on; name the run that it was made from, and refit afterwards')
-    first,wanted = runs[0],_shapes(runs[0])
-    for o in runs[1:]:
-        found = _shapes(o)
-        for k in sorted(wanted.keys()|found.keys()):
-            if wanted.get(k)==found.get(k): continue
-            has,lacks = (first, o) if k in wanted else (o, first)
-            said = f'{k} is {found[k]}, not {wanted[k]}' if k in wanted and k in found else f'{lacks.path} lacks {k}, which {has.path} has'
-            raise UsageError(f'{o.path} is not a network of the same shape as {first.path}: {said}')
+    for run in runs:
+        if run.config.training.refit:
+            raise UsageError(f'{run.path} was refitted on train and valid, so no images are left to score a mean on; '
+                'name the run that it was made from, and refit afterwards')
+    for run in runs[1:]: _check_same_shapes(runs[0], run)
 
 # %% ../../nbs/70_experiments.soup.ipynb #ea216c4b
 StateDict = dict[str, torch.Tensor]
 
-def _added(total:StateDict, more:StateDict)->StateDict: return {k: v+more[k].double() if v.is_floating_point() else v for k,v in total.items()}
+def _to_double(weights:StateDict)->StateDict:
+    return {key: tensor.double() if tensor.is_floating_point() else tensor for key,tensor in weights.items()}
 
-def _divided(total:StateDict, n:int, like:StateDict)->StateDict: return {k: (v/n).to(like[k].dtype) if v.is_floating_point() else v for k,v in total.items()}
+def _add(total:StateDict, weights:StateDict)->StateDict:
+    return {key: tensor+weights[key].double() if tensor.is_floating_point() else tensor for key,tensor in total.items()}
+
+def _divide(total:StateDict, n:int, like:StateDict)->StateDict: # with the dtypes of `like`
+    return {key: (tensor/n).to(like[key].dtype) if tensor.is_floating_point() else tensor
+        for key,tensor in total.items()}
 
 def mean_weights(
-    parts:Sequence[StateDict], # with the same names and shapes
-)->StateDict: # same as above
-    "The mean of the weights of several networks"
-    total = {k: v.double() if v.is_floating_point() else v for k,v in parts[0].items()}
-    for o in parts[1:]: total = _added(total, o)
-    return _divided(total, len(parts), parts[0])
+    state_dicts:Sequence[StateDict], # of networks with the same names and shapes
+)->StateDict: # with the dtypes of the first
+    "Return the mean of the weights of several networks"
+    total = _to_double(state_dicts[0])
+    for weights in state_dicts[1:]: total = _add(total, weights)
+    return _divide(total, len(state_dicts), state_dicts[0])
 
 # %% ../../nbs/70_experiments.soup.ipynb #aae18367
-NORM_IMAGES = 2048 # training images at most
-_NORMS = nn.modules.batchnorm._BatchNorm
+BN_IMAGES = 2048 # training images at most
 
-def measure_norms(
+def update_bn(
     network:FashionNetwork, # is changed
-    batches:Iterable[np.ndarray], # of training images, uint8 `(b, size, size, 3)`
-    mean:Sequence[float], # of each channel, for images between 0 and 1
-    std:Sequence[float], # same as above
-)->FashionNetwork: # the same one, in evaluation mode
-    "Measure the statistics of all BatchNorm layers again"
-    norms = [o for o in network.eval().modules() if isinstance(o, _NORMS) and o.track_running_stats]
+    batches:Iterable[np.ndarray], # training images, uint8 `(b, size, size, 3)`
+    mean:Sequence[float], # of each channel, for pixel values from 0 to 1
+    std:Sequence[float], # of each channel, for pixel values from 0 to 1
+)->FashionNetwork: # the same network, in evaluation mode
+    "Recompute the running statistics of all BatchNorm layers"
+    norms = [layer for layer in network.eval().modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
     if not norms: return network
-    momenta = [o.momentum for o in norms]
-    for o in norms:
-        o.reset_running_stats()
-        o.momentum = None # the mean over all batches
-        o.train()
-    for _ in run_pixels(network, next(network.parameters()).device, (o for o in batches if len(o)>1), mean, std, split_batches=False): pass
-    for o,momentum in zip(norms, momenta): o.momentum = momentum
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None # a cumulative mean over all batches
+        norm.train()
+    device = next(network.parameters()).device
+    several = (batch for batch in batches if len(batch)>1) # a single image has no variance
+    for _ in run_pixels(network, device, several, mean, std, split_batches=False): pass
+    for norm,momentum in zip(norms, momenta): norm.momentum = momentum
     return network.eval()
 
 # %% ../../nbs/70_experiments.soup.ipynb #953e63e6
-def soup_score(
-    predictions:Predictions, # with truth
-)->float: # from 0 to 1; a `UsageError` where no truth is known
-    "The mean of the main scores of all targets"
-    found = [scalar_scores(o, predictions.probs[o.name], predictions.truth[o.name], ranking=False)[headline_scores(o)[0]] for o in predictions.schema if o.name in predictions.truth]
-    known = [o for o in found if o is not None]
-    if not known: raise UsageError('no truth is known in the validation split, so nothing can be judged on it')
-    return float(np.mean(known))
+def _main_score(target, probs, truth)->float|None: # None if no label is known
+    return scalar_scores(target, probs, truth, ranking=False)[headline_scores(target)[0]]
 
+def soup_score(
+    predictions:Predictions, # with labels
+)->float: # 0 to 1
+    "Return the mean of the main scores of all targets; raise a `UsageError` if no label is known"
+    probs,truth = predictions.probs,predictions.truth
+    labelled = [target for target in predictions.schema if target.name in truth]
+    scores = [_main_score(target, probs[target.name], truth[target.name]) for target in labelled]
+    scores = [score for score in scores if score is not None]
+    if not scores: raise UsageError('no label is known in the validation split, so a soup cannot be scored on it')
+    return float(np.mean(scores))
+
+# %% ../../nbs/70_experiments.soup.ipynb #5425594b
 @dataclass(frozen=True)
-class Judge:
-    "Images on which means of weights are measured and judged, decoded once where memory allows"
-    config:TrainConfig # how they are read
-    train:Catalogue # for the norms
-    valid:Catalogue # for the score
-    train_pixels:np.ndarray|None # none where they are read from their files
-    valid_pixels:np.ndarray|None # same as above
+class SoupImages:
+    "Images to recompute batch norm statistics on, and images to score on"
+    config:TrainConfig # how images are read
+    train:Catalogue # rows for the statistics
+    valid:Catalogue # rows for the score
+    train_pixels:np.ndarray|None # decoded images of `train`; None if they are read from their files
+    valid_pixels:np.ndarray|None # decoded images of `valid`; None if they are read from their files
 
     def predict(self,
         network:FashionNetwork, # in evaluation mode
-    )->Predictions: # with the truth
-        "What a network says of the validation split"
+    )->Predictions: # with labels
+        "Return the predictions of a network for the validation images"
         return predict_catalogue(network, self.valid, self.config, pixels=self.valid_pixels)
 
-    def measure(self,
+    def update_bn(self,
         network:FashionNetwork, # is changed
-    )->FashionNetwork:
-        "The network with its norms measured again"
+    )->FashionNetwork: # the same network
+        "Recompute the batch norm statistics of a network"
         image = self.config.image
-        return measure_norms(network, _batches(self.train, image, self.train_pixels), image.mean, image.std)
+        return update_bn(network, self._train_batches(), image.mean, image.std)
+
+    def _train_batches(self, bs=64)->Iterator[np.ndarray]:
+        "Yield batches of training images, preprocessed as in prediction"
+        pixels,size = self.train_pixels,self.config.image.size
+        if pixels is not None:
+            for i in range(0, len(pixels), bs): yield center_crop(pixels[i:i+bs], size)
+            return
+        reader = ImageReader.from_config(self.config.image)
+        for start,batch,bad in reader.stream(self.train.paths, reader.boxes(self.train), bs):
+            yield batch[[i for i in range(len(batch)) if start+i not in bad]]
 
 # %% ../../nbs/70_experiments.soup.ipynb #e96c64c2
-def _batches(rows, image, pixels, bs=64):
-    "Batches of images as prediction sees them"
-    if pixels is not None: return (center_crop(pixels[i:i+bs], image.size) for i in range(0, len(pixels), bs))
-    reader = ImageReader.from_config(image)
-    read = reader.stream(rows.paths, reader.boxes(rows), bs)
-    return (pixels[[i for i in range(len(pixels)) if start+i not in bad]] for start,pixels,bad in read)
-
-def make_judge(
-    catalogue:Catalogue, # the whole table
+def read_soup_images(
+    catalogue:Catalogue, # whole table
     config:TrainConfig, # how images are read
-    positions:np.ndarray, # rows that are held out from all, int `(n,)`
-)->Judge:
-    "What means of weights are judged on"
+    positions:np.ndarray, # rows that no run was trained on, int `(n,)`
+)->SoupImages:
+    "Return the images that a soup needs, decoded if memory allows"
     reader,data,train = ImageReader.from_config(config.image),config.data,catalogue.where('train')
-    if len(train)>NORM_IMAGES: train = np.sort(np.random.default_rng(config.training.seed).choice(train, NORM_IMAGES, replace=False))
-    parts = [catalogue.take(o).decode(reader, data.on_bad, data.cache) for o in (train, positions)]
-    return Judge(config, *[o[0] for o in parts], *[o[1] for o in parts])
+    if len(train)>BN_IMAGES:
+        train = np.sort(np.random.default_rng(config.training.seed).choice(train, BN_IMAGES, replace=False))
+    train_rows,train_pixels = catalogue.take(train).decode(reader, data.on_bad, data.cache)
+    valid_rows,valid_pixels = catalogue.take(positions).decode(reader, data.on_bad, data.cache)
+    return SoupImages(config, train_rows, valid_rows, train_pixels, valid_pixels)
 
 # %% ../../nbs/70_experiments.soup.ipynb #55b1031a
 @dataclass(frozen=True)
@@ -149,65 +177,76 @@ class Member:
     "A run that was tried in a soup"
     run:str # its folder
     alone:float # its own score on the validation split
-    mean:float # the score of the mean with it; of the first, with its norms measured where that is better
-    kept:bool # whether it stayed
+    mean:float # score of the mean with it; for the first run, with recomputed statistics if these are better
+    kept:bool # whether it is in the soup
 
 def greedy_soup(
-    runs:Sequence[Run], # the best first
-    alone:Sequence[float], # their own scores
-    judge:Judge, # says how good a network is on the validation split
-    echo:Callable[[str], None]=print, # is told what is going on
-)->tuple[FashionNetwork, list[Member]]: # what came out; the runs in the order in which they were tried
-    "Average the weights of runs as long as it does not harm"
-    like,best = load_network(runs[0]).state_dict(),judge.measure(load_network(runs[0]))
-    total,n,now = {k: v.double() if v.is_floating_point() else v for k,v in like.items()},1,soup_score(judge.predict(best))
-    echo(f'{runs[0].path}: {alone[0]:.4f}, the best alone; {now:.4f} with its norms measured again')
-    if now<alone[0]: best,now = load_network(runs[0]),alone[0]
-    members = [Member(str(runs[0].path), alone[0], now, True)]
-    for run,own in zip(runs[1:], alone[1:]):
-        tried,network = _added(total, load_network(run).state_dict()),load_network(runs[0])
-        network.load_state_dict(_divided(tried, n+1, like))
-        score = soup_score(judge.predict(judge.measure(network)))
-        if kept:=score>=now: total,n,best,now = tried,n+1,network,score
-        members.append(Member(str(run.path), own, score, kept))
-        echo(f'{run.path}: {own:.4f} alone, {score:.4f} in the mean, {"kept" if kept else "left out"}')
+    runs:Sequence[Run], # best first
+    alone:Sequence[float], # their own scores on the validation split
+    images:SoupImages, # from `read_soup_images`
+    echo:Callable[[str], None]=print, # prints the score of each mean
+)->tuple[FashionNetwork, list[Member]]: # the soup; the runs in the order they were tried
+    "Add the weights of runs to a mean as long as its score does not fall"
+    weights,best = load_network(runs[0]).state_dict(),images.update_bn(load_network(runs[0]))
+    total,n,score = _to_double(weights),1,soup_score(images.predict(best))
+    echo(f'{runs[0].path}: {alone[0]:.4f}, the best single run; {score:.4f} with recomputed batch norm statistics')
+    if score<alone[0]: best,score = load_network(runs[0]),alone[0]
+    members = [Member(str(runs[0].path), alone[0], score, True)]
+    for run,own_score in zip(runs[1:], alone[1:]):
+        new_total = _add(total, load_network(run).state_dict())
+        network = load_network(runs[0])
+        network.load_state_dict(_divide(new_total, n+1, weights))
+        new_score = soup_score(images.predict(images.update_bn(network)))
+        kept = new_score>=score
+        if kept: total,n,best,score = new_total,n+1,network,new_score
+        members.append(Member(str(run.path), own_score, new_score, kept))
+        echo(f'{run.path}: {own_score:.4f} alone, {new_score:.4f} in the mean, {"kept" if kept else "left out"}')
     return best,members
 
 # %% ../../nbs/70_experiments.soup.ipynb #27428bb6
-def _origin(members, best)->str: # what stands as `model.origin`
-    kept = member_names([Run(o.run) for o in members if o.kept])
-    return f'the mean of the weights of {len(kept)} runs ({", ".join(kept)}), begun from {best.config.model.origin or "?"}' if kept[1:] else best.config.model.origin
+def _origin(members, best)->str: # for `model.origin`
+    "Describe where the weights of a soup come from"
+    kept = member_names([Run(member.run) for member in members if member.kept])
+    if len(kept)==1: return best.config.model.origin
+    source = best.config.model.origin or '?'
+    return f'the mean of the weights of {len(kept)} runs ({", ".join(kept)}), started from {source}'
 
-def _write(run, network, catalogue, judge, best, members):
-    "Fill the folder of a soup"
+def _write_soup(run, network, catalogue, images, best, members):
+    "Fill the run folder of a soup"
     save_network(network, run.model)
     network = load_network(run)
-    write_json(run.path/'soup.json', dict(score='mean of the main scores of all targets on the validation split', members=[asdict(o) for o in members]))
-    finish_run(run, catalogue, network, judge.predict(network), read_json(best.linear_probe) if best.linear_probe.is_file() else None)
+    score = 'mean of the main scores of all targets on the validation split'
+    write_json(run.path/'soup.json', dict(score=score, members=[asdict(member) for member in members]))
+    probe_scores = read_json(best.linear_probe) if best.linear_probe.is_file() else None
+    finish_run(run, catalogue, network, images.predict(network), probe_scores)
+
+def _score_alone(run, catalogue, data, positions)->float:
+    "Return the score of a run on rows of a table with the settings `data`"
+    return soup_score(run_predictions(run, catalogue, run.config.model_copy(update=dict(data=data)), positions))
 
 # %% ../../nbs/70_experiments.soup.ipynb #c54dcdec
 def make_soup(
-    runs:Sequence[Run], # complete runs of one schema and one shape of network
-    out:str|Path, # the folder of the new run; must not exist
-    echo:Callable[[str], None]=print, # is told what is going on
+    runs:Sequence[Run], # complete runs with the same targets and the same shape of network
+    out:str|Path, # folder of the new run; must not exist
+    echo:Callable[[str], None]=print, # prints the score of each mean
 )->Run: # complete
-    "A greedy soup of several runs as a run of its own"
+    "Make a run from the greedy soup of several runs"
     out = Path(out)
     check_soup(runs)
     check_new(out)
     catalogue,first,positions = scored_rows(runs[0])
     check_unseen(runs, catalogue.take(positions))
-    alone = [soup_score(run_predictions(o, catalogue, o.config.model_copy(update=dict(data=first.data)), positions)) for o in runs]
-    order = np.argsort([-o for o in alone], kind='stable')
-    best = runs[order[0]]
-    config = best.config.model_copy(deep=True)
+    alone = np.array([_score_alone(run, catalogue, first.data, positions) for run in runs])
+    order = np.argsort(-alone, kind='stable')
+    runs,alone = [runs[i] for i in order],alone[order].tolist()
+    config = runs[0].config.model_copy(deep=True)
     config.data,config.training.seed = first.data,first.training.seed # one table, one split
-    judge = make_judge(catalogue, config, positions)
-    with lock_folder(out), atomic_folder(out) as passing:
-        network,members = greedy_soup([runs[i] for i in order], [alone[i] for i in order], judge, echo)
-        config.model.origin = _origin(members, best)
-        run = start_run(passing/out.name, config, best.schema) # the name stands in the card
-        _write(run, network, catalogue, judge, best, members)
-        for o in list(run.path.iterdir()): o.rename(passing/o.name)
+    images = read_soup_images(catalogue, config, positions)
+    with lock_folder(out), atomic_folder(out) as folder:
+        network,members = greedy_soup(runs, alone, images, echo)
+        config.model.origin = _origin(members, runs[0])
+        run = start_run(folder/out.name, config, runs[0].schema) # the model card shows the name of its folder
+        _write_soup(run, network, catalogue, images, runs[0], members)
+        for path in list(run.path.iterdir()): path.rename(folder/path.name)
         run.path.rmdir()
     return Run(out)
