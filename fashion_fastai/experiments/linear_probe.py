@@ -111,6 +111,7 @@ def solve_heads(
         heads[target.name] = LinearSolution(weight, head.bias-weight@centre, penalty, head.loss)
     return heads
 
+# %% ../../nbs/70_experiments.linear_probe.ipynb #e9114646
 def set_linear_head(
     head:nn.Module, # from `create_head`
     solution:LinearSolution, # of the same target, for the features that the head receives
@@ -237,7 +238,7 @@ def _describe_sample(catalogue, train, valid)->str: # empty if all rows are used
     sampled = [f'{n:,} of {n_all:,} {split} rows' for split,n,n_all in sizes if n<n_all]
     return f' (with {", ".join(sampled)})' if sampled else ''
 
-# %% ../../nbs/70_experiments.linear_probe.ipynb #d061b46f
+# %% ../../nbs/70_experiments.linear_probe.ipynb #a0c2e1df
 def linear_probe(
     learn:FashionLearner, # its network is not changed
     config:TrainConfig, # how images are read and normalised

@@ -46,7 +46,7 @@ from ..training.stages import plan_stages
 from ..training.tracking import check_trackers
 from ..training.weight_averaging import EMA, SWA
 
-# %% ../../nbs/71_experiments.prepare.ipynb #ef4c3a57
+# %% ../../nbs/71_experiments.prepare.ipynb #363324b5
 def _check_settings(config)->tuple[TrainConfig, Weights]:
     "Return a copy of `config` with the full name of its architecture, and its weights"
     config = config.model_copy(deep=True)
@@ -68,7 +68,7 @@ def _read_table(config)->tuple[Catalogue, dict[str, np.ndarray]|None]:
     image.augment = bounded(image.augment, catalogue.schema, image.augment_bounds)
     return catalogue,flipped
 
-# %% ../../nbs/71_experiments.prepare.ipynb #37c06ca3
+# %% ../../nbs/71_experiments.prepare.ipynb #863aecb2
 def _cache_place(config, n)->str:
     "Return where `n` decoded images are cached: a setting other than `auto`, or what suits several processes"
     if config.data.cache!='auto' or world_size()==1: return config.data.cache
@@ -76,7 +76,7 @@ def _cache_place(config, n)->str:
     return 'disk' if n*side*side*3<=free_bytes('disk') else 'none'
 
 def _create_loaders(config, catalogue)->DataLoaders:
-    "Return the loaders of the table, normalised as the settings say; by default the learner normalises as its body needs"
+    "Return the loaders of the table; without a mean in the settings, the learner adds the normalisation of its body"
     image,training = config.image,config.training
     weights = row_weights(catalogue) if training.sampler=='balanced' else None
     dls = catalogue.dataloaders(image.size, training.batch_size, image.fit, image.augment, image.load_size, image.crop,
@@ -184,7 +184,7 @@ def probe(
     if not wanted or config.model.weights=='none': return None
     return broadcast_from_main(lambda: _solve_and_print(learn, config, echo))
 
-# %% ../../nbs/71_experiments.prepare.ipynb #3455fc19
+# %% ../../nbs/71_experiments.prepare.ipynb #055f9549
 def plan(
     learn:FashionLearner, # receives the solved heads
     config:TrainConfig, # from `prepare`, not changed

@@ -1,4 +1,4 @@
-"""What a training that was cut off has to be sure of before it goes on
+"""What a training must know to be resumed, and the checks that it continues with the same settings and table
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.resume.html.md"""
 
@@ -13,216 +13,245 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 import numpy as np
+from fastcore.basics import noop
 from pydantic import BaseModel
 from safetensors import SafetensorError
+
+# %% auto #0
+__all__ = ['CHANGEABLE_SETTINGS', 'table_digest', 'ResumeInfo', 'write_resume_info', 'read_resume_info', 'check_same_settings',
+           'settings_to_resume', 'resumed_config', 'StartingPoint', 'inherited_calibration', 'is_finished',
+           'find_starting_point', 'begin_run', 'remove_leftovers', 'resume_run', 'explain_interruption']
+
+# %% ../../nbs/70_experiments.resume.ipynb #bd1caffc
 from ..config import TrainConfig, make_config
-from ..data.catalogue import Catalogue
 from ..core.errors import UsageError, validate_fields
 from ..core.files import read_json, remove_folder, write_json
+from ..data.catalogue import Catalogue
 from ..evaluation.calibration import Calibration, read_calibration
 from ..run import Run, check_new, open_run, start_run
 from ..schema import Schema
 from ..training.checkpoint import checkpoint_numbers, newest_checkpoint
-from ..training.interrupt import TrainingInterrupted, StopSignals, disk_is_full
-
-# %% auto #0
-__all__ = ['table_digest', 'ResumeInfo', 'write_resume_info', 'read_resume_info', 'check_same_settings', 'asked_settings',
-           'resumed_config', 'Start', 'given_calibration', 'is_complete', 'find_start', 'begin_run', 'remove_leftovers',
-           'resume_run', 'ending_well']
+from ..training.interrupt import StopSignals, TrainingInterrupted, disk_is_full
 
 # %% ../../nbs/70_experiments.resume.ipynb #32d77b4d
 def table_digest(
-    catalogue:Catalogue, # as it is trained on
-    boxes:np.ndarray|None=None, # float `(n, 4)`, that images are cut to, from `ImageReader.boxes`
-)->str:
-    "A digest of file names, parts and labels"
+    catalogue:Catalogue, # table of the training
+    boxes:np.ndarray|None=None, # float `(n, 4)`, see `ImageReader.boxes`; default: images are not cropped
+)->str: # hexadecimal
+    "Return a digest of file names, splits, labels and boxes"
     digest = hashlib.blake2b(catalogue.schema.to_json().encode(), digest_size=16)
-    for texts in (catalogue.files, catalogue.split): digest.update('\0'.join(map(str, texts)).encode('utf-8', 'surrogatepass'))
-    for target in catalogue.schema: digest.update(np.ascontiguousarray(catalogue.codes[target.name], dtype=np.int64).tobytes())
+    for column in (catalogue.files, catalogue.split):
+        digest.update('\0'.join(map(str, column)).encode('utf-8', 'surrogatepass'))
+    for target in catalogue.schema:
+        digest.update(np.ascontiguousarray(catalogue.codes[target.name], dtype=np.int64).tobytes())
     if boxes is not None: digest.update(np.ascontiguousarray(boxes, dtype=np.float64).tobytes())
     return digest.hexdigest()
 
 # %% ../../nbs/70_experiments.resume.ipynb #ce95c4ad
 class ResumeInfo(BaseModel, extra='forbid'):
-    "What is known of a training when its first step is taken"
-    asked:dict[str, Any] # the settings as they were given, defaults included
+    "What is known about a training before its first step"
+    requested:dict[str, Any] # settings as the user gave them, defaults included
     table:str # from `table_digest`
-    linear_probe:dict[str, Any]|None = None # scores of linear heads on the frozen body
+    linear_probe:dict[str, Any]|None = None # see `LinearProbe.scores`
 
-def _resume_file(run:Run)->Path: return run.checkpoint/'begun.json'
+def _resume_file(run:Run)->Path: return run.checkpoint/'resume.json'
 
 def write_resume_info(
-    run:Run, # whose folder is being made
-    config:TrainConfig, # the settings as they were given
+    run:Run, # whose folder is being created
+    config:TrainConfig, # settings as the user gave them
     table:str, # from `table_digest`
-    linear_probe:dict|None=None, # scores of linear heads on the frozen body
+    linear_probe:dict|None=None, # see `LinearProbe.scores`; default: no probe
 ):
-    "Write what is known when the first step is taken"
-    write_json(_resume_file(run), ResumeInfo(asked=config.model_dump(mode='json'), table=table, linear_probe=linear_probe).model_dump(mode='json'))
+    "Write what is known before the first step"
+    info = ResumeInfo(requested=config.model_dump(mode='json'), table=table, linear_probe=linear_probe)
+    write_json(_resume_file(run), info.model_dump(mode='json'))
 
 def read_resume_info(
-    run:Run, # cut off
+    run:Run, # interrupted, or still running
 )->ResumeInfo:
-    "What was known when the first step was taken; a `UsageError` where it cannot be read"
+    "Return what was known before the first step; raise a `UsageError` if it cannot be read"
     return validate_fields(ResumeInfo, read_json(_resume_file(run)), str(_resume_file(run)))
 
 # %% ../../nbs/70_experiments.resume.ipynb #152f5f89
-_FREE = 'data.cache', 'training.checkpoint_minutes', 'training.log'
+CHANGEABLE_SETTINGS = 'data.cache', 'training.checkpoint_minutes', 'training.log'
 
-def _flat(fields:dict, path='')->dict:
-    "Nested settings by their paths"
-    found = {}
+def _flatten(fields:dict, prefix='')->dict: # dotted key -> value
+    "Return nested settings by their dotted keys"
+    flat = {}
     for key,value in fields.items():
-        found |= _flat(value, f'{path}{key}.') if isinstance(value, dict) and value else {f'{path}{key}': value}
-    return found
+        flat |= _flatten(value, f'{prefix}{key}.') if isinstance(value, dict) and value else {f'{prefix}{key}': value}
+    return flat
 
 def check_same_settings(
-    asked:TrainConfig, # what a training was begun with
-    given:TrainConfig, # what it shall go on with
+    requested:TrainConfig, # settings that a training was started with
+    config:TrainConfig, # settings to continue with
     out:str|Path, # its folder, for the message
 ):
-    "A `UsageError` names the first setting that is not the same"
-    old,new = [_flat(o.model_dump(mode='json')) for o in (asked, given)]
+    "Raise a `UsageError` that names the first setting with another value"
+    old,new = [_flatten(settings.model_dump(mode='json')) for settings in (requested, config)]
     for key in dict.fromkeys([*old, *new]):
-        if key in _FREE or key.startswith('versions') or old.get(key)==new.get(key): continue
-        raise UsageError(f'{out} was begun with {key}={old.get(key)}, and {new.get(key)} is given now; leave it out to go on, or choose another --out')
+        if key in CHANGEABLE_SETTINGS or key.startswith('versions') or old.get(key)==new.get(key): continue
+        raise UsageError(f'{out} was started with {key}={old.get(key)}, not {new.get(key)}; '
+            'leave the setting out to resume, or choose another --out')
 
-def asked_settings(
-    run:Run, # cut off
-    config:TrainConfig|None=None, # what is given now
-)->TrainConfig: # what is given now, or what was given then
-    "The settings that a training goes on with; a `UsageError` where they are others"
-    asked = validate_fields(TrainConfig, read_resume_info(run).asked, str(_resume_file(run)))
-    if config is None: return asked
-    check_same_settings(asked, config, run.path)
+def settings_to_resume(
+    run:Run, # interrupted
+    config:TrainConfig|None=None, # settings given now; default: those that the training was started with
+)->TrainConfig: # unresolved
+    "Return the settings to continue with; raise a `UsageError` if the training was started with others"
+    requested = validate_fields(TrainConfig, read_resume_info(run).requested, str(_resume_file(run)))
+    if config is None: return requested
+    check_same_settings(requested, config, run.path)
     return config
 
 # %% ../../nbs/70_experiments.resume.ipynb #9cd2a986
+def _set_nested(fields, keys, value):
+    "Set a value in nested settings, creating the sections on its way"
+    *sections,key = keys
+    for section in sections: fields = fields.setdefault(section, {}) if isinstance(fields, dict) else {}
+    fields[key] = value
+
 def resumed_config(
-    out:str|Path, # the folder of a run, or none yet
-    *settings:dict, # that are given now, nested as in `TrainConfig`
-    recipe:str|None=None, # that is given now
+    out:str|Path, # run folder; need not exist
+    *settings:dict, # given now, nested as in `TrainConfig`
+    recipe:str|None=None, # given now
 )->TrainConfig: # for `train(..., resume=True)`
-    "The settings that a training was begun with, under those that are given now"
+    "Return the settings that the training in `out` was started with, overridden by those given now"
     run = Run(out)
     if not _resume_file(run).is_file(): return make_config(recipe or 'two-head', *settings)
-    asked = asked_settings(run)
-    if recipe not in (None, asked.recipe): return make_config(recipe, *settings)
-    fields = asked.model_dump(mode='json')
-    for given in settings:
-        for key,value in _flat(given).items(): _put(fields, key.split('.'), value)
+    requested = settings_to_resume(run)
+    if recipe not in (None, requested.recipe): return make_config(recipe, *settings)
+    fields = requested.model_dump(mode='json')
+    for nested in settings:
+        for key,value in _flatten(nested).items(): _set_nested(fields, key.split('.'), value)
     return validate_fields(TrainConfig, fields, 'settings')
-
-def _put(fields, path, value):
-    *sections,key = path
-    for o in sections: fields = fields.setdefault(o, {}) if isinstance(fields, dict) else {}
-    fields[key] = value
 
 # %% ../../nbs/70_experiments.resume.ipynb #bcb16630
 @dataclass(frozen=True)
-class Start:
+class StartingPoint:
     "What a training starts from"
-    config:TrainConfig # the settings to prepare it with
-    asked:TrainConfig # the settings as they were given
-    calibration:Calibration|None=None # the run is calibrated by it if nothing is held out
-    state:dict|None=None # of the newest checkpoint; None begins at the beginning
+    config:TrainConfig # settings to prepare it with
+    requested:TrainConfig # settings as the user gave them
+    calibration:Calibration|None=None # of the run if it has no validation split to be calibrated on
+    state:dict|None=None # of the newest checkpoint; None starts with the first epoch
 
-def given_calibration(
-    run:Run, # under way
-)->Path: # until the end: it is not that of this network
-    "Return the file of a calibration that the training was given"
+def inherited_calibration(
+    run:Run, # interrupted, or still running
+)->Path: # may not exist
+    "Return the path of the calibration that a refitted run takes over; `finish` copies it into the run"
     return run.checkpoint/'calibration.json'
 
-def is_complete(
+def is_finished(
     run:Run, # may not exist
 )->bool:
-    "Return whether a training came to its end; a `UsageError` if the folder is no run"
+    "Return whether `run` is complete; raise a `UsageError` if its folder is neither complete nor interrupted"
     return run.path.exists() and not run.checkpoint.is_dir() and open_run(run.path) is not None
 
-def _settings_to_resume(run, given)->TrainConfig:
-    "The settings of a run, with those that may change as they are given; its weights are in the checkpoint"
-    config = run.config.model_copy(deep=True)
-    config.model.weights,config.data.cache = 'none',given.data.cache
-    config.training.checkpoint_minutes,config.training.log = given.training.checkpoint_minutes,given.training.log
-    return config
+# %% ../../nbs/70_experiments.resume.ipynb #b1a16b2d
+def _resolved_settings(run, config)->TrainConfig:
+    "Return the resolved settings of an interrupted run, with the changeable ones of `config`"
+    resolved = run.config.model_copy(deep=True)
+    resolved.model.weights = 'none' # they are in the checkpoint
+    resolved.data.cache = config.data.cache
+    resolved.training.checkpoint_minutes = config.training.checkpoint_minutes
+    resolved.training.log = config.training.log
+    return resolved
 
-def find_start(
+def find_starting_point(
     run:Run, # not complete
-    config:TrainConfig|None, # the settings; None takes those that the training began with
-    resume:bool=False, # resume what was interrupted; else the folder must not exist
-    calibration:Calibration|None=None, # the run is calibrated by it if nothing is held out
-    echo:Callable[[str], None]=print, # told of a checkpoint that cannot be read
-)->Start:
-    "Find out what a training starts from; a `UsageError` if it cannot"
+    config:TrainConfig|None, # settings; None takes those that the training was started with
+    resume:bool=False, # resume an interrupted training; otherwise the folder must not exist
+    calibration:Calibration|None=None, # of the run if it has no validation split to be calibrated on
+    echo:Callable[[str], None]=print, # prints which checkpoint cannot be read
+)->StartingPoint:
+    "Return what a training starts from; raise a `UsageError` if it cannot start"
     interrupted = resume and run.checkpoint.is_dir()
     if not interrupted: check_new(run.path)
-    if interrupted: config = asked_settings(run, config)
-    if config is None: raise UsageError(f'{run.path}: no such run; there is nothing to go on with')
+    if interrupted: config = settings_to_resume(run, config)
+    if config is None: raise UsageError(f'{run.path}: no such run; there is nothing to resume')
     state = newest_checkpoint(run.checkpoint, echo) if interrupted else None
-    if state is not None: return Start(_settings_to_resume(run, config), config, state=state)
-    if interrupted and given_calibration(run).is_file(): calibration = read_calibration(given_calibration(run), run.schema)
-    return Start(config, config, calibration)
+    if state is not None: return StartingPoint(_resolved_settings(run, config), config, state=state)
+    if interrupted and inherited_calibration(run).is_file():
+        calibration = read_calibration(inherited_calibration(run), run.schema)
+    return StartingPoint(config, config, calibration)
 
 # %% ../../nbs/70_experiments.resume.ipynb #b629ba58
 def begin_run(
-    run:Run, # whose folder is made; what was interrupted before its first checkpoint is removed
-    start:Start, # from `find_start`
+    run:Run, # folder to create; replaces a training that was interrupted before its first checkpoint
+    start:StartingPoint, # from `find_starting_point`
     table:str, # from `table_digest`
-    config:TrainConfig, # every setting, nothing left open
-    schema:Schema, # the targets
-    probed:dict|None=None, # scores of linear heads on the frozen body
+    config:TrainConfig, # resolved settings
+    schema:Schema, # targets
+    linear_probe:dict|None=None, # see `LinearProbe.scores`; default: no probe
 ):
-    "Make the folder of a run, with all that is known before the first step"
-    def write_rest(made):
-        write_resume_info(made, start.asked, table, probed)
-        if start.calibration is not None: start.calibration.write(given_calibration(made))
+    "Create the run folder with everything that is known before the first step"
+    def write_checkpoint_files(new_run):
+        write_resume_info(new_run, start.requested, table, linear_probe)
+        if start.calibration is not None: start.calibration.write(inherited_calibration(new_run))
     if run.checkpoint.is_dir(): remove_folder(run.path)
-    start_run(run.path, config, schema, write_rest)
+    start_run(run.path, config, schema, write_checkpoint_files)
 
+# %% ../../nbs/70_experiments.resume.ipynb #661e86c1
 def remove_leftovers(
     run:Run, # interrupted
 ):
-    "Remove temporary files that a training was writing when it was interrupted"
-    for left in list(run.path.rglob('.[0-9]*-*')): left.unlink() if left.is_file() else shutil.rmtree(left)
+    "Remove temporary files and folders that were being written when the training was interrupted"
+    for path in list(run.path.rglob('.[0-9]*-*')): path.unlink() if path.is_file() else shutil.rmtree(path)
 
 def resume_run(
     run:Run, # interrupted
-    start:Start, # from `find_start`
+    start:StartingPoint, # from `find_starting_point`
     table:str, # from `table_digest`
-    versions:dict[str, str], # of the libraries, as they are now
-    echo:Callable[[str], None]=print, # told where the training is, and which versions differ
+    versions:dict[str, str], # library -> version installed now
+    echo:Callable[[str], None]=print, # prints where the training continues, and which versions differ
 ):
-    "Check that the table is the one that the training began with; a `UsageError` if not"
-    if read_resume_info(run).table!=table: raise UsageError(f'{run.path}: the table is not what it was: its files, parts or labels have changed; begin another run')
+    "Remove leftovers of the interruption; raise a `UsageError` if the table has changed"
+    if read_resume_info(run).table!=table:
+        raise UsageError(f'{run.path}: the files, splits or labels of the table have changed since this training was '
+            'started; restore the table, or start another run')
     remove_leftovers(run)
-    before,at = run.config,start.state['at']
-    changed = [f'{name} {now} (was {before.versions.get(name)})' for name,now in versions.items() if now!=before.versions.get(name)]
-    if changed: echo(f'warning: {", ".join(changed)}: the result may differ from that of a training that was not interrupted')
-    done,epochs = len(start.state['callbacks']['history']['rows']),sum(stage.epochs for stage in before.training.stages)
-    echo(f'{run.path} goes on after {done} of {epochs} epochs' + (f' and {at["batch"]} batches' if at['batch'] else ''))
+    before,place = run.config,start.state['at']
+    differences = [f'{name} {now} (was {before.versions.get(name)})' for name,now in versions.items()
+        if now!=before.versions.get(name)]
+    if differences:
+        echo(f'warning: {", ".join(differences)}: the result may differ from that of an uninterrupted training')
+    done = len(start.state['callbacks']['history']['rows'])
+    epochs = sum(stage.epochs for stage in before.training.stages)
+    batches = f' and {place["batch"]} batches' if place['batch'] else ''
+    echo(f'{run.path} continues after {done} of {epochs} epochs{batches}')
 
 # %% ../../nbs/70_experiments.resume.ipynb #3822ff87
-def _how(out)->str:
-    "How to go on after a training was cut off"
-    if checkpoint_numbers(Run(out).checkpoint): return f'go on with: fashion-fastai train --resume --out {out}'
-    return f'no checkpoint was written yet; begin again with: fashion-fastai train --resume --out {out}' if Run(out).path.exists() else 'nothing was written yet'
+def _has_checkpoint(out)->bool: return bool(checkpoint_numbers(Run(out).checkpoint))
+
+def _how_to_resume(out)->str:
+    command = f'fashion-fastai train --resume --out {out}'
+    if _has_checkpoint(out): return f'resume with: {command}'
+    if Run(out).path.exists(): return f'no checkpoint was written yet, so start again with: {command}'
+    return 'nothing was written yet, so start again'
+
+def _stopped(number, out)->TrainingInterrupted:
+    name = 'Ctrl-C' if number==signal.SIGINT else signal.Signals(number).name
+    return TrainingInterrupted(f'stopped by {name}; {_how_to_resume(out)}', 128+number)
+
+def _diverged(error, out)->TrainingInterrupted:
+    checkpoint = f'; the last good checkpoint is in {Run(out).checkpoint}' if _has_checkpoint(out) else ''
+    return TrainingInterrupted(f'{error}{checkpoint}; resuming would end the same way: '
+        'start another training, for example with a lower --lr')
 
 @contextmanager
-def ending_well(
-    out:str|Path, # the folder of the run
-    echo:Callable[[str], None]=lambda _: None, # is told that a signal waits
-)->Iterator[StopSignals]:
-    "What cuts a training off becomes a `TrainingInterrupted` that says how to go on"
-    by = lambda number: f'stopped by {"Ctrl-C" if number==signal.SIGINT else signal.Signals(number).name}; {_how(out)}'
+def explain_interruption(
+    out:str|Path, # run folder
+    echo:Callable[[str], None]=noop, # prints a line when a signal is deferred
+)->Iterator[StopSignals]: # signals received while the block runs
+    "Raise a `TrainingInterrupted` that says how to resume, in place of what interrupted the training"
     with StopSignals(echo) as signals:
         try: yield signals
         except KeyboardInterrupt:
             if signals.received is None: raise
-            raise TrainingInterrupted(by(signals.received), 128+signals.received) from None
-        except TrainingInterrupted as e:
-            if e.code>128: raise TrainingInterrupted(by(e.code-128), e.code) from None
-            left = f'the last good checkpoint is kept in {Run(out).checkpoint}; ' if checkpoint_numbers(Run(out).checkpoint) else ''
-            raise TrainingInterrupted(f'{e}; {left}such a training goes the same way again: begin another one, for example with a lower --lr') from None
-        except (OSError, SafetensorError) as e:
-            if not disk_is_full(e): raise
-            raise TrainingInterrupted(f'no room is left on the disk of {out}; make some, then {_how(out)}') from None
+            raise _stopped(signals.received, out) from None
+        except TrainingInterrupted as error:
+            if error.code>128: raise _stopped(error.code-128, out) from None
+            raise _diverged(error, out) from None
+        except (OSError, SafetensorError) as error:
+            if not disk_is_full(error): raise
+            raise TrainingInterrupted(f'the disk of {out} is full; free some space; {_how_to_resume(out)}') from None
