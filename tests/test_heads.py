@@ -44,7 +44,9 @@ def test_any_body(arch):
     with torch.no_grad():
         for a,b in zip(logits, fuse_conv_bn(network, size)(x)): assert torch.allclose(a, b, atol=1e-2, rtol=1e-2)
 
-@pytest.mark.parametrize('settings', [dict(heads=dict(category=dict(kind='attention'))), dict(neck=dict(pool='concat'))])
+NEED_A_MAP = dict(heads=dict(category=dict(kind='attention'))),dict(neck=dict(pool='concat'))
+
+@pytest.mark.parametrize('settings', NEED_A_MAP)
 def test_a_body_without_a_feature_map(settings):
     with pytest.raises(UsageError, match='gives no feature map'):
         create_network(SCHEMA, 'pit_ti_224', 224, 'none', **settings)(torch.zeros(1,3,224,224))

@@ -11,7 +11,7 @@ from fashion_fastai.training.learner import fashion_learner
 from fashion_fastai.training.stages import plan_stages
 
 TARGETS = dict(category_only=(['category'], []), attributes_only=([], ['attributes']),
-    both=(['category'], ['attributes']), many=(['category', 'department', 'size'], ['attributes', 'colors'])) # one_of, any_of
+    both=(['category'], ['attributes']), many=(['category', 'department', 'size'], ['attributes', 'colors']))
 
 @pytest.fixture(scope='module')
 def table(sample):

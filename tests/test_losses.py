@@ -41,7 +41,8 @@ def draw_batch(n=12, seed=0):
     return logits,(color, marks, only.float())
 
 BINARY = [dict(), dict(gamma=2), dict(gamma=0.5), dict(gamma_negative=4, clip=0.05),
-    dict(gamma=1, gamma_negative=4, clip=0.2), dict(negative_weight=0.1), dict(gamma=2, negative_weight=0.3), dict(gamma_negative=0.5, clip=0.1)]
+    dict(gamma=1, gamma_negative=4, clip=0.2), dict(negative_weight=0.1), dict(gamma=2, negative_weight=0.3),
+    dict(gamma_negative=0.5, clip=0.1)]
 
 @pytest.mark.parametrize('settings,smoothing,weighted', itertools.product(BINARY, (0., 0.1), (False, True)))
 def test_binary_losses(settings, smoothing, weighted):

@@ -26,7 +26,8 @@ def _weaker(change, requested, bound)->float|bool:
     "Return the weaker of two amounts of a change"
     if change=='flip': return requested and bound
     if change!='random_crop': return min(requested, bound)
-    return 0. if not requested or bound in (0, 1) else max(requested, bound) # a crop that keeps more of the image is weaker
+    if not requested or bound in (0, 1): return 0.
+    return max(requested, bound) # a crop that keeps more of the image is weaker
 
 def bounded(
     augment:AugmentConfig, # requested changes
@@ -56,8 +57,8 @@ class Share(NamedTuple):
 def _uniform(n, most, device)->torch.Tensor: # `(n,)`, between -`most` and `most`
     return (torch.rand(n, device=device)*2-1)*most
 
-def _random_crop(least, n, device)->tuple[torch.Tensor, ...]: # width, height, and the shifts right and down; each `(n,)`
-    "Draw crops as torchvision's RandomResizedCrop: a share of the area from `least`, an aspect between 3:4 and 4:3, anywhere"
+def _random_crop(least, n, device)->tuple[torch.Tensor, ...]: # width, height, shift right and down; each `(n,)`
+    "Draw crops like torchvision's RandomResizedCrop: at least a share `least` of the area, aspect between 3:4 and 4:3"
     area = least+torch.rand(n, device=device)*(1-least)
     aspect = torch.exp(_uniform(n, math.log(4/3), device)/2)
     width,height = [(area.sqrt()*ratio).clamp(max=1) for ratio in (aspect, 1/aspect)]

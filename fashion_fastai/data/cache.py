@@ -40,8 +40,8 @@ def choose_cache(
     if cache not in CACHES: raise unknown_name('cache', cache, CACHES)
     free_gb = 2*free_bytes('disk')/1e9 if cache=='disk' else 0
     if cache=='disk' and n_bytes/1e9>free_gb:
-        raise UsageError(f'the decoded images take {n_bytes/1e9:.1f} GB, and {cache_folder()} has {free_gb:.1f} GB free; '
-            'make room there, name another folder in FASHION_CACHE, or train with --cache none')
+        raise UsageError(f'the decoded images take {n_bytes/1e9:.1f} GB, and {cache_folder()} has {free_gb:.1f} GB '
+            'free; make room there, name another folder in FASHION_CACHE, or train with --cache none')
     if cache!='auto': return cache
     return next((place for place in ('ram', 'disk') if n_bytes<=free_bytes(place)), 'none')
 
@@ -56,7 +56,7 @@ def files_key(
     if boxes is not None: digest.update(np.ascontiguousarray(boxes, dtype=np.float64).tobytes())
     for file in files:
         try: status = os.stat(file)
-        except (OSError, ValueError): digest.update(os.fsencode(f'{file}\0')) # missing, no valid name, or a link to itself
+        except (OSError, ValueError): digest.update(os.fsencode(f'{file}\0')) # missing, invalid, or a link to itself
         else: digest.update(os.fsencode(f'{file}\0{status.st_size}\0{status.st_mtime_ns}\0'))
     return digest.hexdigest()
 
@@ -80,7 +80,7 @@ def cached_pixels(
     reader:ImageReader, # how they are read
     boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`
     cache:str='auto', # one of `CACHES`
-)->tuple[np.ndarray|None, dict[int,str]]: # uint8 `(n, side, side, 3)`, None if nothing is cached; position -> reason of bad images
+)->tuple[np.ndarray|None, dict[int,str]]: # uint8 `(n, side, side, 3)`, None if nothing is cached; position -> reason
     "Return the decoded pixels of `files`, from the cache if they are there"
     place = choose_cache(len(files)*reader.side**2*3, cache)
     if place=='none': return None,{}

@@ -23,7 +23,8 @@ from ..core.errors import UsageError, unknown_name, validate_fields
 from .cache import cached_pixels
 from .images import ImageReader
 from .splits import SPLITS, make_split, read_split, strata
-from .tables import BOX, check_column, check_file_column, file_issues, join_paths, read_boxes, read_table
+from fashion_fastai.data.tables import (BOX, check_column, check_file_column, file_issues, join_paths, read_boxes,
+    read_table)
 from ..schema import Schema, infer_taxonomy, read_schema
 from ..target import as_text, target_from_column
 
@@ -117,7 +118,7 @@ def decode(
     reader:ImageReader, # how images are read
     on_bad:str='stop', # what to do about unreadable images, see `usable_rows`
     cache:str='ram', # where pixels are cached, see `choose_cache`
-)->tuple[Catalogue, np.ndarray|None]: # readable rows; their pixels, uint8 `(n, side, side, 3)`, None with the cache `none`
+)->tuple[Catalogue, np.ndarray|None]: # readable rows; pixels, uint8 `(n, side, side, 3)`, None with the cache `none`
     "Decode all images; with the cache `none`, nothing is decoded"
     pixels,bad = cached_pixels(self.paths, reader, reader.boxes(self), cache)
     if not bad: return self,pixels
@@ -198,8 +199,9 @@ def _check_image_folder(bad, catalogue, origin):
     "Raise a `UsageError` if every image is unusable since the image folder is probably wrong"
     missing = [i for i,reason in bad.items() if reason=='no such file']
     if not len(bad)==len(catalogue)>1 or 2*len(missing)<=len(bad): return
-    raise UsageError(f'{origin}: none of its {len(catalogue):,} images can be used, and {len(missing):,} are not in the '
-        f'folder {catalogue.images}, such as {catalogue.files[missing[0]]}; --images names the folder that file names start from')
+    raise UsageError(f'{origin}: none of its {len(catalogue):,} images can be used, and {len(missing):,} are not in '
+        f'the folder {catalogue.images}, such as {catalogue.files[missing[0]]}; '
+        '--images names the folder that file names start from')
 
 # %% ../../nbs/12_data.catalogue.ipynb #79b44b5f
 def make_catalogue(
@@ -214,11 +216,11 @@ def make_catalogue(
     split_col:str|None=None, # column of the split; default: `split` if it exists, else a split is made
     group_col:str|None=None, # rows of equal value stay in the same split; default: rows of the same file
     schema:Schema|None=None, # the targets, if known; other labels are an error; default: inferred from the columns
-    taxonomy:Sequence[str]|str='none', # columns of the main and the sub target; `auto` tries the first two `one_of` targets
+    taxonomy:Sequence[str]|str='none', # columns of main and sub target; `auto` tries the first two `one_of` targets
     on_bad:str='stop', # what to do about unusable images, see `usable_rows`
     valid_share:float=0.2, # share of the groups that is held out if no row is in the validation split
     seed:int=42, # of a split that is made
-    all_as:str|None=None, # the split of every row, for a table that is only predicted or scored; default: as in the table
+    all_as:str|None=None, # the split of every row, for a table that is only scored; default: as in the table
     allow_outside:bool=False, # accept files outside `images`, see `file_issues`
 )->Catalogue: # usable rows, in the order of the table
     "Check a table of images with labels; raise a `UsageError` that names the row, column or file of a mistake"
@@ -258,10 +260,11 @@ def _describe_target(self:Catalogue, target)->dict:
     codes = self.codes[target.name]
     counts = target.label_counts(codes)
     most,fewest = [f'{target.vocab[i]} {counts[i]:,}' for i in (counts.argmax(), counts.argmin())]
-    return dict(target=target.name, kind=target.kind, labels=target.n_out, known=(codes>=0).mean(), most=most, fewest=fewest)
+    known = (codes>=0).mean()
+    return dict(target=target.name, kind=target.kind, labels=target.n_out, known=known, most=most, fewest=fewest)
 
 @patch
-def describe(self:Catalogue)->pd.DataFrame: # columns `kind`, `labels`, `known` (a share), `most`, `fewest`; one row for each target
+def describe(self:Catalogue)->pd.DataFrame: # one row a target: `kind`, `labels`, `known` (a share), `most`, `fewest`
     "Return kind, size, known share and most and least frequent label of each target"
     return pd.DataFrame([self._describe_target(target) for target in self.schema]).set_index('target')
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image, ImageOps
-from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # noqa: F401  completes `IMAGE_FORMATS`, others are built in
+from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # noqa: F401  Pillow loads the other `IMAGE_FORMATS`
 
 # %% auto #0
 __all__ = ['MAX_MEGAPIXELS', 'IMAGE_FORMATS', 'IMAGE_SUFFIXES', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'BadImage',
@@ -105,7 +105,8 @@ def _file_problem(path, status)->str: # empty if there is none
 def _open_file(path):
     try: handle = os.open(path, os.O_RDONLY|getattr(os, 'O_NONBLOCK', 0)|getattr(os, 'O_BINARY', 0))
     except FileNotFoundError: raise BadImage('no such file') from None
-    except (OSError, ValueError) as e: raise BadImage(f'cannot be opened ({getattr(e, "strerror", None) or e})') from None
+    except (OSError, ValueError) as e:
+        raise BadImage(f'cannot be opened ({getattr(e, "strerror", None) or e})') from None
     problem = _file_problem(path, os.fstat(handle))
     if not problem: return open(handle, 'rb')
     os.close(handle)
@@ -128,7 +129,8 @@ def _check_size(image):
     if megapixels>MAX_MEGAPIXELS: raise BadImage(f'has {megapixels:.0f} megapixels; at most {MAX_MEGAPIXELS} are read')
     if not short: raise BadImage('has no pixels')
     if long>MAX_RATIO*short:
-        raise BadImage(f'is {image.width:,} x {image.height:,} pixels; one side may be at most {MAX_RATIO} times the other')
+        size = f'{image.width:,} x {image.height:,}'
+        raise BadImage(f'is {size} pixels; one side may be at most {MAX_RATIO} times the other')
 
 def _check_cost(image, file):
     "Raise `BadImage` if decoding `image` would take too much time or memory"
@@ -143,8 +145,9 @@ def _check_cost(image, file):
         if n_scans>MAX_SCANS: raise BadImage(f'has {n_scans:,} scans; at most {MAX_SCANS} are read')
 
 # %% ../../nbs/10_data.images.ipynb #79b31528
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, # what Pillow's readers raise on damaged files
-    TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError, AssertionError, RuntimeError, MemoryError)
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, # raised by Pillow on damaged files
+    TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError, AssertionError, RuntimeError,
+    MemoryError)
 _LARGE = 16_000_000 # pixels
 _large_lock = threading.Lock()
 
@@ -157,7 +160,7 @@ def _decode(image)->Image.Image:
 
 def read_image(
     source:str|Path|bytes|Image.Image|np.ndarray, # a file, its content, or an image that is decoded already
-    size:int|None=None, # image side in pixels that will be needed; a larger JPEG may be decoded at a fraction of its size
+    size:int|None=None, # side in pixels that will be needed; a larger JPEG is decoded at a fraction; default: full size
 )->Image.Image: # mode RGB, upright
     "Read an image; raise `BadImage` with the reason if that is impossible"
     if isinstance(source, np.ndarray): source = Image.fromarray(source)
@@ -220,7 +223,7 @@ class ImageReader:
     size:int = 128 # image side in pixels that the network receives
     fit:str = 'pad' # how an image becomes a square, see `fit_image`
     crop:str = 'none' # `box` crops images to their bounding boxes first
-    load_size:int|None = None # image side in pixels at loading: training crops at random, the rest takes the centre; default: `size`
+    load_size:int|None = None # image side in pixels at loading, from which training crops; default: `size`
 
     @classmethod
     def from_config(cls,
@@ -284,7 +287,7 @@ def stream(
     boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`
     bs:int=64, # images in a batch
     whole:bool=False, # at loading size instead of the centre
-)->Iterator[tuple[int, np.ndarray, dict[int,str]]]: # first position, uint8 `(b, size, size, 3)`, position -> reason of bad images
+)->Iterator[tuple[int, np.ndarray, dict[int,str]]]: # first position, uint8 `(b, size, size, 3)`, position -> reason
     "Yield batches of `files` in order, decoded on all cores a few batches ahead; a bad image is white"
     side,read_one = (self.side, self.square) if whole else (self.size, self.read)
     def read_batch(start):
@@ -304,7 +307,7 @@ def decode(
     files:Sequence[str|Path], # image files
     boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`
     out:np.ndarray|None=None, # receives the pixels, uint8 `(n, side, side, 3)`; default: a new array
-)->tuple[np.ndarray, dict[int,str]]: # uint8 `(n, side, side, 3)`, white for a bad image; position -> reason of bad images
+)->tuple[np.ndarray, dict[int,str]]: # uint8 `(n, side, side, 3)`, white for bad images; position -> reason
     "Read all `files` at loading size"
     pixels = np.empty((len(files), self.side, self.side, 3), dtype=np.uint8) if out is None else out
     bad = {}

@@ -34,8 +34,8 @@ class ReadImage(Transform):
     def __init__(self,
         images:ImageReader, # how images are read
         paths:Sequence[str]=(), # image files by position
-        pixels:np.ndarray|None=None, # decoded images by position, uint8 `(n, side, side, 3)`; default: read from `paths`
-        boxes:np.ndarray|None=None, # float `(n, 4)` by position, from `ImageReader.boxes`; default: images are not cropped
+        pixels:np.ndarray|None=None, # decoded images, uint8 `(n, side, side, 3)`; default: read from `paths`
+        boxes:np.ndarray|None=None, # float `(n, 4)`, from `ImageReader.boxes`; default: images are not cropped
     ): self.images,self.paths,self.pixels,self.boxes = images,paths,pixels,boxes
 
     def square(self,
@@ -48,7 +48,8 @@ class ReadImage(Transform):
 
     def _read_other(self, source):
         try: return np.array(self.images.square(source))
-        except BadImage as e: raise BadImage(f'{source}: {e}' if isinstance(source, (str, os.PathLike)) else str(e)) from None
+        except BadImage as e:
+            raise BadImage(f'{source}: {e}' if isinstance(source, (str, os.PathLike)) else str(e)) from None
 
     def encodes(self, item): return TensorImage(torch.from_numpy(self.square(item)).permute(2,0,1))
 
@@ -80,7 +81,7 @@ class ImageBatches:
         catalogue:Catalogue, # with all splits
         positions:np.ndarray, # of the split, int `(n_split,)`
         reader:ReadImage, # holds the decoded images, or reads them
-        on_bad:str='stop', # what to do about an image that turns out damaged, see `usable_rows`; `skip` hides its labels
+        on_bad:str='stop', # what to do about damaged images, see `usable_rows`; `skip` hides their labels
     ): self.catalogue,self.positions,self.reader,self.on_bad = catalogue,positions,reader,on_bad
 
     def _codes(self, rows)->Iterator[torch.Tensor]:
@@ -253,7 +254,8 @@ def _batch_size(splits, bs, need_valid)->int:
     "Raise a `UsageError` for an empty split; return a batch size that the train split can fill"
     for split in ('train', 'valid')[:1+need_valid]:
         if not len(splits[split]):
-            raise UsageError(f'the {split} split of the table is empty; the split column must name both train and valid rows')
+            raise UsageError(f'the {split} split of the table is empty; '
+                'the split column must name both train and valid rows')
     n = len(splits['train'])
     if n>=bs: return bs
     warnings.warn(f'the train split has {n} rows, so a batch has {n} images, not {bs}', CatalogueWarning, stacklevel=3)
@@ -289,7 +291,8 @@ def dataloaders(
     train,valid = [dict(batches=ImageBatches(catalogue, positions, reader, on_bad)) for positions in splits.values()]
     train['weights'] = _train_weights(self, catalogue, weights)
     block = catalogue.datablock(reader, BatchAugment(augment, size))
-    dls = block.dataloaders(range(len(catalogue)), bs=bs, dl_type=FashionDL, dl_kwargs=[train, valid], **dict(num_workers=0)|kwargs)
+    dls = block.dataloaders(range(len(catalogue)), bs=bs, dl_type=FashionDL, dl_kwargs=[train, valid],
+        **dict(num_workers=0)|kwargs)
     for dl in dls: dl.dataset.tls[0].types.insert(0, object) # `test_dl` accepts files, bytes and images too
     dls.catalogue,dls.pixels,dls.size = catalogue,pixels,size
     return dls

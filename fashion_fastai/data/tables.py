@@ -22,7 +22,7 @@ from ..core.errors import UsageError, unknown_name
 MAX_COLUMNS = 10_000
 SHEETS = '.xlsx', '.xls', '.ods' # files of spreadsheet programs
 _AS_CSV = 'save it as "CSV UTF-8" in the spreadsheet program'
-_UNREADABLE = OSError, ValueError, OverflowError, MemoryError, pa.ArrowException # what pandas and Arrow raise on damaged files
+_UNREADABLE = OSError, ValueError, OverflowError, MemoryError, pa.ArrowException # raised on damaged files
 
 def _max_unpacked(path)->float: # bytes; real tables compress about tenfold
     return 100*os.path.getsize(path)+256e6
@@ -67,7 +67,8 @@ def _parquet_batches(path, columns, rows)->Iterator[pa.RecordBatch]:
     with pq.ParquetFile(path, read_dictionary=_text_columns(path)) as file:
         for batch in file.iter_batches(rows, columns=columns):
             room -= sum(map(_text_bytes, batch.columns))
-            if room<0: raise ValueError(f'its {os.path.getsize(path):,} bytes unpack to more than a hundred times as much')
+            if room<0:
+                raise ValueError(f'its {os.path.getsize(path):,} bytes unpack to more than a hundred times as much')
             batch.validate(full=True) # reports text that is not UTF-8 here instead of at its first use
             yield pa.record_batch([_without_dictionaries(column) for column in batch.columns], names=batch.schema.names)
 
@@ -199,7 +200,8 @@ def _folders_inside(folders, images)->dict[str, bool]:
 def _leaving(files:list[str], images)->set[int]:
     "Return the positions of names that lead out of `images`"
     try: leaving = set(np.flatnonzero(pc.match_substring_regex(pa.array(files, pa.string()), _LEAVES)).tolist())
-    except UnicodeEncodeError: leaving = {i for i,name in enumerate(files) if re.search(_LEAVES, name)} # names that are no UTF-8
+    except UnicodeEncodeError: # names that are no UTF-8
+        leaving = {i for i,name in enumerate(files) if re.search(_LEAVES, name)}
     names = files if os.sep=='/' else [name.replace(os.sep, '/') for name in files]
     folders = [name.rpartition('/')[0] for name in names]
     inside = _folders_inside(set(folders), images)

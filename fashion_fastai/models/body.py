@@ -50,8 +50,10 @@ def body_stats(
 # %% ../../nbs/22_models.body.ipynb #36645cdf
 def _layers(body)->list[list[nn.Parameter]]:
     "Return the parameters of each layer, earliest first"
-    if not hasattr(body, 'group_matcher'): layers = [list(child.parameters()) for child in body.children()] # rare
-    else: layers = [layer for _,layer in sorted(group_parameters(body, body.group_matcher(coarse=False), return_values=True).items())]
+    if hasattr(body, 'group_matcher'):
+        by_depth = group_parameters(body, body.group_matcher(coarse=False), return_values=True)
+        layers = [by_depth[depth] for depth in sorted(by_depth)]
+    else: layers = [list(child.parameters()) for child in body.children()] # a few architectures have no matcher
     return [layer for layer in layers if layer]
 
 def depth_groups(
@@ -97,6 +99,7 @@ def _max_map(body, feature_map)->torch.Tensor:
     n_prefix = getattr(body, 'num_prefix_tokens', 0)
     return feature_map[:,n_prefix:].amax(1, keepdim=True).expand(-1, n_prefix+1, -1)
 
+# %% ../../nbs/22_models.body.ipynb #5c0a71de
 class ConcatPooled(nn.Module):
     "A body with the features of mean and maximum pooling side by side; otherwise as the body inside"
     def __init__(self,
@@ -124,7 +127,8 @@ class ConcatPooled(nn.Module):
         pre_logits:bool=True, # ignored, since there is no classifier; part of timm's contract
     )->torch.Tensor: # `(n, head_hidden_size)`, features of the mean, then of the maximum
         "Return pooled features"
-        return torch.cat([self.inner.forward_head(maps, pre_logits=True) for maps in (x, _max_map(self.inner, x))], dim=1)
+        maps = x,_max_map(self.inner, x)
+        return torch.cat([self.inner.forward_head(m, pre_logits=True) for m in maps], dim=1)
 
     def forward(self, x): return self.forward_head(self.forward_features(x))
 

@@ -152,7 +152,7 @@ def create_head(
     n_in:int, # number of features
     n_out:int, # number of labels
     kind:str='linear', # a key of `HEADS`
-    map_shape:tuple[int, str]|None=None, # channels and layout of the feature map, see `map_shape`; only `attention` needs it
+    map_shape:tuple[int, str]|None=None, # channels and layout of the feature map; only `attention` needs it
     **settings, # of that kind
 )->nn.Module: # features `(n, n_in)` to logits `(n, n_out)`
     "Create a head by name; raise a `UsageError` for an unknown name or setting"

