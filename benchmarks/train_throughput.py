@@ -28,7 +28,7 @@ def ceiling(learn, n):
     import torch
     x,*ys = learn.dls.train.one_batch()
     x = x.as_subclass(torch.Tensor).contiguous(memory_format=torch.channels_last)
-    learn.model.to(memory_format=torch.channels_last).train()
+    learn.model.to(device=x.device, memory_format=torch.channels_last).train()
     def work():
         started = now()
         for _ in range(n):
