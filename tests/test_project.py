@@ -120,7 +120,7 @@ def test_every_module_has_a_notebook():
     assert sorted(set(found)-{'serving.app.main'})==sorted(said)
 
 def test_every_data_file_goes_into_the_wheel():
-    (patterns,) = re.findall(r"package_data=\{'fashion_fastai': (\[.*?\])\}", (ROOT/'setup.py').read_text())
+    (patterns,) = re.findall(r"package_data=\{'fashion_fastai': (\[.*?\])\}", (ROOT/'setup.py').read_text(), re.S)
     files = [o.relative_to(ROOT/'fashion_fastai') for o in (ROOT/'fashion_fastai').rglob('*.*') if o.suffix!='.py' and '__pycache__' not in o.parts]
     assert [str(o) for o in files if not any(o.match(p) for p in ast.literal_eval(patterns))]==[]
 
