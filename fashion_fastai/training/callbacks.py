@@ -1,4 +1,4 @@
-"""Small images at the beginning of a stage, whole ones at its end: more epochs in the same time
+"""Progressive resizing, micro-batches and uncertainty weighting
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.callbacks.html.md"""
 
@@ -19,95 +19,110 @@ __all__ = ['progressive_sizes', 'ProgressiveResizing', 'MicroBatches', 'Uncertai
 from ..core.errors import UsageError
 from ..data.augment import BatchAugment
 from ..models.network import FashionNetwork
-from .history import only_looks
+from .history import is_real_fit
 
 # %% ../../nbs/42_training.callbacks.ipynb #9048c428
 def progressive_sizes(
-    start:int, # pixels a side in the first epoch
-    size:int, # pixels a side at the end
-    epochs:int, # of the stage
-)->list[int]: # one for each epoch
-    "How large training images are in each epoch of a stage"
-    shares = [min(1, 1.5*i/epochs) for i in range(epochs)]
-    return [min(size, round((start+o*(size-start))/16)*16) if o<1 else size for o in shares]
+    start:int, # image side in the first epoch, in pixels
+    size:int, # image side at the end, in pixels
+    epochs:int, # epochs of the stage
+)->list[int]: # image side in each epoch, in pixels
+    "Return the size of training images in each epoch of a stage"
+    progress = [min(1, 1.5*epoch/epochs) for epoch in range(epochs)]
+    return [min(size, round((start+share*(size-start))/16)*16) if share<1 else size for share in progress]
 
 # %% ../../nbs/42_training.callbacks.ipynb #a5507837
 class ProgressiveResizing(Callback):
-    "Training images begin small in each stage; for loaders of a catalogue"
-    order = 61 # behind the schedule of the rate
+    "Start each stage with small training images; for loaders of a catalogue"
+    order = 61 # after the learning rate schedule
     def __init__(self,
-        start:int, # pixels a side in the first epoch
-        batches:bool=False, # small images come in larger batches, with a higher rate
-    ): self.start,self.batches,self.active,self.faster = start,batches,False,1.
+        start:int, # image side in the first epoch, in pixels
+        scale_batch_size:bool=False, # use larger batches of small images, with a higher learning rate
+    ):
+        self.start,self.scale_batch_size = start,scale_batch_size
+        self.active,self.lr_factor = False,1.
 
     def before_fit(self):
-        self.active = not only_looks(self.learn)
+        self.active = is_real_fit(self.learn)
         if not self.active: return
-        self.augment = next((o for o in self.dls.train.after_batch.fs if isinstance(o, BatchAugment)), None)
-        if self.augment is None or self.start>=self.augment.size: raise UsageError(f'image.initial_size {self.start}: must be below the {getattr(self.dls, "size", 0)} pixels of image.size')
-        self.sizes,self.bs = progressive_sizes(self.start, self.augment.size, self.n_epoch),self.dls.train.bs
+        self.augment = next((tfm for tfm in self.dls.train.after_batch.fs if isinstance(tfm, BatchAugment)), None)
+        if self.augment is None or self.start>=self.augment.size:
+            size = getattr(self.dls, 'size', 0)
+            raise UsageError(f'image.initial_size {self.start}: must be below the {size} pixels of image.size')
+        self.sizes = progressive_sizes(self.start, self.augment.size, self.n_epoch)
+        self.bs = self.dls.train.bs
 
     def before_train(self):
         if not self.active: return
         size = self.augment.train_size = self.sizes[self.epoch]
-        if not self.batches: return
+        if not self.scale_batch_size: return
         self.dls.train.bs = round(self.bs*(self.augment.size/size)**2)
-        self.faster = (self.dls.train.bs/self.bs)**0.5
+        self.lr_factor = (self.dls.train.bs/self.bs)**0.5
 
-    def before_step(self): self._scale(self.faster)
-    def after_step(self): self._scale(1/self.faster)
+    def before_step(self): self._scale_lr(self.lr_factor)
+    def after_step(self): self._scale_lr(1/self.lr_factor)
 
     def after_fit(self):
         if not self.active: return
         self.augment.train_size,self.dls.train.bs = self.augment.size,self.bs
-        self.active,self.faster = False,1.
+        self.active,self.lr_factor = False,1.
 
 # %% ../../nbs/42_training.callbacks.ipynb #53c5c84f
 @patch
-def _scale(self:ProgressiveResizing, factor):
-    if self.active and factor!=1: # the schedule sets a rate anew before each batch, or never
-        for o in self.opt.hypers: o['lr'] *= factor
+def _scale_lr(self:ProgressiveResizing, factor):
+    if not self.active or factor==1: return
+    for hyper in self.opt.hypers: hyper['lr'] *= factor
 
 # %% ../../nbs/42_training.callbacks.ipynb #da571ee6
 class MicroBatches(Callback):
-    "Let the batches of a training pass through the network in micro-batches; weights change once for each batch"
+    "Pass training batches through a `FashionNetwork` in micro-batches, with one step per batch"
     def __init__(self,
-        size:int, # images in a micro-batch, at most
+        size:int, # largest number of images in a micro-batch
     ): self.size = size
 
     def before_fit(self):
-        if not isinstance(self.model, FashionNetwork): raise UsageError(f'micro-batches need a FashionNetwork, not a {type(self.model).__name__}')
+        if not isinstance(self.model, FashionNetwork):
+            raise UsageError(f'micro-batches need a FashionNetwork, not a {type(self.model).__name__}')
 
-    def before_train(self): get_model(self.model).micro_batch_size = self.size # several processes wrap it
+    def before_train(self): get_model(self.model).micro_batch_size = self.size # the network may be wrapped by DDP
     def after_train(self): get_model(self.model).micro_batch_size = None
 
 # %% ../../nbs/42_training.callbacks.ipynb #0da964bf
 class UncertaintyWeighting(Callback):
-    "Learned weights of the targets; for a learner whose loss is a `FashionLoss`"
+    "Learn the weights of the targets; for a learner whose loss is a `FashionLoss`"
     order = 35 # before the `History`
     def __init__(self,
-        rate:float=0.02, # of gradient descent, for each batch
-    ): self.rate,self.log_variances = rate,None
+        rate:float=0.02, # learning rate of the log-variances, per batch
+    ):
+        self.rate = rate
+        self.log_variances = None # one per target; None for a target of weight 0
 
     def before_fit(self):
-        self.mock = only_looks(self.learn)
-        if self.log_variances is None and not self.mock: self._set([-math.log(o) if o else None for o in self.loss_func.weights])
+        self.mock = not is_real_fit(self.learn)
+        if self.log_variances is None and not self.mock:
+            self._set([-math.log(weight) if weight else None for weight in self.loss_func.weights])
 
     def after_batch(self):
         if self.mock or not self.training: return
-        found = torch.stack([torch.stack([mean.float(), known.float()]) for mean,known in self.loss_func.target_means.values()]).tolist()
-        self._set([s if s is None or not known else s-self.rate*(0.5-math.exp(-s)*mean) for s,(mean,known) in zip(self.log_variances, found)])
+        losses = [torch.stack([mean.float(), n_known.float()]) for mean,n_known in self.loss_func.target_means.values()]
+        losses = torch.stack(losses).tolist() # one transfer from a GPU
+        self._set([self._updated(log_variance, *loss) for log_variance,loss in zip(self.log_variances, losses)])
 
 # %% ../../nbs/42_training.callbacks.ipynb #472f1f4f
 @patch
+def _updated(self:UncertaintyWeighting, log_variance, mean, n_known):
+    if log_variance is None or not n_known: return log_variance
+    return log_variance-self.rate*(0.5-math.exp(-log_variance)*mean)
+
+@patch
 def _set(self:UncertaintyWeighting, log_variances):
-    self.log_variances = [None if o is None else min(10., max(-10., o)) for o in log_variances] # a loss of zero would drive the weight to infinity
-    self.loss_func.weights = [0. if o is None else math.exp(-o) for o in self.log_variances]
-    self.loss_func.offset = sum(o/2 for o in self.log_variances if o is not None)
+    self.log_variances = [None if s is None else min(10., max(-10., s)) for s in log_variances]
+    self.loss_func.weights = [0. if s is None else math.exp(-s) for s in self.log_variances]
+    self.loss_func.offset = sum(s/2 for s in self.log_variances if s is not None)
 
 @patch
 def to_state(self:UncertaintyWeighting)->dict: # plain values
-    "What a training that was cut off needs to go on"
+    "Return the log-variances"
     return dict(log_variances=self.log_variances)
 
 @patch
@@ -115,5 +130,5 @@ def from_state(
     self:UncertaintyWeighting,
     state:dict, # from `to_state`
 ):
-    "Take up the weights"
+    "Restore the log-variances and the weights of the loss"
     self._set(state['log_variances'])

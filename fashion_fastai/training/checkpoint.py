@@ -1,4 +1,4 @@
-"""A training that is cut off goes on where it was, and ends as if it had never been
+"""Resume an interrupted training where it stopped, with the result that it would have had
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.checkpoint.html.md"""
 
@@ -13,195 +13,221 @@ from pathlib import Path
 from typing import NamedTuple
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.tracker import TrackerCallback
+from fastai.learner import Learner
 from fastai.torch_core import get_model
-from fastcore.basics import patch
+from fastcore.basics import noop, patch
 from safetensors import SafetensorError
-from ..data.loaders import FashionDL
-from ..core.errors import UsageError
-from ..core.files import remove_folder, write_csv
-from .distributed import is_main_process, max_over_processes
-from .serialization import copied, optimizer_state, read_state, set_optimizer_state, write_state
-from .interrupt import TrainingInterrupted, StopSignals
 
 # %% auto #0
 __all__ = ['SeededDraws', 'Place', 'checkpoint_numbers', 'newest_checkpoint', 'Checkpoints']
 
+# %% ../../nbs/42_training.checkpoint.ipynb #7b534fb3
+from ..core.errors import UsageError
+from ..core.files import remove_folder, write_csv
+from ..data.loaders import FashionDL
+from .distributed import is_main_process, max_over_processes
+from .interrupt import StopSignals, TrainingInterrupted
+from .serialization import copy_state, optimizer_state, read_state, restore_optimizer_state
+from .serialization import write_state
+
 # %% ../../nbs/42_training.checkpoint.ipynb #1ced1a90
 class SeededDraws(Callback):
-    "All that is drawn in training is a function of seed, epoch and batch; for loaders of a catalogue, and a learner with a `History`"
-    order = 96 # behind `Checkpoints`, which gives the history its rows
+    "Make all random draws a function of seed, epoch and batch; for loaders of a catalogue, with a `History`"
+    order = 96 # after `Checkpoints`, which restores the history
     def __init__(self,
-        seed:int, # not below 0
+        seed:int, # random seed, not negative
     ): self.seed = seed
+
     def before_train(self):
         if isinstance(self.dls.train, FashionDL): self.dls.train.draws = self.seed,len(self.history.rows)
+
     def after_fit(self):
         if isinstance(self.dls.train, FashionDL): self.dls.train.draws = None
 
 # %% ../../nbs/42_training.checkpoint.ipynb #470ab12c
 class Place(NamedTuple):
-    "A moment between two batches; counted from 0"
-    stage:int = 0 # of the plan
-    epoch:int = 0 # of the stage
-    batch:int = 0 # of the epoch; all of them: only the validation is left
+    "A moment between two batches of a training; all numbers count from 0"
+    stage:int = 0 # stage of the training
+    epoch:int = 0 # epoch of the stage
+    batch:int = 0 # training batch of the epoch; their number, if only the validation is left
 
 def checkpoint_numbers(
-    folder:str|Path, # of checkpoints; may be absent
+    folder:str|Path, # folder of checkpoints; may be absent
 )->list[int]: # oldest first
-    "The checkpoints in a folder"
-    return sorted(int(o.name) for o in Path(folder).glob('[0-9]*') if o.name.isdigit() and o.is_dir())
+    "Return the numbers of the checkpoints in a folder"
+    return sorted(int(path.name) for path in Path(folder).glob('[0-9]*') if path.name.isdigit() and path.is_dir())
 
 def newest_checkpoint(
-    folder:str|Path, # of checkpoints; may be absent
-    echo:Callable[[str], None]=lambda _: None, # is told of one that cannot be read
-)->dict|None: # none where there is none
-    "The state in the newest checkpoint that can be read; a `UsageError` where there are some and none can"
-    trouble = None
+    folder:str|Path, # folder of checkpoints; may be absent
+    echo:Callable[[str], None]=noop, # prints a warning for each checkpoint that cannot be read
+)->dict|None: # state of the training; None if the folder has no checkpoint
+    "Read the newest readable checkpoint; raise a `UsageError` if there are some and none can be read"
+    error = None
     for number in reversed(checkpoint_numbers(folder)):
         try: return read_state(Path(folder)/f'{number:06}')
         except UsageError as e:
-            trouble = e
+            error = e
             echo(f'warning: {e}')
-    if trouble: raise trouble
+    if error: raise error
 
 # %% ../../nbs/42_training.checkpoint.ipynb #f0b9cec3
 class Checkpoints(Callback):
-    "Keeps what a training needs to go on"
-    order = 95 # behind all that have something to keep
+    "Write what is needed to resume a training, and resume it"
+    order = 95 # after all callbacks that have a state
     def __init__(self,
-        folder:str|Path, # for the checkpoints
-        minutes:float=10, # within an epoch, one is written when the last is older
-        signals:StopSignals|None=None, # asked after each batch
-        state:dict|None=None, # where to begin, from `newest_checkpoint`; at the beginning without it
+        folder:str|Path, # folder of the checkpoints
+        minutes:float=10, # age of the last checkpoint from which another is written within an epoch, in minutes
+        signals:StopSignals|None=None, # checked after each batch; default: none
+        state:dict|None=None, # state to resume from, from `newest_checkpoint`; default: begin a training
     ):
-        self.kept_in,self.seconds,self.signals,self.begin = Path(folder),60*minutes,signals or StopSignals(),state
-        self.number,self.stage,self.failure,self.writing = max(checkpoint_numbers(folder), default=0),0,None,None
-        self.writer = ThreadPoolExecutor(1)
+        self.folder,self.seconds = Path(folder),60*minutes
+        self.signals,self.state = signals or StopSignals(),state
+        self.number = max(checkpoint_numbers(folder), default=0)
+        self.stage = 0 # set by `fit_progressive`
+        self.failure = None # error that ends the training
+        self.writer,self.pending = ThreadPoolExecutor(1),None
 
-    def before_fit(self): self.said = time.monotonic()
+    def before_fit(self): self.saved_at = time.monotonic()
 
     def before_train(self):
-        if self.begin is not None: self._take_up()
-        self._stop_if_failed()
+        if self.state is not None: self._restore()
+        self._stop_on_failure()
 
     def after_train(self):
         if isinstance(self.dls.train, FashionDL): self.dls.train.first_batch = 0
 
     def after_fit(self):
         self.learn.first_epoch = 0
-        self._written()
+        self._wait_for_writer()
 
 # %% ../../nbs/42_training.checkpoint.ipynb #28396ac6
 @patch
-def after_batch(self:Checkpoints):
-    "Write one when it is time to, or when the training is asked to stop"
-    if not math.isfinite(self.loss.item()): self._fail(self._diverged())
-    asked = max_over_processes(self.signals.received or 0)
-    if self.training and (asked or time.monotonic()-self.said>self.seconds): self._keep(self.epoch, self.iter+1)
-    elif asked: self._keep(self.epoch, len(self.dls.train)) # the validation is made again
-    if asked: self._fail(TrainingInterrupted('', 128+asked))
-    self._stop_if_failed()
+def _fail(self:Checkpoints, failure): self.failure = self.failure or failure
 
 @patch
-def after_epoch(self:Checkpoints):
-    "Write one"
-    self._keep(self.epoch+1, 0)
-    self._stop_if_failed()
-
-# %% ../../nbs/42_training.checkpoint.ipynb #c25979c4
-@patch
-def _fail(self:Checkpoints, failure): self.failure = self.failure or failure # errors that leave a callback get another text, so they wait here
-
-@patch
-def _stop_if_failed(self:Checkpoints):
+def _stop_on_failure(self:Checkpoints):
     if self.failure is not None: raise CancelFitException
 
 @patch
-def _written(self:Checkpoints):
-    "Wait for the thread, and remember what went wrong on it"
+def after_batch(self:Checkpoints):
+    "Write a checkpoint if the last one is old, or if a signal was received"
+    if not math.isfinite(self.loss.item()): self._fail(self._not_finite())
+    number = max_over_processes(self.signals.received or 0)
+    if self.training and (number or time.monotonic()-self.saved_at>self.seconds): self._save(self.epoch, self.iter+1)
+    elif number: self._save(self.epoch, len(self.dls.train)) # the validation starts again
+    if number: self._fail(TrainingInterrupted('', 128+number))
+    self._stop_on_failure()
+
+@patch
+def after_epoch(self:Checkpoints):
+    "Write a checkpoint"
+    self._save(self.epoch+1, 0)
+    self._stop_on_failure()
+
+# %% ../../nbs/42_training.checkpoint.ipynb #c25979c4
+@patch
+def _wait_for_writer(self:Checkpoints):
+    "Wait for the thread, and store its error"
     try:
-        if self.writing is not None: self.writing.result()
-    except (OSError, SafetensorError) as e: self.failure = self.failure or e
-    self.writing = None
+        if self.pending is not None: self.pending.result()
+    except (OSError, SafetensorError) as e: self._fail(e)
+    self.pending = None
 
 @patch
 def _write(self:Checkpoints, number, state):
-    write_state(self.kept_in/f'{number:06}', state)
-    for old in checkpoint_numbers(self.kept_in)[:-2]: remove_folder(self.kept_in/f'{old:06}')
+    write_state(self.folder/f'{number:06}', state)
+    for old in checkpoint_numbers(self.folder)[:-2]: remove_folder(self.folder/f'{old:06}')
 
 @patch
-def _keep(self:Checkpoints, epoch, batch):
-    "A checkpoint of this moment"
-    self._written()
+def _save(self:Checkpoints, epoch, batch):
+    "Copy the state, and start to write it; fail if a weight is not finite"
+    self._wait_for_writer()
     if self.failure is not None or not is_main_process(): return
-    state = copied(self._state(Place(self.stage, epoch, batch)))
-    bad = [k for k,v in state['network'].items() if v.is_floating_point() and not v.isfinite().all()]
-    if bad: return self._fail(TrainingInterrupted(f'the network holds numbers that are not finite ({bad[0]}) in epoch {len(self.history.rows)+1}'))
+    state = copy_state(self._current_state(Place(self.stage, epoch, batch)))
+    bad = [name for name,value in state['network'].items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        epoch = len(self.history.rows)+1
+        return self._fail(TrainingInterrupted(f'the weights are not finite ({bad[0]}) in epoch {epoch}'))
     self.number += 1
-    self.writing,self.said = self.writer.submit(self._write, self.number, state),time.monotonic()
+    self.pending = self.writer.submit(self._write, self.number, state)
+    self.saved_at = time.monotonic()
 
 # %% ../../nbs/42_training.checkpoint.ipynb #f7bfe8d3
-def _own_state(cbs)->list: return [o for o in cbs if hasattr(type(o), 'to_state')]
+def _with_state(cbs)->list[Callback]: return [cb for cb in cbs if hasattr(type(cb), 'to_state')]
 
 @patch
-def _state(self:Checkpoints, at:Place)->dict:
+def _current_state(self:Checkpoints, place:Place)->dict:
     learn = self.learn
-    if at.epoch>=learn.n_epoch: at = Place(at.stage+1)
-    state = dict(at=at._asdict(), network=get_model(learn.model).state_dict(), optimizer=optimizer_state(learn.opt),
-        callbacks={o.name: o.to_state() for o in _own_state(learn.cbs)})
-    if at.epoch or at.batch: state['fit'] = self._fit_state()
+    if place.epoch>=learn.n_epoch: place = Place(place.stage+1)
+    callbacks = {cb.name: cb.to_state() for cb in _with_state(learn.cbs)}
+    network = get_model(learn.model).state_dict()
+    state = dict(at=place._asdict(), network=network, optimizer=optimizer_state(learn.opt), callbacks=callbacks)
+    if place.epoch or place.batch: state['fit'] = self._fit_state()
     return state
 
 @patch
 def _fit_state(self:Checkpoints)->dict:
-    learn,smooth,scaler = self.learn,self.recorder.smooth_loss,getattr(self.learn, 'scaler', None)
-    trackers = {o.name: {k: vars(o)[k] for k in ('best', 'wait') if k in vars(o)} for o in learn.cbs if isinstance(o, TrackerCallback)}
-    return dict(hypers=[dict(o) for o in learn.opt.hypers], pct_train=learn.pct_train, train_iter=learn.train_iter,
-        smooth_loss=dict(count=smooth.count, val=smooth.val), trackers=trackers, scaler=scaler.state_dict() if scaler else {})
+    learn,smooth = self.learn,self.recorder.smooth_loss
+    scaler,trackers = getattr(learn, 'scaler', None),{}
+    for cb in learn.cbs.filter(lambda cb: isinstance(cb, TrackerCallback)):
+        trackers[cb.name] = {name: vars(cb)[name] for name in ('best', 'wait') if name in vars(cb)}
+    return dict(hypers=[dict(hyper) for hyper in learn.opt.hypers], pct_train=learn.pct_train,
+        train_iter=learn.train_iter, smooth_loss=dict(count=smooth.count, val=smooth.val), trackers=trackers,
+        scaler=scaler.state_dict() if scaler else {})
 
 # %% ../../nbs/42_training.checkpoint.ipynb #a6ce004c
 @patch
-def set_network(self:Checkpoints, learn)->Place: # where the training goes on
-    "Give the network its weights, and the history its rows, before anything begins"
-    if self.begin is None: return Place()
+def _mismatch(self:Checkpoints, error)->UsageError:
+    return UsageError(f'{self.folder} does not fit this training: {str(error).splitlines()[0]}')
+
+@patch
+def restore_network(
+    self:Checkpoints,
+    learn:Learner, # learner with a `History`, before its first fit
+)->Place: # where the training resumes
+    "Restore the weights and the history; raise a `UsageError` if the network is another one"
+    if self.state is None: return Place()
     try:
-        learn.model.load_state_dict(self.begin['network'])
-        learn.history.rows = list(self.begin['callbacks']['history']['rows'])
-        at = Place(**self.begin['at'])
-    except (KeyError, TypeError, ValueError, RuntimeError) as e: raise UsageError(f'{self.kept_in} does not fit this training: {str(e).splitlines()[0]}') from None
+        learn.model.load_state_dict(self.state['network'])
+        learn.history.rows = list(self.state['callbacks']['history']['rows'])
+        place = Place(**self.state['at'])
+    except (KeyError, TypeError, ValueError, RuntimeError) as e: raise self._mismatch(e) from None
     if learn.history.file and learn.history.rows: write_csv(learn.history.file, learn.history.rows)
-    return at
+    return place
 
 # %% ../../nbs/42_training.checkpoint.ipynb #bd86d564
 @patch
-def _take_up(self:Checkpoints):
-    "Go on in the epoch that has just begun"
-    learn,state,self.begin = self.learn,self.begin,None
+def _restore(self:Checkpoints):
+    "Restore optimizer and callbacks in the epoch that has just begun"
+    learn = self.learn
+    state,self.state = self.state,None
     try:
-        if 'fit' in state: set_optimizer_state(learn.opt, state['optimizer']) # a stage begins without: to freeze or to unfreeze clears what the optimiser remembers
-        for o in _own_state(learn.cbs):
-            if o.name in state['callbacks']: o.from_state(state['callbacks'][o.name])
-        if 'fit' in state: self._take_up_fit(state['fit'], state['at']['batch'])
-    except (KeyError, TypeError, ValueError, RuntimeError) as e: self._fail(UsageError(f'{self.kept_in} does not fit this training: {str(e).splitlines()[0]}'))
+        if 'fit' in state: restore_optimizer_state(learn.opt, state['optimizer'])
+        for cb in _with_state(learn.cbs):
+            if cb.name in state['callbacks']: cb.from_state(state['callbacks'][cb.name])
+        if 'fit' in state: self._restore_fit(state['fit'], state['at']['batch'])
+    except (KeyError, TypeError, ValueError, RuntimeError) as e: self._fail(self._mismatch(e))
 
 @patch
-def _take_up_fit(self:Checkpoints, fit, batch):
+def _restore_fit(self:Checkpoints, fit, batch):
     learn,smooth = self.learn,self.recorder.smooth_loss
-    for hyper,kept in zip(learn.opt.hypers, fit['hypers'], strict=True): hyper.update(kept)
-    learn.train_iter,smooth.count,smooth.val = fit['train_iter'],fit['smooth_loss']['count'],fit['smooth_loss']['val']
-    if batch: learn.pct_train,self.dls.train.first_batch = fit['pct_train'],batch # an epoch sets its own when it begins
-    for o in learn.cbs:
-        if isinstance(o, TrackerCallback): vars(o).update(fit['trackers'].get(o.name, {}))
+    for hyper,saved in zip(learn.opt.hypers, fit['hypers'], strict=True): hyper.update(saved)
+    learn.train_iter = fit['train_iter']
+    smooth.count,smooth.val = fit['smooth_loss']['count'],fit['smooth_loss']['val']
+    if batch: learn.pct_train,self.dls.train.first_batch = fit['pct_train'],batch # otherwise fastai sets it
+    for cb in learn.cbs:
+        if isinstance(cb, TrackerCallback): vars(cb).update(fit['trackers'].get(cb.name, {}))
     if fit['scaler']: learn.scaler.load_state_dict(fit['scaler'])
 
 # %% ../../nbs/42_training.checkpoint.ipynb #f75b4b6d
 @patch
-def _diverged(self:Checkpoints)->TrainingInterrupted:
-    dl,part = self.dl,'training' if self.training else 'validation'
-    message = f'the loss is {self.loss.item()} in epoch {len(self.history.rows)+1}, batch {self.iter+1} of {self.n_iter} of the {part}'
+def _not_finite(self:Checkpoints)->TrainingInterrupted:
+    dl,split = self.dl,'training' if self.training else 'validation'
+    batch = f'batch {self.iter+1} of {self.n_iter} of the {split}'
+    message = f'the loss is {self.loss.item()} in epoch {len(self.history.rows)+1}, {batch}'
     if isinstance(dl, FashionDL) and dl.batches is not None:
         rows = dl.rows[self.iter*dl.bs:self.iter*dl.bs+len(self.yb[0])]
-        files = [dl.batches.catalogue.files[o] for o in dl.batches.positions[rows]]
+        files = [dl.batches.catalogue.files[position] for position in dl.batches.positions[rows]]
         more = f' and {len(files)-8} more' if len(files)>8 else ''
         message += f'; its images are {", ".join(files[:8])}{more}'
     return TrainingInterrupted(message)

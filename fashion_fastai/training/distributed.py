@@ -1,4 +1,4 @@
-"""Several processes, one for each GPU or machine, train one network together
+"""Train one network in several processes, one per GPU or machine, with Accelerate and DDP
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.distributed.html.md"""
 
@@ -18,67 +18,77 @@ from fastai.torch_core import get_random_states, set_random_states
 from timm.layers import convert_sync_batchnorm
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
-from ..data.loaders import FashionDL, share_batches
-from ..data.augment import Share
-from ..core.errors import UsageError
 
 # %% auto #0
 __all__ = ['launched', 'world_size', 'rank', 'is_main_process', 'EndedElsewhere', 'distributed', 'broadcast_from_main',
            'main_process_first', 'max_over_processes', 'check_same_everywhere', 'check_batch_size', 'whole_batch_sums',
            'whole_batch', 'DataParallel', 'data_parallel']
 
+# %% ../../nbs/40_training.distributed.ipynb #fb8eed04
+from ..core.errors import UsageError
+from ..data.augment import Share
+from ..data.loaders import FashionDL, share_batches
+
 # %% ../../nbs/40_training.distributed.ipynb #9bab5135
-def launched()->int: # 1 if no launcher started this process
-    "Return how many processes a launcher started"
-    return int(os.environ['WORLD_SIZE']) if all(name in os.environ for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')) else 1
+def launched()->int: # 1 if there was no launcher
+    "Return how many processes the launcher has started"
+    variables = 'RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'
+    return int(os.environ['WORLD_SIZE']) if all(name in os.environ for name in variables) else 1
 
 def world_size()->int: # 1 in a single process
     "Return how many processes have joined"
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 def rank()->int: # from 0
-    "Return the number of this process"
-    return dist.get_rank() if world_size()>1 else int(os.environ['RANK']) if launched()>1 else 0
+    "Return the rank of this process"
+    if world_size()>1: return dist.get_rank()
+    return int(os.environ['RANK']) if launched()>1 else 0
 
 def is_main_process()->bool:
-    "Return whether this is the process that writes and prints"
+    "Return whether this process writes files and prints"
     return rank()==0
 
 # %% ../../nbs/40_training.distributed.ipynb #55abb531
-_STORES = [] # the launcher's, then a part of it for each time that the processes joined
+_STORES = [] # the launcher's store, then a namespace of it for each time that the processes joined
 
 class EndedElsewhere(SystemExit):
-    "Another process failed and reports why; this one ends with the same exit code and prints nothing"
+    "Another process failed and reports its error; this one ends silently with the same exit code"
 
 def _join():
-    "Join the processes of the launcher, each with a GPU of its own where there are any"
+    "Join the processes of the launcher, each with a GPU of its own if the machine has any"
     from accelerate import PartialState
     if world_size()>1: return PartialState()
-    local,gpus = int(os.environ.setdefault('LOCAL_RANK', os.environ['RANK'])),torch.cuda.device_count()
-    if gpus and local>=gpus: raise UsageError(f'{local+1} or more processes were started on this machine, which has {gpus} GPUs; start one for each')
+    local_rank,n_gpus = int(os.environ.setdefault('LOCAL_RANK', os.environ['RANK'])),torch.cuda.device_count()
+    if n_gpus and local_rank>=n_gpus:
+        raise UsageError(f'at least {local_rank+1} processes were started for {n_gpus} GPUs; start one per GPU')
     if not _STORES: _STORES.append(next(rendezvous('env://'))[0])
     _STORES.append(dist.PrefixStore(f'fashion_fastai/{len(_STORES)}', _STORES[0]))
-    return PartialState(cpu=not gpus, timeout=timedelta(days=1), backend='cpu:gloo,cuda:nccl' if gpus else 'gloo', store=_STORES[-1], rank=rank(), world_size=launched())
+    backend = 'cpu:gloo,cuda:nccl' if n_gpus else 'gloo'
+    return PartialState(cpu=not n_gpus, timeout=timedelta(days=1), backend=backend, store=_STORES[-1],
+        rank=rank(), world_size=launched())
 
-def _end(state, error:BaseException)->BaseException: # to raise: `error` in the process that failed first, `EndedElsewhere` in the others
-    "Close the connections to the other processes"
-    store,processes,main = _STORES[-1],range(world_size()),state.is_main_process
+# %% ../../nbs/40_training.distributed.ipynb #b90f82ec
+def _exit_code(error)->int: return 130 if isinstance(error, KeyboardInterrupt) else getattr(error, 'code', None) or 1
+
+def _leave(state, error:BaseException)->BaseException:
+    "Close the connections; return `error` in the process that failed first, and `EndedElsewhere` in the others"
+    store,processes,is_main = _STORES[-1],range(world_size()),state.is_main_process
     try:
-        if store.add('failures', 1)==1: store.set('exit_code', str(130 if isinstance(error, KeyboardInterrupt) else getattr(error, 'code', None) or 1))
+        if store.add('failures', 1)==1: store.set('exit_code', str(_exit_code(error)))
         else: error = EndedElsewhere(int(store.get('exit_code')))
         store.set(f'ended/{rank()}', '')
-    except dist.DistError: error = EndedElsewhere(1) # the main process, which may hold the store, is gone
-    gc.collect() # a wrapped network keeps connections open
+    except dist.DistError: error = EndedElsewhere(1) # the main process, which may host the store, is gone
+    gc.collect() # a network wrapped by DDP keeps connections open
     state.destroy_process_group()
     state._reset_state()
-    with suppress(dist.DistError):
-        if main: store.wait([f'ended/{i}' for i in processes], timedelta(seconds=5)) # the others ask it for the exit code
+    with suppress(dist.DistError): # the store must outlive the other processes' questions
+        if is_main: store.wait([f'ended/{process}' for process in processes], timedelta(seconds=5))
     return error
 
 # %% ../../nbs/40_training.distributed.ipynb #508a6a6e
 @contextmanager
 def distributed()->Iterator[None]:
-    "Work with the other processes of a launcher, which stay joined afterwards; does nothing in a single process, or inside another `distributed`"
+    "Join the other processes of a launcher, which stay joined; a no-op in one process and inside another `distributed`"
     if launched()==1:
         yield
         return
@@ -90,124 +100,141 @@ def distributed()->Iterator[None]:
             yield
     except BaseException as error: failed = error
     finally: os.environ.update(hidden)
-    if failed is not None: raise _end(state, failed)
+    if failed is not None: raise _leave(state, failed)
 
 # %% ../../nbs/40_training.distributed.ipynb #e5ed70d0
 def broadcast_from_main(
     make:Callable[[], Any], # called in the main process only
 )->Any: # what it returned, in every process
-    "Return in every process what the main process made; the others wait for it"
+    "Call `make` in the main process; the others wait for its result"
     if world_size()==1: return make()
     from accelerate.utils import broadcast_object_list
     return broadcast_object_list([make() if is_main_process() else None])[0]
 
 def main_process_first(
-    work:Callable[[Any], tuple], # returns something to keep in each process, and something to hand to the others
-    given, # for the main process
+    work:Callable[[Any], tuple], # returns an object to keep in each process, and one to pass to the others
+    argument, # argument of `work` in the main process
 )->tuple: # what `work` returned in this process
-    "Call `work` in the main process, then in the others with what the main process hands over"
-    made = work(given) if is_main_process() else None
-    handed = broadcast_from_main(lambda: made[1])
-    return made or work(handed)
+    "Call `work` in the main process, then in the others with the object that it passes on"
+    made = work(argument) if is_main_process() else None
+    passed = broadcast_from_main(lambda: made[1])
+    return made or work(passed)
 
 def max_over_processes(
-    number:int, # of this process
-)->int: # the largest of all processes
-    "Return the largest number, for example of a signal that one process received"
+    number:int, # number of this process, for example of a signal that it has received
+)->int: # largest of all processes
+    "Return the maximum over all processes"
     if world_size()==1: return int(number)
     from accelerate.utils import reduce
     return int(reduce(torch.tensor([int(number)]), 'max'))
 
 def check_same_everywhere(
-    what:str, # for the message, for example `the table`
-    value, # of this process
+    name:str, # subject of the message, for example `the table`
+    value, # value of this process
 ):
     "Raise a `UsageError` if a process has another value than the main process"
     if value!=broadcast_from_main(lambda: value):
-        raise UsageError(f'{what} is not the same for process {rank()} as for the first one; every machine needs the same files under the same names')
-    max_over_processes(0) # nobody goes on before all have compared
+        raise UsageError(f'{name} is not the same for process {rank()} as for the first one; '
+            'every machine needs the same files under the same names')
+    max_over_processes(0) # wait until all have compared
 
 # %% ../../nbs/40_training.distributed.ipynb #dca39eb8
 def check_batch_size(
     batch_size:int, # of all processes together
 ):
     "Raise a `UsageError` if the processes cannot share batches of this size evenly"
-    if batch_size%(n:=world_size()): raise UsageError(f'--batch-size {batch_size} is the size of the whole batch and cannot be shared by {n} processes; '
-        f'{max(1, batch_size//n)*n} or {(batch_size//n+1)*n} can')
+    n = world_size()
+    if batch_size%n:
+        smaller,larger = max(1, batch_size//n)*n,(batch_size//n+1)*n
+        raise UsageError(f'--batch-size {batch_size} is the size of the whole batch '
+            f'and cannot be shared by {n} processes; {smaller} or {larger} can')
 
 # %% ../../nbs/40_training.distributed.ipynb #626e7f7d
 def whole_batch_sums(
-    sums:list[tuple[torch.Tensor, torch.Tensor]], # for each target the sum of the losses and that of the weights, of the own rows
-)->list[tuple[torch.Tensor, torch.Tensor]]: # same as above, of the whole batch; the gradients are `world_size` times those of the own rows
-    "Add up sums over all processes, for a `FashionLoss`"
+    sums:list[tuple[torch.Tensor, torch.Tensor]], # sums of losses and of weights over own rows, for each target
+)->list[tuple[torch.Tensor, torch.Tensor]]: # of the whole batch; gradients are `world_size` times those of own rows
+    "Sum over all processes, for a `FashionLoss`"
     from accelerate.utils import reduce
     own = torch.stack([torch.stack([losses, weights.to(losses.dtype)]) for losses,weights in sums])
-    return [(losses, weights.detach()) for losses,weights in reduce(own.detach(), 'sum')+world_size()*(own-own.detach())]
+    total = reduce(own.detach(), 'sum')
+    return [(losses, weights.detach()) for losses,weights in total+world_size()*(own-own.detach())]
 
 def whole_batch(
-    tensors:list[torch.Tensor], # of the own rows
+    tensors:list[torch.Tensor], # with a row for each image of this process
     even:bool, # whether all processes have the same number of rows
-)->list[torch.Tensor]: # of all rows, in their order
-    "Gather what scores are computed from; no gradient flows back"
+)->list[torch.Tensor]: # same, with the rows of the whole batch in their order
+    "Gather what scores are computed from, without gradients"
     from accelerate.utils import gather, gather_object
-    plain = [o.detach().as_subclass(torch.Tensor) for o in tensors]
+    plain = [tensor.detach().as_subclass(torch.Tensor) for tensor in tensors]
     if even: return gather(plain)
-    parts = gather_object([[o.cpu() for o in plain]])
-    return [torch.cat(o).to(own.device) for o,own in zip(zip(*parts), plain)]
+    processes = gather_object([[tensor.cpu() for tensor in plain]])
+    return [torch.cat(rows).to(own.device) for rows,own in zip(zip(*processes), plain)]
 
 # %% ../../nbs/40_training.distributed.ipynb #f64184f9
-def _sync_norms(network)->list[tuple]: # parent, name and layer of what was replaced
-    "Replace batch norms that train by those that exchange their statistics"
-    found = [(parent, name, layer) for parent in network.modules() for name,layer in parent.named_children()
+def _sync_norms(network)->list[tuple]: # parent, name and layer of each batch norm that was replaced
+    "Replace batch norms that are trained by `SyncBatchNorm`"
+    norms = [(parent, name, layer) for parent in network.modules() for name,layer in parent.named_children()
         if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and layer.affine and layer.weight.requires_grad]
-    for parent,name,layer in found: setattr(parent, name, convert_sync_batchnorm(layer))
-    return found
+    for parent,name,layer in norms: setattr(parent, name, convert_sync_batchnorm(layer))
+    return norms
 
 # %% ../../nbs/40_training.distributed.ipynb #f50bfb4c
 class DataParallel(Callback):
-    "Each process trains on its share of every batch; see `data_parallel`"
-    order,active,norms = 30,False,() # behind what casts, mixes or moves a batch, before all that looks at predictions or losses
+    "Train on this process's share of every batch; see `data_parallel`"
+    order = 30 # after what casts, mixes or moves a batch, before what reads predictions or losses
+    active,norms = False,()
+
     def before_fit(self):
         if hasattr(self.learn, 'gather_preds'): return # each process predicts for itself
         self.active,self.share = True,Share(rank(), world_size())
         share_batches(self.dls, self.share)
-        draws,loaders = broadcast_from_main(lambda: (get_random_states(), [dl.rng.getstate() for dl in self.dls]))
-        set_random_states(**draws)
-        for dl,state in zip(self.dls, loaders): dl.rng.setstate(state)
+        self._broadcast_random_states()
         self.norms = _sync_norms(self.model) if self.dls.device.type=='cuda' else ()
-        self.learn.model,self.learn.loss_func.whole_batch_sums = DistributedDataParallel(self.model, static_graph=True),whole_batch_sums
+        self.learn.model = DistributedDataParallel(self.model, static_graph=True)
+        self.loss_func.whole_batch_sums = whole_batch_sums
+
+    def _broadcast_random_states(self):
+        def states(): return get_random_states(),[dl.rng.getstate() for dl in self.dls]
+        own,loaders = broadcast_from_main(states)
+        set_random_states(**own)
+        for dl,state in zip(self.dls, loaders): dl.rng.setstate(state)
 
     def after_pred(self):
         if not self.active: return
         self.n_rows = self.dl.n_rows(self.iter)
         own = self.share.rows(self.n_rows)
-        self.learn.pred,self.learn.yb = [tuple(o[:own.stop-own.start] for o in part) for part in (self.pred, self.yb)] # a process without a row has made one
+        n_own = own.stop-own.start # 0 in a small last batch, although the loader makes at least one row
+        self.learn.pred,self.learn.yb = [tuple(rows[:n_own] for rows in part) for part in (self.pred, self.yb)]
 
     def after_loss(self):
         if not self.active: return
-        found = whole_batch([*self.pred, *self.yb], self.n_rows%self.share.of==0)
-        self.learn.pred,self.learn.yb = tuple(found[:len(self.pred)]),tuple(found[len(self.pred):])
+        n_targets = len(self.pred)
+        tensors = whole_batch([*self.pred, *self.yb], self.n_rows%self.share.of==0)
+        self.learn.pred,self.learn.yb = tuple(tensors[:n_targets]),tuple(tensors[n_targets:])
 
     def after_fit(self):
         if not self.active: return
-        self.active,self.learn.model,self.learn.loss_func.whole_batch_sums = False,self.model.module,None
+        self.active,self.learn.model = False,self.model.module
+        self.loss_func.whole_batch_sums = None
         for parent,name,layer in self.norms: setattr(parent, name, layer)
         share_batches(self.dls)
 
 # %% ../../nbs/40_training.distributed.ipynb #f2d02661
 @contextmanager
 def data_parallel(
-    learn:Learner, # on the loaders of a catalogue, with a `FashionLoss`
+    learn:Learner, # learner on the loaders of a catalogue, with a `FashionLoss`
 )->Iterator[None]:
-    "Let all processes share the batches of a training; does nothing in a single process"
+    "Share the batches of a training between all processes, or raise a `UsageError`; a no-op in a single process"
     if world_size()==1:
         yield
         return
-    if not all(isinstance(dl, FashionDL) and dl.batches is not None for dl in learn.dls): raise UsageError('several processes can share the loaders of a catalogue only')
-    if learn.dls.train.bs<world_size(): raise UsageError(f'the train split has {learn.dls.train.bs} rows, which {world_size()} processes cannot share')
+    if not all(isinstance(dl, FashionDL) and dl.batches is not None for dl in learn.dls):
+        raise UsageError('several processes can only share the loaders of a catalogue')
+    if learn.dls.train.bs<world_size():
+        raise UsageError(f'the train split has {learn.dls.train.bs} rows, which {world_size()} processes cannot share')
     parallel = DataParallel()
     learn.add_cb(parallel)
     try: yield
     finally:
-        parallel.after_fit() # an error leaves out the event
+        parallel.after_fit() # fastai skips the event after an error
         learn.remove_cb(parallel)

@@ -1,4 +1,4 @@
-"""One row for each epoch: losses and scores of every target, in training and in validation
+"""Keep losses and scores of every target, one row per epoch, in training and in validation
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.history.html.md"""
 
@@ -12,154 +12,188 @@ from functools import partial
 from pathlib import Path
 import numpy as np, torch
 from fastai.callback.core import Callback
-from fastai.learner import ValueMetric
+from fastai.learner import Learner, ValueMetric
 from fastcore.basics import patch
-from ..core.errors import unknown_name
-from ..core.files import write_csv
-from ..schema import Schema
-from ..metrics import headline_scores
-from .running_metrics import RunningMetrics
 
 # %% auto #0
-__all__ = ['WAITING_CELLS', 'only_looks', 'History', 'score_metrics']
+__all__ = ['BUFFER_CELLS', 'is_real_fit', 'History', 'score_metrics']
+
+# %% ../../nbs/41_training.history.ipynb #a3d68330
+from ..core.errors import unknown_name
+from ..core.files import write_csv
+from ..metrics import headline_scores
+from ..schema import Schema
+from .running_metrics import RunningMetrics
 
 # %% ../../nbs/41_training.history.ipynb #3554ae91
-WAITING_CELLS = 2**20 # logits and truths that wait to be counted, 4 MB
+BUFFER_CELLS = 2**20 # logits and truths in the buffer; 4 MB
 
 # %% ../../nbs/41_training.history.ipynb #7363abe6
-class _Gathered:
-    "Logits and truths that wait, the counts of those that did, and the losses of one pass over a split"
+class _SplitScores:
+    "Losses and scores of one pass over a split"
     def __init__(self, schema):
-        self.tallies,self.losses,self.counts = [RunningMetrics(o) for o in schema],defaultdict(int),defaultdict(int)
-        self._empty()
+        self.metrics = [RunningMetrics(target) for target in schema]
+        self.losses,self.counts = defaultdict(int),defaultdict(int)
+        self._clear()
 
-    def _empty(self): self.logits,self.truths,self.cells = [],[],0
+    def _clear(self): self.logits,self.truths,self.cells = [],[],0
 
     def add(self, loss_func, loss, pred, yb):
-        self.logits.append([o.detach() for o in pred]) # where they are: to fetch them from a GPU would wait for it at every step
-        self.truths.append([o.detach() for o in yb])
-        for name,(mean,n) in {'loss': (loss.detach(), len(pred[0])), **{f'{k}/loss':v for k,v in loss_func.target_means.items()}}.items():
-            self.losses[name] += mean*n # a tensor: on a GPU nobody waits for it before the end of the epoch
+        self.logits.append([logits.detach() for logits in pred])
+        self.truths.append([truth.detach() for truth in yb])
+        means = {f'{name}/loss': mean for name,mean in loss_func.target_means.items()}
+        means = dict(loss=(loss.detach(), len(pred[0])), **means)
+        for name,(mean,n) in means.items():
+            self.losses[name] += mean*n # stays a tensor: a GPU is not waited for before the end of the epoch
             self.counts[name] += n
-        self.cells += sum(o.numel() for o in (*pred, *yb))
-        if self.cells>WAITING_CELLS: self._count(loss_func)
+        self.cells += sum(tensor.numel() for tensor in (*pred, *yb))
+        if self.cells>BUFFER_CELLS: self._count(loss_func)
 
-    def _joined(self): return [[torch.cat(o).cpu() for o in zip(*part)] for part in (self.logits, self.truths)]
+    def buffered(self):
+        "Return logits and truths of the buffer, one tensor for each target"
+        return [[torch.cat(batches).cpu() for batches in zip(*buffer)] for buffer in (self.logits, self.truths)]
 
     def _count(self, loss_func):
         if not self.logits: return
-        logits,truths = self._joined()
-        for tally,probs,truth in zip(self.tallies, loss_func.activation([o.float() for o in logits]), truths):
-            tally.add(probs.numpy(), truth.to(torch.int64 if truth.ndim==1 else torch.int8).numpy())
-        self._empty()
+        logits,truths = self.buffered()
+        probs = loss_func.activation([values.float() for values in logits])
+        for metrics,p,truth in zip(self.metrics, probs, truths):
+            metrics.add(p.numpy(), truth.to(torch.int64 if truth.ndim==1 else torch.int8).numpy())
+        self._clear()
 
     def scores(self, loss_func)->dict[str, float]:
         self._count(loss_func)
-        row = {k: float(v)/max(1e-9, float(self.counts[k])) for k,v in self.losses.items()}
-        for o in self.tallies: row.update({f'{o.target.name}/{k}':v for k,v in o.scores().items()})
+        row = {name: float(total)/max(1e-9, float(self.counts[name])) for name,total in self.losses.items()}
+        for metrics in self.metrics:
+            row |= {f'{metrics.target.name}/{name}': value for name,value in metrics.scores().items()}
         return row
 
 # %% ../../nbs/41_training.history.ipynb #8f36287f
-def only_looks(
-    learn, # a fastai learner that runs its callbacks
+def is_real_fit(
+    learn:Learner, # a learner that is running its callbacks
 )->bool:
-    "Whether it predicts or searches a rate, and what a training leaves behind must stay as it is"
-    return hasattr(learn, 'lr_finder') or hasattr(learn, 'gather_preds')
+    "Return whether `learn` is training or validating, and not predicting or searching a learning rate"
+    return not (hasattr(learn, 'lr_finder') or hasattr(learn, 'gather_preds'))
 
 # %% ../../nbs/41_training.history.ipynb #ff6eb3e8
 class History(Callback):
-    "Scores every target once an epoch, in training and in validation, and keeps the rows"
+    "Score every target once per epoch, in training and in validation, and keep the rows"
     order = 40 # before the `Recorder`, which shows some of these scores
     def __init__(self,
-        file:str|Path|None=None, # a CSV file that is written anew after each epoch
-        flipped:dict[str, np.ndarray]|None=None, # for some targets, which training rows have wrong labels on purpose, `(n_train,)`
-    ): self.file,self.flipped,self.rows,self.latest,self.gathered,self.within = file,flipped or {},[],{},None,False
+        file:str|Path|None=None, # CSV file, rewritten after each epoch
+        flipped:dict[str, np.ndarray]|None=None, # whether a label was flipped, `(n_train,)`, by name of the target
+    ):
+        self.file,self.flipped = file,flipped or {}
+        self.rows,self.latest = [],{}
+        self.pass_scores,self.in_epoch = None,False
 
-    def before_fit(self): self.mock = only_looks(self.learn)
-    def before_epoch(self): self.started,self.latest,self.rate,self.within = time.monotonic(),{},0.,True
+    def before_fit(self): self.mock = not is_real_fit(self.learn)
+
+    def before_epoch(self):
+        self.started,self.in_epoch = time.monotonic(),True
+        self.latest,self.max_lr = {},0.
+
     def before_train(self): self._open()
     def before_validate(self): self._open()
 
     def after_batch(self):
         if self.mock or not len(self.yb): return
-        self.gathered.add(self.loss_func, self.loss, self.pred, self.yb)
-        if self.training: self.rate = max(self.rate, float(self.opt.hypers[-1]['lr']))
-        if self.training and self.flipped: self._split_losses()
+        self.pass_scores.add(self.loss_func, self.loss, self.pred, self.yb)
+        if self.training: self.max_lr = max(self.max_lr, float(self.opt.hypers[-1]['lr']))
+        if self.training and self.flipped: self._add_flipped_losses()
 
     def after_train(self): self._close('train')
     def after_validate(self): self._close('valid')
 
     def after_epoch(self):
-        self.within = False
+        self.in_epoch = False
         if self.mock: return
         unfrozen = len(self.opt.hypers)-1-self.opt.frozen_idx
-        cost = dict(unfrozen=unfrozen, lr=self.rate or float(self.opt.hypers[-1]['lr']), seconds=round(time.monotonic()-self.started, 2))
-        self.rows.append(dict(epoch=len(self.rows)+1, **self.latest, **cost))
+        lr = self.max_lr or float(self.opt.hypers[-1]['lr'])
+        seconds = round(time.monotonic()-self.started, 2)
+        self.rows.append(dict(epoch=len(self.rows)+1, **self.latest, unfrozen=unfrozen, lr=lr, seconds=seconds))
         if self.file: write_csv(self.file, self.rows)
 
 # %% ../../nbs/41_training.history.ipynb #a4cb5f04
 @patch
-def _open(self:History): self.gathered = None if self.mock else _Gathered(self.loss_func.schema)
+def _open(self:History): self.pass_scores = None if self.mock else _SplitScores(self.loss_func.schema)
 
 @patch
 def _close(self:History, split):
-    "Score what was gathered in a pass over `split`"
-    if self.gathered and self.gathered.losses: self.latest.update({f'{split}/{k}':v for k,v in self.gathered.scores(self.loss_func).items()})
-    self.gathered = None
+    "Add the scores of a pass over `split` to the row of the epoch"
+    if self.pass_scores and self.pass_scores.losses:
+        self.latest |= {f'{split}/{name}': value for name,value in self.pass_scores.scores(self.loss_func).items()}
+    self.pass_scores = None
 
 @patch
-def _split_losses(self:History):
-    "The losses of clean and of flipped labels, each by itself"
+def _add_flipped_losses(self:History):
+    "Add up the losses of clean and of flipped labels separately"
     bs = self.dls.train.bs
     rows = self.dls.train.rows[self.iter*bs:self.iter*bs+len(self.yb[0])]
     with torch.no_grad(): losses = self.loss_func.rows(self.pred, self.yb)
     for target,(loss,weight) in zip(self.loss_func.schema, losses):
         if target.name not in self.flipped: continue
-        wrong = torch.as_tensor(self.flipped[target.name][rows], device=loss.device)
-        for name,mask in (('clean_loss', ~wrong), ('flipped_loss', wrong)):
-            self.gathered.losses[name] += (loss*mask).sum()
-            self.gathered.counts[name] += (weight*mask).sum()
+        flipped = torch.as_tensor(self.flipped[target.name][rows], device=loss.device)
+        for name,mask in (('clean_loss', ~flipped), ('flipped_loss', flipped)):
+            self.pass_scores.losses[name] += (loss*mask).sum()
+            self.pass_scores.counts[name] += (weight*mask).sum()
 
 # %% ../../nbs/41_training.history.ipynb #cc243a53
 @patch
 def to_state(self:History)->dict: # plain values, arrays and tensors
-    "All rows, and what was gathered so far in this epoch"
-    state,seen = dict(rows=[dict(o) for o in self.rows]),self.gathered
-    if not self.within: return state
-    state['epoch'] = dict(latest=dict(self.latest), rate=self.rate, seconds=time.monotonic()-self.started)
-    if seen and seen.losses and self.training:
-        logits,truths = seen._joined() if seen.logits else ([], [])
-        state['gathered'] = dict(losses=dict(seen.losses), counts=dict(seen.counts), logits=logits, truths=truths, tallies=[o.to_state() for o in seen.tallies])
+    "Return all rows, and what was scored in the current epoch"
+    state = dict(rows=[dict(row) for row in self.rows])
+    if not self.in_epoch: return state
+    state['epoch'] = dict(latest=dict(self.latest), max_lr=self.max_lr, seconds=time.monotonic()-self.started)
+    if self.training and self.pass_scores and self.pass_scores.losses:
+        state['pass_scores'] = _pass_to_state(self.pass_scores)
     return state
+
+def _pass_to_state(scores:_SplitScores)->dict:
+    logits,truths = scores.buffered() if scores.logits else ([], [])
+    return dict(losses=dict(scores.losses), counts=dict(scores.counts), logits=logits, truths=truths,
+        metrics=[metrics.to_state() for metrics in scores.metrics])
+
+# %% ../../nbs/41_training.history.ipynb #31b43478
+def _pass_from_state(state, schema, device)->_SplitScores:
+    scores = _SplitScores(schema)
+    def restore(value): return value.to(device) if isinstance(value, torch.Tensor) else value
+    scores.losses.update({name: restore(value) for name,value in state['losses'].items()})
+    scores.counts.update({name: restore(value) for name,value in state['counts'].items()})
+    if state['logits']:
+        scores.logits = [list(map(restore, state['logits']))]
+        scores.truths = [list(map(restore, state['truths']))]
+    scores.cells = sum(tensor.numel() for tensor in (*state['logits'], *state['truths']))
+    for metrics,saved in zip(scores.metrics, state['metrics']): metrics.from_state(saved)
+    return scores
 
 @patch
 def from_state(
     self:History,
     state:dict, # from `to_state`
 ):
-    "Take up what was gathered; within an epoch, after it has begun"
+    "Restore the rows and, where the state has one, the epoch that has just begun"
     self.rows = state['rows']
-    if o:=state.get('epoch'): self.latest,self.rate,self.started = o['latest'],o['rate'],time.monotonic()-o['seconds']
-    if kept:=state.get('gathered'): self.gathered = _gathered_from(kept, self.loss_func.schema, self.dls.device)
-
-def _gathered_from(kept, schema, device)->_Gathered:
-    seen,there = _Gathered(schema),lambda o: o.to(device) if isinstance(o, torch.Tensor) else o
-    for mine,its in ((seen.losses, kept['losses']), (seen.counts, kept['counts'])): mine.update({k: there(v) for k,v in its.items()})
-    if kept['logits']: seen.logits,seen.truths = [list(map(there, kept['logits']))],[list(map(there, kept['truths']))]
-    seen.cells = sum(o.numel() for o in (*kept['logits'], *kept['truths']))
-    for tally,o in zip(seen.tallies, kept['tallies']): tally.from_state(o)
-    return seen
+    if epoch:=state.get('epoch'):
+        self.latest,self.max_lr = epoch['latest'],epoch['max_lr']
+        self.started = time.monotonic()-epoch['seconds']
+    if saved:=state.get('pass_scores'):
+        self.pass_scores = _pass_from_state(saved, self.loss_func.schema, self.dls.device)
 
 # %% ../../nbs/41_training.history.ipynb #6d782f8a
 def score_metrics(
     schema:Schema, # the targets
-    names:list[str]|None=None, # such as `category/accuracy`; the first headline score of each target without it
-    history:History|None=None, # where the scores come from
-)->list[ValueMetric]: # for a `Learner`
-    "fastai metrics that show scores of the history"
-    names = names or [f'{o.name}/{headline_scores(o)[0]}' for o in schema]
+    names:list[str]|None=None, # such as `category/accuracy`; default: the first headline score of each target
+    history:History|None=None, # history that has the scores
+)->list[ValueMetric]: # metrics for a `Learner`
+    "Return fastai metrics that show scores of the history; raise a `UsageError` if a name is unknown"
+    names = names or [f'{target.name}/{headline_scores(target)[0]}' for target in schema]
     for name in names:
-        target,_,score = name.rpartition('/')
-        if target not in schema.names: raise unknown_name('score', name, [f'{o.name}/{s}' for o in schema for s in headline_scores(o)])
-    value = lambda name: history.latest.get(f'valid/{name}') if history.latest.get(f'valid/{name}') is not None else float('nan')
+        target_name,_,score = name.rpartition('/')
+        if target_name not in schema.names:
+            known = [f'{target.name}/{score}' for target in schema for score in headline_scores(target)]
+            raise unknown_name('score', name, known)
+    def value(name):
+        latest = history.latest.get(f'valid/{name}')
+        return float('nan') if latest is None else latest
     return [ValueMetric(partial(value, name), name) for name in names]

@@ -14,7 +14,7 @@ from fastcore.basics import noop
 # %% auto #0
 __all__ = ['TrainingInterrupted', 'disk_is_full', 'StopSignals']
 
-# %% ../../nbs/41_training.interrupt.ipynb #efa9bed5
+# %% ../../nbs/41_training.interrupt.ipynb #1dd032a4
 from ..core.errors import UsageError
 from .distributed import max_over_processes, world_size
 
@@ -71,4 +71,5 @@ class StopSignals:
         self.received = number
         if alone or not self.deferring: self._restore_handlers()
         if not self.deferring: raise KeyboardInterrupt
-        if not repeated: self.echo('writing a checkpoint after this batch'+('; a second signal stops at once' if alone else ''))
+        hint = '; a second signal stops at once' if alone else ''
+        if not repeated: self.echo(f'writing a checkpoint after this batch{hint}')

@@ -1,4 +1,4 @@
-"""A fastai `Learner` for several targets on which everything works
+"""A fastai `Learner` for several targets
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.learner.html.md"""
 
@@ -14,125 +14,142 @@ from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import CancelEpochException
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.training import BnFreeze
-from fastai.data.all import Categorize, DataLoaders, EncodedMultiCategorize, MultiCategorize, Normalize
+from fastai.data.all import Categorize, DataLoader, DataLoaders, EncodedMultiCategorize, MultiCategorize, Normalize
 from fastai.learner import Learner
-from fastai.vision.all import get_grid # importing it patches plotting and `lr_find` onto the learner
+from fastai.vision.all import get_grid # the import patches plotting and `lr_find` onto the learner
 from fastcore.basics import patch
 from fastcore.imports import IN_NOTEBOOK
 from fastcore.meta import delegates
-from ..data.catalogue import Catalogue
-from ..data.loaders import FashionDL
-from ..core.errors import UsageError
-from ..models.body import body_stats
-from ..models.losses import FashionLoss
-from ..models.network import create_network, head_groups
-from ..target import TargetResult, any_of, one_of
-from ..schema import Schema
-from .history import History, score_metrics
-from .optimizer import FusedAdamW
-from .progress import PlainProgress
 
 # %% auto #0
 __all__ = ['schema_of', 'FashionLearner', 'fashion_learner']
 
+# %% ../../nbs/42_training.learner.ipynb #ed9429f6
+from ..core.errors import UsageError
+from ..data.catalogue import Catalogue
+from ..data.loaders import FashionDL
+from ..models.body import body_stats
+from ..models.losses import FashionLoss
+from ..models.network import create_network, head_groups
+from ..schema import Schema
+from ..target import TargetResult, any_of, one_of
+from .history import History, score_metrics
+from .optimizer import FusedAdamW
+from .progress import PlainProgress
+
 # %% ../../nbs/42_training.learner.ipynb #ce213dc0
+_MULTI = MultiCategorize, EncodedMultiCategorize
+
 def schema_of(
-    dls:DataLoaders, # with one image and then the targets
-    names:Sequence[str]|None=None, # for the targets, where the loaders were not made by a catalogue; `target_1` and so on without it
+    dls:DataLoaders, # loaders of one image, followed by the targets
+    names:Sequence[str]|None=None, # names of the targets, unless a catalogue made `dls`; default: `target_1`, ...
 )->Schema:
-    "The targets that `dls` serve; a `UsageError` where a block is neither a category nor a multi-category block"
+    "Return the targets of `dls`; raise a `UsageError` if a block is neither a category nor a multi-category block"
     if hasattr(dls, 'catalogue'): return dls.catalogue.schema
-    found = []
-    for number,tl in enumerate(dls.train_ds.tls[dls.n_inp:], 1):
+    targets = []
+    for number,items in enumerate(dls.train_ds.tls[dls.n_inp:], 1):
         name = names[number-1] if names else f'target_{number}'
-        tfm = next((o for o in tl.tfms.fs if isinstance(o, (Categorize, MultiCategorize, EncodedMultiCategorize))), None)
-        if tfm is None: raise UsageError(f'{name}: its block is no CategoryBlock and no MultiCategoryBlock, so its labels are not known')
-        kind = any_of if isinstance(tfm, (MultiCategorize, EncodedMultiCategorize)) else one_of
-        found.append(kind(name, [str(o) for o in tfm.vocab]))
-    return Schema(targets=found)
+        encoder = next((tfm for tfm in items.tfms.fs if isinstance(tfm, (Categorize, *_MULTI))), None)
+        if encoder is None:
+            raise UsageError(f'{name}: its labels are unknown, since its block is neither a CategoryBlock '
+                'nor a MultiCategoryBlock')
+        make_target = any_of if isinstance(encoder, _MULTI) else one_of
+        targets.append(make_target(name, [str(label) for label in encoder.vocab]))
+    return Schema(targets=targets)
 
 # %% ../../nbs/42_training.learner.ipynb #6ce14f81
 class FashionLearner(Learner):
     "A fastai `Learner` for several targets"
-    first_epoch = 0 # of the next fit; the epochs before it are left out, since they were trained before
+    first_epoch = 0 # of the next fit; earlier ones were trained before the training was interrupted
+
+    @property
+    def schema(self)->Schema:
+        "The targets, in the order of the heads"
+        return self.loss_func.schema
 
     @delegates(Learner.lr_find)
     def lr_find(self, *args, **kwargs):
-        "As in fastai; the weights that it goes back to are kept in a temporary folder"
-        kept = self.model_dir
+        "As in fastai, except that the weights to restore are stored in a temporary folder"
+        model_dir = self.model_dir
         with tempfile.TemporaryDirectory() as self.model_dir:
             try: return super().lr_find(*args, **kwargs)
-            finally: self.model_dir = kept
+            finally: self.model_dir = model_dir
+
+    @delegates(Learner.get_preds)
+    def get_preds(self, *args, with_input=False, **kwargs):
+        "As in fastai, except that probabilities and truths are tuples also for a single target"
+        results = list(super().get_preds(*args, with_input=with_input, **kwargs))
+        for i in (with_input, with_input+1):
+            if isinstance(results[i], torch.Tensor): results[i] = (results[i],)
+        return tuple(results)
 
     def _do_fit(self):
         for epoch in range(self.first_epoch, self.n_epoch):
             self.epoch = epoch
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
 
-    def all_batches(self):
-        "As in fastai; batches that the loader leaves out are counted"
-        self.n_iter = len(self.dl)
-        for o in enumerate(self.dl, self.dl.first_batch if isinstance(self.dl, FashionDL) else 0): self.one_batch(*o)
+# %% ../../nbs/42_training.learner.ipynb #af42cca5
+@patch
+def all_batches(self:FashionLearner):
+    "As in fastai, except that batches that were trained before an interruption are counted and not made"
+    self.n_iter = len(self.dl)
+    first = self.dl.first_batch if isinstance(self.dl, FashionDL) else 0
+    for i,batch in enumerate(self.dl, first): self.one_batch(i, batch)
 
-    def one_batch(self, i, b):
-        "As in fastai; a loss that the `Recorder` keeps is a number, since a tensor for each batch would lie between the blocks of the next ones and make holes in memory"
-        super().one_batch(i, b)
-        losses = self.recorder.losses if self.training and self.loss.device.type=='cpu' else None # for a GPU's we need not wait: the large blocks lie there too
-        if losses: losses[-1] = float(losses[-1])
+@patch
+def one_batch(self:FashionLearner, i, b):
+    "As in fastai, except that the `Recorder` stores losses as numbers: a small tensor per batch would fragment memory"
+    super(FashionLearner, self).one_batch(i, b)
+    if not self.training or self.loss.device.type!='cpu': return # to read from a GPU is to wait for it
+    losses = self.recorder.losses
+    if losses: losses[-1] = float(losses[-1])
 
-    def _do_epoch_validate(self, ds_idx=1, dl=None):
-        "As in fastai, without the bookkeeping that only gradients need"
-        with torch.inference_mode(): super()._do_epoch_validate(ds_idx, dl)
-
-    @delegates(Learner.get_preds)
-    def get_preds(self, *args, with_input=False, **kwargs):
-        "As in fastai; probabilities and truths are tuples even when there is a single target"
-        found = list(super().get_preds(*args, with_input=with_input, **kwargs))
-        for i in (with_input, with_input+1): found[i] = (found[i],) if isinstance(found[i], torch.Tensor) else found[i]
-        return tuple(found)
-
-# %% ../../nbs/42_training.learner.ipynb #8bd2e7d6
-@patch(as_prop=True)
-def schema(self:FashionLearner)->Schema:
-    "The targets, in the order of the heads"
-    return self.loss_func.schema
+@patch
+def _do_epoch_validate(self:FashionLearner, ds_idx=1, dl=None):
+    "As in fastai, under `torch.inference_mode`"
+    with torch.inference_mode(): super(FashionLearner, self)._do_epoch_validate(ds_idx, dl)
 
 # %% ../../nbs/42_training.learner.ipynb #b4a75dcc
-def _normalised(dls, body):
-    "Add the body's normalisation to `dls` where there is none"
-    if any(isinstance(o, Normalize) for o in dls.train.after_batch.fs): return
+def _add_normalization(dls, body):
+    if any(isinstance(tfm, Normalize) for tfm in dls.train.after_batch.fs): return
     for dl in dls: dl.after_batch.add(Normalize.from_stats(*body_stats(body), cuda=dls.device.type!='cpu'))
+
+def _metrics(schema, metrics, history)->list:
+    "Return fastai metrics: names become scores of the history; None, the default, stands for the headline scores"
+    if metrics is None: return score_metrics(schema, None, history)
+    names = [metric for metric in metrics if isinstance(metric, str)]
+    scores = score_metrics(schema, names, history) if names else []
+    return scores + [metric for metric in metrics if not isinstance(metric, str)]
 
 # %% ../../nbs/42_training.learner.ipynb #ac8445e7
 @delegates(Learner.__init__, but=['model', 'loss_func', 'splitter', 'train_bn'])
 def fashion_learner(
-    data:Catalogue|DataLoaders, # what to learn from
-    arch:str='tf_efficientnet_lite0', # timm's name or its beginning, see `find_arch`
-    size:int=128, # pixels a side, when `data` is a catalogue
-    bs:int=64, # images in a batch, when `data` is a catalogue
-    weights:str='auto', # of the body, see `find_weights`
-    heads:Mapping[str,dict]|None=None, # for targets by name or role, kind and settings of the head, see `create_network`
+    data:Catalogue|DataLoaders, # training and validation data
+    arch:str='tf_efficientnet_lite0', # timm architecture, or the beginning of its name, see `find_arch`
+    size:int=128, # image side in pixels; ignored for `DataLoaders`
+    bs:int=64, # batch size; ignored for `DataLoaders`
+    weights:str='auto', # pretrained weights of the body, see `find_weights`
+    heads:Mapping[str,dict]|None=None, # kind and settings of heads, by name or role of the target, see `create_network`
     neck:Mapping|None=None, # kind and settings of the layers that all heads share, see `create_neck`
-    derive:bool=False, # the main target of a taxonomy follows from the sub target
-    loss:Mapping|None=None, # settings of `FashionLoss`, for example `dict(smoothing=0.1, weights=dict(season=0.5))`
-    body_groups:int=3, # parameter groups of the body, see `head_groups`
-    metrics:list|None=None, # names such as `category/accuracy`, or fastai metrics; the first headline score of each target without it
-    names:Sequence[str]|None=None, # of the targets, when `data` are loaders that no catalogue made
-    seed:int=0, # of random weights
-    args:Mapping|None=None, # for `timm.create_model`
+    derive:bool=False, # derive the main target of a taxonomy from the sub target
+    loss:Mapping|None=None, # arguments of `FashionLoss`, for example `dict(smoothing=0.1, weights=dict(season=0.5))`
+    body_groups:int=3, # layer groups of the body, see `head_groups`
+    metrics:list|None=None, # names such as `category/accuracy`, or fastai metrics; default: a score of each target
+    names:Sequence[str]|None=None, # names of the targets, for `DataLoaders` that no catalogue made
+    seed:int=0, # random seed of new weights
+    args:Mapping|None=None, # arguments of `timm.create_model`
     **kwargs,
-)->FashionLearner:
-    "A learner with one network for all targets of `data`; only its heads learn until more is unfrozen"
+)->FashionLearner: # with a frozen body
+    "Make a learner with one network for all targets of `data`"
     dls = data.dataloaders(size, bs) if isinstance(data, Catalogue) else data
-    schema,size = schema_of(dls, names),getattr(dls, 'size', None) or dls.one_batch()[0].shape[-1]
+    schema = schema_of(dls, names)
+    size = getattr(dls, 'size', None) or dls.one_batch()[0].shape[-1]
     network = create_network(schema, arch, size, weights, heads, neck, derive, seed, **(args or {}))
-    _normalised(dls, network.body)
+    _add_normalization(dls, network.body)
     history = History()
-    named = [o for o in metrics or [] if isinstance(o, str)]
-    shown = score_metrics(schema, named, history) if named or metrics is None else []
     kwargs.setdefault('opt_func', FusedAdamW)
     learn = FashionLearner(dls, network, FashionLoss(schema, **(loss or {})), train_bn=False,
-        splitter=partial(head_groups, n_body=body_groups), metrics=shown+[o for o in metrics or [] if not isinstance(o, str)], **kwargs)
+        splitter=partial(head_groups, n_body=body_groups), metrics=_metrics(schema, metrics, history), **kwargs)
     learn.add_cbs([history, BnFreeze(), ChannelsLast()])
     if not IN_NOTEBOOK: learn.remove_cb(ProgressCallback).add_cb(PlainProgress())
     learn.freeze()
@@ -142,56 +159,57 @@ def fashion_learner(
 @patch
 def predict(
     self:FashionLearner,
-    item, # a file, bytes, a Pillow image, an array, or a position in the catalogue
-)->dict[str, TargetResult]: # for each target label(s) and probabilities
-    "What the network says about one image"
-    own = hasattr(self.dls, 'catalogue') # its loaders read anything; for others fastai finds out what `item` is
-    dl = self.dls.test_dl([item], rm_type_tfms=0 if own else None, num_workers=0)
+    item, # path, bytes, PIL image, array, or position in the catalogue
+)->dict[str, TargetResult]: # label(s) and probabilities by target
+    "Predict all targets of one image"
+    rm_type_tfms = 0 if hasattr(self.dls, 'catalogue') else None # else fastai infers the type of the item
+    dl = self.dls.test_dl([item], rm_type_tfms=rm_type_tfms, num_workers=0)
     with self.no_bar(): probs,_ = self.get_preds(dl=dl)
-    return {o.name: o.to_result(p[0].numpy()) for o,p in zip(self.schema, probs)}
+    return {target.name: target.to_result(p[0].numpy()) for target,p in zip(self.schema, probs)}
 
 # %% ../../nbs/42_training.learner.ipynb #967c9492
 @patch
 def tta(
     self:FashionLearner,
-    ds_idx:int=1, # 0 for the train split, 1 for the validation split; where `dl` is not given
-    dl=None, # loader of the images
-    n:int=4, # changed copies of each image
-    beta:float|None=0.25, # weight of the image as it is; None returns both apart
-    use_max:bool=False, # the largest probability instead of the mean
+    ds_idx:int=1, # 0 for the train split, 1 for the validation split; ignored if `dl` is given
+    dl:DataLoader|None=None, # loader of the images; default: that of the split
+    n:int=4, # augmented copies of each image
+    beta:float|None=0.25, # weight of the original image; None returns both separately
+    use_max:bool=False, # take the largest probability instead of the mean
 )->tuple: # probabilities for each target, truths for each target
-    "Predictions with test-time augmentation"
+    "Predict with test-time augmentation"
     if dl is None: dl = self.dls[ds_idx].new(shuffle=False, drop_last=False)
-    with dl.dataset.set_split_idx(0): changed = [self.get_preds(dl=dl)[0] for _ in range(n)]
+    with dl.dataset.set_split_idx(0): copies = [self.get_preds(dl=dl)[0] for _ in range(n)]
     with dl.dataset.set_split_idx(1): plain,truths = self.get_preds(dl=dl)
-    merge = (lambda o: torch.stack(o).amax(0)) if use_max else (lambda o: torch.stack(o).mean(0))
-    changed = tuple(merge(o) for o in zip(*changed))
-    if use_max: return tuple(torch.maximum(*o) for o in zip(plain, changed)),truths
-    if beta is None: return (changed,plain),truths
-    return tuple(torch.lerp(c, p, beta) for c,p in zip(changed, plain)),truths
+    stacked = [torch.stack(probs) for probs in zip(*copies)]
+    augmented = tuple(probs.amax(0) if use_max else probs.mean(0) for probs in stacked)
+    if use_max: return tuple(torch.maximum(p, a) for p,a in zip(plain, augmented)),truths
+    if beta is None: return (augmented,plain),truths
+    return tuple(torch.lerp(a, p, beta) for p,a in zip(plain, augmented)),truths
 
 # %% ../../nbs/42_training.learner.ipynb #d3fecfa6
-def _lines(schema, codes)->list[str]:
-    "What the codes of one row say, a line for each target"
-    return [o.decode(np.asarray(c)[None])[0] or 'none' for o,c in zip(schema, codes)]
+def _label_lines(schema, codes)->list[str]:
+    "Return the labels of one row as text, a line for each target"
+    return [target.decode(np.asarray(code)[None])[0] or 'none' for target,code in zip(schema, codes)]
 
 @patch
 def show_results(
     self:FashionLearner,
-    ds_idx:int=1, # 0 for the train split, 1 for the validation split; where `dl` is not given
-    dl=None, # loader of the images
-    max_n:int=9, # images
-    shuffle:bool=True, # show others each time
-    **kwargs, # for `get_grid`, for example `figsize`
+    ds_idx:int=1, # 0 for the train split, 1 for the validation split; ignored if `dl` is given
+    dl:DataLoader|None=None, # loader of the images; default: that of the split
+    max_n:int=9, # largest number of images
+    shuffle:bool=True, # show different images each time
+    **kwargs, # arguments of `get_grid`, for example `figsize`
 ):
-    "Show images with truth and answer for each target"
+    "Show images with labels and predictions of each target"
     if dl is None: dl = self.dls[ds_idx].new(shuffle=shuffle)
-    batch = dl.one_batch()
-    x,*truths = [o[:max_n] for o in batch]
-    answered = self.get_preds(dl=[(x, *truths)], with_decoded=True)[2]
-    images = [o[0] for o in dl.decode_batch((x, *truths), max_n=max_n)]
-    for i,axis in enumerate(get_grid(len(images), **({'figsize': (12, 4.5*-(-len(images)//3))}|kwargs))):
-        if i>=len(images): break
-        truth,answer = [_lines(self.schema, [o[i].numpy() for o in part]) for part in ([y.cpu() for y in truths], answered)]
-        images[i].show(ctx=axis)
-        axis.set_title('\n'.join(truth+answer), fontsize=9, color='black' if truth==answer else 'crimson')
+    x,*truths = [tensor[:max_n] for tensor in dl.one_batch()]
+    decisions = self.get_preds(dl=[(x, *truths)], with_decoded=True)[2]
+    images = [row[0] for row in dl.decode_batch((x, *truths), max_n=max_n)]
+    truths = [truth.cpu() for truth in truths]
+    axes = get_grid(len(images), **({'figsize': (12, 4.5*-(-len(images)//3))}|kwargs))
+    for i,(image,axis) in enumerate(zip(images, axes)):
+        labels = _label_lines(self.schema, [truth[i].numpy() for truth in truths])
+        predicted = _label_lines(self.schema, [decision[i].numpy() for decision in decisions])
+        image.show(ctx=axis)
+        axis.set_title('\n'.join(labels+predicted), fontsize=9, color='black' if labels==predicted else 'crimson')

@@ -1,4 +1,4 @@
-"""The learning rate is the setting that matters most; here it is searched, shown and picked
+"""Search, plot and pick a learning rate
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.lr_find.html.md"""
 
@@ -10,83 +10,93 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt, numpy as np, torch
 from fastai.callback.schedule import minimum, steep, valley
 from fastcore.basics import patch
-from ..core.errors import UsageError
-from .learner import FashionLearner
 
 # %% auto #0
 __all__ = ['LRSearch', 'LRPicker']
 
+# %% ../../nbs/43_training.lr_find.ipynb #fd729281
+from ..core.errors import UsageError
+from .learner import FashionLearner
+
 # %% ../../nbs/43_training.lr_find.ipynb #024a1cb8
 @dataclass(frozen=True)
 class LRSearch:
-    "Losses at growing learning rates, and the rates that they suggest"
-    lrs:np.ndarray # `(n,)`
-    losses:np.ndarray # smoothed, `(n,)`
-    suggestions:dict[str, float] # by the name of the rule; empty where the loss never fell
+    "Losses at increasing learning rates, and the rates that they suggest"
+    lrs:np.ndarray # learning rates, `(n,)`
+    losses:np.ndarray # smoothed losses, `(n,)`
+    suggestions:dict[str, float] # learning rate by rule; empty if the loss never fell
 
     @property
     def lr(self)->float:
-        "The suggested rate; a `UsageError` where there is none: it is not guessed"
-        if not self.suggestions: raise UsageError('lr_find suggests no rate: the loss did not fall at any rate; give one with --lr, or look at the plot')
+        "The suggested learning rate; raises a `UsageError` if there is none"
+        if not self.suggestions:
+            raise UsageError('lr_find suggests no rate: the loss did not fall at any rate; '
+                'set one with --lr, or inspect the plot')
         return self.suggestions['minimum']
 
 # %% ../../nbs/43_training.lr_find.ipynb #5f5ef5e5
 def _suggestions(lrs, losses, num_it)->dict[str, float]:
-    "What fastai's rules say; nothing where there is no descent to judge"
+    "Apply fastai's rules; suggest nothing if the loss falls by less than 2 %, or if too few losses are finite"
     finite = np.isfinite(losses)
     lrs,losses = lrs[finite],losses[finite]
     if len(losses)<num_it//5 or losses.min()>0.98*losses[:max(1, len(losses)//10)].mean(): return {}
     lrs,losses = torch.as_tensor(lrs),torch.as_tensor(losses)
-    return {f.__name__: float(f(lrs, losses, num_it)[0]) for f in (valley, steep, minimum)}
+    return {rule.__name__: float(rule(lrs, losses, num_it)[0]) for rule in (valley, steep, minimum)}
 
 @patch
 def search_lr(
     self:FashionLearner,
-    start_lr:float=1e-6, # where the search begins
-    end_lr:float=1., # where it ends, at the latest
-    num_it:int=100, # batches
-)->LRSearch: # the network is afterwards as it was
-    "Search a learning rate by training with growing ones"
+    start_lr:float=1e-6, # first learning rate
+    end_lr:float=1., # last learning rate; the search ends earlier if the loss diverges
+    num_it:int=100, # number of batches
+)->LRSearch: # losses and suggestions
+    "Search a learning rate by training with increasing ones; the weights are restored"
     self.lr_find(start_lr, end_lr, num_it, show_plot=False, suggest_funcs=None)
-    lrs,losses = np.array(self.recorder.lrs, dtype=float),np.array([float(o) for o in self.recorder.losses])
-    return LRSearch(lrs, losses, _suggestions(lrs[num_it//10:-5], losses[num_it//10:-5], num_it))
+    lrs = np.array(self.recorder.lrs, dtype=float)
+    losses = np.array([float(loss) for loss in self.recorder.losses])
+    middle = slice(num_it//10, -5) # the first losses are hardly smoothed, the last ones diverge
+    return LRSearch(lrs, losses, _suggestions(lrs[middle], losses[middle], num_it))
 
 # %% ../../nbs/43_training.lr_find.ipynb #b967a9ac
 @patch
 def plot(
     self:LRSearch,
-    lr:float|None=None, # a rate that was chosen, marked by a line
-    ax:plt.Axes|None=None, # a new figure without it
-)->plt.Axes: # that was drawn on
-    "The loss at each rate, with the suggestions marked"
+    lr:float|None=None, # chosen rate, marked by a line; default: no line
+    ax:plt.Axes|None=None, # axes to draw on; default: a new figure
+)->plt.Axes: # the axes
+    "Plot the loss against the learning rate, with the suggestions marked"
     if ax is None: _,ax = plt.subplots(figsize=(7, 4), layout='constrained')
     ax.plot(self.lrs, self.losses, color='0.35')
     for number,(rule,rate) in enumerate(self.suggestions.items()):
-        ax.plot(rate, np.interp(rate, self.lrs, self.losses), 'o', color=f'C{number}', markersize=8, label=f'{rule} {rate:.1e}')
+        loss = np.interp(rate, self.lrs, self.losses)
+        ax.plot(rate, loss, 'o', color=f'C{number}', markersize=8, label=f'{rule} {rate:.1e}')
     if lr is not None: ax.axvline(lr, color='crimson', linestyle='--', label=f'chosen {lr:.1e}')
     top = self.losses[:max(1, len(self.losses)//4)].max()
-    ax.set(xscale='log', xlabel='learning rate', ylabel='loss (smoothed)', ylim=(None, max(top, np.median(self.losses))*1.3))
+    ax.set(xscale='log', xlabel='learning rate', ylabel='loss (smoothed)')
+    ax.set_ylim(None, max(top, np.median(self.losses))*1.3)
     if ax.get_legend_handles_labels()[0]: ax.legend(frameon=False)
     ax.spines[['top', 'right']].set_visible(False)
     return ax
 
 # %% ../../nbs/43_training.lr_find.ipynb #5e7b550f
 class LRPicker:
-    "A slider over the plot of a `LRSearch`; `lr` is the rate that was picked"
+    "A slider over the plot of an `LRSearch`; `lr` is the selected rate"
     def __init__(self,
-        search:LRSearch, # what was seen
+        search:LRSearch, # losses and suggestions
     ):
         from ipywidgets import FloatLogSlider, Output, VBox
-        self.search,low,high = search,*np.log10(search.lrs[[0,-1]])
+        self.search = search
+        low,high = np.log10(search.lrs[[0,-1]])
         start = search.suggestions.get('minimum', 10**((low+high)/2))
-        self.slider = FloatLogSlider(value=start, min=low, max=high, step=0.05, description='rate', readout_format='.1e', continuous_update=False)
+        self.slider = FloatLogSlider(value=start, min=low, max=high, step=0.05, description='rate',
+            readout_format='.1e', continuous_update=False)
         self.out = Output()
         self.slider.observe(lambda _: self._draw(), 'value')
         self.box = VBox([self.slider, self.out])
 
     @property
     def lr(self)->float:
-        "The rate that the slider shows"
+        "The learning rate that the slider shows"
         return self.slider.value
 
     def _draw(self):
@@ -102,7 +112,9 @@ class LRPicker:
 
 # %% ../../nbs/43_training.lr_find.ipynb #922ba778
 @patch
-def pick(self:LRSearch)->LRPicker:
-    "A slider to pick a rate from the plot; needs ipywidgets"
+def pick(self:LRSearch)->LRPicker: # slider for a notebook
+    "Return a slider to pick a rate from the plot; raise a `UsageError` if ipywidgets is not installed"
     try: return LRPicker(self)
-    except ModuleNotFoundError as e: raise UsageError(f'the slider needs a package that is not installed: pip install "fashion_fastai[notebook]" ({e})') from None
+    except ModuleNotFoundError as e:
+        install = 'pip install "fashion_fastai[notebook]"'
+        raise UsageError(f'the slider needs a package that is not installed: {install} ({e})') from None

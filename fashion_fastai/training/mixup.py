@@ -1,4 +1,4 @@
-"""MixUp and CutMix for several targets, with any loss and with missing labels
+"""Mix training images and their losses, for several targets and with missing labels
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.mixup.html.md"""
 
@@ -14,54 +14,58 @@ from fastcore.basics import patch
 __all__ = ['mix_masks', 'MixUpCutMix']
 
 # %% ../../nbs/40_training.mixup.ipynb #fd12bd67
-def _shares(n, alpha)->torch.Tensor: # `(n,)`, from a half to 1
+def _draw_shares(n, alpha)->torch.Tensor: # `(n,)`, from 0.5 to 1
     share = torch.distributions.Beta(alpha, alpha).sample((n,)) if alpha else torch.ones(n)
     return torch.maximum(share, 1-share)
 
-def _boxes(shares, height, width)->torch.Tensor: # `(n, 1, h, w)`, 0 in a box that covers what is left of each image
-    sides = (1-shares).sqrt()
-    def inside(n_pixels): # the box lies anywhere as a whole, so that its area is what was drawn
-        length = (sides*n_pixels).round()
-        start = (torch.rand(len(shares))*(n_pixels-length+1)).floor()
-        place = torch.arange(n_pixels)
-        return (place>=start[:,None]) & (place<(start+length)[:,None])
-    return 1.-(inside(height)[:,None,:,None] & inside(width)[:,None,None,:]).float()
+def _draw_interval(sides, n_pixels)->torch.Tensor: # boolean `(n, n_pixels)`
+    "Draw an interval of a share `sides` of an axis; it lies completely inside, so that its length is as asked"
+    length = (sides*n_pixels).round()
+    start = (torch.rand(len(sides))*(n_pixels-length+1)).floor()
+    pixel = torch.arange(n_pixels)
+    return (pixel>=start[:,None]) & (pixel<(start+length)[:,None])
 
+def _box_masks(shares, height, width)->torch.Tensor: # `(n, 1, h, w)`; 0 inside a box with an area of `1-shares`
+    sides = (1-shares).sqrt()
+    rows,columns = _draw_interval(sides, height),_draw_interval(sides, width)
+    return 1.-(rows[:,None,:,None] & columns[:,None,None,:]).float()
+
+# %% ../../nbs/40_training.mixup.ipynb #3b6d7701
 def mix_masks(
-    n:int, # images
-    height:int, # pixels
-    width:int, # pixels
-    mixup:float=0., # of the Beta distribution; 0 is no MixUp
-    cutmix:float=0., # same as above; with both, each image draws one of them
-)->torch.Tensor: # `(n, 1, h, w)`: how much of each place is the image itself
-    "Random masks for a batch"
-    blend = _shares(n, mixup).view(n,1,1,1).expand(n,1,height,width)
+    n:int, # number of images
+    height:int, # in pixels
+    width:int, # in pixels
+    mixup:float=0., # parameter of the Beta distribution of MixUp; 0 turns it off
+    cutmix:float=0., # same for CutMix; if both are on, each image draws one of them
+)->torch.Tensor: # share of the image itself at each pixel, `(n, 1, h, w)`
+    "Draw the masks of a batch"
+    blend = _draw_shares(n, mixup).view(n,1,1,1).expand(n,1,height,width)
     if not cutmix: return blend
-    boxes = _boxes(_shares(n, cutmix), height, width)
+    boxes = _box_masks(_draw_shares(n, cutmix), height, width)
     return torch.where(torch.rand(n,1,1,1)<0.5, blend, boxes) if mixup else boxes
 
 # %% ../../nbs/40_training.mixup.ipynb #6e861444
 class MixUpCutMix(Callback):
     "MixUp and CutMix of training batches; for a learner whose loss is a `FashionLoss`"
-    order = 20 # behind what moves or casts a batch
+    order = 20 # after what moves or casts a batch
     def __init__(self,
         mixup:float=0., # see `mix_masks`
-        cutmix:float=0., # same as above
+        cutmix:float=0., # see `mix_masks`
     ): self.mixup,self.cutmix = mixup,cutmix
 
     def before_batch(self):
         if not self.training or not (self.mixup or self.cutmix): return
-        x = self.xb[0]
-        other = torch.randperm(len(x)).to(x.device)
-        mask = mix_masks(len(x), *x.shape[-2:], self.mixup, self.cutmix).to(x.device)
-        pixels = x.as_subclass(torch.Tensor)
-        mixed = torch.lerp(pixels[other], pixels, mask.to(pixels.dtype)).as_subclass(type(x))
+        images = self.xb[0]
+        partner = torch.randperm(len(images)).to(images.device)
+        mask = mix_masks(len(images), *images.shape[-2:], self.mixup, self.cutmix).to(images.device)
+        pixels = images.as_subclass(torch.Tensor)
+        mixed = torch.lerp(pixels[partner], pixels, mask.to(pixels.dtype)).as_subclass(type(images))
         self.learn.xb = (mixed, *self.xb[1:])
-        self.learn.loss_func.partner = other,mask.mean((1,2,3))
+        self.learn.loss_func.partner = partner,mask.mean((1,2,3))
 
-    def after_loss(self): self._alone()
-    def after_cancel_batch(self): self._alone()
-    def after_fit(self): self._alone()
+    def after_loss(self): self._reset()
+    def after_cancel_batch(self): self._reset()
+    def after_fit(self): self._reset()
 
 @patch
-def _alone(self:MixUpCutMix): self.learn.loss_func.partner = None
+def _reset(self:MixUpCutMix): self.learn.loss_func.partner = None

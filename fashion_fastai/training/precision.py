@@ -11,12 +11,14 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from torch import nn
-from ..config import TrainingConfig
-from ..core.errors import UsageError
 
 # %% auto #0
 __all__ = ['CLEAR_GAIN', 'has_bfloat16', 'bfloat16_gain', 'fastest_precision', 'Bfloat16', 'precision_callback',
            'accelerate_settings']
+
+# %% ../../nbs/40_training.precision.ipynb #fc314e68
+from ..config import TrainingConfig
+from ..core.errors import UsageError
 
 # %% ../../nbs/40_training.precision.ipynb #3e713952
 CLEAR_GAIN = 1.25 # speed-up from which `measure` chooses bfloat16
@@ -82,23 +84,41 @@ def precision_callback(
 
 # %% ../../nbs/40_training.precision.ipynb #e7e5ce40
 _PRECISIONS = dict(bf16='bfloat16', fp16='float16')
-_REFUSED = dict(USE_DEEPSPEED='DeepSpeed', USE_FSDP='FSDP', USE_MEGATRON_LM='Megatron-LM', USE_PARALLELISM_CONFIG='a parallelism config', DYNAMO_BACKEND='torch dynamo; use training.compile')
+_REFUSED = dict(USE_DEEPSPEED='DeepSpeed', USE_FSDP='FSDP', USE_MEGATRON_LM='Megatron-LM',
+    USE_PARALLELISM_CONFIG='a parallelism config', DYNAMO_BACKEND='torch dynamo; use training.compile')
 
-def accelerate_settings(
-    training:TrainingConfig, # as the user gave them
-    world_size:int=1, # processes that share a batch
-)->TrainingConfig: # with the precision and the micro-batches that `accelerate launch` asks for, where ours are open
-    "Follow the settings of `accelerate launch`; a `UsageError` names one that contradicts ours or cannot be followed"
-    wanted = (os.environ.get('ACCELERATE_MIXED_PRECISION') or 'no').lower()
-    for name,asked in _REFUSED.items():
-        if os.environ.get(f'ACCELERATE_{name}', 'no').lower() not in ('', 'no', 'false'): raise UsageError(f'accelerate is configured for {asked}; here it is turned off in `accelerate config`')
-    if (steps := int(os.environ.get('ACCELERATE_GRADIENT_ACCUMULATION_STEPS') or 1))>1:
-        size = -(-training.batch_size//(steps*world_size))
-        if training.micro_batch_size not in (None, size): raise UsageError(f'accelerate is configured for {steps} steps of gradient accumulation, which are micro-batches of {size} images here, '
+def _check_engines():
+    for name,engine in _REFUSED.items():
+        if os.environ.get(f'ACCELERATE_{name}', 'no').lower() not in ('', 'no', 'false'):
+            raise UsageError(f'accelerate is configured for {engine}; turn it off in `accelerate config`')
+
+def _accelerate_micro_batch(training, world_size)->int|None: # images
+    steps = int(os.environ.get('ACCELERATE_GRADIENT_ACCUMULATION_STEPS') or 1)
+    if steps==1: return training.micro_batch_size
+    size = -(-training.batch_size//(steps*world_size))
+    if training.micro_batch_size not in (None, size):
+        raise UsageError(f'accelerate is configured for {steps} steps of gradient accumulation, '
+            f'which are micro-batches of {size} images here, '
             f'but training.micro_batch_size is {training.micro_batch_size}; leave one of them out')
-        training = training.model_copy(update=dict(micro_batch_size=size))
-    if wanted=='no': return training
-    if training.precision not in ('auto', _PRECISIONS.get(wanted)): raise UsageError(f'accelerate is configured for mixed precision {wanted}, but training.precision is {training.precision}; leave one of them out')
-    if wanted not in _PRECISIONS: raise UsageError(f'accelerate is configured for mixed precision {wanted}; bf16, fp16 and no can be used here')
-    if wanted=='fp16' and not torch.cuda.is_available(): raise UsageError('accelerate is configured for mixed precision fp16, which needs a GPU; use bf16 or no')
-    return training.model_copy(update=dict(precision=_PRECISIONS[wanted]))
+    return size
+
+def _accelerate_precision(training)->str:
+    chosen = (os.environ.get('ACCELERATE_MIXED_PRECISION') or 'no').lower()
+    if chosen=='no': return training.precision
+    configured = f'accelerate is configured for mixed precision {chosen}'
+    if training.precision not in ('auto', _PRECISIONS.get(chosen)):
+        raise UsageError(f'{configured}, but training.precision is {training.precision}; leave one of them out')
+    if chosen not in _PRECISIONS: raise UsageError(f'{configured}; only bf16, fp16 and no are supported')
+    if chosen=='fp16' and not torch.cuda.is_available():
+        raise UsageError(f'{configured}, which needs a GPU; use bf16 or no')
+    return _PRECISIONS[chosen]
+
+# %% ../../nbs/40_training.precision.ipynb #2f15e219
+def accelerate_settings(
+    training:TrainingConfig, # settings of the user
+    world_size:int=1, # number of processes that share a batch
+)->TrainingConfig: # same, with the precision and the micro-batches of `accelerate launch`
+    "Apply the settings of `accelerate launch`; raise a `UsageError` if one contradicts `training` or is not supported"
+    _check_engines()
+    micro_batch_size,precision = _accelerate_micro_batch(training, world_size),_accelerate_precision(training)
+    return training.model_copy(update=dict(micro_batch_size=micro_batch_size, precision=precision))

@@ -1,4 +1,4 @@
-"""A bar with the time left on a terminal, plain lines in a log file
+"""Show a progress bar on a terminal, and plain lines in a log file
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.progress.html.md"""
 
@@ -10,42 +10,47 @@ import sys, time
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastcore.basics import noop, patch
-from ..core.console import format_duration, is_terminal
-from .distributed import is_main_process
 
 # %% auto #0
 __all__ = ['PlainProgress']
 
+# %% ../../nbs/41_training.progress.ipynb #8f1976a4
+from ..core.console import format_duration, is_terminal
+from .distributed import is_main_process
+
 # %% ../../nbs/41_training.progress.ipynb #a9601f6c
 class PlainProgress(Callback):
-    "Progress without carriage returns where nobody watches, with a bar on a terminal"
+    "Print a line per epoch, with a bar on a terminal and without control characters elsewhere"
     order = ProgressCallback.order
     def __init__(self,
-        seconds:float=30, # at most one line within an epoch in so many seconds
-        epoch_lines:bool=True, # a line for each epoch
+        seconds:float=30, # least time between two lines within an epoch, in seconds
+        epoch_lines:bool=True, # print a line for each epoch
     ):
         self.seconds,self.epoch_lines = seconds,epoch_lines
-        self.bar,self.offset,self.total = None,0,None
+        self.bar = None
+        self.offset,self.total = 0,None # epochs of earlier stages and of all stages, if the fit is one of several
 
     def before_fit(self):
-        self.learn.logger = noop # fastai's own log line
-        self.silent,self.mock = hasattr(self.learn, 'gather_preds') or not is_main_process(),hasattr(self.learn, 'lr_finder')
-        self.started,self.begun = time.monotonic(),None
+        self.learn.logger = noop # fastai's own line
+        self.mock = hasattr(self.learn, 'lr_finder')
+        self.silent = hasattr(self.learn, 'gather_preds') or not is_main_process()
+        self.started,self.first = time.monotonic(),None
         if not self.silent and is_terminal(): self._open_bar()
 
     def before_epoch(self):
-        self.epoch_started = self.said = time.monotonic()
+        self.epoch_started = self.last_line = time.monotonic()
         self.trained = False
+
     def before_train(self): self.trained = True
 
     def after_batch(self):
         if self.silent: return
-        if self.begun is None: self.begun = self.epoch,self.iter # a training that was cut off does not begin with the first of them
-        if self.bar: self.bar.update(self.bar.task_ids[0], completed=self._done())
-        elif self.training and not self.mock and time.monotonic()-self.said>self.seconds: self._say_within()
+        if self.first is None: self.first = self.epoch,self.iter # later than (0, 0) if the training was resumed
+        if self.bar: self.bar.update(self.bar.task_ids[0], completed=self._n_done())
+        elif self.training and not self.mock and time.monotonic()-self.last_line>self.seconds: self._print_within()
 
     def after_epoch(self):
-        if self.epoch_lines and not (self.silent or self.mock): self._say_epoch()
+        if self.epoch_lines and not (self.silent or self.mock): self._print_epoch()
 
     def after_fit(self):
         if self.bar: self.bar.stop()
@@ -54,46 +59,57 @@ class PlainProgress(Callback):
 # %% ../../nbs/41_training.progress.ipynb #e7a48c63
 @patch
 def _open_bar(self:PlainProgress):
-    "A bar over all batches of the fit"
+    "Open a bar over all batches of the fit"
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    columns = TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:.0f}%'), TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn()
+    percentage = TextColumn('{task.percentage:.0f}%')
+    times = TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn()
+    columns = TextColumn('{task.description}'), BarColumn(), percentage, *times
     n_batches = self.lr_finder.num_it if self.mock else self.n_epoch*(len(self.dls.train)+len(self.dls.valid))
     self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    self.bar.add_task('finding a rate' if self.mock else 'training', total=n_batches)
+    self.bar.add_task('searching a learning rate' if self.mock else 'training', total=n_batches)
     self.bar.start()
+
+@patch
+def _n_done(self:PlainProgress)->int: # batches of the fit so far
+    if self.mock: return self.train_iter
+    n_train,n_valid = len(self.dls.train),len(self.dls.valid)
+    return self.epoch*(n_train+n_valid) + self.iter+1 + (0 if self.training else n_train)
 
 # %% ../../nbs/41_training.progress.ipynb #664000c1
 @patch
-def _say(self:PlainProgress, line):
+def _print(self:PlainProgress, line):
     if self.bar: self.bar.console.print(line, highlight=False)
     else: print(line, file=sys.stderr, flush=True)
 
 @patch
-def _done(self:PlainProgress)->int: # batches of the whole fit
-    if self.mock: return self.train_iter
-    train,valid = len(self.dls.train),len(self.dls.valid)
-    return self.epoch*(train+valid) + self.iter+1 + (0 if self.training else train)
+def _epoch_number(self:PlainProgress)->str: return f'{self.offset+self.epoch+1} of {self.total or self.n_epoch}'
 
 @patch
-def _number(self:PlainProgress)->str: return f'{self.offset+self.epoch+1} of {self.total or self.n_epoch}'
+def _print_within(self:PlainProgress):
+    "Print how far a long epoch is"
+    self.last_line = time.monotonic()
+    n_done = self.iter+1-(self.first[1] if self.first[0]==self.epoch else 0)
+    seconds_left = (self.last_line-self.epoch_started)*(self.n_iter-self.iter-1)/n_done
+    self._print(f'epoch {self._epoch_number()}: {self.iter+1} of {self.n_iter} batches, '
+        f'loss {float(self.smooth_loss):.4f}, {format_duration(seconds_left)} left in this epoch')
+
+# %% ../../nbs/41_training.progress.ipynb #de199b66
+@patch
+def _scores_text(self:PlainProgress)->str: # empty if there are none
+    names,values = self.recorder.metric_names[1:-1],self.recorder.log[1:]
+    if not self.trained: names = names[len(self.recorder._train_mets):] # `validate` has no training loss
+    known = [(name, value) for name,value in zip(names, values) if isinstance(value, float) and value==value]
+    return ', '.join(f'{name.replace("_loss", " loss")} {value:.4f}' for name,value in known)
 
 @patch
-def _say_within(self:PlainProgress):
-    "How far a long epoch is"
-    self.said = time.monotonic()
-    gone,left = self.said-self.epoch_started,self.n_iter-self.iter-1
-    done = self.iter+1-(self.begun[1] if self.begun[0]==self.epoch else 0)
-    self._say(f'epoch {self._number()}: {self.iter+1} of {self.n_iter} batches, loss {float(self.smooth_loss):.4f}, {format_duration(gone*left/done)} left in it')
-
-@patch
-def _say_epoch(self:PlainProgress):
-    "What an epoch brought, and how long the rest will take"
-    names,values,left = self.recorder.metric_names[1:-1],self.recorder.log[1:],self.n_epoch-self.epoch-1
-    if not self.trained: names = names[len(self.recorder._train_mets):] # `validate` has no losses of a training
-    scores = ', '.join(f'{name.replace("_loss", " loss")} {value:.4f}' for name,value in zip(names, values) if isinstance(value, float) and value==value) # nothing held out or an epoch cancelled: nothing to say of it
-    if not self.trained: return scores and self._say(scores)
-    now = time.monotonic()
-    done = self.epoch+1-(self.begun or (0, 0))[0]
-    rest = f', {format_duration((now-self.started)*left/done)} left in this stage' if left else ''
-    self._say(f'epoch {self._number()}: {scores}; {format_duration(now-self.epoch_started)}{rest}')
+def _print_epoch(self:PlainProgress):
+    "Print the scores of an epoch, and how long the remaining ones will take"
+    scores = self._scores_text()
+    if not self.trained:
+        if scores: self._print(scores)
+        return
+    now,n_left = time.monotonic(),self.n_epoch-self.epoch-1
+    n_done = self.epoch+1-(self.first or (0, 0))[0]
+    rest = f', {format_duration((now-self.started)*n_left/n_done)} left in this stage' if n_left else ''
+    self._print(f'epoch {self._epoch_number()}: {scores}; {format_duration(now-self.epoch_started)}{rest}')

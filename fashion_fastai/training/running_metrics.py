@@ -1,4 +1,4 @@
-"""The scores of an epoch from running counts: a million rows take no more memory than a thousand
+"""Score an epoch from running counts, in the same memory for a thousand rows or a million
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.running_metrics.html.md"""
 
@@ -8,124 +8,157 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.running_metrics.h
 from __future__ import annotations
 import numpy as np
 from fastcore.basics import patch
-from ..target import Target
-from ..metrics import binary_confusion, check_scores_input, f1_from_counts, to_json_number, label_score_table, precision_from_counts, ranking_means, safe_divide, recall_from_counts, top_k_recall, weighted_f1
 
 # %% auto #0
-__all__ = ['MOST_CELLS', 'ReservoirSample', 'RunningMetrics']
+__all__ = ['MAX_CELLS', 'ReservoirSample', 'RunningMetrics']
+
+# %% ../../nbs/40_training.running_metrics.ipynb #896850c4
+from ..metrics import binary_confusion, check_scores_input, f1_from_counts, label_score_table
+from ..metrics import precision_from_counts, ranking_means, recall_from_counts, safe_divide, to_json_number
+from ..metrics import top_k_recall, weighted_f1
+from ..target import Target
 
 # %% ../../nbs/40_training.running_metrics.ipynb #d22be94a
 class ReservoirSample:
-    "At most `most` of all rows that came by, each with the same chance"
+    "A uniform random sample of the rows of a stream, of at most `size` rows"
     def __init__(self,
-        most:int, # rows
-        seed:int=0, # of the choice
-    ): self.most,self.seed,self.seen,self.limit,self.parts = most,seed,0,1.,[]
+        size:int, # largest number of rows
+        seed:int=0, # random seed of the choice
+    ):
+        self.size,self.seed = size,seed
+        self.seen = 0 # rows of the stream so far
+        self.limit = 1. # a row with a larger key cannot be in the sample any more
+        self.chunks = [] # probabilities, codes and keys
 
     def add(self,
-        probs:np.ndarray, # `(b, n_labels)`
-        truth:np.ndarray, # codes of the same rows
+        probs:np.ndarray, # probabilities, `(b, n_labels)`
+        truth:np.ndarray, # codes of the same rows, `(b,)` or `(b, n_labels)`
     ):
-        "Take the rows of a batch in"
+        "Sample from the rows of a batch"
         keys = np.random.default_rng([self.seed, self.seen]).random(len(probs))
         self.seen += len(probs)
-        if self.limit<1: probs,truth,keys = [o[keys<self.limit] for o in (probs, truth, keys)]
-        self.parts.append((probs, truth, keys))
-        if sum(len(o[2]) for o in self.parts)>self.most: self._thin()
+        if self.limit<1: probs,truth,keys = [values[keys<self.limit] for values in (probs, truth, keys)]
+        self.chunks.append((probs, truth, keys))
+        if sum(len(keys) for *_,keys in self.chunks)>self.size: self._shrink()
 
-    def _thin(self):
+    def _shrink(self):
         probs,truth,keys = self.rows()
-        kept = np.sort(np.argpartition(keys, self.most)[:self.most])
-        self.parts,self.limit = [(probs[kept], truth[kept], keys[kept])],float(keys[kept].max())
+        smallest = np.sort(np.argpartition(keys, self.size)[:self.size])
+        self.chunks = [(probs[smallest], truth[smallest], keys[smallest])]
+        self.limit = float(keys[smallest].max())
 
-    def rows(self)->tuple[np.ndarray, np.ndarray, np.ndarray]: # probabilities, codes and the drawn numbers
-        "The rows that are kept"
-        if len(self.parts)>1: self.parts = [tuple(map(np.concatenate, zip(*self.parts)))]
-        return self.parts[0]
+    def rows(self)->tuple[np.ndarray, np.ndarray, np.ndarray]: # probabilities, codes and keys
+        "Return the sampled rows, in the order of the stream"
+        if len(self.chunks)>1: self.chunks = [tuple(map(np.concatenate, zip(*self.chunks)))]
+        return self.chunks[0]
 
 # %% ../../nbs/40_training.running_metrics.ipynb #7d96d707
-MOST_CELLS = 2**20 # of probabilities that are kept, 4 MB
+MAX_CELLS = 2**20 # probabilities in a sample; 4 MB
 
 class RunningMetrics:
-    "What the scores of one target need, added up over the rows that come by"
+    "The scores of one target, from counts over batches"
     def __init__(self,
-        target:Target, # of either kind
-        seed:int=0, # of the sample
-        most:int|None=None, # rows that AUROC and average precision are computed on; `MOST_CELLS` of them without it
+        target:Target, # `one_of` or `any_of`
+        seed:int=0, # random seed of the sample
+        max_rows:int|None=None, # rows for AUROC and average precision; default: `MAX_CELLS` probabilities
     ):
-        self.target,self.counts = target,np.zeros((target.n_out, 2, 2), dtype=np.int64)
-        self.sums = dict.fromkeys(('known', 'right', 'rows_with_f1'), 0) | dict(f1=0.)
+        self.target = target
+        self.counts = np.zeros((target.n_out, 2, 2), dtype=np.int64)
+        self.sums = dict(known=0, right=0, rows_with_f1=0, f1=0.)
         self.hits = {k: 0 for k in (3, 5) if k<target.n_out}
-        self.sample = ReservoirSample(most or max(1, MOST_CELLS//target.n_out), seed)
+        self.sample = ReservoirSample(max_rows or max(1, MAX_CELLS//target.n_out), seed)
+
+# %% ../../nbs/40_training.running_metrics.ipynb #c7404524
+def _one_vs_rest_counts(truth, predicted, n)->np.ndarray: # codes of a `one_of` target to `(n, 2, 2)`
+    "Sum the rows and columns of a confusion matrix without making it: with many labels it is large"
+    hits,true,positive = [np.bincount(codes, minlength=n) for codes in (truth[truth==predicted], truth, predicted)]
+    return np.moveaxis(np.array([[len(truth)-true-positive+hits, positive-hits], [true-hits, hits]]), -1, 0)
+
+@patch
+def _add_one_of(self:RunningMetrics, truth, predicted):
+    known = truth>=0
+    self.counts += _one_vs_rest_counts(truth[known], predicted[known], self.target.n_out)
+    self.sums['known'] += int(known.sum())
+    self.sums['right'] += int((truth==predicted)[known].sum())
+
+@patch
+def _add_any_of(self:RunningMetrics, truth, predicted):
+    self.counts += binary_confusion(truth, predicted, axis=0)
+    rows = binary_confusion(truth, predicted, axis=1)
+    rows = rows[rows.any((1,2))]
+    f1 = f1_from_counts(rows)
+    self.sums['known'] += len(rows)
+    self.sums['right'] += int((rows[:,0,1]+rows[:,1,0]==0).sum())
+    self.sums['rows_with_f1'] += int((~np.isnan(f1)).sum())
+    self.sums['f1'] += float(np.nansum(f1))
 
 # %% ../../nbs/40_training.running_metrics.ipynb #e488b5d6
-def _one_vs_rest_counts(truth, answer, n)->np.ndarray: # codes of a `one_of` target to `(n, 2, 2)`
-    "What the columns and rows of a confusion matrix add up to, without the matrix: with many labels it would be large"
-    hit,true,answered = [np.bincount(o, minlength=n) for o in (truth[truth==answer], truth, answer)]
-    return np.moveaxis(np.array([[len(truth)-true-answered+hit, answered-hit], [true-hit, hit]]), -1, 0)
-
 @patch
 def add(
     self:RunningMetrics,
-    probs:np.ndarray, # `(n, n_labels)`, probabilities
-    truth:np.ndarray, # codes as from `Target.encode`, -1 is unknown
+    probs:np.ndarray, # probabilities, `(n, n_labels)`
+    truth:np.ndarray, # codes from `Target.encode`, `(n,)` or `(n, n_labels)`; -1 is unknown
 ):
-    "Count some rows"
+    "Count the rows of a batch"
     probs,truth = check_scores_input(self.target, probs, truth)
     if not len(probs): return
-    answer,codes = self.target.decide(probs, 0.5),self.target.label_codes(truth)
-    true = (codes==1).sum()
-    if true: self.hits = {k: self.hits[k]+round(v*true) for k,v in top_k_recall(probs, codes).items()}
-    if self.target.kind=='one_of':
-        known = truth>=0
-        self.counts += _one_vs_rest_counts(truth[known], answer[known], self.target.n_out)
-        self.sums['known'] += int(known.sum()); self.sums['right'] += int((truth==answer)[known].sum())
-    else:
-        self.counts += binary_confusion(truth, answer, axis=0)
-        self._add_rows(binary_confusion(truth, answer, axis=1))
+    predicted,codes = self.target.decide(probs, 0.5),self.target.label_codes(truth)
+    n_true = (codes==1).sum()
+    if n_true:
+        for k,recall in top_k_recall(probs, codes).items(): self.hits[k] += round(recall*n_true)
+    if self.target.kind=='one_of': self._add_one_of(truth, predicted)
+    else: self._add_any_of(truth, predicted)
     self.sample.add(probs.astype(np.float32), truth.astype(np.int32 if truth.ndim==1 else np.int8))
 
-# %% ../../nbs/40_training.running_metrics.ipynb #c92f0178
-@patch
-def _add_rows(self:RunningMetrics, rows):
-    rows = rows[rows.any((1,2))]
-    f1 = f1_from_counts(rows)
-    news = dict(known=len(rows), right=int((rows[:,0,1]+rows[:,1,0]==0).sum()), rows_with_f1=int((f1==f1).sum()), f1=float(np.nansum(f1)))
-    self.sums = {k: v+news[k] for k,v in self.sums.items()}
-
 # %% ../../nbs/40_training.running_metrics.ipynb #ad0fc1b9
-def _no_rows(target): return np.zeros((0, target.n_out)[:1 if target.kind=='one_of' else 2], dtype=np.int8)
+@patch
+def _sampled(self:RunningMetrics)->tuple[np.ndarray, np.ndarray]:
+    "Return probabilities and codes of the sampled rows"
+    if self.sample.chunks: return self.sample.rows()[:2]
+    n_out = self.target.n_out
+    return np.zeros((0, n_out)), np.zeros(0 if self.target.kind=='one_of' else (0, n_out), dtype=np.int8)
 
 @patch
-def scores(self:RunningMetrics)->dict[str, float|None]: # name and value
-    "The `scalar_scores` of all rows that were counted"
-    target,sums,total = self.target,self.sums,self.counts.sum(0)
-    probs,truth,_ = self.sample.rows() if self.sample.parts else (np.zeros((0, target.n_out)), _no_rows(target), None)
-    table = label_score_table(target, self.counts, probs, target.label_codes(truth), ranking=True)
+def _any_of_scores(self:RunningMetrics, common, exact_match)->dict[str, float]:
+    total = self.counts.sum(0)
+    samples_f1 = safe_divide(self.sums['f1'], self.sums['rows_with_f1'])
+    return dict(samples_f1=samples_f1, macro_f1=common['macro_f1'], micro_f1=f1_from_counts(total),
+        weighted_f1=common['weighted_f1'], precision=precision_from_counts(total), recall=recall_from_counts(total),
+        exact_match=exact_match)
+
+@patch
+def scores(self:RunningMetrics)->dict[str, float|None]: # score by name; None where no row has one
+    "Return the `scalar_scores` of all rows that were counted"
+    probs,truth = self._sampled()
+    table = label_score_table(self.target, self.counts, probs, self.target.label_codes(truth), ranking=True)
     common = dict(macro_f1=table.f1.mean(), weighted_f1=weighted_f1(table.f1, table.support))
-    right,ranked = safe_divide(sums['right'], sums['known']),{k: v.mean() for k,v in ranking_means(table).items()}
-    if target.kind=='one_of':
-        found = dict(accuracy=right, mean_class_accuracy=table.recall.mean(), **common, macro_precision=table.precision.where(table.support>0).mean(), **ranked)
-    else:
-        found = dict(samples_f1=safe_divide(sums['f1'], sums['rows_with_f1']), macro_f1=common['macro_f1'], micro_f1=f1_from_counts(total), weighted_f1=common['weighted_f1'],
-            precision=precision_from_counts(total), recall=recall_from_counts(total), exact_match=right, **ranked)
-    name = 'accuracy' if target.kind=='one_of' else 'recall'
-    return {k: to_json_number(v) for k,v in found.items()} | {f'top_{k}_{name}': to_json_number(safe_divide(v, table.support.sum())) for k,v in self.hits.items()}
+    right = safe_divide(self.sums['right'], self.sums['known'])
+    if self.target.kind=='one_of':
+        common['macro_precision'] = table.precision.where(table.support>0).mean()
+        found = dict(accuracy=right, mean_class_accuracy=table.recall.mean(), **common)
+    else: found = self._any_of_scores(common, right)
+    top_k = 'accuracy' if self.target.kind=='one_of' else 'recall'
+    found |= {name: values.mean() for name,values in ranking_means(table).items()}
+    found |= {f'top_{k}_{top_k}': safe_divide(hits, table.support.sum()) for k,hits in self.hits.items()}
+    return {name: to_json_number(value) for name,value in found.items()}
 
 # %% ../../nbs/40_training.running_metrics.ipynb #21691843
 @patch
 def to_state(self:RunningMetrics)->dict: # plain values and arrays
-    "All that was counted"
+    "Return all counts and the sample"
     sample = self.sample
-    kept = dict(zip(('probs', 'truth', 'keys'), sample.rows())) if sample.parts else {}
-    return dict(counts=self.counts, sums=self.sums, hits=[*self.hits.values()], seen=sample.seen, limit=sample.limit, sample=kept)
+    rows = dict(zip(('probs', 'truth', 'keys'), sample.rows())) if sample.chunks else {}
+    return dict(counts=self.counts, sums=self.sums, hits=[*self.hits.values()],
+        seen=sample.seen, limit=sample.limit, sample=rows)
 
 @patch
 def from_state(
     self:RunningMetrics,
     state:dict, # from `to_state`
 ):
-    "Take up what was counted"
-    self.counts,self.sums,self.hits = state['counts'].copy(),dict(state['sums']),dict(zip(self.hits, state['hits']))
+    "Restore all counts and the sample"
+    self.counts,self.sums = state['counts'].copy(),dict(state['sums'])
+    self.hits = dict(zip(self.hits, state['hits']))
     self.sample.seen,self.sample.limit = state['seen'],state['limit']
-    self.sample.parts = [tuple(state['sample'][o] for o in ('probs', 'truth', 'keys'))] if state['sample'] else []
+    rows = state['sample']
+    self.sample.chunks = [(rows['probs'], rows['truth'], rows['keys'])] if rows else []

@@ -1,4 +1,4 @@
-"""Where a training is, on disk: numbers as safetensors, the rest as JSON, and nothing that could run
+"""Store the state of a training as safetensors and JSON, without pickle
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.serialization.html.md"""
 
@@ -10,83 +10,103 @@ import json, math, os
 from pathlib import Path
 from typing import Any
 import numpy as np, torch
+from fastai.optimizer import Optimizer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
+# %% auto #0
+__all__ = ['copy_state', 'write_state', 'read_state', 'optimizer_state', 'restore_optimizer_state']
+
+# %% ../../nbs/40_training.serialization.ipynb #0cbef4eb
 from ..core.errors import UsageError
 from ..core.files import atomic_folder
 
-# %% auto #0
-__all__ = ['copied', 'write_state', 'read_state', 'optimizer_state', 'set_optimizer_state']
-
 # %% ../../nbs/40_training.serialization.ipynb #55201668
-def _packed(o, tensors:dict):
-    "`o` as JSON has it; its arrays and tensors go to `tensors`"
-    if isinstance(o, dict): return {str(k): _packed(v, tensors) for k,v in o.items()}
-    if isinstance(o, (list, tuple)): return [_packed(v, tensors) for v in o]
-    if isinstance(o, (np.ndarray, torch.Tensor)):
-        kind,name = 'array' if isinstance(o, np.ndarray) else 'tensor',str(len(tensors))
-        tensors[name] = torch.from_numpy(np.ascontiguousarray(o)).reshape(o.shape) if kind=='array' else o
-        return {f'${kind}': name}
-    if isinstance(o, np.generic): o = o.item()
-    return {'$float': str(o)} if isinstance(o, float) and not math.isfinite(o) else o
+def _pack(value, tensors:dict):
+    "Return `value` as JSON values; move its arrays and tensors to `tensors`"
+    if isinstance(value, dict): return {str(key): _pack(item, tensors) for key,item in value.items()}
+    if isinstance(value, (list, tuple)): return [_pack(item, tensors) for item in value]
+    if isinstance(value, (np.ndarray, torch.Tensor)):
+        number = str(len(tensors))
+        if isinstance(value, torch.Tensor):
+            tensors[number] = value
+            return {'$tensor': number}
+        tensors[number] = torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape)
+        return {'$array': number}
+    if isinstance(value, np.generic): value = value.item()
+    return {'$float': str(value)} if isinstance(value, float) and not math.isfinite(value) else value
 
-def _unpacked(o, tensors:dict):
-    if isinstance(o, list): return [_unpacked(v, tensors) for v in o]
-    if not isinstance(o, dict): return o
-    if '$float' in o: return float(o['$float'])
-    if '$array' in o: return tensors[o['$array']].numpy()
-    return tensors[o['$tensor']] if '$tensor' in o else {k: _unpacked(v, tensors) for k,v in o.items()}
+def _unpack(value, tensors:dict):
+    "Invert `_pack`"
+    if isinstance(value, list): return [_unpack(item, tensors) for item in value]
+    if not isinstance(value, dict): return value
+    if '$float' in value: return float(value['$float'])
+    if '$array' in value: return tensors[value['$array']].numpy()
+    if '$tensor' in value: return tensors[value['$tensor']]
+    return {key: _unpack(item, tensors) for key,item in value.items()}
 
-def copied(
-    o:Any, # a state
-)->Any: # the same, on the CPU
-    "A state with copies of its arrays and tensors: a training that goes on does not change it"
-    if isinstance(o, dict): return {k: copied(v) for k,v in o.items()}
-    if isinstance(o, (list, tuple)): return [copied(v) for v in o]
-    if isinstance(o, np.ndarray): return o.copy()
-    return torch.empty(o.shape, dtype=o.dtype).copy_(o.detach()) if isinstance(o, torch.Tensor) else o
+# %% ../../nbs/40_training.serialization.ipynb #69560130
+def copy_state(
+    state:Any, # dicts, lists, plain values, arrays and tensors
+)->Any: # same structure, with tensors on the CPU
+    "Copy the arrays and tensors of a state"
+    if isinstance(state, dict): return {key: copy_state(item) for key,item in state.items()}
+    if isinstance(state, (list, tuple)): return [copy_state(item) for item in state]
+    if isinstance(state, np.ndarray): return state.copy()
+    if isinstance(state, torch.Tensor): return torch.empty(state.shape, dtype=state.dtype).copy_(state.detach())
+    return state
 
 # %% ../../nbs/40_training.serialization.ipynb #75b10b7f
-def _to_disk(file):
+def _sync(file):
     with open(file, 'r+b') as opened: os.fsync(opened.fileno())
 
 def write_state(
-    folder:str|Path, # must not exist
-    state:dict, # of dicts, lists, plain values, arrays and tensors, see `copied`
+    folder:str|Path, # folder to create; must not exist
+    state:dict, # dicts, lists, plain values, arrays and tensors on the CPU, see `copy_state`
 ):
-    "Write `state` into a folder, whole or not at all"
+    "Write `state` to a folder, completely or not at all"
     tensors = {}
-    plain = _packed(state, tensors)
-    with atomic_folder(folder) as passing:
-        save_file(tensors, passing/'tensors.safetensors')
-        (passing/'state.json').write_text(json.dumps(plain, allow_nan=False), encoding='utf-8')
-        for o in passing.iterdir(): _to_disk(o) # the name must not be on the disk before what it names
+    plain = _pack(state, tensors)
+    with atomic_folder(folder) as temporary:
+        save_file(tensors, temporary/'tensors.safetensors')
+        (temporary/'state.json').write_text(json.dumps(plain, allow_nan=False), encoding='utf-8')
+        for file in temporary.iterdir(): _sync(file) # contents must be on the disk before the name is
 
 def read_state(
     folder:str|Path, # from `write_state`
-)->dict: # as it was given to `write_state`
-    "The state in a folder; a `UsageError` where it cannot be read"
+)->dict: # the state; tuples have become lists
+    "Read a state; raise a `UsageError` if it cannot be read"
     folder = Path(folder)
-    try: return _unpacked(json.loads((folder/'state.json').read_text(encoding='utf-8')), load_file(folder/'tensors.safetensors'))
-    except (OSError, ValueError, KeyError, RecursionError, SafetensorError) as e: raise UsageError(f'{folder} cannot be read as a checkpoint: {e}') from None
+    try:
+        plain = json.loads((folder/'state.json').read_text(encoding='utf-8'))
+        return _unpack(plain, load_file(folder/'tensors.safetensors'))
+    except (OSError, ValueError, KeyError, RecursionError, SafetensorError) as e:
+        raise UsageError(f'{folder} cannot be read as a checkpoint: {e}') from None
 
 # %% ../../nbs/40_training.serialization.ipynb #80611de8
-def _params(opt)->list: return [p for group in opt.param_lists for p in group]
+def _params(opt)->list: return [param for group in opt.param_lists for param in group]
 
 def optimizer_state(
-    opt, # a fastai optimiser
-)->dict: # `params` and `grads`, in the order of the parameters
-    "What an optimiser remembers of each parameter, and which have had a gradient"
-    return dict(params=[dict(opt.state.get(p, {})) for p in _params(opt)], grads=[p.grad is not None for p in _params(opt)])
+    opt:Optimizer, # a fastai optimizer
+)->dict: # `params`: state of each parameter; `grads`: whether it has had a gradient
+    "Return the state of an optimizer, in the order of its parameters"
+    params = _params(opt)
+    states = [dict(opt.state.get(param, {})) for param in params]
+    return dict(params=states, grads=[param.grad is not None for param in params])
 
-def set_optimizer_state(
-    opt, # a fastai optimiser of the same parameters
+def _like(param, value):
+    "Return a restored value on the device of `param`, and in its memory layout where it has its shape"
+    if not isinstance(value, torch.Tensor): return value
+    return torch.empty_like(param).copy_(value) if value.shape==param.shape else value.to(param.device)
+
+def restore_optimizer_state(
+    opt:Optimizer, # a fastai optimizer with the same parameters
     state:dict, # from `optimizer_state`
 ):
-    "Put back what an optimiser remembered; a `ValueError` where it does not fit"
-    there = lambda p,o: o if not isinstance(o, torch.Tensor) else torch.empty_like(p).copy_(o) if o.shape==p.shape else o.to(p.device)
-    for p,kept,grad in zip(_params(opt), state['params'], state['grads'], strict=True):
-        wrong = [k for k,v in kept.items() if isinstance(v, torch.Tensor) and v.shape not in (p.shape, ())]
-        if wrong: raise ValueError(f'{wrong[0]} has the shape {tuple(kept[wrong[0]].shape)}, its parameter {tuple(p.shape)}')
-        opt.state[p] = {k: there(p, v) for k,v in kept.items()}
-        p.grad = torch.zeros_like(p) if grad else None
+    "Restore the state of an optimizer; raise a `ValueError` if a shape differs"
+    for param,saved,has_grad in zip(_params(opt), state['params'], state['grads'], strict=True):
+        for name,value in saved.items():
+            if isinstance(value, torch.Tensor) and value.shape not in (param.shape, ()):
+                raise ValueError(f'{name} has the shape {tuple(value.shape)}, but its parameter {tuple(param.shape)}')
+        opt.state[param] = {name: _like(param, value) for name,value in saved.items()}
+        param.grad = torch.zeros_like(param) if has_grad else None

@@ -1,4 +1,4 @@
-"""Progressive unfreezing: the heads learn first, then the body from its top down, each stage a one-cycle of its own
+"""Progressive unfreezing: train the heads first, then the body from the top down, each stage with a schedule of its own
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.stages.html.md"""
 
@@ -7,106 +7,123 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.stages.html.md"""
 # %% ../../nbs/43_training.stages.ipynb #cb8d1376
 from __future__ import annotations
 from collections.abc import Sequence
-from contextlib import contextmanager
 import numpy as np
+from fastai.callback.core import Callback
 from fastai.callback.schedule import ParamScheduler, combined_cos
 from fastai.callback.tracker import ReduceLROnPlateau
 from fastcore.basics import patch
 from fastcore.meta import delegates
+
+# %% auto #0
+__all__ = ['PLANS', 'SCHEDULES', 'plan_stages']
+
+# %% ../../nbs/43_training.stages.ipynb #d247f665
 from ..config import Stage
 from ..core.errors import UsageError, unknown_name
 from .checkpoint import Checkpoints, Place, SeededDraws
 from .learner import FashionLearner
 
-# %% auto #0
-__all__ = ['PLANS', 'SCHEDULES', 'plan_stages']
-
 # %% ../../nbs/43_training.stages.ipynb #f818ad11
 PLANS = 'heads_first', 'gradual', 'none', 'heads_only'
 
 def plan_stages(
-    epochs:int, # in all
+    epochs:int, # epochs of all stages together
     lr:float=1e-2, # highest learning rate of the heads
-    body_groups:int=3, # groups of the body, see `head_groups`
+    body_groups:int=3, # layer groups of the body, see `head_groups`
     unfreeze:str='heads_first', # one of `PLANS`
-    pretrained:bool=True, # whether the body has learned anything before
-    solved:bool=False, # whether the heads are solved for this body already
-    layer_decay:float|None=None, # each group of the body learns at this share of the rate of the one above
-)->list[Stage]: # their epochs add up to `epochs`
-    "The stages of progressive unfreezing"
+    pretrained:bool=True, # whether the body is pretrained
+    solved:bool=False, # whether the heads are those of a linear probe on this body
+    layer_decay:float|None=None, # learning rate of a layer group relative to the group above; default: see the plans
+)->list[Stage]: # stages with `epochs` epochs in all
+    "Plan the stages of progressive unfreezing; raise a `UsageError` if the plan is unknown"
     if unfreeze not in PLANS: raise unknown_name('unfreeze', unfreeze, PLANS)
     if epochs==0: return []
     if unfreeze=='heads_first' and not pretrained: unfreeze = 'none'
-    first = lambda rate: rate*layer_decay**body_groups if layer_decay else None # of the first group, so many below the heads
-    if unfreeze=='none': return [Stage(unfrozen=body_groups, epochs=epochs, lr=lr, lr_body=first(lr))]
+    decay = layer_decay**body_groups if layer_decay else None # of the first layer group
+    lr_body = decay and lr*decay
+    if unfreeze=='none': return [Stage(unfrozen=body_groups, epochs=epochs, lr=lr, lr_body=lr_body)]
     if unfreeze=='heads_only': return [Stage(unfrozen=0, epochs=epochs, lr=lr)]
-    if unfreeze=='gradual':
-        ends = [round((i+1)*epochs/(body_groups+1)) for i in range(body_groups+1)]
-        return [Stage(unfrozen=i, epochs=n, lr=lr, lr_body=first(lr)) for i,n in enumerate(np.diff([0]+ends).tolist()) if n]
+    if unfreeze=='gradual': return _gradual_stages(epochs, lr, body_groups, lr_body)
     heads = [] if solved else [Stage(unfrozen=0, epochs=1, lr=lr)]
-    return heads + ([Stage(unfrozen=body_groups, epochs=epochs-len(heads), lr=0.4*lr, lr_body=first(0.4*lr) or 0.1*lr)] if epochs>len(heads) else [])
+    if epochs==len(heads): return heads
+    lr_body = 0.4*lr*decay if decay else 0.1*lr
+    return [*heads, Stage(unfrozen=body_groups, epochs=epochs-len(heads), lr=0.4*lr, lr_body=lr_body)]
+
+def _gradual_stages(epochs, lr, body_groups, lr_body)->list[Stage]:
+    ends = [round((i+1)*epochs/(body_groups+1)) for i in range(body_groups+1)]
+    return [Stage(unfrozen=i, epochs=n, lr=lr, lr_body=lr_body) for i,n in enumerate(np.diff([0]+ends).tolist()) if n]
 
 # %% ../../nbs/43_training.stages.ipynb #41480fdc
 SCHEDULES = 'one_cycle', 'cosine', 'exponential', 'plateau', 'constant'
 
+def _schedule_callback(schedule, highest, epochs, gamma, patience, factor)->Callback|None:
+    if schedule=='cosine': return ParamScheduler({'lr': combined_cos(0, highest, highest, highest*0)})
+    if schedule=='plateau': return ReduceLROnPlateau(patience=patience, factor=1/factor)
+    if schedule=='constant': return None
+    def stepwise(position): return highest*gamma**min(int(position*epochs+1e-6), epochs-1)
+    return ParamScheduler({'lr': stepwise})
+
+# %% ../../nbs/43_training.stages.ipynb #81b55708
 @patch
 def fit_stage(
     self:FashionLearner,
-    stage:Stage, # what learns, for how long, how fast
+    stage:Stage, # unfrozen layer groups, epochs and learning rates
     schedule:str='one_cycle', # one of `SCHEDULES`
-    gamma:float=0.9, # of `exponential`
-    patience:int=5, # of `plateau`, epochs
-    factor:float=0.1, # of `plateau`
+    gamma:float=0.9, # decay per epoch of `exponential`
+    patience:int=5, # epochs without improvement before `plateau` reduces the rate
+    factor:float=0.1, # by which `plateau` multiplies the rate
 )->None:
-    "Train one stage"
+    "Train one stage; raise a `UsageError` if the schedule is unknown or the body has fewer layer groups"
     if schedule not in SCHEDULES: raise unknown_name('schedule', schedule, SCHEDULES)
     if self.opt is None: self.create_opt()
     n_groups = len(self.opt.param_lists)
-    if stage.unfrozen>=n_groups: raise UsageError(f'a stage unfreezes {stage.unfrozen} groups of the body, but it has {n_groups-1}')
+    if stage.unfrozen>=n_groups:
+        raise UsageError(f'a stage unfreezes {stage.unfrozen} layer groups of the body, but it has {n_groups-1}')
     self.freeze_to(n_groups-1-stage.unfrozen)
-    for o in self.opt.all_params(): o[0].grad = None # fastai goes on decaying what is frozen but has had a gradient
+    for param,*_ in self.opt.all_params(): param.grad = None # else fastai applies weight decay to frozen ones
     rates = slice(stage.lr_body or stage.lr, stage.lr)
     if schedule=='one_cycle': return self.fit_one_cycle(stage.epochs, rates)
     self.opt.set_hyper('lr', rates)
-    highest = np.array([o['lr'] for o in self.opt.hypers])
-    stepwise = lambda pos: highest*gamma**min(int(pos*stage.epochs+1e-6), stage.epochs-1)
-    cbs = dict(cosine=ParamScheduler({'lr': combined_cos(0, highest, highest, highest*0)}), exponential=ParamScheduler({'lr': stepwise}),
-        plateau=ReduceLROnPlateau(patience=patience, factor=1/factor), constant=None)[schedule]
-    self.fit(stage.epochs, rates, cbs=cbs)
+    highest = np.array([hyper['lr'] for hyper in self.opt.hypers])
+    self.fit(stage.epochs, rates, cbs=_schedule_callback(schedule, highest, stage.epochs, gamma, patience, factor))
+
+# %% ../../nbs/43_training.stages.ipynb #069086c7
+@patch
+def _number_epochs(self:FashionLearner, offset=0, total=None):
+    "Make `PlainProgress`, if there is one, number the epochs of a fit after `offset` earlier ones"
+    progress = getattr(self, 'plain_progress', None)
+    if progress: progress.offset,progress.total = offset,total
+
+@patch
+def _fit_stages(self:FashionLearner, stages, checkpoints, **kwargs):
+    place = checkpoints.restore_network(self) if checkpoints else Place()
+    epochs = [stage.epochs for stage in stages]
+    for number,stage in enumerate(stages[place.stage:], place.stage):
+        self._number_epochs(sum(epochs[:number]), sum(epochs))
+        if checkpoints: checkpoints.stage = number
+        self.first_epoch = place.epoch if number==place.stage else 0
+        self.fit_stage(stage, **kwargs)
+        if checkpoints and checkpoints.failure is not None: raise checkpoints.failure
 
 # %% ../../nbs/43_training.stages.ipynb #203667c4
 @patch
 @delegates(FashionLearner.fit_stage)
 def fit_progressive(
     self:FashionLearner,
-    stages:int|Sequence[Stage], # the stages, or how many epochs to plan them for
-    lr:float=1e-2, # highest learning rate of the heads, when the stages are planned
-    unfreeze:str='heads_first', # one of `PLANS`, when the stages are planned
-    checkpoints:Checkpoints|None=None, # keeps what is needed to go on, and says where to begin
-    seed:int|None=None, # see `SeededDraws`; draws go on from wherever the generators are without it
+    stages:int|Sequence[Stage], # stages, or the number of epochs to plan them for
+    lr:float=1e-2, # highest learning rate of the heads, for planned stages
+    unfreeze:str='heads_first', # one of `PLANS`, for planned stages
+    checkpoints:Checkpoints|None=None, # writes checkpoints, and resumes from the one that it has; default: none
+    seed:int|None=None, # seed of random draws, see `SeededDraws`; default: draw from the generators as they are
     **kwargs,
 ):
     "Train in stages, unfreezing the body from the top down"
     if self.opt is None: self.create_opt()
     if isinstance(stages, int): stages = plan_stages(stages, lr, len(self.opt.param_lists)-1, unfreeze)
-    cbs = [o for o in (checkpoints, None if seed is None else SeededDraws(seed)) if o is not None]
-    with self.added_cbs(cbs), _told_of(getattr(self, 'plain_progress', None), stages) as tell:
-        at = checkpoints.set_network(self) if checkpoints else Place()
-        for number,stage in enumerate(stages[at.stage:], at.stage):
-            tell(number)
-            if checkpoints: checkpoints.stage = number
-            self.first_epoch = at.epoch if number==at.stage else 0
-            self.fit_stage(stage, **kwargs)
-            if checkpoints and checkpoints.failure is not None: raise checkpoints.failure
-
-# %% ../../nbs/43_training.stages.ipynb #069086c7
-@contextmanager
-def _told_of(progress, stages):
-    "A function that tells `progress` which stage begins"
-    def tell(number):
-        if progress: progress.offset,progress.total = sum(o.epochs for o in stages[:number]),sum(o.epochs for o in stages)
-    try: yield tell
+    cbs = [] if checkpoints is None else [checkpoints]
+    if seed is not None: cbs.append(SeededDraws(seed))
+    try:
+        with self.added_cbs(cbs): self._fit_stages(stages, checkpoints, **kwargs)
     finally:
-        if progress:
-            progress.after_fit() # an error left the bar where it was
-            progress.offset,progress.total = 0,None
+        self._number_epochs()
+        if hasattr(self, 'plain_progress'): self.plain_progress.after_fit() # closes the bar after an error

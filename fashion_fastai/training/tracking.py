@@ -1,4 +1,4 @@
-"""TensorBoard, Weights & Biases and MLflow are told what the history has
+"""Log the history of a training to TensorBoard, Weights & Biases or MLflow
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.tracking.html.md"""
 
@@ -14,114 +14,132 @@ from pathlib import Path
 from uuid import uuid4
 from fastai.callback.core import Callback
 from fastcore.basics import patch
-from ..config import TrainConfig
-from ..core.errors import UsageError
-from ..core.files import read_json, write_json
-from ..run import Run
 
 # %% auto #0
 __all__ = ['flat_settings', 'Tracker', 'TensorBoardTracker', 'WandbTracker', 'MLflowTracker', 'check_trackers',
            'tracker_callbacks']
 
+# %% ../../nbs/40_training.tracking.ipynb #7d0c8f60
+from ..config import TrainConfig
+from ..core.errors import UsageError
+from ..core.files import read_json, write_json
+from ..run import Run
+
 # %% ../../nbs/40_training.tracking.ipynb #5e56e7b1
 def flat_settings(
-    config:TrainConfig, # the settings of a training
-)->dict[str, object]: # numbers, texts and lists by their paths, such as `training.lr`
-    "Nested settings as a flat table"
+    config:TrainConfig, # settings of a training
+)->dict[str, object]: # numbers, texts and lists by path, such as `training.lr`
+    "Flatten nested settings"
     def flat(fields, path=''):
-        for k,v in fields.items():
-            if isinstance(v, dict) and v: yield from flat(v, f'{path}{k}.')
-            else: yield f'{path}{k}',v
+        for name,value in fields.items():
+            if isinstance(value, dict) and value: yield from flat(value, f'{path}{name}.')
+            else: yield f'{path}{name}',value
     return dict(flat(config.model_dump(mode='json')))
 
 class Tracker(Callback):
-    "Tells one tracker each new row of the `History`; what a tracker is told and how, is for a subclass to say"
-    order = 45 # behind the history, before the checkpoint of the epoch: what is told twice does no harm
-    name,package,where = '','','' # of `--log`; what is imported; how to look at what is kept
+    "Base class: log each new row of the `History` to one tracker"
+    order = 45 # after the history, before the checkpoint of the epoch: logging an epoch twice does no harm
+    name = '' # value of `--log`
+    package = '' # package to import
+    where = '' # command or place to see the logged values
     def __init__(self,
-        config:TrainConfig, # the settings
-        folder:Path, # `log` in the folder of the run
-        echo:Callable[[str], None]=print, # is told of trouble
-    ): self.settings,self.folder,self.echo,self.waiting,self.opened,self.muted = flat_settings(config),folder,echo,[],False,False
+        config:TrainConfig, # settings to log
+        folder:Path, # folder `log` of the run
+        echo:Callable[[str], None]=print, # prints warnings
+    ):
+        self.settings,self.folder,self.echo = flat_settings(config),folder,echo
+        self.pending = [] # times and rows that were not sent yet
+        self.opened,self.failed = False,False
 
-    def before_fit(self): self.told = len(self.history.rows)
+    def before_fit(self): self.n_rows = len(self.history.rows)
+
     def after_epoch(self):
-        rows,self.told = self.history.rows[self.told:],len(self.history.rows)
-        self.waiting += [(time.time(), {k: v for k,v in o.items() if v is not None and math.isfinite(v)}) for o in rows]
-        if self.waiting and not self.muted: self._try(self._send)
+        rows = self.history.rows[self.n_rows:]
+        self.n_rows = len(self.history.rows)
+        for row in rows:
+            known = {name: value for name,value in row.items() if value is not None and math.isfinite(value)}
+            self.pending.append((time.time(), known))
+        if self.pending and not self.failed: self._try(self.send)
 
 # %% ../../nbs/40_training.tracking.ipynb #bd790d58
 @patch
-def troubles(self:Tracker)->tuple[type[Exception], ...]: # classes of errors
-    "What may go wrong on the way to the tracker"
+def errors(self:Tracker)->tuple[type[Exception], ...]: # exception classes
+    "Return the exceptions by which the tracker fails"
     return OSError,
 
 @patch
 def open(self:Tracker):
-    "Begin in the tracker, or go on with what was begun there"
+    "Start a run of the tracker, or continue the one that a resumed training had"
 
 @patch
 def write(self:Tracker,
-    when:float, # seconds since 1970
-    row:dict[str, float], # of the history: `epoch`, and the numbers that are known
+    when:float, # time of the epoch, in seconds since 1970
+    row:dict[str, float], # row of the history: `epoch`, and all values that are known
 ):
-    "Tell the tracker of an epoch"
+    "Log one epoch"
     raise NotImplementedError
 
 @patch
 def close(self:Tracker,
-    done:bool, # the training has come to its end
+    done:bool, # whether the training is complete
 ):
-    "Nothing more is to come"
+    "Close the run of the tracker"
 
 # %% ../../nbs/40_training.tracking.ipynb #6932e745
-_HOW = "pip install 'fashion_fastai[log]'"
-
 @patch
-def _send(self:Tracker):
-    "Everything that waits"
+def send(self:Tracker):
+    "Open the tracker if necessary, and write all pending rows"
     if not self.opened: self.open()
     self.opened = True
-    while self.waiting:
-        self.write(*self.waiting[0])
-        self.waiting.pop(0)
+    while self.pending:
+        self.write(*self.pending[0])
+        self.pending.pop(0)
 
 @patch
-def _try(self:Tracker, act, but='it is told the rest when the training ends'):
-    "Do something that may fail on the way to the tracker"
-    try: act()
-    except self.troubles() as e:
-        self.muted = True
-        self.echo(f'warning: --log {self.name}: {_line(e)}; {but}')
+def _warn(self:Tracker, error, consequence='the remaining epochs are sent when the training ends'):
+    self.failed = True
+    self.echo(f'warning: --log {self.name}: {_one_line(error)}; {consequence}')
 
-def _line(error)->str: # without a password that stands in an address
+@patch
+def _try(self:Tracker, action, **kwargs):
+    "Call `action`; warn if the tracker fails"
+    try: action()
+    except self.errors() as e: self._warn(e, **kwargs)
+
+def _one_line(error)->str:
+    "Return the message of an error, without the user and password of a URL"
     return re.sub('//[^/@ ]+@', '//', ' '.join(str(error).split()))[:300] or type(error).__name__
 
 # %% ../../nbs/40_training.tracking.ipynb #fea71e93
-def _known(folder:Path)->dict[str, str]: # of each tracker, how it calls this training
+def _run_ids(folder:Path)->dict[str, str]: # by name of the tracker
     return read_json(folder/'trackers.json') if (folder/'trackers.json').is_file() else {}
 
-def _remember(tracker:Tracker, called:str):
+def _store_run_id(tracker:Tracker, run_id:str):
     tracker.folder.mkdir(parents=True, exist_ok=True)
-    write_json(tracker.folder/'trackers.json', _known(tracker.folder)|{tracker.name: called})
+    write_json(tracker.folder/'trackers.json', _run_ids(tracker.folder)|{tracker.name: run_id})
 
 # %% ../../nbs/40_training.tracking.ipynb #03aa3dcc
 class TensorBoardTracker(Tracker):
-    "Scalars in event files"
-    name,package,writer = 'tensorboard','tensorboard',None
+    "Log scalars to TensorBoard event files"
+    name,package = 'tensorboard','tensorboard'
+    writer = None
 
     @property
     def where(self)->str: return f'tensorboard --logdir {self.folder/"tensorboard"}'
 
-    def write(self, when, row):
+    def _open_writer(self, epoch):
         from torch.utils.tensorboard import SummaryWriter
-        folder,epoch = self.folder/'tensorboard',row['epoch']
-        if self.writer is None:
-            new = not folder.is_dir()
-            self.writer = SummaryWriter(folder, purge_step=epoch)
-            if new: self.writer.add_text('settings', '| setting | value |\n| --- | --- |\n'+'\n'.join(f'| {k} | {v} |' for k,v in self.settings.items()), 0)
-        for k,v in row.items():
-            if k!='epoch': self.writer.add_scalar(k, v, epoch, walltime=when)
+        folder = self.folder/'tensorboard'
+        is_new = not folder.is_dir()
+        self.writer = SummaryWriter(folder, purge_step=epoch)
+        lines = [f'| {name} | {value} |' for name,value in self.settings.items()]
+        if is_new: self.writer.add_text('settings', '\n'.join(['| setting | value |', '| --- | --- |', *lines]), 0)
+
+    def write(self, when, row):
+        epoch = row['epoch']
+        if self.writer is None: self._open_writer(epoch)
+        for name,value in row.items():
+            if name!='epoch': self.writer.add_scalar(name, value, epoch, walltime=when)
         self.writer.flush()
 
     def close(self, done):
@@ -129,128 +147,135 @@ class TensorBoardTracker(Tracker):
 
 # %% ../../nbs/40_training.tracking.ipynb #d1fc042f
 class WandbTracker(Tracker):
-    "Rows of a Weights & Biases run"
+    "Log rows to a Weights & Biases run"
     name,package = 'wandb','wandb'
 
     @property
     def mode(self)->str:
-        "`offline` unless the environment says otherwise"
+        "`WANDB_MODE`; default: `offline`"
         return os.environ.get('WANDB_MODE') or 'offline'
 
     @property
-    def where(self)->str: return f'wandb sync {self.folder/"wandb"}/offline-run-*' if self.mode=='offline' else self.mode
+    def where(self)->str:
+        return f'wandb sync {self.folder/"wandb"}/offline-run-*' if self.mode=='offline' else self.mode
 
-    def troubles(self):
+    def errors(self):
         from wandb.errors import Error
-        from wandb.sdk.mailbox import MailboxClosedError # its own process is gone
+        from wandb.sdk.mailbox import MailboxClosedError # wandb's own process has ended
         return Error,MailboxClosedError,OSError
 
     def open(self):
         os.environ.setdefault('WANDB_ERROR_REPORTING', 'false')
         import wandb
-        called = _known(self.folder).get(self.name) or uuid4().hex[:12]
-        _remember(self, called)
+        run_id = _run_ids(self.folder).get(self.name) or uuid4().hex[:12]
+        _store_run_id(self, run_id)
         quiet = wandb.Settings(console='off', silent=True, disable_git=True, disable_code=True, save_code=False)
-        self.tracked = wandb.init(project=os.environ.get('WANDB_PROJECT') or 'fashion_fastai', name=self.folder.resolve().parent.name, id=called, dir=self.folder,
-            mode=self.mode, resume=None if self.mode=='offline' else 'allow', config=self.settings, reinit='create_new', settings=quiet)
-        self.tracked.define_metric('*', step_metric='epoch')
+        project,name = os.environ.get('WANDB_PROJECT') or 'fashion_fastai',self.folder.resolve().parent.name
+        resume = None if self.mode=='offline' else 'allow'
+        self.wandb_run = wandb.init(project=project, name=name, id=run_id, dir=self.folder, mode=self.mode,
+            resume=resume, config=self.settings, reinit='create_new', settings=quiet)
+        self.wandb_run.define_metric('*', step_metric='epoch')
 
-    def write(self, when, row): self.tracked.log(row)
-    def close(self, done): self.tracked.finish(exit_code=0 if done else 1)
+    def write(self, when, row): self.wandb_run.log(row)
+    def close(self, done): self.wandb_run.finish(exit_code=0 if done else 1)
 
 # %% ../../nbs/40_training.tracking.ipynb #e16d7234
-def _mlflow_name(name)->str: # with signs that MLflow allows, and no part that would be a path
+def _mlflow_name(name)->str:
+    "Return `name` with the characters that MLflow allows, and without a component that a path would resolve"
     return re.sub(r'[^/\w.\- ]', '_', re.sub(r'(^|/)(?=\.*(/|$))', r'\1_', name))[:250]
 
 # %% ../../nbs/40_training.tracking.ipynb #9282d36e
 class MLflowTracker(Tracker):
-    "Metrics and parameters of an MLflow run"
+    "Log metrics and parameters to an MLflow run"
     name,package = 'mlflow','mlflow'
 
     @property
     def uri(self)->str:
-        "The store that is told"
+        "`MLFLOW_TRACKING_URI`; default: a file store in `folder`"
         return os.environ.get('MLFLOW_TRACKING_URI') or (self.folder/'mlflow').resolve().as_uri()
 
     @property
     def where(self)->str:
-        "How to look at it; an address may hold a password and is not told"
-        return 'to MLFLOW_TRACKING_URI' if os.environ.get('MLFLOW_TRACKING_URI') else f'MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {self.folder/"mlflow"}'
+        "How to see the values; the URI of a server may contain a password and is not printed"
+        if os.environ.get('MLFLOW_TRACKING_URI'): return 'to MLFLOW_TRACKING_URI'
+        return f'MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {self.folder/"mlflow"}'
 
-    def troubles(self):
+    def errors(self):
         from mlflow.exceptions import MlflowException
         return MlflowException,OSError
 
     def open(self):
-        for o in ('MLFLOW_DISABLE_TELEMETRY', 'MLFLOW_ALLOW_FILE_STORE'): os.environ.setdefault(o, 'true')
+        for variable in ('MLFLOW_DISABLE_TELEMETRY', 'MLFLOW_ALLOW_FILE_STORE'): os.environ.setdefault(variable, 'true')
         from mlflow import MlflowClient
-        self.client,self.called = MlflowClient(self.uri),_known(self.folder).get(self.name)
-        if self.called is None: self._create()
-        else: self.client.update_run(self.called, status='RUNNING')
+        self.client,self.run_id = MlflowClient(self.uri),_run_ids(self.folder).get(self.name)
+        if self.run_id is None: self._create_run()
+        else: self.client.update_run(self.run_id, status='RUNNING')
 
     def write(self, when, row):
         from mlflow.entities import Metric
-        metrics = [Metric(_mlflow_name(k), float(v), int(1000*when), row['epoch']) for k,v in row.items() if k!='epoch']
-        for i in range(0, len(metrics), 1000): self.client.log_batch(self.called, metrics=metrics[i:i+1000])
+        epoch,milliseconds = row['epoch'],int(1000*when)
+        values = {_mlflow_name(name): float(value) for name,value in row.items() if name!='epoch'}
+        metrics = [Metric(name, value, milliseconds, epoch) for name,value in values.items()]
+        for i in range(0, len(metrics), 1000): self.client.log_batch(self.run_id, metrics=metrics[i:i+1000])
 
-    def close(self, done): self.client.set_terminated(self.called, 'FINISHED' if done else 'KILLED')
+    def close(self, done): self.client.set_terminated(self.run_id, 'FINISHED' if done else 'KILLED')
 
 # %% ../../nbs/40_training.tracking.ipynb #4efdc9bd
 @patch
-def _create(self:MLflowTracker):
+def _create_run(self:MLflowTracker):
     from mlflow.entities import Param
-    experiment = os.environ.get('MLFLOW_EXPERIMENT_NAME') or 'fashion_fastai'
-    found = self.client.get_experiment_by_name(experiment)
-    number = self.client.create_experiment(experiment) if found is None else found.experiment_id
-    self.called = self.client.create_run(number, run_name=self.folder.resolve().parent.name).info.run_id
-    _remember(self, self.called)
-    params = [Param(_mlflow_name(k), str(v)) for k,v in self.settings.items()]
-    for i in range(0, len(params), 100): self.client.log_batch(self.called, params=params[i:i+100]) # it takes no more at once
+    name = os.environ.get('MLFLOW_EXPERIMENT_NAME') or 'fashion_fastai'
+    experiment = self.client.get_experiment_by_name(name)
+    experiment_id = self.client.create_experiment(name) if experiment is None else experiment.experiment_id
+    self.run_id = self.client.create_run(experiment_id, run_name=self.folder.resolve().parent.name).info.run_id
+    _store_run_id(self, self.run_id)
+    params = [Param(_mlflow_name(name), str(value)) for name,value in self.settings.items()]
+    for i in range(0, len(params), 100): self.client.log_batch(self.run_id, params=params[i:i+100]) # MLflow's limit
 
 # %% ../../nbs/40_training.tracking.ipynb #51929747
-_TRACKERS = {o.name: o for o in (TensorBoardTracker, WandbTracker, MLflowTracker)}
+_TRACKERS = {tracker.name: tracker for tracker in (TensorBoardTracker, WandbTracker, MLflowTracker)}
+_INSTALL = "pip install 'fashion_fastai[log]'"
 
 def check_trackers(
-    names:list[str], # `training.log`
+    names:list[str], # setting `training.log`
 ):
-    "A `UsageError` names a package that a tracker needs and that is not installed"
-    for o in names:
-        package = _TRACKERS[o].package
+    "Raise a `UsageError` if a tracker's package is not installed"
+    for name in names:
+        package = _TRACKERS[name].package
         spec = find_spec(package)
-        if spec is None or spec.origin is None: # a folder of that name is no package
-            raise UsageError(f'--log {o} needs the package {package}: {_HOW}')
-
-@contextmanager
-def tracker_callbacks(
-    names:list[str], # `training.log`
-    run:Run, # that is under way; what stays on this machine goes to `log` in its folder
-    echo:Callable[[str], None]=print, # is told where to look, and of trouble
-)->Iterator[list[Tracker]]: # callbacks for a learner with a `History`
-    "Trackers for a training, begun or taken up; a `UsageError` where one cannot begin"
-    check_trackers(names)
-    trackers = [_TRACKERS[o](run.config, run.path/'log', echo) for o in dict.fromkeys(names)]
-    done = False
-    try:
-        for o in trackers: _begin(o)
-        yield trackers
-        done = True
-    finally:
-        for o in trackers: _end(o, done)
+        if spec is None or spec.origin is None: # a folder of that name is not a package
+            raise UsageError(f'--log {name} needs the package {package}: {_INSTALL}')
 
 # %% ../../nbs/40_training.tracking.ipynb #665f8d3e
 def _begin(tracker:Tracker):
-    "Open a tracker; one that was open before the training was cut off may fail, and is tried again at the end"
-    before = tracker.name in _known(tracker.folder)
-    try: tracker._send()
-    except tracker.troubles() as e:
-        if not before: raise UsageError(f'--log {tracker.name}: {_line(e)}') from None
-        def again(error=e): raise error
-        tracker._try(again)
+    was_open = tracker.name in _run_ids(tracker.folder)
+    try: tracker.send()
+    except tracker.errors() as e:
+        if not was_open: raise UsageError(f'--log {tracker.name}: {_one_line(e)}') from None
+        tracker._warn(e)
     if tracker.where: tracker.echo(f'log: {tracker.name}, {tracker.where}')
 
 def _end(tracker:Tracker, done:bool):
-    "Tell what waits, and close"
+    "Send pending rows, and close"
     def end():
-        if tracker.waiting: tracker._send()
+        if tracker.pending: tracker.send()
         if tracker.opened: tracker.close(done)
-    tracker._try(end, 'what it was not told is in history.csv')
+    tracker._try(end, consequence='epochs that were not sent are in history.csv')
+
+# %% ../../nbs/40_training.tracking.ipynb #c96f9153
+@contextmanager
+def tracker_callbacks(
+    names:list[str], # setting `training.log`
+    run:Run, # run being trained; local files go to its folder `log`
+    echo:Callable[[str], None]=print, # prints where to see the values, and warnings
+)->Iterator[list[Tracker]]: # callbacks for a learner with a `History`
+    "Open the trackers of a training, and close them at its end; raise a `UsageError` if one cannot be opened"
+    check_trackers(names)
+    trackers = [_TRACKERS[name](run.config, run.path/'log', echo) for name in dict.fromkeys(names)]
+    done = False
+    try:
+        for tracker in trackers: _begin(tracker)
+        yield trackers
+        done = True
+    finally:
+        for tracker in trackers: _end(tracker, done)

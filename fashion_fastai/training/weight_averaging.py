@@ -1,4 +1,4 @@
-"""The network that is kept is a mean over the last steps or epochs: it is often better than any of those it is the mean of
+"""Validate and keep a mean of the weights over steps (EMA) or epochs (SWA)
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.weight_averaging.html.md"""
 
@@ -9,35 +9,45 @@ from __future__ import annotations
 import torch
 from fastai.callback.core import Callback
 from fastcore.basics import patch
-from .history import only_looks
 
 # %% auto #0
 __all__ = ['AveragedWeights', 'EMA', 'SWA']
 
+# %% ../../nbs/42_training.weight_averaging.ipynb #fbbae1a1
+from .history import is_real_fit
+
 # %% ../../nbs/42_training.weight_averaging.ipynb #062a939f
 class AveragedWeights(Callback):
-    "Keeps a mean of the weights, and puts it into the network for validation and at the end"
+    "Base class: keep a mean of the weights, and put it into the network for validation and at the end"
     order = 90 # before `Checkpoints`
-    live,active,kept = None,False,None # the tensors of the network; whether this is a training; their values while the mean is in their place
+    active = False # false while predicting or searching a learning rate
+    live = None # floating point tensors of the network
+    replaced = None # copies of their values, while the mean is in their place
 
     def before_fit(self):
-        self.active = not only_looks(self.learn)
+        self.active = is_real_fit(self.learn)
         if not self.active: return
-        self.live = [o for o in self.model.state_dict().values() if o.is_floating_point()]
-        self.mean,self.n = [o.clone() for o in self.live],0
+        self.live = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
+        self._start()
+
+    def _start(self):
+        self.mean = [tensor.clone() for tensor in self.live]
+        self.n = 0 # updates of the mean
 
     def before_validate(self):
-        if not self.active or not self._wanted(): return
-        self.kept = [o.clone() for o in self.live]
+        if not self.active or not self._mean_is_ready(): return
+        self.replaced = [tensor.clone() for tensor in self.live]
         self._put(self.mean)
 
     def after_validate(self):
         if not self.active: return
-        if self.epoch==self.n_epoch-1: self.n = 0 # the mean stays in the network; a stage that follows begins another
-        elif self.kept is not None: self._put(self.kept)
-        self.kept = None
+        if self.epoch==self.n_epoch-1: self.n = 0 # the mean stays in the network; the next stage starts a new one
+        elif self.replaced is not None: self._put(self.replaced)
+        self.replaced = None
 
-    def after_fit(self): self.active,self.live,self.mean = False,None,None
+    def after_fit(self):
+        self.active = False
+        self.live = self.mean = None
 
 # %% ../../nbs/42_training.weight_averaging.ipynb #c8f80eaa
 @patch
@@ -46,48 +56,48 @@ def _put(self:AveragedWeights, values): torch._foreach_copy_(self.live, values)
 
 @patch
 @torch.no_grad()
-def _move(self:AveragedWeights, share): # of the way from the mean to the weights
+def _update(self:AveragedWeights, share):
+    "Move the mean by `share` of the distance to the weights"
     self.n += 1
     torch._foreach_lerp_(self.mean, self.live, share)
 
 @patch
 def to_state(self:AveragedWeights)->dict: # numbers and tensors
-    "What a training that was cut off needs to go on"
-    return dict(n=self.n, mean=self.mean, kept=self.kept or [])
+    "Return the mean, and the weights that it replaced"
+    return dict(n=self.n, mean=self.mean, replaced=self.replaced or [])
 
 @patch
 def from_state(
     self:AveragedWeights,
     state:dict, # from `to_state`
 ):
-    "Take up the mean"
+    "Restore the mean, and the weights that it replaced"
     self.n = state['n']
-    for mine,kept in zip(self.mean, state['mean'], strict=True): mine.copy_(kept)
-    if state['kept']: self._put([o.to(mine.device) for o,mine in zip(state['kept'], self.live, strict=True)])
+    for mean,saved in zip(self.mean, state['mean'], strict=True): mean.copy_(saved)
+    if not state['replaced']: return
+    self._put([saved.to(live.device) for saved,live in zip(state['replaced'], self.live, strict=True)])
 
 # %% ../../nbs/42_training.weight_averaging.ipynb #c4fa9478
 class EMA(AveragedWeights):
-    "An exponential moving average over the steps of a stage"
+    "Keep an exponential moving average of the weights over the steps of a stage"
     def __init__(self,
-        decay:float=0.999, # of each step, once it is warm; from 0 to below 1
+        decay:float=0.999, # decay per step after the warm-up, in [0, 1)
     ): self.decay = decay
 
     def after_step(self):
-        if self.active: self._move(1-min(self.decay, (1+self.n)/(10+self.n)))
+        if self.active: self._update(1-min(self.decay, (1+self.n)/(10+self.n)))
 
-@patch
-def _wanted(self:EMA)->bool: return True
+    def _mean_is_ready(self)->bool: return True
 
 # %% ../../nbs/42_training.weight_averaging.ipynb #3b15c6dc
 class SWA(AveragedWeights):
-    "The mean of the weights after each of the last epochs of a stage"
+    "Keep the mean of the weights after each of the last epochs of a stage"
     def __init__(self,
-        epochs:int=3, # how many; all, where a stage has fewer
+        epochs:int=3, # number of epochs; all of them, if a stage has fewer
     ): self.epochs = epochs
 
     def before_validate(self):
-        if self.active and self.epoch>=self.n_epoch-self.epochs: self._move(1/(self.n+1))
+        if self.active and self.epoch>=self.n_epoch-self.epochs: self._update(1/(self.n+1))
         super().before_validate()
 
-@patch
-def _wanted(self:SWA)->bool: return self.epoch==self.n_epoch-1
+    def _mean_is_ready(self)->bool: return self.epoch==self.n_epoch-1
