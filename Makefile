@@ -26,8 +26,7 @@ $(ALL): $(BASE)
 train: $(BASE)  ## train on the embedded sample and print the scores; ARGS="..." for more options
 	$(BIN)/fashion-fastai train $(ARGS)
 
-# test: lint
-test: setup sync  ## what CI runs
+test: setup lint sync  ## what CI runs
 	$(NBTEST)
 	$(BIN)/python -m pytest -m 'not slow and not cuda'
 
