@@ -20,7 +20,7 @@ def test_the_run_has_both(probe_run):
     accuracy = scores['knn']['targets']['category']['accuracy']
     assert f'category/accuracy {accuracy:.3f}' in baseline_line(log, 'kNN')
     assert '<th scope="col">kNN</th>' in (run/'report.html').read_text()
-    assert '| linear probe | kNN |' in (run/'MODEL_CARD.md').read_text()
+    assert '| quick baseline (linear probe) | kNN |' in (run/'MODEL_CARD.md').read_text()
 
 def test_evaluate_has_both(probe_run, capsys):
     assert main(['evaluate', str(probe_run[0])])==0

@@ -42,7 +42,7 @@ def test_a_soup_is_a_complete_run(runs, tmp_path, capfd):
     if len(kept)>1:
         assert 'the mean of the weights of' in (soup.path/'MODEL_CARD.md').read_text()
         assert soup.config.model.origin.startswith('the mean')
-    else: assert 'no mean is as good as' in output.out
+    else: assert 'no soup is as good as' in output.out
     assert main(['evaluate', str(soup.path)])==0
     assert main(args)==2
     assert 'exists already' in capfd.readouterr().err
