@@ -167,6 +167,6 @@ def test_command_starts_answers_and_ends(bare):
     assert started.stdout.readline()==f'http://localhost:{port} tags images with {run.path}; Ctrl-C ends it\n'
     with urlopen(f'http://localhost:{port}') as page: assert 'Streamlit' in page.read().decode()
     started.send_signal(signal.SIGINT)
-    out,err = started.communicate(timeout=20)
+    out,err = started.communicate(timeout=60)
     assert (started.returncode, out, err)==(0, '', '')
     assert free_port(port)==port

@@ -190,7 +190,7 @@ def test_a_refit_trains_on_valid_and_is_not_scored(sample, tmp_path, monkeypatch
     first,second = tmp_path/'first',tmp_path/'second'
     assert main(['train', '--data', str(sample), '--size', '48', '--epochs', '1', '--out', str(first)])==0
     assert main(['train', '--refit', str(first), '--out', str(second)])==0
-    assert 'can only be scored on the test split' in capsys.readouterr().err
+    assert 'score the result on the test split' in capsys.readouterr().err
     assert not (second/'metrics.json').exists()
     assert (second/'calibration.json').exists() and (second/'report.html').exists()
     assert not any(column.startswith('valid/') for column in pd.read_csv(second/'history.csv').columns)

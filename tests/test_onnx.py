@@ -105,7 +105,7 @@ def test_pictures_that_cannot_be_read_are_left_out_of_the_check(tmp_path, valid)
     (tmp_path/'bad.jpg').write_text('no image')
     frame = valid.frame.copy()
     frame.iloc[3, frame.columns.get_loc(valid.file_col)] = str(tmp_path/'bad.jpg')
-    with pytest.warns(UserWarning, match='left out'): made = export_onnx(run, tmp_path/'shop.onnx', replace(valid, frame=frame))
+    with pytest.warns(UserWarning, match='skipped'): made = export_onnx(run, tmp_path/'shop.onnx', replace(valid, frame=frame))
     assert made.rows==39
 
 def test_strange_files_are_refused(shop, tmp_path):

@@ -55,9 +55,9 @@ def _postprocess(predictor, is_enforced):
 
 def _load(paths, is_calibrated):
     "Return the predictor of a run, or of the mean of several"
-    from fashion_fastai.serving.ensemble import Ensemble
     from fashion_fastai.serving.predictor import Predictor
     if len(paths)==1: return Predictor.load(paths[0], is_calibrated)
+    from fashion_fastai.serving.ensemble import Ensemble # scores of several runs need SciPy, one ONNX file does not
     predictor = Ensemble.load(paths, is_calibrated)
     if predictor.thresholds: echo(f'thresholds of the mean: {predictor.thresholds_from}')
     return predictor

@@ -172,7 +172,12 @@ class FashionDL(TfmdDL):
 
 # %% ../../nbs/13_data.loaders.ipynb #ca89a7ab
 @patch
-def new(self:FashionDL, dataset=None, cls=None, **kwargs):
+def new(
+    self:FashionDL,
+    dataset=None, # default: the same dataset
+    cls=None, # class of the loader; default: the same class
+    **kwargs, # as for `DataLoader`
+)->FashionDL: # a loader with the settings of this one
     "As in fastai; another dataset is read item by item"
     if dataset is None or dataset is self.dataset: kwargs = dict(batches=self.batches)|kwargs
     return super(FashionDL, self).new(dataset, cls, **kwargs)

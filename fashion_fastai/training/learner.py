@@ -97,7 +97,11 @@ def all_batches(self:FashionLearner):
     for i,batch in enumerate(self.dl, first): self.one_batch(i, batch)
 
 @patch
-def one_batch(self:FashionLearner, i, b):
+def one_batch(
+    self:FashionLearner,
+    i:int, # number of the batch in its epoch
+    b:tuple, # the batch: inputs and targets
+):
     "As in fastai, except that the `Recorder` stores losses as numbers: a small tensor per batch would fragment memory"
     super(FashionLearner, self).one_batch(i, b)
     if not self.training or self.loss.device.type!='cpu': return # to read from a GPU is to wait for it
