@@ -8,6 +8,8 @@ DOCS := .venv/.docs
 SYNC := build/sync
 # one thread a notebook, two notebooks at once: threads of several processes on the same cores wait for each other
 NBTEST := OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2
+# and two files of tests at once
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: setup train test test-all lint sync hostile docs bench clean
 
@@ -28,11 +30,11 @@ train: $(BASE)  ## train on the embedded sample and print the scores; ARGS="..."
 
 test: setup lint sync  ## what CI runs
 	$(NBTEST)
-	$(BIN)/python -m pytest -m 'not slow and not cuda'
+	$(PYTEST) -m 'not slow and not cuda'
 
 test-all: setup sync  ## slow notebooks and tests too
 	$(NBTEST) --flags slow
-	$(BIN)/python -m pytest -m 'not cuda'
+	$(PYTEST) -m 'not cuda'
 
 lint: setup  ## names, traps, old syntax and lines over 120 columns
 	$(BIN)/ruff check .

@@ -162,7 +162,8 @@ def test_model_card(run):
 
 def test_command_starts_answers_and_ends(bare):
     run,port = bare(CATEGORY),free_port()
-    code = f'from pathlib import Path; from fashion_fastai.commands.app import app_command; app_command(Path({str(run.path)!r}), {port})'
+    heeds_ctrl_c = 'import signal; signal.signal(signal.SIGINT, signal.default_int_handler)' # not inherited where tests run in the background
+    code = f'{heeds_ctrl_c}; from pathlib import Path; from fashion_fastai.commands.app import app_command; app_command(Path({str(run.path)!r}), {port})'
     started = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert started.stdout.readline()==f'http://localhost:{port} tags images with {run.path}; Ctrl-C ends it\n'
     with urlopen(f'http://localhost:{port}') as page: assert 'Streamlit' in page.read().decode()
