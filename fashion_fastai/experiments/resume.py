@@ -192,11 +192,15 @@ def begin_run(
     start_run(run.path, config, schema, write_checkpoint_files)
 
 # %% ../../nbs/70_experiments.resume.ipynb #661e86c1
+_TEMPORARY = '.[0-9]*-*', '.tmp*' # names of ours, see `atomic_file` and `atomic_folder`, and those of safetensors
+
 def remove_leftovers(
     run:Run, # interrupted
 ):
     "Remove temporary files and folders that were being written when the training was interrupted"
-    for path in list(run.path.rglob('.[0-9]*-*')): path.unlink() if path.is_file() else shutil.rmtree(path)
+    for path in [path for pattern in _TEMPORARY for path in run.path.rglob(pattern)]:
+        if path.is_dir(): shutil.rmtree(path)
+        else: path.unlink(missing_ok=True) # it may have been in a folder that is gone
 
 def resume_run(
     run:Run, # interrupted
