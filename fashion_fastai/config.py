@@ -169,6 +169,7 @@ class TargetLossConfig(_Section):
     negative_weight:float = Field(1, ge=0, le=1) # weight of absent labels; lower it where annotation is incomplete
     drop_negatives:float = Field(0, ge=0, lt=1) # share of a batch's most probable absent labels treated as unknown
     smoothing:float|None = Field(None, ge=0, lt=1) # label smoothing; default: `loss.smoothing`
+    double_softmax:bool = False # softmax before cross entropy, a mistake of a published system, to reproduce it
 
 class LossConfig(_Section):
     "Weights and losses of the targets; see `FashionLoss`"
@@ -176,6 +177,7 @@ class LossConfig(_Section):
     task_weights:Literal['fixed', 'uncertainty'] = 'fixed' # or learned; see `UncertaintyWeighting`
     per_target:dict[str, TargetLossConfig] = {} # loss settings by target name or role
     one_of:Literal['softmax', 'binary'] = 'softmax' # cross entropy, or one binary cross entropy per label
+    binary_mean:Literal['target', 'outputs'] = 'target' # a mean for each target, or one over all its binary outputs
     class_weights:Literal['none', 'balanced', 'inverse'] = 'none' # weights of rare labels; see `class_weights`
     smoothing:float = Field(0.05, ge=0, lt=1) # label smoothing
 

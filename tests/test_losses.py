@@ -1,6 +1,6 @@
 "Every loss against slow code that reads like its formula: all targets, unknown labels, extreme logits, 16 bits"
 import itertools, math
-import numpy as np, pytest, torch
+import numpy as np, pytest, torch, torch.nn.functional as F
 from fashion_fastai.config import TargetLossConfig
 from fashion_fastai.models.losses import FashionLoss, mean_loss, row_losses
 from fashion_fastai.schema import Schema
@@ -126,7 +126,8 @@ def test_gradients_agree_with_differences(per_target):
     logits,truth = draw_batch(6)
     for target,x,y in zip(SCHEMA, logits, truth):
         settings = {role: s for role,s in without(per_target, 'drop_negatives').items() if role in ('*', target.kind)}
-        loss = FashionLoss(Schema(targets=[target]), smoothing=0.1, per_target=settings, counts=COUNTS)
+        counts = {target.name: COUNTS[target.name]}
+        loss = FashionLoss(Schema(targets=[target]), smoothing=0.1, per_target=settings, counts=counts)
         def value(logits, target=target, y=y, loss=loss):
             return mean_loss(*row_losses(target, logits, y, 0.1, loss.label_weights.get(target.name),
                 config=loss.per_target[target.name], shift=loss.shifts.get(target.name)))
@@ -157,10 +158,12 @@ def test_dropped_negatives_are_the_most_probable_and_only_in_training():
     plain = FashionLoss(Schema(targets=[MARKS]))
     assert loss((logits,), truth)==plain((logits,), truth)
 
-@pytest.mark.parametrize('per_target', PER_TARGET[:3])
-def test_mixed_rows(per_target):
+MEANS = dict(), dict(binary_mean='outputs'), dict(one_of='binary', binary_mean='outputs')
+
+@pytest.mark.parametrize('per_target,means', itertools.product(PER_TARGET[:3], MEANS))
+def test_mixed_rows(per_target, means):
     "The losses of both images in proportion, each with its own unknown labels"
-    loss,(logits,truth) = FashionLoss(SCHEMA, per_target=per_target),draw_batch()
+    loss,(logits,truth) = FashionLoss(SCHEMA, per_target=per_target, **means),draw_batch()
     other,own = torch.randperm(12, generator=torch.Generator().manual_seed(3)),torch.linspace(0.5, 1, 12)
     first,second = loss.rows(logits, truth),loss.rows(logits, [codes[other] for codes in truth])
     loss.partner = other,own
@@ -171,11 +174,107 @@ def test_mixed_rows(per_target):
     loss.partner = None
     assert torch.allclose(with_itself, loss(logits, *truth), atol=1e-5)
 
-def test_convex_settings_are_convex():
-    per_target = dict(color=dict(adjust=1, gamma=2), any_of=dict(gamma_negative=4, clip=0.05, negative_weight=0.5))
-    loss = FashionLoss(SCHEMA, per_target=per_target, counts=COUNTS)
+@pytest.mark.parametrize('means', MEANS[:2])
+def test_convex_settings_are_convex(means):
+    per_target = dict(color=dict(adjust=1, gamma=2, double_softmax=True),
+        any_of=dict(gamma_negative=4, clip=0.05, negative_weight=0.5))
+    loss = FashionLoss(SCHEMA, per_target=per_target, counts=COUNTS, **means)
     logits,truth = draw_batch()
     for target,x,y in zip(SCHEMA, logits, truth):
         def value(logits, target=target, y=y):
             return mean_loss(*row_losses(target, logits, y, **loss.convex_settings(target))).item()
         assert value((x+x.flip(0))/2)<=(value(x)+value(x.flip(0)))/2+1e-6
+
+# one mean over all outputs, as one multi-label output has it
+
+QUESTIONS = [7, 3, 3, 4, 6, 3] # labels of the six questions of system A
+
+def questions(): return Schema(targets=[one_of(f'q{i}', [str(j) for j in range(n)]) for i,n in enumerate(QUESTIONS)])
+
+def draw_answers(schema, n=10, unknown=0., seed=0):
+    "Logits of all outputs side by side, and codes of each question"
+    rng = np.random.default_rng(seed)
+    codes = [torch.tensor(np.where(rng.random(n)<unknown, -1, rng.integers(0, target.n_out, n))) for target in schema]
+    return torch.tensor(rng.normal(0, 2, (n, sum(QUESTIONS))), requires_grad=True),codes
+
+def gradient(value, logits):
+    (grad,) = torch.autograd.grad(value, logits)
+    return grad
+
+def known_outputs(codes): # bool `(n, n_outputs)`
+    return torch.cat([(code>=0)[:,None].expand(-1, n) for code,n in zip(codes, QUESTIONS)], 1)
+
+def labels_of(codes): # 0 or 1, `(n, n_outputs)`
+    return torch.cat([F.one_hot(code.clamp(min=0), n) for code,n in zip(codes, QUESTIONS)], 1).double()
+
+def published_bce(logits, codes):
+    "The published loss: sigmoid and `BCELoss` over all outputs; unknown ones are left out"
+    known = known_outputs(codes)
+    return torch.nn.BCELoss()(logits.sigmoid()[known], labels_of(codes)[known])
+
+@pytest.mark.parametrize('unknown', [0., 0.3])
+def test_binary_mean_over_outputs_is_the_published_loss(unknown):
+    schema = questions()
+    logits,codes = draw_answers(schema, unknown=unknown)
+    loss = FashionLoss(schema, one_of='binary', binary_mean='outputs')
+    ours,published = loss(logits.split(QUESTIONS, 1), *codes),published_bce(logits, codes)
+    assert abs(ours-published)<1e-12
+    assert (gradient(ours, logits)-gradient(published, logits)).abs().max()<1e-12
+    answers = zip(logits.split(QUESTIONS, 1), codes, QUESTIONS, loss.target_means.values())
+    for x,y,n,(mean,n_known) in answers: # each target reports the mean over its own known outputs
+        own = F.binary_cross_entropy_with_logits(x[y>=0], F.one_hot(y[y>=0], n).double())
+        assert abs(mean-own)<1e-12 and n_known==n*(y>=0).sum()
+
+def test_a_mean_for_each_target_weighs_questions_differently():
+    schema = questions()
+    logits,codes = draw_answers(schema)
+    ours = gradient(FashionLoss(schema, one_of='binary')(logits.split(QUESTIONS, 1), *codes), logits)
+    published = gradient(published_bce(logits, codes), logits)
+    ratios = [(a.norm()/b.norm()).item() for a,b in zip(ours.split(QUESTIONS, 1), published.split(QUESTIONS, 1))]
+    assert np.allclose(ratios, [26/n for n in QUESTIONS]) # 3.71, 8.67, 8.67, 6.5, 4.33, 8.67
+
+def test_binary_mean_over_outputs_of_each_row():
+    schema = questions()
+    logits,codes = draw_answers(schema, unknown=0.3)
+    loss = FashionLoss(schema, one_of='binary', binary_mean='outputs', reduction='none')
+    rows = loss(logits.split(QUESTIONS, 1), *codes)
+    expected = [published_bce(logits[i:i+1], [code[i:i+1] for code in codes]) for i in range(len(logits))]
+    assert (rows-torch.stack(expected)).abs().max()<1e-12
+
+def test_one_mean_leaves_other_targets_alone():
+    "Softmax targets keep their own mean; label weights are weights of outputs in the mean"
+    logits,truth = draw_batch()
+    loss = FashionLoss(SCHEMA, weights=dict(any_of=2), binary_mean='outputs', label_weights=dict(marks=[0.5,2,0]))
+    total,known = loss(logits, *truth),[truth[i]>=0 for i in (1, 2)]
+    weights = [torch.tensor([0.5,2,0])*known[0],1.*known[1]]
+    cells = [F.binary_cross_entropy_with_logits(x, y.clamp(min=0).float(), reduction='none')*w
+        for x,y,w in zip(logits[1:], truth[1:], weights)]
+    pooled = sum(c.sum() for c in cells)/sum(w.sum() for w in weights)
+    assert torch.allclose(total, F.cross_entropy(logits[0], truth[0], ignore_index=-1) + 2*pooled)
+
+def test_uncertainty_of_a_shared_mean():
+    "Each target has its share of the outputs, with its log-variance"
+    schema = questions()
+    logits,codes = draw_answers(schema, unknown=0.3)
+    loss = FashionLoss(schema, one_of='binary', binary_mean='outputs')
+    loss.weights,loss.offsets = [1., 2., 3., 4., 5., 6.],[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    total = loss(logits.split(QUESTIONS, 1), *codes)
+    means,known = zip(*loss.target_means.values())
+    parts = zip(loss.weights, loss.offsets, means, known)
+    assert abs(total-sum(n/sum(known)*(w*mean+offset) for w,offset,mean,n in parts))<1e-12
+
+# the softmax before cross entropy
+
+@pytest.mark.parametrize('smoothing,weights', itertools.product((0., 0.1), (None, [0.5, 2., 1., 0.])))
+def test_double_softmax_is_cross_entropy_of_probabilities(smoothing, weights):
+    schema = Schema(targets=[COLOR])
+    logits,truth = draw_batch()
+    x,y = logits[0].double().requires_grad_(),truth[0]
+    loss = FashionLoss(schema, smoothing=smoothing, per_target=dict(one_of=dict(double_softmax=True)),
+        label_weights=weights and dict(color=weights))
+    published = F.cross_entropy(x.softmax(1), y, weights and torch.tensor(weights).double(), ignore_index=-1,
+        label_smoothing=smoothing)
+    ours = loss((x,), y)
+    assert abs(ours-published)<1e-12
+    assert (gradient(ours, x)-gradient(published, x)).abs().max()<1e-12
+    assert torch.equal(loss.activation((x,))[0], x.softmax(1)) # as the published network returns them

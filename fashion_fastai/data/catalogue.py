@@ -146,23 +146,6 @@ def _infer_schema(frame, path, one_of, any_of, sep, empty)->Schema:
     try: return Schema(targets=[target_from_column(frame[column], kind, sep, empty) for column,kind in kinds.items()])
     except UsageError as e: raise UsageError(f'{path}: {e}') from None
 
-# %% ../../nbs/12_data.catalogue.ipynb #9c2f0cb7
-def _with_taxonomy(schema, frame, taxonomy, path)->Schema:
-    "Return `schema` with the taxonomy of two columns"
-    if taxonomy=='none' or schema.taxonomy: return schema
-    auto = taxonomy=='auto'
-    pair = [target.name for target in schema if target.kind=='one_of'][:2] if auto else list(taxonomy)
-    if auto and len(pair)<2: return schema
-    if len(pair)!=2: raise UsageError(f'a taxonomy has two columns, the main and the sub target, not {", ".join(pair)}')
-    for name in pair: schema[name] # raises a `UsageError` for an unknown target
-    try:
-        fields = schema.model_dump() | dict(taxonomy=infer_taxonomy(frame, *pair).model_dump())
-        return validate_fields(Schema, fields, str(path))
-    except UsageError as e:
-        if not auto: raise
-        _warn(f'no taxonomy is used: {e}')
-        return schema
-
 # %% ../../nbs/12_data.catalogue.ipynb #89053186
 def _encode(frame, schema, path)->dict[str, np.ndarray]:
     "Return the codes of all targets; a target without a column is unknown in every row"
@@ -203,6 +186,30 @@ def _check_image_folder(bad, catalogue, origin):
         f'the folder {catalogue.images}, such as {catalogue.files[missing[0]]}; '
         '--images names the folder that file names start from')
 
+# %% ../../nbs/12_data.catalogue.ipynb #9c2f0cb7
+def _taxonomy_rows(catalogue, main, sub)->np.ndarray: # bool `(n,)`
+    "Return the rows of the train split, and those whose sub label has no main label there"
+    main,sub,train = catalogue.codes[main],catalogue.codes[sub],catalogue.split=='train'
+    return train | ~np.isin(sub, sub[train & (main>=0) & (sub>=0)])
+
+def _with_taxonomy(catalogue, taxonomy, path)->Schema:
+    "Return the schema with the taxonomy of two columns"
+    schema,frame = catalogue.schema,catalogue.frame
+    if taxonomy=='none' or schema.taxonomy: return schema
+    auto = taxonomy=='auto'
+    pair = [target.name for target in schema if target.kind=='one_of'][:2] if auto else list(taxonomy)
+    if auto and len(pair)<2: return schema
+    if len(pair)!=2: raise UsageError(f'a taxonomy has two columns, the main and the sub target, not {", ".join(pair)}')
+    for name in pair: schema[name] # raises a `UsageError` for an unknown target
+    if auto: frame = frame[_taxonomy_rows(catalogue, *pair)]
+    try:
+        fields = schema.model_dump() | dict(taxonomy=infer_taxonomy(frame, *pair).model_dump())
+        return validate_fields(Schema, fields, str(path))
+    except UsageError as e:
+        if not auto: raise
+        _warn(f'no taxonomy is used: {e}')
+        return schema
+
 # %% ../../nbs/12_data.catalogue.ipynb #79b44b5f
 def make_catalogue(
     frame:pd.DataFrame, # the table
@@ -228,7 +235,7 @@ def make_catalogue(
     for column in filter(None, (split_col, group_col)): check_column(frame.columns, column, origin)
     frame = frame.assign(**{file_col: as_text(frame[file_col]).fillna('')})
     bad = file_issues(frame[file_col].tolist(), images, allow_outside)
-    schema = _with_taxonomy(schema or _infer_schema(frame, origin, one_of, any_of, sep, empty), frame, taxonomy, origin)
+    schema = schema or _infer_schema(frame, origin, one_of, any_of, sep, empty)
     codes = _encode(frame, schema, origin)
     split = np.full(len(frame), all_as or 'train', dtype=object)
     group = (as_text(frame[group_col]).fillna('') if group_col else frame[file_col]).to_numpy(dtype=object)
@@ -236,6 +243,7 @@ def make_catalogue(
     if on_bad!='keep': _check_image_folder(bad, catalogue, origin)
     rows = usable_rows(bad, catalogue, on_bad)
     if not all_as: catalogue = _with_split(catalogue, split_col, valid_share, seed)
+    catalogue = replace(catalogue, schema=_with_taxonomy(catalogue, taxonomy, origin))
     if len(rows)<len(frame): catalogue = catalogue.take(rows)
     if not all_as: _check_labels(catalogue, origin)
     return catalogue

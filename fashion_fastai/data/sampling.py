@@ -6,6 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.sampling.html.md"""
 
 # %% ../../nbs/13_data.sampling.ipynb #7f2e48e0
 from __future__ import annotations
+import warnings
 from dataclasses import replace
 import numpy as np
 
@@ -14,7 +15,7 @@ __all__ = ['CLASS_WEIGHTS', 'class_weights', 'label_weights', 'row_weights', 'ef
 
 # %% ../../nbs/13_data.sampling.ipynb #415c9407
 from ..core.errors import UsageError, unknown_name
-from .catalogue import Catalogue
+from .catalogue import Catalogue, CatalogueWarning
 
 # %% ../../nbs/13_data.sampling.ipynb #25f72ba7
 CLASS_WEIGHTS = 'none', 'balanced', 'inverse'
@@ -43,15 +44,19 @@ def label_weights(
 
 # %% ../../nbs/13_data.sampling.ipynb #f72b3595
 def row_weights(
-    catalogue:Catalogue, # every row gets a weight
-)->np.ndarray: # float `(n,)`, above 0
-    "Return the weight of each row for a balanced sampler; raise a `UsageError` if no label is known"
-    weights = np.zeros(len(catalogue))
+    catalogue:Catalogue, # its train split is counted
+)->np.ndarray: # float `(n,)`; 0 outside train and for rows without a label
+    "Return the weight of each row for a balanced sampler; raise a `UsageError` if no training row has a label"
+    train,weights = catalogue.where('train'),np.zeros(len(catalogue))
     for target in catalogue.schema:
-        matrix = target.one_hot(catalogue.codes[target.name])
-        weights += matrix @ class_weights(matrix.sum(0))
-    if not (weights>0).any(): raise UsageError('a balanced sampler needs labels, but none is known')
-    return np.where(weights>0, weights, weights[weights>0].min())
+        matrix = target.one_hot(catalogue.codes[target.name][train])
+        weights[train] += matrix @ class_weights(matrix.sum(0))
+    n_without = (weights[train]==0).sum()
+    if n_without==len(train): raise UsageError('a balanced sampler needs labels, but no training row has one')
+    if n_without:
+        warnings.warn(f'{n_without:,} of {len(train):,} training rows have no label: '
+            'the balanced sampler never draws them', CatalogueWarning, stacklevel=1)
+    return weights
 
 # %% ../../nbs/13_data.sampling.ipynb #b0405de6
 def effective_counts(

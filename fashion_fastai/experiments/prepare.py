@@ -92,8 +92,8 @@ def _loss_settings(config, catalogue)->dict:
     train = catalogue.take(catalogue.where('train'))
     counts = effective_counts(catalogue, config.training.sampler)
     counts = counts or {target.name: target.label_counts(train.codes[target.name]) for target in train.schema}
-    return dict(weights=loss.weights, smoothing=loss.smoothing, one_of=loss.one_of, per_target=loss.per_target,
-        label_weights=label_weights(catalogue, loss.class_weights), counts=counts)
+    return dict(weights=loss.weights, smoothing=loss.smoothing, one_of=loss.one_of, binary_mean=loss.binary_mean,
+        per_target=loss.per_target, label_weights=label_weights(catalogue, loss.class_weights), counts=counts)
 
 def _opt_func(training)->Callable:
     "Return the optimiser of the settings, with the usual constants of its name"

@@ -16,8 +16,8 @@ __all__ = ['KIND_WEIGHTS', 'binary_losses', 'softmax_losses', 'effective_weights
            'target_losses', 'row_losses', 'mean_loss', 'probabilities', 'FashionLoss']
 
 # %% ../../nbs/20_models.losses.ipynb #691e47f9
-from ..config import TargetLossConfig
-from ..core.errors import UsageError, validate_fields
+from ..config import LossConfig, TargetLossConfig
+from ..core.errors import UsageError, unknown_name, validate_fields
 from ..schema import Schema
 from ..target import Target
 
@@ -91,7 +91,7 @@ def drop_likely_negatives(
 
 # %% ../../nbs/20_models.losses.ipynb #ccb94bfb
 _BINARY_ONLY = 'gamma_negative', 'clip', 'negative_weight', 'drop_negatives'
-_SOFTMAX_ONLY = ('adjust',)
+_SOFTMAX_ONLY = 'adjust', 'double_softmax'
 
 def _check_effect(target, config, is_softmax):
     "Raise a `UsageError` if a setting has no effect on the loss of `target`"
@@ -114,8 +114,8 @@ def target_losses(
     return configs
 
 # %% ../../nbs/20_models.losses.ipynb #50f8ad57
-def _binary_rows(logits, truth, label_weights, smoothing, config)->tuple[torch.Tensor, torch.Tensor]:
-    "Return the mean loss of each row over its known labels, and its weight; `truth` is 1, 0, or -1 for unknown"
+def _binary_rows(logits, truth, label_weights, smoothing, config, binary_mean)->tuple[torch.Tensor, torch.Tensor]:
+    "Return loss and weight of each row, from the losses of its known labels; `truth` is 1, 0, or -1 for unknown"
     if config.drop_negatives and logits.requires_grad:
         truth = drop_likely_negatives(logits, truth, config.drop_negatives)
     known = truth>=0
@@ -123,8 +123,8 @@ def _binary_rows(logits, truth, label_weights, smoothing, config)->tuple[torch.T
     smooth = truth.clamp(min=0).to(logits.dtype)*(1-smoothing) + smoothing/2
     losses = binary_losses(logits, smooth, config)*weights
     if config.negative_weight!=1: losses = torch.where(truth==0, losses*config.negative_weight, losses)
-    total = weights.sum(1)
-    return losses.sum(1)/total.clamp(min=1e-9), (total>0).float()
+    losses,total = losses.sum(1),weights.sum(1)
+    return (losses, total) if binary_mean=='outputs' else (losses/total.clamp(min=1e-9), (total>0).float())
 
 # %% ../../nbs/20_models.losses.ipynb #45ea5b67
 def row_losses(
@@ -136,14 +136,16 @@ def row_losses(
     one_of:str='softmax', # loss of a `one_of` target: `softmax` or `binary`
     config:TargetLossConfig=TargetLossConfig(), # `smoothing`, `balance` and `adjust` are ignored: see other arguments
     shift:torch.Tensor|None=None, # added to the logits of a softmax, `(n_labels,)`, see `logit_shift`; default: none
+    binary_mean:str='target', # of labels with a sigmoid each: `target` takes the mean in each row, `outputs` the sum
 )->tuple[torch.Tensor, torch.Tensor]: # loss of each row, 0 if unknown; its weight in a mean; both `(n,)`
     "Return loss and weight of each row for one target"
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if target.kind=='any_of': return _binary_rows(logits, truth, label_weights, smoothing, config)
+    if target.kind=='any_of': return _binary_rows(logits, truth, label_weights, smoothing, config, binary_mean)
     known,truth = truth>=0,truth.long().clamp(min=0)
     if one_of=='binary':
         label_codes = F.one_hot(truth, target.n_out).masked_fill(~known[:,None], -1)
-        return _binary_rows(logits, label_codes, label_weights, smoothing, config)
+        return _binary_rows(logits, label_codes, label_weights, smoothing, config, binary_mean)
+    if config.double_softmax: logits = logits.softmax(1)
     if shift is not None: logits = logits+shift
     losses = softmax_losses(logits, truth, label_weights, smoothing, config.gamma)*known
     return losses, known.float() if label_weights is None else known*label_weights[truth]
@@ -166,9 +168,31 @@ def probabilities(
     if one_of=='softmax': return logits.softmax(-1)
     return F.normalize(logits.sigmoid(), p=1, dim=-1)
 
-# %% ../../nbs/20_models.losses.ipynb #5c2c4a14
+# %% ../../nbs/20_models.losses.ipynb #1ece4fcd
 KIND_WEIGHTS = dict(one_of=1., any_of=10.)
 
+def _pooled_targets(schema, one_of, binary_mean)->list[bool]: # for each target
+    "Return which targets share one mean over all their outputs; raise a `UsageError` if none does, but should"
+    pooled = [binary_mean=='outputs' and (target.kind=='any_of' or one_of=='binary') for target in schema]
+    if binary_mean=='outputs' and not any(pooled):
+        raise UsageError('loss.binary_mean=outputs has no effect, since the labels of every target share one softmax; '
+            'loss.one_of=binary gives each label a sigmoid')
+    return pooled
+
+def _label_tensors(schema, values, what)->dict[str, torch.Tensor]: # target name -> float32 `(n_labels,)`
+    "Return a number for each label; raise a `UsageError` for unknown targets, other lengths and impossible numbers"
+    tensors = {name: torch.as_tensor(numbers, dtype=torch.float32) for name,numbers in (values or {}).items()}
+    for name,tensor in tensors.items():
+        if name not in schema.names: raise unknown_name(f'target in {what}', name, schema.names)
+        n_labels = schema[name].n_out
+        if tensor.shape!=(n_labels,):
+            raise UsageError(f'{what}: {name} has {n_labels} labels, so it needs {n_labels} numbers in one row, '
+                f'not the shape {tuple(tensor.shape)}')
+        if not (tensor.isfinite() & (tensor>=0)).all():
+            raise UsageError(f'{what}: {name} holds a number that is negative or not finite')
+    return tensors
+
+# %% ../../nbs/20_models.losses.ipynb #5c2c4a14
 class FashionLoss:
     "The weighted sum of the losses of all targets"
     def __init__(self,
@@ -180,16 +204,22 @@ class FashionLoss:
         reduction:str='mean', # `mean` over the rows, or `none`
         per_target:Mapping[str,TargetLossConfig|dict]|None=None, # target name or role -> settings, see `target_losses`
         counts:Mapping[str,Sequence[float]]|None=None, # target name -> training rows a label; for `balance`, `adjust`
+        binary_mean:str='target', # binary losses: `target` has a mean for each target, `outputs` one over all outputs
     ):
-        schema.check_roles(weights or {}, 'loss weights')
-        self.schema,self.smoothing,self.one_of,self.reduction = schema,smoothing,one_of,reduction
-        weight_of = partial(schema.setting_for, settings=weights or {})
+        given = validate_fields(LossConfig, dict(weights=weights or {}, smoothing=smoothing, one_of=one_of,
+            binary_mean=binary_mean), 'loss')
+        schema.check_roles(given.weights, 'loss.weights')
+        self.schema,self.smoothing,self.reduction = schema,smoothing,reduction
+        self.one_of,self.binary_mean = one_of,binary_mean
+        self.pooled = _pooled_targets(schema, one_of, binary_mean)
+        weight_of = partial(schema.setting_for, settings=given.weights)
         self.weights = [float(weight_of(target, default=KIND_WEIGHTS[target.kind])) for target in schema]
         self.per_target = target_losses(schema, per_target, one_of)
-        self.label_weights = {name: torch.as_tensor(w, dtype=torch.float32) for name,w in (label_weights or {}).items()}
+        self.label_weights = _label_tensors(schema, label_weights, 'label_weights')
         self.shifts = {} # target name -> logit shift `(n_labels,)`
-        for target in schema: self._use_counts(target.name, counts or {})
-        self.offset = 0. # added to the mean, see `UncertaintyWeighting`
+        counts = _label_tensors(schema, counts, 'counts')
+        for target in schema: self._use_counts(target.name, counts)
+        self.offsets = [0.]*len(schema) # added to the mean of each target, see `UncertaintyWeighting`
         self.partner = None # of a mixed batch: other image and own share of each row, both `(n,)`, see `MixUpCutMix`
         self.whole_batch_sums = None # sums losses and weights over the processes that share a batch, see `DataParallel`
         self.target_means = {} # target name -> mean loss and sum of weights in the last batch
@@ -220,7 +250,7 @@ def _target_rows(self:FashionLoss, target, logits, truth)->tuple[torch.Tensor, t
     label_weights,shift = [None if (tensor:=tensors.get(target.name)) is None else tensor.to(logits)
         for tensors in (self.label_weights, self.shifts)]
     losses_of = partial(row_losses, target, logits, smoothing=smoothing, label_weights=label_weights,
-        one_of=self.one_of, config=config, shift=shift)
+        one_of=self.one_of, config=config, shift=shift, binary_mean=self.binary_mean)
     if self.partner is None: return losses_of(truth)
     other,own = self.partner
     return tuple(own*a+(1-own)*b for a,b in zip(losses_of(truth), losses_of(truth[other])))
@@ -236,6 +266,19 @@ def rows(
 
 # %% ../../nbs/20_models.losses.ipynb #0f4dfab0
 @patch
+def _totals(self:FashionLoss, weights)->list[torch.Tensor]: # for each target, none of them 0
+    "Return what the summed losses of each target are divided by"
+    pooled = sum(weight for weight,is_pooled in zip(weights, self.pooled) if is_pooled)
+    return [(pooled if is_pooled else weight).clamp(min=1e-9) for weight,is_pooled in zip(weights, self.pooled)]
+
+@patch
+def _combined_rows(self:FashionLoss, rows)->torch.Tensor: # `(n,)`
+    "Return the weighted sum of the losses of each row"
+    totals = self._totals([weight for _,weight in rows])
+    losses = [losses/total if is_pooled else losses for (losses,_),total,is_pooled in zip(rows, totals, self.pooled)]
+    return sum(weight*row for weight,row in zip(self.weights, losses))
+
+@patch
 def __call__(
     self:FashionLoss,
     logits:tuple[torch.Tensor, ...], # for each target `(n, n_labels)`
@@ -245,11 +288,12 @@ def __call__(
     rows = self.rows(logits, truth)
     sums = [(losses.sum(), weights.sum()) for losses,weights in rows]
     if self.whole_batch_sums is not None: sums = self.whole_batch_sums(sums)
-    means = [total/weight.clamp(min=1e-9) for total,weight in sums]
-    weights = [weight for _,weight in sums]
-    self.target_means = {name: (mean.detach(), weight) for name,mean,weight in zip(self.schema.names, means, weights)}
-    if self.reduction=='mean': return sum(weight*mean for weight,mean in zip(self.weights, means)) + self.offset
-    return sum(weight*losses for weight,(losses,_) in zip(self.weights, rows))
+    self.target_means = {name: (losses.detach()/weight.clamp(min=1e-9), weight)
+        for name,(losses,weight) in zip(self.schema.names, sums)}
+    if self.reduction=='none': return self._combined_rows(rows)
+    totals = self._totals([weight for _,weight in sums])
+    parts = zip(self.weights, self.offsets, sums, totals)
+    return sum(weight*(losses/total) + offset*(n/total) for weight,offset,(losses,n),total in parts)
 
 # %% ../../nbs/20_models.losses.ipynb #adb8469d
 @patch
@@ -278,4 +322,4 @@ def convex_settings(
     "Return the loss settings of `target` that keep the loss convex"
     config = TargetLossConfig(negative_weight=self.per_target[target.name].negative_weight)
     return dict(label_weights=self.label_weights.get(target.name), one_of=self.one_of, config=config,
-        shift=self.shifts.get(target.name))
+        shift=self.shifts.get(target.name), binary_mean=self.binary_mean)

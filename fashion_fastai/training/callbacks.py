@@ -118,7 +118,7 @@ def _updated(self:UncertaintyWeighting, log_variance, mean, n_known):
 def _set(self:UncertaintyWeighting, log_variances):
     self.log_variances = [None if s is None else min(10., max(-10., s)) for s in log_variances]
     self.loss_func.weights = [0. if s is None else math.exp(-s) for s in self.log_variances]
-    self.loss_func.offset = sum(s/2 for s in self.log_variances if s is not None)
+    self.loss_func.offsets = [0. if s is None else s/2 for s in self.log_variances]
 
 @patch
 def to_state(self:UncertaintyWeighting)->dict: # plain values

@@ -45,7 +45,8 @@ def _patch_training(job, rank):
 # the loss and the gradient of shared batches
 
 LOSS_SETTINGS = [{}, dict(one_of='binary'), dict(smoothing=0.1, label_weights=dict(category=[0.3,1.7,1])),
-    dict(per_target=dict(any_of=dict(gamma=2, clip=0.05)))]
+    dict(per_target=dict(any_of=dict(gamma=2, clip=0.05), one_of=dict(double_softmax=True))),
+    dict(binary_mean='outputs'), dict(one_of='binary', binary_mean='outputs')]
 UNKNOWN = 0, 0.3, 0.7, 0.95, 1 # share of unknown labels
 
 def _random_codes(generator, n, unknown): # each label is unknown with this probability
@@ -63,7 +64,7 @@ def _draw_differences(number, schema)->tuple[float, float]: # of the loss, absol
     alone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.GELU(), *pooling, nn.Linear(4, 8)).double()
     shared = nn.parallel.DistributedDataParallel(copy.deepcopy(alone))
     images,truths = torch.randn(n, 3, 7, 7, generator=generator).double(),_random_codes(generator, n, UNKNOWN[number%5])
-    loss = FashionLoss(schema, **LOSS_SETTINGS[number%4])
+    loss = FashionLoss(schema, **LOSS_SETTINGS[number%len(LOSS_SETTINGS)])
     expected = loss(alone(images).split([3,3,2], dim=1), *truths)
     expected.backward()
     own = Share(distributed.rank(), distributed.world_size()).rows(n)
