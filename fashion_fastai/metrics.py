@@ -12,7 +12,7 @@ import numpy as np, pandas as pd
 __all__ = ['safe_divide', 'to_json_number', 'check_scores_input', 'binary_confusion', 'confusion_matrix', 'precision_from_counts',
            'recall_from_counts', 'f1_from_counts', 'ranking_scores', 'top_k_recall', 'label_score_table', 'weighted_f1',
            'ranking_means', 'one_of_scores', 'any_of_scores', 'target_scores', 'scalar_scores', 'headline_scores',
-           'compute_metrics', 'score_table']
+           'overall_scores', 'compute_metrics', 'score_names', 'score_table']
 
 # %% ../nbs/04_metrics.ipynb #1c1f7895
 from .schema import Schema
@@ -261,25 +261,46 @@ def headline_scores(
     "Return the names of the scores that are shown first"
     return list(_HEADLINES[target.kind])
 
+# %% ../nbs/04_metrics.ipynb #e0a32b1b
+_OVERALL = 'accuracy', 'mean_class_accuracy', 'macro_f1', 'macro_precision'
+
+def overall_scores(
+    schema:Schema, # the targets
+    scores:dict[str, dict], # name of each scored target to its scores by name
+)->dict[str, float|None]: # `overall_accuracy` and so on; empty if no target is `one_of`
+    "Return the means of scores over the `one_of` targets that have them"
+    one_of = [target.name for target in schema if target.kind=='one_of']
+    if not one_of: return {}
+    def mean(score):
+        parts = [scores[name][score] for name in one_of if name in scores and scores[name][score] is not None]
+        return to_json_number(safe_divide(sum(parts), len(parts)))
+    return {f'overall_{score}': mean(score) for score in _OVERALL}
+
 # %% ../nbs/04_metrics.ipynb #2f4e5bfa
 def compute_metrics(
     schema:Schema, # targets to score
     probs:dict[str, np.ndarray], # name of each target to its probabilities `(n, n_labels)`
     truth:dict[str, np.ndarray], # name of each target to its codes, as from `Schema.encode`; targets may be absent
     thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `target_scores`; default: 0.5
-)->dict: # `targets`: the `target_scores` of each; `overall_accuracy`, `overall_mean_class_accuracy` if one is `one_of`
+)->dict: # `targets`: the `target_scores` of each; and the `overall_scores`
     "Return the scores of all targets, ready for JSON"
     thresholds = thresholds or {}
     scores = {}
     for target in schema:
         name = target.name
         if name in truth: scores[name] = target_scores(target, probs[name], truth[name], thresholds.get(name, 0.5))
-    metrics = dict(targets=scores)
-    if not any(target.kind=='one_of' for target in schema): return metrics
-    for name in ('accuracy', 'mean_class_accuracy'):
-        parts = [score[name] for score in scores.values() if score['kind']=='one_of' and score['known']]
-        metrics[f'overall_{name}'] = to_json_number(safe_divide(sum(parts), len(parts)))
-    return metrics
+    return dict(targets=scores, **overall_scores(schema, scores))
+
+# %% ../nbs/04_metrics.ipynb #e913d24e
+def score_names(
+    schema:Schema, # the targets
+)->list[str]: # such as `category/accuracy` and `overall_accuracy`
+    "Return the names of all scores that are single numbers, as they stand in `history.csv` after the split"
+    names = list(overall_scores(schema, {}))
+    for target in schema:
+        codes = np.zeros(0 if target.kind=='one_of' else (0, target.n_out), dtype=int)
+        names += [f'{target.name}/{score}' for score in scalar_scores(target, np.zeros((0, target.n_out)), codes)]
+    return names
 
 # %% ../nbs/04_metrics.ipynb #17998e52
 def score_table(

@@ -95,6 +95,15 @@ def test_label_noise_has_a_panel_of_its_own():
     figure = drawn(plot_curves(history_of(2, **noise), SCHEMA))
     assert legend(figure.axes[1].get_legend())==['clean loss', 'flipped loss']
 
+def test_means_over_several_targets_have_a_row_of_panels():
+    schema = Schema(targets=[one_of('fit', ['slim', 'wide']), one_of('length', ['long', 'short'])])
+    scores = ('accuracy', 'mean_class_accuracy', 'macro_f1', 'macro_precision')
+    history = history_of(3, **{f'{split}/overall_{name}': [.5, .6, .7] for split in ('train', 'valid') for name in scores})
+    figure = drawn(plot_curves(history, schema))
+    panels = [['loss'], ['learning rate'], ['accuracy', 'mean class accuracy'], ['macro F1', 'macro precision']]
+    assert [legend(ax.get_legend()) for ax in figure.axes]==panels
+    assert figure.axes[2].get_title('left')=='mean over 2 targets'
+
 def test_curves_need_a_score():
     with pytest.raises(ValueError, match='no losses and no scores'): plot_curves(pd.DataFrame({'epoch': [1]}), SCHEMA)
 

@@ -7,6 +7,7 @@ from fastai.vision.data import ImageBlock
 from fastai.vision.augment import Resize
 from fashion_fastai.config import Stage
 from fashion_fastai.data.catalogue import read_catalogue
+from fashion_fastai.metrics import score_names
 from fashion_fastai.training.learner import fashion_learner
 from fashion_fastai.training.stages import plan_stages
 
@@ -48,6 +49,18 @@ def test_methods_of_a_learner(table, targets):
     learn.show_results(max_n=2)
     learn.dls.show_batch(max_n=2)
     plt.close('all')
+
+def test_history_has_means_over_the_targets_with_one_label(table):
+    catalogue = read_catalogue(table, one_of=['category', 'department', 'size'], any_of=['attributes'])
+    learn = fashion_learner(catalogue, 'resnet10t', size=32, bs=16, weights='none')
+    learn.fit_one_cycle(1, 1e-3)
+    (row,) = learn.history.rows
+    names = [f'{split}/{name}' for split in ('train', 'valid') for name in score_names(learn.schema)]
+    assert set(names) <= set(row)
+    for split in ('train', 'valid'):
+        for score in ('accuracy', 'mean_class_accuracy', 'macro_f1', 'macro_precision'):
+            parts = [row[f'{split}/{target}/{score}'] for target in ('category', 'department', 'size')]
+            assert np.isclose(row[f'{split}/overall_{score}'], np.mean(parts))
 
 def test_predict_agrees_with_get_preds(table):
     catalogue = read_catalogue(table, one_of=['category'], any_of=['attributes'])

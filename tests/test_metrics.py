@@ -3,7 +3,7 @@ import json
 import numpy as np, pytest
 from sklearn import metrics as sk
 from fashion_fastai.metrics import (any_of_scores, compute_metrics, confusion_matrix, headline_scores, one_of_scores,
-    ranking_scores, scalar_scores, score_table, target_scores)
+    ranking_scores, scalar_scores, score_names, score_table, target_scores)
 from fashion_fastai.schema import Schema
 from fashion_fastai.target import any_of, one_of
 
@@ -171,6 +171,8 @@ def test_compute_metrics_leaves_out_targets_without_truth():
     metrics = compute_metrics(schema, probs, truth, thresholds=dict(attributes=0.9))
     targets = metrics['targets']
     assert metrics['overall_accuracy'] == close((targets['texture']['accuracy']+targets['length']['accuracy'])/2)
+    for score in ('mean_class_accuracy', 'macro_f1', 'macro_precision'):
+        assert metrics[f'overall_{score}'] == close((targets['texture'][score]+targets['length'][score])/2)
     assert targets['attributes'] == target_scores(schema['attributes'], probs['attributes'], truth['attributes'], 0.9)
     table = score_table(metrics)
     assert table.index.tolist()==names and table.loc['sleeve', 'known']==0 and np.isnan(table.loc['sleeve', 'accuracy'])
@@ -180,6 +182,22 @@ def test_compute_metrics_leaves_out_targets_without_truth():
     metrics = compute_metrics(schema, probs, truth)
     assert list(metrics['targets'])==['sleeve', 'attributes'] and metrics['overall_accuracy'] is None
     assert 'overall_accuracy' not in compute_metrics(Schema(targets=[schema['attributes']]), probs, truth)
+
+def test_a_target_without_a_defined_score_is_left_out_of_the_overall_score():
+    "The macro precision of a target is undefined if none of its true classes was predicted"
+    schema = Schema(targets=[one_of('fit', ['slim', 'wide']), one_of('length', ['long', 'short'])])
+    probs = dict(fit=np.array([[.1, .9]]*3), length=np.array([[.9, .1]]*3))
+    metrics = compute_metrics(schema, probs, dict(fit=np.zeros(3, int), length=np.zeros(3, int)))
+    assert metrics['targets']['fit']['macro_precision'] is None and metrics['overall_macro_precision']==1
+    assert metrics['overall_accuracy']==0.5
+
+def test_score_names_are_those_of_the_scores():
+    cases = [one_of_case(0, 50, 4, 0.1, False), any_of_case(1, 50, 6, 0.1, False)]
+    names = ['length', 'attributes']
+    schema = Schema(targets=[case[0].model_copy(update=dict(name=name)) for case,name in zip(cases, names)])
+    expected = ['overall_accuracy', 'overall_mean_class_accuracy', 'overall_macro_f1', 'overall_macro_precision']
+    for name,case in zip(names, cases): expected += [f'{name}/{score}' for score in scalar_scores(*case)]
+    assert score_names(schema)==expected
 
 @pytest.mark.parametrize('probs,truth,message', [
     (np.ones((4,3)), np.zeros(4, int), r"`probs` has the shape \(4, 3\), its truth needs \(4, 2\)"),

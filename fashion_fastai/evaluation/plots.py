@@ -117,7 +117,8 @@ def plot_label_correlation(
 _PANELS = dict(
     one_of=[['loss'], ['accuracy', 'mean_class_accuracy'], ['macro_f1', 'macro_precision'], ['auroc']],
     any_of=[['loss'], ['samples_f1', 'macro_f1', 'exact_match'], ['micro_f1', 'precision', 'recall'], ['auroc']])
-_OVERALL = [['loss'], ['clean_loss', 'flipped_loss'], ['lr']]
+_ALL_TARGETS = [['loss'], ['clean_loss', 'flipped_loss'], ['lr']]
+_OVERALL = [['accuracy', 'mean_class_accuracy'], ['macro_f1', 'macro_precision']]
 _SPLITS = {
     'train/': dict(linestyle=(0, (3,1.2)), linewidth=1.1, markerfacecolor=WHITE),
     'valid/': {},
@@ -136,7 +137,9 @@ def _marks(history)->dict: # a single epoch is a point, not a line
 
 # %% ../../nbs/50_evaluation.plots.ipynb #7b5ffcbe
 def _panel_rows(history, schema)->list[tuple[str, str, list]]: # name, prefix of the columns, scores of each panel
-    rows = [('all targets', '', _OVERALL)]
+    rows = [('all targets', '', _ALL_TARGETS)]
+    n_one_of = sum(target.kind=='one_of' for target in schema)
+    if n_one_of>1: rows.append((f'mean over {n_one_of} targets', 'overall_', _OVERALL))
     rows += [(target.name, f'{target.name}/', _PANELS[target.kind]) for target in schema]
     found = []
     for name,prefix,panels in rows:
@@ -177,7 +180,7 @@ def _curve_keys(history)->list[Line2D]: # of the legend
 def plot_curves(
     history:pd.DataFrame, # a row per epoch, as in `history.csv`; scores may be missing or NaN
     schema:Schema, # the targets
-)->Figure: # a row of up to four panels for all targets together, and one for each target
+)->Figure: # rows of up to four panels: all targets together, means over them, each target
     "Plot losses and scores over the epochs, in training and in validation"
     rows = _panel_rows(history, schema)
     if not rows: raise ValueError('the history has no losses and no scores')

@@ -21,7 +21,7 @@ __all__ = ['BUFFER_CELLS', 'is_real_fit', 'History', 'score_metrics']
 # %% ../../nbs/41_training.history.ipynb #a3d68330
 from ..core.errors import unknown_name
 from ..core.files import write_csv
-from ..metrics import headline_scores
+from ..metrics import headline_scores, overall_scores
 from ..schema import Schema
 from .running_metrics import RunningMetrics
 
@@ -32,7 +32,7 @@ BUFFER_CELLS = 2**20 # logits and truths in the buffer; 4 MB
 class _SplitScores:
     "Losses and scores of one pass over a split"
     def __init__(self, schema):
-        self.metrics = [RunningMetrics(target) for target in schema]
+        self.schema,self.metrics = schema,[RunningMetrics(target) for target in schema]
         self.losses,self.counts = defaultdict(int),defaultdict(int)
         self._clear()
 
@@ -64,8 +64,9 @@ class _SplitScores:
     def scores(self, loss_func)->dict[str, float]:
         self._count(loss_func)
         row = {name: float(total)/max(1e-9, float(self.counts[name])) for name,total in self.losses.items()}
-        for metrics in self.metrics:
-            row |= {f'{metrics.target.name}/{name}': value for name,value in metrics.scores().items()}
+        scores = {metrics.target.name: metrics.scores() for metrics in self.metrics}
+        row |= overall_scores(self.schema, scores)
+        for target,values in scores.items(): row |= {f'{target}/{name}': value for name,value in values.items()}
         return row
 
 # %% ../../nbs/41_training.history.ipynb #8f36287f
