@@ -10,9 +10,9 @@ import numpy as np, pandas as pd
 
 # %% auto #0
 __all__ = ['safe_divide', 'to_json_number', 'check_scores_input', 'binary_confusion', 'confusion_matrix', 'precision_from_counts',
-           'recall_from_counts', 'f1_from_counts', 'ranking_scores', 'top_k_recall', 'label_score_table', 'weighted_f1',
-           'ranking_means', 'one_of_scores', 'any_of_scores', 'target_scores', 'scalar_scores', 'headline_scores',
-           'overall_scores', 'compute_metrics', 'score_names', 'score_table']
+           'recall_from_counts', 'f1_from_counts', 'ranking_scores', 'top_k_recall', 'top_ks', 'label_score_table',
+           'weighted_f1', 'ranking_means', 'one_of_scores', 'any_of_scores', 'samples_f1', 'target_scores',
+           'scalar_scores', 'headline_scores', 'overall_scores', 'compute_metrics', 'score_names', 'score_table']
 
 # %% ../nbs/04_metrics.ipynb #1c1f7895
 from .schema import Schema
@@ -130,9 +130,8 @@ def top_k_recall(
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
     ks:tuple[int, ...]=(3, 5), # values of k
-)->dict[int, float]: # each k below n_labels to its recall, NaN if nothing is true
+)->dict[int, float]: # each k to its recall, NaN if nothing is true
     "Return the share of true labels that are among the k most probable labels of their row"
-    ks = [k for k in ks if k<probs.shape[1]]
     remaining = np.where(truth<0, -np.inf, probs)
     rows = np.arange(len(probs))
     hits = []
@@ -141,6 +140,12 @@ def top_k_recall(
         hits.append(((truth[rows,best]==1) & np.isfinite(remaining[rows,best])).sum())
         remaining[rows,best] = -np.inf
     return {k: float(safe_divide(sum(hits[:k]), (truth==1).sum())) for k in ks}
+
+def top_ks(
+    target:Target, # of either kind
+)->tuple[int, ...]: # 3 and 5, unless that covers the whole vocabulary
+    "Return the values of k that `metrics.json` and `history.csv` report"
+    return tuple(k for k in (3, 5) if k<target.n_out)
 
 # %% ../nbs/04_metrics.ipynb #8d79b9a1
 def label_score_table(
@@ -200,7 +205,8 @@ def one_of_scores(
     scores = dict(accuracy=safe_divide(matrix.trace(), matrix.sum()), mean_class_accuracy=table.recall,
         macro_f1=table.f1, weighted_f1=weighted_f1(table.f1, table.support),
         macro_precision=table.precision.where(table.support>0), **ranking_means(table))
-    scores.update({f'top_{k}_accuracy': recall for k,recall in top_k_recall(probs, codes).items()})
+    top_k = top_k_recall(probs, codes, top_ks(target))
+    scores.update({f'top_{k}_accuracy': recall for k,recall in top_k.items()})
     return _summarize(target, matrix.sum(), scores, counts, table.drop(columns='known'))
 
 # %% ../nbs/04_metrics.ipynb #87a5ecac
@@ -222,8 +228,20 @@ def any_of_scores(
     scores = dict(samples_f1=pd.Series(f1_from_counts(rows)), macro_f1=table.f1, micro_f1=f1_from_counts(total),
         weighted_f1=weighted_f1(table.f1, table.support), precision=precision_from_counts(total),
         recall=recall_from_counts(total), exact_match=safe_divide(exact, len(rows)), **ranking_means(table))
-    scores.update({f'top_{k}_recall': recall for k,recall in top_k_recall(probs, truth).items()})
+    scores.update({f'top_{k}_recall': recall for k,recall in top_k_recall(probs, truth, top_ks(target)).items()})
     return _summarize(target, len(rows), scores, counts, table)
+
+# %% ../nbs/04_metrics.ipynb #4ed0102e
+def samples_f1(
+    truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
+    predicted:np.ndarray, # `(n, n_labels)`: 1 or 0
+    zero_division:float=np.nan, # F1 of a row with no true and no predicted label: 0, 1, or NaN to leave the row out
+)->float: # NaN if no row is left; rows without a known label are always left out
+    "Return the mean F1 of the rows, as scikit-learn's `f1_score` with `average='samples'`"
+    rows = binary_confusion(truth, predicted, axis=1)
+    f1 = f1_from_counts(rows[rows.any((1,2))])
+    if not np.isnan(zero_division): f1 = np.nan_to_num(f1, nan=zero_division)
+    return float(safe_divide(np.nansum(f1), (~np.isnan(f1)).sum()))
 
 # %% ../nbs/04_metrics.ipynb #74513b34
 def target_scores(

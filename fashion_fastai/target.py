@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc
 from fastcore.basics import patch
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 # %% auto #0
 __all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'as_text', 'sort_labels', 'Target', 'one_of', 'any_of', 'TargetResult',
@@ -56,6 +56,7 @@ class Target(BaseModel, frozen=True, extra='forbid'):
     vocab:tuple[Label, ...] = Field(min_length=1) # labels, in the order of the network's outputs
     sep:Label = ' ' # separator between the labels of an `any_of` cell
     empty:Literal['none', 'unknown'] = 'none' # what an empty `any_of` cell means
+    label_groups:dict[Label, Label]|None = None # label of an `any_of` target to the group it is in; default: no groups
 
     @field_validator('vocab')
     @classmethod
@@ -63,6 +64,13 @@ class Target(BaseModel, frozen=True, extra='forbid'):
         repeated = [label for label,n in Counter(vocab).items() if n>1]
         if repeated: raise ValueError(f'labels must be unique, but {repeated[:10]} occur more than once')
         return vocab
+
+    @model_validator(mode='after')
+    def _check_groups(self):
+        if self.label_groups and self.kind=='one_of': raise ValueError('only labels of an any_of target have groups')
+        strange = [label for label in self.label_groups or () if label not in self.vocab]
+        if strange: raise ValueError(f'label_groups has {strange[0]!r}, which is not in the vocabulary')
+        return self
 
     @property
     def n_out(self)->int:
@@ -82,9 +90,22 @@ def any_of(
     vocab:Sequence[str], # labels
     sep:str=' ', # separator between the labels of a cell
     empty:str='none', # what an empty cell means: `none` of the labels, or `unknown`
+    label_groups:dict[str, str]|None=None, # label to the group it is in; default: no groups
 )->Target:
     "Return a target with any number of labels"
-    return Target(name=name, kind='any_of', vocab=tuple(vocab), sep=sep, empty=empty)
+    return Target(name=name, kind='any_of', vocab=tuple(vocab), sep=sep, empty=empty, label_groups=label_groups)
+
+# %% ../nbs/02_target.ipynb #3f7738e9
+@patch
+def group_positions(
+    self:Target,
+)->dict[str, np.ndarray]: # group to the positions of its labels in the vocabulary, int; in the order of `label_groups`
+    "Return the labels of each group; empty for a target without groups"
+    label_groups = self.label_groups or {}
+    position = {label: i for i,label in enumerate(self.vocab)}
+    groups = {group: [] for group in label_groups.values()}
+    for label,group in label_groups.items(): groups[group].append(position[label])
+    return {group: np.sort(positions) for group,positions in groups.items()}
 
 # %% ../nbs/02_target.ipynb #b467c68c
 MAX_LABELS = 50_000 # of a target

@@ -69,6 +69,30 @@ def test_deepfashion(benchmark):
     assert labels.images == benchmark.root and labels.group_col == 'item'
 
 
+def test_deepfashion_attribute_types_reach_the_schema(benchmark, tmp_path):
+    types = {'abstract_chevron_print': 'texture', 'denim': 'fabric', 'a-line': 'shape', 'never_seen': 'style'}
+    assert read_format('deepfashion', benchmark.root).schema['attributes'].label_groups == types
+    convert('deepfashion', benchmark.root, tmp_path/'labels.csv', images=benchmark.root)
+    stored = json.loads((tmp_path/'labels.schema.json').read_text())['targets']
+    assert list(stored[1]['label_groups'].items()) == list(types.items()) and 'label_groups' not in stored[0]
+    catalogue = read_catalogue(tmp_path/'labels.csv')
+    assert list(catalogue.schema['attributes'].group_positions()) == ['texture', 'fabric', 'shape', 'style']
+
+
+def test_a_choice_of_targets_keeps_what_the_format_declares(benchmark):
+    attributes = catalogue_from('deepfashion', benchmark.root, any_of=['attributes']).schema['attributes']
+    assert attributes.vocab[-1] == 'never_seen' and attributes.label_groups['denim'] == 'fabric'
+    both = catalogue_from('deepfashion', benchmark.root, one_of=['category', 'item'], any_of=['attributes'])
+    assert both.schema.names == ['category', 'item', 'attributes'] # `item` is not a target of the format
+    assert both.schema['attributes'].vocab[-1] == 'never_seen'
+
+
+def test_an_empty_cell_can_be_unknown_in_every_format(benchmark):
+    known = catalogue_from('deepfashion', benchmark.root).codes['attributes']
+    unknown = catalogue_from('deepfashion', benchmark.root, empty='unknown').codes['attributes']
+    assert known[2].tolist() == [0]*4 and unknown[2].tolist() == [-1]*4
+
+
 def test_deepfashion_joins_by_name_and_finds_other_layouts(benchmark):
     rows = benchmark.lines('Anno/list_attr_img.txt')
     benchmark.text('Anno/list_attr_img.txt', *rows[:2], *reversed(rows[2:]))

@@ -67,6 +67,15 @@ def _print_slices(evaluation, columns, thresholds):
     for column in columns:
         print_slices(slice_scores(evaluation.predictions, rows.frame[column], groups=rows.group, thresholds=thresholds))
 
+def _print_protocols(predictions, names):
+    "Print the figures of some protocols"
+    from fashion_fastai.evaluation.protocols import find_protocol
+    for name in names:
+        protocol = find_protocol(name, predictions.schema)
+        table = protocol.table(predictions, None)
+        table = table.map(lambda value: '' if value!=value else f'{value:.4f}')
+        print_frame(table, f'{name}: {protocol.summary} ({protocol.source})')
+
 # %% ../../nbs/91_commands.evaluate.ipynb #c1af95fb
 def _print_scores(run, evaluation, predictions, split, is_own)->dict:
     "Print the scores with intervals and baselines; return them in the layout of `metrics.json`"
@@ -79,7 +88,7 @@ def _print_scores(run, evaluation, predictions, split, is_own)->dict:
     print_overall(metrics)
     return metrics
 
-def _report(runs, evaluation, split, is_own, enforce_taxonomy, columns)->dict:
+def _report(runs, evaluation, split, is_own, enforce_taxonomy, columns, protocols)->dict:
     "Print all tables of an evaluation; return what `--out` writes"
     from fashion_fastai.evaluation.consistency import run_pair_counts
     from fashion_fastai.evaluation.ensemble import ensemble_thresholds
@@ -93,6 +102,7 @@ def _report(runs, evaluation, split, is_own, enforce_taxonomy, columns)->dict:
     if split=='valid': _print_thresholds(runs, predictions, evaluation.rows.group)
     if not enforce_taxonomy: _print_consistency(runs[0], predictions, thresholds)
     _print_slices(evaluation, columns, thresholds)
+    _print_protocols(predictions, protocols)
     return metrics | dict(fitted=score_predictions(predictions, split, thresholds)['targets']) | gain
 
 # %% ../../nbs/91_commands.evaluate.ipynb #166ccce8
@@ -102,6 +112,11 @@ def _check_options(run, split, min_precision):
         raise UsageError('evaluate does not change a run; thresholds are fitted by: '
             f'fashion-fastai calibrate {run} --min-precision {min_precision:g}')
     if split not in ('train', 'valid', 'test'): raise UsageError(f'--split {split}: it must be valid, test or train')
+
+def _check_protocols(schema, names):
+    "Raise a `UsageError` for an unknown protocol, or one that needs other targets, before anything is predicted"
+    from fashion_fastai.evaluation.protocols import find_protocol
+    for name in names: find_protocol(name, schema)
 
 # %% ../../nbs/91_commands.evaluate.ipynb #fe62bfd0
 def evaluate_command(
@@ -116,6 +131,8 @@ def evaluate_command(
         help='Test-time augmentation: number of augmented copies of each image. Default: none.', min=0)]=0,
     slice:Annotated[Optional[list[str]], typer.Option(
         help='Also print the scores for each value of this column; may be repeated.')]=None,
+    protocol:Annotated[Optional[list[str]], typer.Option(
+        help='Also print the figures of this published protocol, such as six-2024; may be repeated.')]=None,
     out:Annotated[Optional[Path], typer.Option(help='JSON file for all scores.')]=None,
     ensemble_with:Annotated[Optional[list[Path]], typer.Option(
         help='Another run with the same targets, to average probabilities with; may be repeated.')]=None,
@@ -125,9 +142,10 @@ def evaluate_command(
     _check_options(run, split, min_precision)
     from fashion_fastai.run import open_run
     runs = [open_run(path) for path in (run, *(ensemble_with or []))]
+    _check_protocols(runs[0].schema, protocol or [])
     columns = slice or []
     evaluation = _evaluation(runs, split, data, images, tta)
     _check_columns(evaluation, columns)
     is_own = data is None and split=='valid'
-    metrics = _report(runs, evaluation, split, is_own, enforce_taxonomy, columns)
+    metrics = _report(runs, evaluation, split, is_own, enforce_taxonomy, columns, protocol or [])
     if out: write_json(out, metrics)

@@ -28,6 +28,7 @@ from .consistency import PairCounts, enforce_taxonomy, mask_unseen_pairs, taxono
 from .ensemble import check_members, common_rows, mean_predictions, member_names
 from .inference import run_predictions
 from .predictions import Predictions, held_out_predictions
+from .protocols import protocol_scores
 from .summary import frozen_baselines
 from ..run import Run
 
@@ -40,7 +41,8 @@ def score_predictions(
     "Compute all scores of predictions"
     metrics = predictions.metrics(split, thresholds)
     if predictions.schema.taxonomy: metrics['taxonomy'] = taxonomy_scores(predictions)
-    return metrics
+    protocols = protocol_scores(predictions, thresholds)
+    return metrics | dict(protocols=protocols) if protocols else metrics
 
 _SHOWN = dict(one_of=('accuracy', 'mean_class_accuracy'), any_of=('samples_f1', 'macro_f1'))
 

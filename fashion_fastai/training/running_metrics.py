@@ -15,7 +15,7 @@ __all__ = ['MAX_CELLS', 'ReservoirSample', 'RunningMetrics']
 # %% ../../nbs/40_training.running_metrics.ipynb #896850c4
 from ..metrics import binary_confusion, check_scores_input, f1_from_counts, label_score_table
 from ..metrics import precision_from_counts, ranking_means, recall_from_counts, safe_divide, to_json_number
-from ..metrics import top_k_recall, weighted_f1
+from ..metrics import top_k_recall, top_ks, weighted_f1
 from ..target import Target
 
 # %% ../../nbs/40_training.running_metrics.ipynb #d22be94a
@@ -65,7 +65,7 @@ class RunningMetrics:
         self.target = target
         self.counts = np.zeros((target.n_out, 2, 2), dtype=np.int64)
         self.sums = dict(known=0, right=0, rows_with_f1=0, f1=0.)
-        self.hits = {k: 0 for k in (3, 5) if k<target.n_out}
+        self.hits = {k: 0 for k in top_ks(target)}
         self.sample = ReservoirSample(max_rows or max(1, MAX_CELLS//target.n_out), seed)
 
 # %% ../../nbs/40_training.running_metrics.ipynb #c7404524
@@ -105,7 +105,7 @@ def add(
     predicted,codes = self.target.decide(probs, 0.5),self.target.label_codes(truth)
     n_true = (codes==1).sum()
     if n_true:
-        for k,recall in top_k_recall(probs, codes).items(): self.hits[k] += round(recall*n_true)
+        for k,recall in top_k_recall(probs, codes, tuple(self.hits)).items(): self.hits[k] += round(recall*n_true)
     if self.target.kind=='one_of': self._add_one_of(truth, predicted)
     else: self._add_any_of(truth, predicted)
     self.sample.add(probs.astype(np.float32), truth.astype(np.int32 if truth.ndim==1 else np.int8))

@@ -32,6 +32,7 @@ class LabelTable:
     one_of:tuple[str, ...] = () # columns with exactly one label; an empty cell is unknown
     any_of:tuple[str, ...] = () # columns with any number of labels, separated by blanks; an empty cell is none
     vocab:dict[str, Sequence[str]] = field(default_factory=dict) # vocabularies that the format declares, by target
+    label_groups:dict[str, dict[str, str]] = field(default_factory=dict) # label to its group, by `any_of` target
     group_col:str|None = None # rows with the same value show the same product
     notes:tuple[str, ...] = () # what a user should know, for example which rows were left out
 
@@ -39,16 +40,23 @@ class LabelTable:
     def __repr__(self): return f'LabelTable of {len(self):,} images; targets {", ".join(self.one_of+self.any_of)}'
 
 # %% ../../../nbs/10_data.formats.base.ipynb #f9227093
-def _target(table:LabelTable, name:str, kind:str)->Target:
-    if name not in table.vocab: return target_from_column(table.frame[name], kind)
-    return validate_fields(Target, dict(name=name, kind=kind, vocab=tuple(table.vocab[name])), f'target {name}')
+@patch
+def target(
+    self:LabelTable,
+    name:str, # a column
+    kind:str, # `one_of` or `any_of`
+)->Target:
+    "Return the target of a column: as the format declares it, else with the labels that occur"
+    is_declared = name in self.vocab and name in (self.one_of if kind=='one_of' else self.any_of)
+    if not is_declared: return target_from_column(self.frame[name], kind)
+    fields = dict(name=name, kind=kind, vocab=tuple(self.vocab[name]), label_groups=self.label_groups.get(name))
+    return validate_fields(Target, fields, f'target {name}')
 
 @patch(as_prop=True)
 def schema(self:LabelTable)->Schema:
     "Return the schema, `one_of` targets first"
     kinds = {name: 'one_of' for name in self.one_of} | {name: 'any_of' for name in self.any_of}
-    targets = [_target(self, name, kind) for name,kind in kinds.items()]
-    return validate_fields(Schema, dict(targets=targets), 'targets')
+    return validate_fields(Schema, dict(targets=[self.target(*item) for item in kinds.items()]), 'targets')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #9c392e33
 def _label_cell(cell, sep:str)->str:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np, pandas as pd
 
 # %% auto #0
-__all__ = ['SPLIT_NAMES', 'GROUPS', 'read_names', 'block_values', 'block_error', 'attribute_cells', 'read_attributes',
-           'read_deepfashion', 'read_plain_list', 'six_codes', 'read_deepfashion_six']
+__all__ = ['ATTRIBUTE_TYPES', 'SPLIT_NAMES', 'GROUPS', 'read_names', 'attribute_types', 'block_values', 'block_error',
+           'attribute_cells', 'read_attributes', 'read_deepfashion', 'read_plain_list', 'six_codes',
+           'read_deepfashion_six']
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #db773d45
 from ...core.errors import UsageError
@@ -23,6 +24,8 @@ from ..tables import BOX
 from ...target import UNKNOWN
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #a9516dc8
+ATTRIBUTE_TYPES = 'texture', 'fabric', 'shape', 'part', 'style' # the types 1 to 5
+
 def read_names(
     path:str|Path, # `list_category_cloth.txt` or `list_attr_cloth.txt`
     high:int, # largest number that may follow a name
@@ -36,6 +39,14 @@ def read_names(
     check_unique(names, rows.error)
     if not names: raise UsageError(f'{path}: lists no name')
     return names,numbers
+
+# %% ../../../nbs/11_data.formats.deepfashion.ipynb #d31a0e79
+def attribute_types(
+    labels:Sequence[str], # attributes
+    numbers:np.ndarray, # type of each, from 1, int `(n_labels,)`
+)->dict[str, str]: # attribute to the name of its type, in the order of the types
+    "Return the type of each attribute"
+    return {labels[i]: ATTRIBUTE_TYPES[numbers[i]-1] for i in np.argsort(numbers, kind='stable')}
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #c05d1bd9
 def block_values(
@@ -179,7 +190,7 @@ def read_deepfashion(
     path = Path(path)
     anno = _folder_with(path, 'list_attr_img.txt', ['Anno', 'Anno_coarse', 'Anno*', '.'])
     categories = read_names(anno/'list_category_cloth.txt', 3)[0]
-    attributes = read_names(anno/'list_attr_cloth.txt', 5, joined=True)[0]
+    attributes,types = read_names(anno/'list_attr_cloth.txt', len(ATTRIBUTE_TYPES), joined=True)
     rows,files,category = _read_categories(anno/'list_category_img.txt', categories)
     frame = pd.DataFrame(dict(file=files, category=category))
     frame['attributes'] = _attribute_column(anno/'list_attr_img.txt', attributes, files, rows.path)
@@ -189,7 +200,8 @@ def read_deepfashion(
     if (anno/'list_bbox.txt').is_file(): frame[list(BOX)] = _box_columns(anno/'list_bbox.txt', files, rows.path)
     folder = find_images_folder(files, [root, root/'Img', path], images)
     vocab = dict(category=categories, attributes=attributes)
-    return LabelTable(frame, folder, ('category',), ('attributes',), vocab, group_col='item')
+    label_groups = dict(attributes=attribute_types(attributes, types))
+    return LabelTable(frame, folder, ('category',), ('attributes',), vocab, label_groups, group_col='item')
 
 # %% ../../../nbs/11_data.formats.deepfashion.ipynb #6880eb62
 GROUPS = 'texture', 'sleeve', 'length', 'neckline', 'fabric', 'fit'

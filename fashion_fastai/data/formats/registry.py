@@ -16,7 +16,7 @@ __all__ = ['PRODUCT_COLS', 'PRODUCT_TARGETS', 'FORMATS', 'read_labels_table', 'r
            'product_rows', 'read_products', 'read_format', 'convert', 'catalogue_from']
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #b26f7163
-from ...core.errors import UsageError, unknown_name
+from ...core.errors import UsageError, unknown_name, validate_fields
 from ...core.files import walk_files
 from ..catalogue import Catalogue, CatalogueWarning, make_catalogue
 from .base import LabelTable, ListFile, add_split, check_unique, find_images_folder
@@ -26,7 +26,8 @@ from .huggingface import read_hf
 from ..images import find_images, is_image
 from ..splits import SPLITS, read_split
 from ..tables import check_column, read_table
-from ...target import UNKNOWN, as_text
+from ...schema import Schema
+from ...target import Target, UNKNOWN, as_text
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #b58ec409
 def read_labels_table(
@@ -327,6 +328,20 @@ def convert(
         warnings.warn(message, CatalogueWarning, stacklevel=2)
     return table
 
+# %% ../../../nbs/13_data.formats.registry.ipynb #2ca1d7d6
+def _empty_as(target:Target, empty:str)->Target:
+    return target.model_copy(update=dict(empty=empty)) if target.kind=='any_of' else target
+
+def _chosen_schema(table:LabelTable, path, one_of=None, any_of=None, empty='none')->Schema|None:
+    "Return the chosen targets, default those of the format, as far as it declares them; None if none is chosen"
+    if one_of is None and any_of is None: one_of,any_of = table.one_of,table.any_of
+    kinds = {**dict.fromkeys(one_of or (), 'one_of'), **dict.fromkeys(any_of or (), 'any_of')}
+    if not kinds: return None
+    for name in kinds: check_column(table.frame.columns, name, path)
+    try: targets = [_empty_as(table.target(*item), empty) for item in kinds.items()]
+    except UsageError as e: raise UsageError(f'{path}: {e}') from None
+    return validate_fields(Schema, dict(targets=targets), str(path))
+
 # %% ../../../nbs/13_data.formats.registry.ipynb #3f7e0513
 def catalogue_from(
     name:str, # one of `FORMATS`
@@ -337,6 +352,8 @@ def catalogue_from(
     options = {option: value for option,value in options.items() if value is not None}
     of_reader = {'images', *inspect.signature(FORMATS[name]).parameters} if name in FORMATS else set()
     table = read_format(name, path, **{option: options.pop(option) for option in list(options) if option in of_reader})
-    if not {'one_of', 'any_of', 'schema'} & set(options): options['schema'] = table.schema
+    if 'schema' not in options:
+        choice = {name: options[name] for name in ('one_of', 'any_of', 'empty') if name in options}
+        options['schema'] = _chosen_schema(table, path, **choice)
     options.setdefault('group_col', table.group_col)
     return make_catalogue(table.frame, path, table.images, **options)
