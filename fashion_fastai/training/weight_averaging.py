@@ -18,64 +18,82 @@ from .history import is_real_fit
 
 # %% ../../nbs/42_training.weight_averaging.ipynb #062a939f
 class AveragedWeights(Callback):
-    "Base class: keep a mean of the weights, and put it into the network for validation and at the end"
+    "Base class: keep a mean of the weights, which is in the network from each validation until the next epoch begins"
     order = 90 # before `Checkpoints`
-    active = False # false while predicting or searching a learning rate
-    live = None # floating point tensors of the network
-    replaced = None # copies of their values, while the mean is in their place
+    live = None # floating point tensors of the network; None between two fits
+    stored = None # copies: the mean or, while the mean is in the network, the weights that are not averaged
+    swapped = False # whether the mean is in the network
+    n = 0 # updates of the mean
+
+    @property
+    def active(self)->bool: return self.live is not None and is_real_fit(self.learn)
 
     def before_fit(self):
-        self.active = is_real_fit(self.learn)
-        if not self.active: return
+        if not is_real_fit(self.learn): return
         self.live = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
-        self._start()
+        self.stored = [tensor.clone() for tensor in self.live]
+        self.n,self.swapped = 0,False
 
-    def _start(self):
-        self.mean = [tensor.clone() for tensor in self.live]
-        self.n = 0 # updates of the mean
+    def before_epoch(self): self._show_weights()
+    def before_batch(self):
+        if self.training: self._show_weights() # a callback may have validated within the epoch
+    def before_validate(self): self._show_mean()
 
-    def before_validate(self):
-        if not self.active or not self._mean_is_ready(): return
-        self.replaced = [tensor.clone() for tensor in self.live]
-        self._put(self.mean)
+    def after_epoch(self):
+        if self.active and self.epoch==self.n_epoch-1: self._finish()
 
-    def after_validate(self):
-        if not self.active: return
-        if self.epoch==self.n_epoch-1: self.n = 0 # the mean stays in the network; the next stage starts a new one
-        elif self.replaced is not None: self._put(self.replaced)
-        self.replaced = None
+    def after_cancel_fit(self): self._finish()
+    def after_fit(self): self.live = self.stored = None
 
-    def after_fit(self):
-        self.active = False
-        self.live = self.mean = None
-
-# %% ../../nbs/42_training.weight_averaging.ipynb #c8f80eaa
+# %% ../../nbs/42_training.weight_averaging.ipynb #868c7e39
 @patch
 @torch.no_grad()
-def _put(self:AveragedWeights, values): torch._foreach_copy_(self.live, values)
+def _swap(self:AveragedWeights):
+    for live,stored in zip(self.live, self.stored):
+        copy = live.clone()
+        live.copy_(stored)
+        stored.copy_(copy)
+    self.swapped = not self.swapped
+
+@patch
+def _show_mean(self:AveragedWeights):
+    if self.active and not self.swapped and self._mean_is_ready(): self._swap()
+
+@patch
+def _show_weights(self:AveragedWeights):
+    if self.active and self.swapped: self._swap()
+
+@patch
+@torch.no_grad()
+def _finish(self:AveragedWeights):
+    "Leave the mean in the network: the next stage starts with it, and with a mean of its own"
+    if not self.active: return
+    self._show_mean()
+    torch._foreach_copy_(self.stored, self.live)
+    self.n,self.swapped = 0,False
 
 @patch
 @torch.no_grad()
 def _update(self:AveragedWeights, share):
     "Move the mean by `share` of the distance to the weights"
     self.n += 1
-    torch._foreach_lerp_(self.mean, self.live, share)
+    torch._foreach_lerp_(self.stored, self.live, share)
 
+# %% ../../nbs/42_training.weight_averaging.ipynb #c8f80eaa
 @patch
 def to_state(self:AveragedWeights)->dict: # numbers and tensors
-    "Return the mean, and the weights that it replaced"
-    return dict(n=self.n, mean=self.mean, replaced=self.replaced or [])
+    "Return the number of updates, and the mean or the weights, whichever is not in the network"
+    return dict(n=self.n, swapped=self.swapped, stored=self.stored)
 
 @patch
 def from_state(
     self:AveragedWeights,
-    state:dict, # from `to_state`
+    state:dict, # from `to_state`, made while the network had the weights that it has now
 ):
-    "Restore the mean, and the weights that it replaced"
-    self.n = state['n']
-    for mean,saved in zip(self.mean, state['mean'], strict=True): mean.copy_(saved)
-    if not state['replaced']: return
-    self._put([saved.to(live.device) for saved,live in zip(state['replaced'], self.live, strict=True)])
+    "Restore the mean, and the weights from which training continues"
+    for stored,saved in zip(self.stored, state['stored'], strict=True): stored.copy_(saved)
+    self.n,self.swapped = state['n'],state['swapped']
+    self._show_weights()
 
 # %% ../../nbs/42_training.weight_averaging.ipynb #c4fa9478
 class EMA(AveragedWeights):
@@ -87,7 +105,7 @@ class EMA(AveragedWeights):
     def after_step(self):
         if self.active: self._update(1-min(self.decay, (1+self.n)/(10+self.n)))
 
-    def _mean_is_ready(self)->bool: return True
+    def _mean_is_ready(self)->bool: return self.n>0
 
 # %% ../../nbs/42_training.weight_averaging.ipynb #3b15c6dc
 class SWA(AveragedWeights):
@@ -96,8 +114,8 @@ class SWA(AveragedWeights):
         epochs:int=3, # number of epochs; all of them, if a stage has fewer
     ): self.epochs = epochs
 
-    def before_validate(self):
-        if self.active and self.epoch>=self.n_epoch-self.epochs: self._update(1/(self.n+1))
-        super().before_validate()
+    def after_train(self):
+        n_before = self.epoch-max(0, self.n_epoch-self.epochs) # epochs of the mean before this one; negative: too early
+        if self.active and self.n<=n_before: self._update(1/(self.n+1)) # once, if a validation is repeated
 
-    def _mean_is_ready(self)->bool: return self.epoch==self.n_epoch-1
+    def _mean_is_ready(self)->bool: return self.n==min(self.epochs, self.n_epoch)
