@@ -137,13 +137,45 @@ def in_yaml(fields):
     return f'```yaml\n{text.strip()}\n```'
 
 def recipe_section(name):
-    "Return the source of a recipe and its differences from the defaults"
+    "Return what the source of a recipe published, and the settings of the recipe that differ from the defaults"
     from fashion_fastai.config import read_recipe
     recipe = read_recipe(name)
-    text = [f'## `{name}`', f'{recipe.title}.', f'After: {recipe.source}.']
-    if recipe.figures: text.append(f'Its source reports: {recipe.figures}.')
+    text = [f'### `{name}`', f'{recipe.title}.']
+    if recipe.published: text += ['Published:', '\n'.join(f'- {particular}' for particular in recipe.published)]
+    if recipe.figures: text.append(f'Reported: {recipe.figures}.')
     text.append(in_yaml(recipe.settings) if recipe.settings else 'All [settings](settings.md) have their defaults.')
     return '\n\n'.join(text)
+
+def deviations_table(names):
+    "Return where the recipes of one source differ from it; one line for what several recipes have in common"
+    from fashion_fastai.config import read_recipe
+    recipes_with = {}
+    for name in names:
+        for deviation in read_recipe(name).deviations:
+            recipes_with.setdefault(tuple(deviation.model_dump().values()), []).append(f'`{name}`')
+    head, rows = ['particular', 'source', 'recipe', 'why'], [list(deviation) for deviation in recipes_with]
+    if len(names)>1:
+        head.append('recipes')
+        for row, having in zip(rows, recipes_with.values()):
+            row.append('all' if len(having)==len(names) else ', '.join(having))
+    return table(head, rows)
+
+def source_section(source, names):
+    "Return the recipes after one source, and where they differ from it"
+    from fashion_fastai.config import read_recipe
+    code = read_recipe(names[0]).code
+    title, after, is_system = source, '', source.startswith('System ')
+    if not is_system: title, after = ', '.join(f'`{name}`' for name in names), f'After: {source}.'
+    found = f'Published code: <{code}>.' if code else 'No published code was found; particulars are as reported.'
+    text = [f'## {title}', after, found if is_system else '', *map(recipe_section, names)]
+    return '\n\n'.join(part for part in [*text, '**Differences from the source**', deviations_table(names)] if part)
+
+def by_source(names):
+    "Return recipes by their source: the systems A to E, then others"
+    from fashion_fastai.config import read_recipe
+    groups = {}
+    for name in names: groups.setdefault(read_recipe(name).source, []).append(name)
+    return dict(sorted(groups.items(), key=lambda group: (not group[0].startswith('System '), group[0])))
 
 def comparison_section(name):
     "Return the runs of a comparison"
@@ -159,8 +191,10 @@ def comparison_section(name):
 ABOUT_RECIPES = """# Recipes
 
 A recipe is a named set of [settings](settings.md). `train --recipe NAME` uses one; every option and `--set`
-overrides it. `fashion-fastai recipes` lists them, `fashion-fastai recipes NAME` prints one. How the five published
-systems were measured is on the page [History](../history.md#the-five-published-systems-as-recipes-on-one-table)."""
+overrides it. `fashion-fastai recipes` lists them, `fashion-fastai recipes NAME` prints one. Five published systems,
+A to E, are recipes; for each stands below what was published, what the recipe does, and where and why both differ.
+Everything on this page is in the files of the recipes. How the systems were measured here is on the page
+[History](../history.md#the-five-published-systems-as-recipes-on-one-table)."""
 
 ABOUT_COMPARISONS = """## Comparisons
 
@@ -174,14 +208,15 @@ def recipes_page():
     rows = []
     for name in names:
         config = make_config(name)
-        training, arch = config.training, config.model.arch.partition('.')[0]
+        training, arch = config.training, config.model.arch
         rows.append([f'[`{name}`](#{name})', f'`{arch}`', config.image.size, training.epochs,
             f'{training.optimizer}, {training.schedule}', f'{training.lr:g}'])
     settings = dict(image=dict(size=160, augment_bounds=dict(color=dict(hue=0))), training=dict(epochs=8))
     own = dict(title='Our shop', source='the catalogue team', settings=settings)
     head = ['recipe', 'body', 'pixels', 'epochs', 'optimiser, schedule', 'learning rate']
     how = 'A recipe is a YAML file with a title, a source and settings: `train --recipe shop.yaml`.'
-    return '\n\n'.join([ABOUT_RECIPES, table(head, rows), '## Your own', how, in_yaml(own), *map(recipe_section, names),
+    sources = [source_section(*group) for group in by_source(names).items()]
+    return '\n\n'.join([ABOUT_RECIPES, table(head, rows), '## Your own', how, in_yaml(own), *sources,
         ABOUT_COMPARISONS, *map(comparison_section, packaged_names('comparison'))])
 
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, Positive
 
 # %% auto #0
 __all__ = ['DataConfig', 'AugmentConfig', 'AugmentBounds', 'ImageConfig', 'ModelConfig', 'TargetLossConfig', 'LossConfig',
-           'Stage', 'TrainingConfig', 'TrainConfig', 'Recipe', 'packaged_names', 'read_packaged', 'read_recipe',
-           'merge_settings', 'setting', 'make_config']
+           'Stage', 'TrainingConfig', 'TrainConfig', 'Deviation', 'Recipe', 'packaged_names', 'read_packaged',
+           'read_recipe', 'merge_settings', 'setting', 'make_config']
 
 # %% ../nbs/04_config.ipynb #94cd9042
 from .core.errors import UsageError, unknown_name, validate_fields
@@ -236,13 +236,24 @@ class TrainConfig(_Section):
     training:TrainingConfig = TrainingConfig() # optimiser, schedule, stages and checkpoints
     versions:dict[str, str] = {} # versions of the libraries; set by the run
 
+# %% ../nbs/04_config.ipynb #857cee27
+class Deviation(_Section):
+    "One particular in which a recipe differs from its source"
+    particular:str = Field(min_length=1) # what differs, for example `training crops`
+    source:str = Field(min_length=1) # what the source does
+    ours:str = Field(min_length=1) # what the recipe does
+    why:str = Field(min_length=1) # reason, and the setting that does as the source where there is one
+
 # %% ../nbs/04_config.ipynb #57462227
 class Recipe(_Section):
     "A named set of settings"
     title:str = '' # one line
     source:str = '' # publication or author
+    code:str = '' # address of the published code; empty if none was found
+    published:list[str] = [] # particulars of the source, one each
     figures:str = '' # results that the source reports
     settings:dict[str, Any] = {} # nested as in `TrainConfig`
+    deviations:list[Deviation] = [] # where the recipe differs from its source
 
 # %% ../nbs/04_config.ipynb #5e1e0b86
 def packaged_names(

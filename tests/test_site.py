@@ -123,12 +123,13 @@ def test_every_setting_is_on_its_page(site):
     assert lines['training.stages.epochs'].split(' | ')[1]=='required'
 
 def test_recipes_comparisons_and_formats_are_on_their_pages(site):
-    from fashion_fastai.config import packaged_names
+    from fashion_fastai.config import packaged_names, read_recipe
     from fashion_fastai.data.formats.registry import FORMATS
     recipes = site.recipes_page()
     formats = site.formats_page()
-    assert all(f'\n## `{name}`\n' in recipes for name in packaged_names('recipe'))
-    assert all(f'\n### `{name}`\n' in recipes for name in packaged_names('comparison'))
+    assert all(f'\n### `{name}`\n' in recipes for kind in ('recipe', 'comparison') for name in packaged_names(kind))
+    assert re.findall('\n## System (.)', recipes)==[*'ABCDE'] and recipes.count('**Differences from the source**')==6
+    assert all(deviation.ours in recipes for name in packaged_names('recipe') for deviation in read_recipe(name).deviations)
     assert 'arch: vgg16' in recipes and all(f'\n## `{name}`\n' in formats for name in FORMATS)
     assert "| `label_col` |  | " in formats
 

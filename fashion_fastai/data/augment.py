@@ -65,10 +65,10 @@ def _random_crop(least, n, device)->tuple[torch.Tensor, ...]: # width, height, s
     right,down = [_uniform(n, 1, device)*(1-side) for side in (width, height)]
     return width,height,right,down
 
-def _affine(augment:AugmentConfig, n:int, device)->torch.Tensor: # `(n, 2, 3)`, for `affine_grid`
-    "Draw a map for each image: crop or zoom, rotation, shift and mirroring"
-    width = height = 1+_uniform(n, augment.zoom, device)
-    right,down = [_uniform(n, 2*augment.shift, device) for _ in range(2)]
+def _affine(augment:AugmentConfig, n:int, device, view:float=1.)->torch.Tensor: # `(n, 2, 3)`, for `affine_grid`
+    "Draw a map for each image: a random crop, or zoom and shift of the middle `view` of its side; rotation; mirroring"
+    width = height = view*(1+_uniform(n, augment.zoom, device))
+    right,down = [view*_uniform(n, 2*augment.shift, device) for _ in range(2)]
     if augment.random_crop: width,height,right,down = _random_crop(augment.random_crop, n, device)
     angle = torch.deg2rad(_uniform(n, augment.rotate, device))
     cos,sin = angle.cos(),angle.sin()
@@ -124,7 +124,7 @@ class BatchAugment(Transform):
 def _edge(self:BatchAugment, x)->int: return (x.shape[-1]-self.size)//2 # pixels beyond the centre, on each side
 
 @patch
-def _center(self:BatchAugment, x)->TensorImage:
+def _center(self:BatchAugment, x)->torch.Tensor: # `(n, 3, size, size)`
     edge = self._edge(x)
     return x[...,edge:edge+self.size,edge:edge+self.size] if edge>0 else x
 
@@ -132,8 +132,8 @@ def _center(self:BatchAugment, x)->TensorImage:
 def _warp(self:BatchAugment, x, n_whole, own)->torch.Tensor: # `(n, 3, train_size, train_size)`
     changes = self.augment
     warps = changes.flip or changes.rotate or changes.zoom or changes.shift or changes.random_crop
-    if not warps and self._edge(x)<=0 and self.train_size==self.size: return x
-    maps = _affine(changes, n_whole, x.device)[own]
+    if not warps and self.train_size==self.size: return self._center(x)
+    maps = _affine(changes, n_whole, x.device, min(1, self.size/x.shape[-1]))[own]
     grid = F.affine_grid(maps, [len(x), 3, self.train_size, self.train_size], align_corners=False)
     x = x.contiguous() # by channel, which is faster here
     return F.grid_sample(x, grid, padding_mode='border', align_corners=False)
