@@ -51,7 +51,9 @@ def test_bodies_of_every_family_say_the_same(tmp_path, valid, arch, size, settin
     assert (made.differences['same prediction']==1).all() and made.differences['largest difference'].max()<1e-4
     assert made.rows==40 and list(made.differences.index)==[*valid.schema.names, 'apparel_distance']
 
-@pytest.mark.parametrize('arch,size', [('resnet10t', 32), ('vit_tiny_patch16_224', 64), ('convnext_atto', 64)])
+OLD_RUNTIME = pytest.mark.xfail(sys.version_info<(3, 11), reason='ONNX Runtime 1.23, the last for Python 3.10, computes a ViT in 8 bits wrongly')
+
+@pytest.mark.parametrize('arch,size', [('resnet10t', 32), pytest.param('vit_tiny_patch16_224', 64, marks=OLD_RUNTIME), ('convnext_atto', 64)])
 def test_8_bits_are_smaller_and_close(tmp_path, valid, arch, size):
     made = export_onnx(made_run(tmp_path/'run', valid, arch, size), tmp_path/'shop.onnx', valid, int8=True)
     assert made.differences['largest difference'].max()<0.2 and made.scores.MB['ONNX int8']<0.55*made.scores.MB['ONNX float32']

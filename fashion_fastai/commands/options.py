@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Optional, get_type_hints
+from typing import Annotated, Any, Optional
 import typer
 
 # %% auto #0
@@ -111,15 +111,16 @@ def config_from(
     return make_config(options.get('recipe') or DEFAULT_RECIPE, *nested_settings(options))
 
 # %% ../../nbs/90_commands.options.ipynb #68876861
+def _params(function)->list[inspect.Parameter]:
+    # not `get_type_hints`: Python 3.10 hides an option that defaults to None in an `Optional` of its own
+    return list(inspect.signature(function, eval_str=True).parameters.values())
+
 def _with_options(groups, command)->Callable:
     "Replace `**settings` in the signature of `command` by the options of `groups`"
-    hints = {}
-    for function in (*groups, command): hints |= get_type_hints(function, include_extras=True)
-    own = [param for param in inspect.signature(command).parameters.values() if param.kind!=param.VAR_KEYWORD]
-    shared = [param for group in groups for param in inspect.signature(group).parameters.values()]
-    params = [*own, *[param.replace(kind=param.KEYWORD_ONLY) for param in shared]]
-    command.__signature__ = inspect.Signature([param.replace(annotation=hints[param.name]) for param in params])
-    command.__annotations__ = {param.name: hints[param.name] for param in params}
+    own = [param for param in _params(command) if param.kind!=param.VAR_KEYWORD]
+    shared = [param.replace(kind=param.KEYWORD_ONLY) for group in groups for param in _params(group)]
+    command.__signature__ = inspect.Signature([*own, *shared])
+    command.__annotations__ = {param.name: param.annotation for param in (*own, *shared)}
     return command
 
 with_settings = partial(_with_options, [source_options, table_options, model_options, training_options]) # all settings
