@@ -193,7 +193,16 @@ ABOUT_RECIPES = """# Recipes
 A recipe is a named set of [settings](settings.md). `train --recipe NAME` uses one; every option and `--set`
 overrides it. `fashion-fastai recipes` lists them, `fashion-fastai recipes NAME` prints one. Five published systems,
 A to E, are recipes; for each stands below what was published, what the recipe does, and where and why both differ.
-Everything on this page is in the files of the recipes. How the systems were measured here is on the page
+Everything on this page is in the files of the recipes. The tag behind the dot of a body, as in `resnet50.tv_in1k`,
+names its weights on the hub. Where the hub cannot be reached, `--weights FILE` takes them from a file, `--weights none`
+trains from random ones. The weights of torchvision fit the `tv` tags:
+
+```python
+network = torchvision.models.resnet50(weights='IMAGENET1K_V1')
+safetensors.torch.save_file(network.state_dict(), 'resnet50.safetensors')
+```
+
+How the systems were measured here is on the page
 [History](../history.md#the-five-published-systems-as-recipes-on-one-table)."""
 
 ABOUT_COMPARISONS = """## Comparisons

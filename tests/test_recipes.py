@@ -2,12 +2,14 @@
 import json
 import numpy as np, pandas as pd, pytest, timm, torch, yaml
 from PIL import Image
+from safetensors.torch import save_file
 from torchvision import transforms
-from torchvision.models import vgg16
+from torchvision.models import resnet34, vgg16
 from fashion_fastai.cli import main
 from fashion_fastai.config import make_config, packaged_names, read_recipe
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.data.images import ImageReader
+from fashion_fastai.models.body import body_features, create_body
 from fashion_fastai.models.heads import DerivedHead
 from fashion_fastai.models.network import count_parameters, create_network
 from fashion_fastai.models.weights import find_weights
@@ -192,6 +194,14 @@ def test_recipes_name_the_weights_of_their_source(recipe, tmp_path, monkeypatch)
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
     with pytest.raises(UsageError, match=f'no weights for {arch}: .*Use --weights FILE, --weights none'):
         find_weights(arch, 'auto')
+
+def test_weights_of_torchvision_fit_as_a_file(tmp_path):
+    "Saved as safetensors, the weights of torchvision's own network give its features"
+    network = resnet34()
+    save_file(network.state_dict(), tmp_path/'resnet34.safetensors')
+    body = create_body('resnet34.tv_in1k', 64, str(tmp_path/'resnet34.safetensors')).eval()
+    network.fc,x = torch.nn.Identity(),torch.randn(2, 3, 64, 64)
+    with torch.no_grad(): assert torch.equal(network.eval()(x), body_features(body, x))
 
 @pytest.mark.parametrize('recipe', packaged_names('recipe'))
 def test_every_recipe_prints_its_deviations(recipe, capsys):
