@@ -27,7 +27,7 @@ if __name__=='__main__':
     args = arguments(__doc__, rounds=5, images=256)
     from fashion_fastai.core.allocator import tune_allocator
     tune_allocator() # as the command does
-    from fashion_fastai.experiments.compare import comparison_configs, read_comparison
+    from fashion_fastai.experiments.comparison import comparison_configs, read_comparison
     data = dict(path=args.table, one_of=['category'], any_of=['attributes'])
     settings = dict(data=data, training=dict(precision='float32'))
     configs = comparison_configs(read_comparison('tricks'), settings)

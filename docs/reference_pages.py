@@ -186,7 +186,10 @@ def comparison_section(name):
         recipe = run.get('recipe', fields.get('recipe', 'two-head'))
         rows.append([f'`{run["name"]}`', f'`{recipe}`', f'`{flow(run["settings"])}`' if run.get('settings') else ''])
     shared = [f'All runs: `{flow(fields["settings"])}`.'] if fields.get('settings') else []
-    return '\n\n'.join([f'### `{name}`', f'{fields["title"]}.', *shared, table(['run', 'recipe', 'settings'], rows)])
+    shown = [f'Its table: {", ".join(fields["columns"])}.'] if fields.get('columns') else []
+    if fields.get('figures'): shown.append(f'Its figures: {", ".join(figure["name"] for figure in fields["figures"])}.')
+    return '\n\n'.join([f'### `{name}`', f'{fields["title"]}.', *shared, *shown,
+        table(['run', 'recipe', 'settings'], rows)])
 
 ABOUT_RECIPES = """# Recipes
 
@@ -208,7 +211,7 @@ How the systems were measured here is on the page
 ABOUT_COMPARISONS = """## Comparisons
 
 A comparison trains several named settings and puts their scores into one table: `fashion-fastai compare NAME --data
-TABLE`, or with a YAML file of your own in the same form."""
+TABLE`, or with a YAML file of your own in the same form: [compare settings](../how-to/compare.md)."""
 
 def recipes_page():
     "Return the page of all recipes and comparisons that ship with the library"

@@ -50,7 +50,7 @@ HOW_TO = { # the order of the how-to pages; others follow at the end
     'Understand and clean a table': ('explore', 'audit', 'missing-labels', 'taxonomy', 'custom-format'),
     'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices',
         'memory', 'resume', 'trackers'),
-    'Evaluate': ('evaluate', 'protocols', 'thresholds', 'ensembles'),
+    'Evaluate': ('evaluate', 'compare', 'protocols', 'thresholds', 'ensembles'),
     'Predict': ('app', 'bulk', 'cluster', 'onnx'),
 }
 EXPLANATION = {'': ('packages', 'why-one-network', 'two-head-splitter', 'linear-probe', 'progressive-unfreezing',

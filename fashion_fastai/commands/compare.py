@@ -22,9 +22,10 @@ from ..core.errors import UsageError
 @with_settings
 def compare_command(
     file:Annotated[str, typer.Argument(
-        help='systems, tricks, ablation-structure, ablation-training, or a YAML file of your own.')],
+        help='system-a-widths, system-a-training, system-c, system-d, system-e, systems, tricks, '
+        'or a YAML file of your own.')],
     out:Annotated[Optional[Path], typer.Option(
-        help='Folder of the runs, the table and the plot. Default: comparisons/FILE.')]=None,
+        help='Folder of the runs, the table and the figures. Default: comparisons/FILE.')]=None,
     seeds:Annotated[int, typer.Option(
         min=1, help='Train each run with this number of consecutive seeds; '
         'the table has mean and standard deviation.')]=1,
@@ -33,10 +34,14 @@ def compare_command(
     "Train several named settings and compare their scores; finished runs are not trained again."
     if settings.pop('recipe'): raise UsageError('--recipe: a comparison names the recipe of each run itself')
     nested = nested_settings(settings)
-    from fashion_fastai.experiments.compare import summarize_seeds, read_comparison, run_comparison
+    from fashion_fastai.experiments.compare import run_comparison
+    from fashion_fastai.experiments.comparison import read_comparison
+    from fashion_fastai.experiments.comparison_table import summarize_seeds
     comparison = read_comparison(file)
     out = out or Path('comparisons')/Path(file).stem
     table = run_comparison(comparison, out, *nested, seeds=seeds, echo=echo)
-    shown = summarize_seeds(table) if seeds>1 else table
-    print_frame(shown if len(shown.columns)<=8 else shown.T, comparison.title) # many targets have many scores
-    print(f'table and plot: {out}/comparison.csv, comparison.md, comparison.png')
+    shown = summarize_seeds(table)
+    is_long = len(table.columns)>8 or len(table)==1 # many targets have many scores
+    print_frame(shown.T if is_long else shown if seeds>1 else table, comparison.title)
+    for note in table.attrs['notes']: print(note)
+    print(f'table and figures: {out}/comparison.md')

@@ -50,7 +50,7 @@ def print_overall(
 ):
     "Print the scores of several `one_of` targets together, and contradictions of the taxonomy"
     n_one_of = len([target for target in metrics['targets'].values() if target['kind']=='one_of'])
-    if 'overall_accuracy' in metrics and n_one_of>1:
+    if metrics.get('overall_accuracy') is not None and n_one_of>1: # None without labels
         accuracy,mean = metrics['overall_accuracy'],metrics['overall_mean_class_accuracy']
         print(f'overall accuracy {accuracy:.4f}, overall mean class accuracy {mean:.4f}')
     if tree:=metrics.get('taxonomy'):

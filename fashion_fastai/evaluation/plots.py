@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 # %% auto #0
-__all__ = ['MAX_CORRELATED', 'MAX_PRINTED', 'MAX_CLASSES', 'WORST_CLASSES', 'draw_cells', 'label_correlation', 'strongest_pairs',
-           'plot_label_correlation', 'plot_curves', 'plot_counts', 'class_table', 'plot_class_scores',
-           'largest_confusions', 'plot_confusion']
+__all__ = ['MAX_CORRELATED', 'MAX_PRINTED', 'SPLIT_STYLES', 'MAX_CLASSES', 'WORST_CLASSES', 'draw_cells', 'label_correlation',
+           'strongest_pairs', 'plot_label_correlation', 'curve_marks', 'format_curve_axes', 'plot_curves',
+           'plot_counts', 'class_table', 'plot_class_scores', 'largest_confusions', 'plot_confusion']
 
 # %% ../../nbs/50_evaluation.plots.ipynb #16770d36
 from fashion_fastai.core.plotting import (BLUE, GREEN, GREY, INK, MAX_BARS, ORANGE, WHITE, PageFigure, add_caption,
@@ -119,20 +119,23 @@ _PANELS = dict(
     any_of=[['loss'], ['samples_f1', 'macro_f1', 'exact_match'], ['micro_f1', 'precision', 'recall'], ['auroc']])
 _ALL_TARGETS = [['loss'], ['clean_loss', 'flipped_loss'], ['lr']]
 _OVERALL = [['accuracy', 'mean_class_accuracy'], ['macro_f1', 'macro_precision']]
-_SPLITS = {
+SPLIT_STYLES = { # of curves, by prefix of the column
     'train/': dict(linestyle=(0, (3,1.2)), linewidth=1.1, markerfacecolor=WHITE),
     'valid/': {},
     '': {}} # the learning rate has no split
 
 def _columns(history, prefix, name)->dict: # for each split the column, if it contains numbers
-    columns = {split: f'{split}{prefix}{name}' for split in _SPLITS}
+    columns = {split: f'{split}{prefix}{name}' for split in SPLIT_STYLES}
     return {split: column for split,column in columns.items() if column in history and history[column].notna().any()}
 
 def _unfreezes(history)->list[float]: # between which epochs the number of unfrozen groups changes
     if 'unfrozen' not in history: return []
     return (history.epoch[history.unfrozen.diff().fillna(0)!=0]-0.5).tolist()
 
-def _marks(history)->dict: # a single epoch is a point, not a line
+def curve_marks(
+    history:pd.DataFrame, # a row per epoch
+)->dict: # for `Axes.plot`
+    "Mark epochs by points if there are few: a single epoch is a point, not a line"
     return dict(marker='o', markersize=3) if len(history)<=30 else {}
 
 # %% ../../nbs/50_evaluation.plots.ipynb #7b5ffcbe
@@ -148,7 +151,11 @@ def _panel_rows(history, schema)->list[tuple[str, str, list]]: # name, prefix of
     return found
 
 # %% ../../nbs/50_evaluation.plots.ipynb #0980903f
-def _format_curve_axes(ax, epochs):
+def format_curve_axes(
+    ax, # a matplotlib `Axes`
+    epochs:Sequence[int], # numbers of all epochs
+):
+    "Number the epochs of learning curves by whole numbers, and draw horizontal lines"
     ax.set_xlim(min(epochs)-0.5, max(epochs)+0.5)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -157,22 +164,23 @@ def _format_curve_axes(ax, epochs):
 
 def _draw_curves(ax, history, prefix, names):
     "Draw the columns of `names` over the epochs, with their legend as the title of the panel"
-    lines,marks = [],_marks(history)
+    lines,marks = [],curve_marks(history)
     for name,color in zip(names, (BLUE, ORANGE, GREEN)):
         columns = _columns(history, prefix, name)
         for split,column in columns.items():
-            ax.plot(history.epoch, history[column].astype(float), color=color, **marks, **_SPLITS[split])
+            ax.plot(history.epoch, history[column].astype(float), color=color, **marks, **SPLIT_STYLES[split])
         label = 'learning rate' if name=='lr' else display_name(name)
         if columns: lines.append(Line2D([], [], color=color, label=label))
     for epoch in _unfreezes(history): ax.axvline(epoch, color=GREY, linestyle=':', linewidth=1)
     ax.legend(handles=lines, loc='lower left', bbox_to_anchor=(-0.04, 0.98), borderaxespad=0, labelspacing=0.2,
         handlelength=1)
-    _format_curve_axes(ax, history.epoch)
+    format_curve_axes(ax, history.epoch)
 
 # %% ../../nbs/50_evaluation.plots.ipynb #8ff50292
 def _curve_keys(history)->list[Line2D]: # of the legend
-    marks = _marks(history)
-    keys = [Line2D([], [], color=INK, label=split[:-1], **marks, **_SPLITS[split]) for split in ('train/', 'valid/')]
+    marks = curve_marks(history)
+    keys = [Line2D([], [], color=INK, label=split[:-1], **marks, **SPLIT_STYLES[split])
+        for split in ('train/', 'valid/')]
     if _unfreezes(history): keys.append(Line2D([], [], color=GREY, linestyle=':', label='more layer groups unfrozen'))
     return keys
 

@@ -1,4 +1,4 @@
-"""Train several named settings on the same data, and show their scores in one table and one plot
+"""Train several named settings on the same data, and show their scores in a table and figures
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.compare.html.md"""
 
@@ -6,69 +6,27 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.compare.html.m
 
 # %% ../../nbs/73_experiments.compare.ipynb #e6ae690c
 from __future__ import annotations
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 import pandas as pd
-from pydantic import BaseModel, Field
 
 # %% auto #0
-__all__ = ['ComparedRun', 'Comparison', 'read_comparison', 'comparison_configs', 'run_comparison', 'comparison_table',
-           'summarize_seeds', 'markdown_table', 'plot_comparison']
+__all__ = ['write_comparison', 'run_comparison']
 
 # %% ../../nbs/73_experiments.compare.ipynb #0286f724
-from ..config import TrainConfig, make_config, read_packaged
-from ..core.errors import UsageError, validate_fields
+from ..config import TrainConfig
+from ..core.errors import UsageError
 from ..core.files import atomic_file
-from ..core.plotting import PageFigure, plot_style
+from ..data.from_config import catalogue_from_config
+from ..evaluation.artifacts import file_names
+from .comparison import Comparison, check_names, comparison_configs, resolve_targets
+from .comparison_figures import default_figure, plot_comparison
+from .comparison_table import compare_classes, comparison_table, markdown_table
+from .comparison_table import name_best_and_worst, summarize_seeds
 from .resume import settings_to_resume
 from .train import train
-from ..metrics import headline_scores
 from ..run import Run
-
-# %% ../../nbs/73_experiments.compare.ipynb #fc3020e5
-class ComparedRun(BaseModel, extra='forbid'):
-    "One run of a comparison"
-    name:str = Field(pattern=r'^[\w.-]+$') # also the name of its folder
-    recipe:str|None = None # default: the recipe of the comparison
-    settings:dict[str, Any] = {} # what it changes, nested as in `TrainConfig`
-
-class Comparison(BaseModel, extra='forbid'):
-    "Named settings over a common base"
-    title:str # one line
-    recipe:str = 'two-head' # of runs without a recipe
-    settings:dict[str, Any] = {} # of all runs
-    runs:list[ComparedRun] = Field(min_length=1) # the first is the one that others are compared with
-
-def read_comparison(
-    name:str, # one of `packaged_names('comparison')`, or the path of a file
-)->Comparison:
-    "Return a comparison; raise a `UsageError` that says what is wrong with its file"
-    comparison = validate_fields(Comparison, read_packaged('comparison', name), f'comparison {name}')
-    names = [run.name for run in comparison.runs]
-    if len(set(names))<len(names):
-        raise UsageError(f'comparison {name}: two runs have the same name: {", ".join(names)}')
-    return comparison
-
-# %% ../../nbs/73_experiments.compare.ipynb #409a3073
-def comparison_configs(
-    comparison:Comparison, # from `read_comparison`
-    *settings:dict, # on top of the settings of each run, nested as in `TrainConfig`
-    seeds:int=1, # trainings per run, with consecutive seeds from that of the settings
-)->dict[str, TrainConfig]: # by the name of the run; with several seeds by `NAME/seedN`
-    "Return the settings of each training"
-    if seeds<1: raise UsageError(f'--seeds {seeds}: must be 1 or more')
-    configs = {run.name: make_config(run.recipe or comparison.recipe, comparison.settings, run.settings, *settings)
-        for run in comparison.runs}
-    if seeds==1: return configs
-    numbered = {}
-    for number in range(seeds):
-        for name,config in configs.items():
-            copy = config.model_copy(deep=True)
-            copy.training.seed += number
-            numbered[f'{name}/seed{copy.training.seed}'] = copy
-    return numbered
+from ..schema import Schema
 
 # %% ../../nbs/73_experiments.compare.ipynb #7240be60
 def _same_settings(resolved, config)->bool:
@@ -95,104 +53,78 @@ def _is_trained(run, config)->bool:
         raise UsageError(f'{run.path} was trained with other settings; choose another --out, or remove it')
     return True
 
+# %% ../../nbs/73_experiments.compare.ipynb #33476164
+def _schemas(configs:dict[str, TrainConfig], trained:dict[str, Run])->list[Schema]: # one for each table
+    "Read the targets of the runs that are trained, and of the tables of the others"
+    schemas = {}
+    for name,config in configs.items():
+        key = config.data.model_dump_json()
+        if key in schemas: continue
+        schemas[key] = trained[name].schema if name in trained else catalogue_from_config(config).schema
+    return list(schemas.values())
+
+# %% ../../nbs/73_experiments.compare.ipynb #cea39bf7
+def _write_figures(comparison, runs, out)->tuple[list[str], list[str]]: # parts of the page; sentences
+    "Draw the figures of a comparison"
+    parts,notes = [],[]
+    for figure in comparison.figures or [default_figure(runs)]:
+        page = plot_comparison(runs, figure)
+        if page is None:
+            notes.append(f'There is no figure {figure.name}: no run has its scores in the history.')
+            continue
+        with atomic_file(out/f'comparison-{figure.name}.png') as file: page.savefig(file, format='png')
+        parts.append(f'![{figure.title}](comparison-{figure.name}.png)\n')
+    return parts,notes
+
+def _class_figures(run, name, target)->list[str]: # links to figures of the run
+    file = file_names(run.schema)[target]
+    files = [f'figures/{kind}-{file}.png' for kind in ('scores', 'confusion')]
+    return [f'![{target} of {name}]({name}/{file})\n' for file in files if (run.path/file).is_file()]
+
+def _write_classes(comparison, runs, out)->list[str]: # parts of the page
+    "Write a table of the scores of each class for each target of `per_class`"
+    parts = []
+    for target in resolve_targets(comparison.per_class, [run.schema for run in runs.values()]):
+        own = {name: run for name,run in runs.items() if target in run.schema.names}
+        table = compare_classes(own, target)
+        names = file_names(next(iter(own.values())).schema)
+        with atomic_file(out/f'comparison-classes-{names[target]}.csv') as file: table.to_csv(file)
+        text = summarize_seeds(table).rename_axis(target)
+        parts += [f'## {target}: scores of each class\n', *[f'{line}\n' for line in name_best_and_worst(table)]]
+        parts.append(markdown_table(text))
+        for name,run in own.items(): parts += _class_figures(run, name, target)
+    return parts
+
 # %% ../../nbs/73_experiments.compare.ipynb #c527f00c
+def write_comparison(
+    comparison:Comparison, # from `read_comparison`
+    runs:dict[str, Run], # name to complete run
+    out:str|Path, # folder of the files
+)->pd.DataFrame: # see `comparison_table`
+    "Write table, figures and page of complete runs"
+    out = Path(out)
+    table = comparison_table(runs, comparison.columns)
+    figures,notes = _write_figures(comparison, runs, out)
+    table.attrs['notes'] += notes
+    with atomic_file(out/'comparison.csv') as file: table.to_csv(file)
+    parts = [f'# {comparison.title}\n', markdown_table(summarize_seeds(table))]
+    parts += [f'{note}\n' for note in table.attrs['notes']]+figures+_write_classes(comparison, runs, out)
+    with atomic_file(out/'comparison.md') as file: file.write_text('\n'.join(parts), encoding='utf-8')
+    return table
+
 def run_comparison(
     comparison:Comparison, # from `read_comparison`
-    out:str|Path, # folder of the runs, the table and the plot
+    out:str|Path, # folder of the runs, the table and the figures
     *settings:dict, # on top of the settings of each run, nested as in `TrainConfig`
     seeds:int=1, # see `comparison_configs`
     echo:Callable[[str], None]=print, # prints progress
 )->pd.DataFrame: # see `comparison_table`
-    "Train the runs that are not finished yet, and compare all"
+    "Train the runs that are not finished yet, and compare all; raise a `UsageError` before that if a name is wrong"
     configs,out = comparison_configs(comparison, *settings, seeds=seeds),Path(out)
     runs = {name: Run(out/name) for name in configs}
-    trained = {name: _is_trained(run, configs[name]) for name,run in runs.items()}
+    trained = {name: run for name,run in runs.items() if _is_trained(run, configs[name])}
+    check_names(comparison, _schemas(configs, trained))
     for number,(name,run) in enumerate(runs.items(), 1):
-        echo(f'run {number} of {len(runs)}: {name}' + (' is already finished' if trained[name] else ''))
-        if not trained[name]: train(configs[name], run.path, echo, resume=True)
-    table = comparison_table(runs)
-    with atomic_file(out/'comparison.csv') as file: table.to_csv(file)
-    with atomic_file(out/'comparison.md') as file: file.write_text(markdown_table(table), encoding='utf-8')
-    figure = plot_comparison(runs, comparison.title)
-    with atomic_file(out/'comparison.png') as file: figure.savefig(file, dpi=150, format='png')
-    return table
-
-# %% ../../nbs/73_experiments.compare.ipynb #bbf02d41
-def _compared_scores(target)->list[str]:
-    scores = list(headline_scores(target))
-    return [*scores, 'average_precision'] if target.kind=='any_of' else scores
-
-def _row(run)->dict:
-    "Return the scores and the cost of a run"
-    metrics = json.loads(run.metrics.read_text())
-    overall = 'overall_accuracy', 'overall_mean_class_accuracy'
-    row = {name: metrics[name] for name in overall if metrics.get(name) is not None}
-    for target in run.schema:
-        scores = metrics['targets'].get(target.name)
-        if scores: row |= {f'{target.name}/{name}': scores[name] for name in _compared_scores(target)}
-    history = pd.read_csv(run.history) if run.history.is_file() else pd.DataFrame(dict(seconds=[]))
-    return row | dict(epochs=len(history), seconds=round(history.seconds.sum()))
-
-def comparison_table(
-    runs:dict[str, Run], # name -> complete run
-)->pd.DataFrame: # one row per run
-    "Return the scores of several runs side by side"
-    return pd.DataFrame({name: _row(run) for name,run in runs.items()}).T.rename_axis('run').infer_objects()
-
-# %% ../../nbs/73_experiments.compare.ipynb #24472416
-def _format_number(x)->str: # empty for NaN
-    if x!=x: return ''
-    return str(int(x)) if x==int(x) and abs(x)>1 else f'{x:.3f}'
-
-def _format_deviation(x)->str: # empty for NaN
-    if x!=x: return ''
-    return f' ± {x:.3f}' if x<1 else f' ± {x:.0f}'
-
-def summarize_seeds(
-    table:pd.DataFrame, # from `comparison_table`
-)->pd.DataFrame: # of text, one row per run
-    "Format scores with three digits, as mean and standard deviation for runs with several seeds"
-    names = table.index.str.replace(r'/seed\d+$', '', regex=True)
-    if (names==table.index).all(): return table.map(_format_number)
-    groups = table.groupby(names, sort=False)
-    deviations = groups.std().map(_format_deviation)
-    deviations['epochs'] = ''
-    return (groups.mean().map(_format_number)+deviations).rename_axis('run')
-
-def markdown_table(
-    table:pd.DataFrame, # from `comparison_table`
-)->str:
-    "Return the table as Markdown"
-    text = summarize_seeds(table)
-    rows = [['run', *text.columns], ['---']*(len(text.columns)+1), *text.reset_index().to_numpy()]
-    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
-
-# %% ../../nbs/73_experiments.compare.ipynb #fee8f5b1
-def _plot_score(axis, name, histories):
-    "Draw one score of all runs; runs beyond the tenth, when colours repeat, are dashed"
-    for number,(run,history) in enumerate(histories.items()):
-        if name not in history: continue
-        axis.plot(history.epoch, history[name], marker='o', markersize=3, color=f'C{number%10}',
-            linestyle='-' if number<10 else '--', label=run)
-    axis.set(title=name.removeprefix('valid/').replace('_', ' '), xlabel='epoch')
-    axis.xaxis.get_major_locator().set_params(integer=True)
-
-@plot_style()
-def plot_comparison(
-    runs:dict[str, Run], # name -> complete run
-    title:str='', # above the plot
-)->PageFigure:
-    "Plot validation scores over the epochs"
-    histories = {name: pd.read_csv(run.history) for name,run in runs.items() if run.history.is_file()}
-    targets = [target for run in runs.values() for target in run.schema]
-    names = list(dict.fromkeys(f'valid/{target.name}/{headline_scores(target)[0]}' for target in targets))
-    columns = min(2, len(names))
-    rows = -(-len(names)//2)
-    figure = PageFigure(2.6*rows+0.5+0.18*-(-len(runs)//2), 3.9*columns+0.3)
-    axes = figure.subplots(rows, columns, squeeze=False).flat
-    for axis,name in zip(axes, names): _plot_score(axis, name, histories)
-    for axis in figure.axes[len(names):]: axis.remove()
-    handles,labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside lower center', ncols=2, frameon=False)
-    figure.suptitle(title)
-    return figure
+        echo(f'run {number} of {len(runs)}: {name}' + (' is already finished' if name in trained else ''))
+        if name not in trained: train(configs[name], run.path, echo, resume=True)
+    return write_comparison(comparison, runs, out)

@@ -23,7 +23,7 @@ from ..core.errors import UsageError, unknown_name
 from ..data.catalogue import CatalogueWarning
 from ..experiments.prepare import plan, prepare, probe
 from ..experiments.train import describe, fit
-from ..metrics import scalar_scores
+from ..metrics import score_names
 from ..schema import Schema
 from .search_space import Parameter
 
@@ -35,11 +35,6 @@ def _is_loss_fixed(config, params)->bool:
     learned = config.loss.task_weights!='fixed'
     return not learned and not any(path.startswith('loss.') for param in params for path in param.paths)
 
-def _score_names(target)->list[str]:
-    "Return the names of the scores of a target in the history"
-    no_rows = np.zeros((0, target.n_out), dtype=int)
-    return list(scalar_scores(target, no_rows, no_rows[:,0] if target.kind=='one_of' else no_rows))
-
 def choose_objective(
     by:str|None, # `loss`, `score`, or one such as `category/macro_f1`; default: `loss` if comparable, else `score`
     config:TrainConfig, # settings of the recipe
@@ -49,8 +44,7 @@ def choose_objective(
     "Return the objective; raise a `UsageError` if it is unknown or not comparable between trials"
     is_fixed = _is_loss_fixed(config, params)
     if by is None: return 'loss' if is_fixed else 'score'
-    own = [f'{target.name}/{score}' for target in schema for score in ('loss', *_score_names(target))]
-    names = ['loss', 'score', *own]
+    names = ['loss', 'score', *[f'{name}/loss' for name in schema.names], *score_names(schema)]
     if by not in names: raise unknown_name('score in --by', by, names)
     if is_lower_better(by) and not is_fixed:
         raise UsageError(f'--by {by}: the loss function differs between these trials, so losses cannot be compared; '
