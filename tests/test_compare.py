@@ -14,7 +14,7 @@ BOTH = Schema(targets=[one_of('main', ['top']), one_of('sub', ['shirt', 'coat'])
     taxonomy=Taxonomy(main='main', sub='sub', belongs=dict(shirt='top', coat='top')))
 RUNS = {'system-a-widths': [f'{kind}-{width}' for kind in ('multihead', 'multilabel') for width in (256, 512, 1024, 2048)],
     'system-a-training': ['whole-network', 'last-layers-only', 'without-augmentation'],
-    'system-c': ['hierarchy', 'direct'], 'system-d': ['cnn', 'resnet101', 'vit-b16'], 'system-e': ['fashionnet']}
+    'system-c': ['hierarchy', 'direct'], 'system-d': ['cnn', 'resnet101', 'vit-b16', 'inception'], 'system-e': ['fashionnet']}
 
 @pytest.mark.parametrize('name', packaged_names('comparison'))
 def test_packaged_comparisons_are_valid(name):
@@ -129,7 +129,7 @@ PARAMETERS = {'system-a-widths': ('multihead-512', 24_570_458), 'system-e': ('fa
     ('system-d', 'list-column', 'finder'), ('system-e', 'deepfashion-six', 'six')])
 def test_each_report_has_its_table_and_figures_by_one_command(request, tmp_path, name, format, data):
     options = ['--data', str(request.getfixturevalue(data)), '--format', format, '--out', str(tmp_path), '--epochs', '2',
-        '--weights', 'none', '--size', '64', '--set', 'image.load_size=72', '--batch-size', '8']
+        '--weights', 'none', '--size', '80', '--set', 'image.load_size=88', '--batch-size', '8'] # 75 px are the least for Inception
     assert main(['compare', name, *options])==0
     comparison,table = read_comparison(name),pd.read_csv(tmp_path/'comparison.csv', index_col='run')
     assert list(table.index)==RUNS[name] and list(table.columns)==list(comparison.columns)

@@ -17,52 +17,12 @@ from fashion_fastai.run import open_run
 from fashion_fastai.schema import Schema, Taxonomy
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.serving.submissions import read_submission
+from conftest import GROUPS
 
-GROUPS = dict(texture=7, sleeve=3, length=3, neckline=4, fabric=6, fit=3)
 SIX = ('multihead-resnet50', 'multilabel-resnet50', 'fashionnet-resnet50')
 TREE = ('hierarchy-resnet34', 'direct-vgg16')
 FINDER = ('multilabel-cnn', 'multilabel-resnet101', 'multilabel-vit-b16', 'multilabel-inception')
 TINY = ['--weights', 'none', '--size', '32', '--set', 'image.load_size=36', '--epochs', '1', '--batch-size', '8']
-
-def draw(path, rng, size=40):
-    "Write an image of noise"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rng.integers(0, 255, (size, size, 3), dtype=np.uint8)).save(path)
-
-@pytest.fixture(scope='module')
-def six(tmp_path_factory):
-    "A synthetic set in the format of systems A and E"
-    root,rng = tmp_path_factory.mktemp('six'),np.random.default_rng(0)
-    names = [f'{group}{i}  {number}' for number,(group,n) in enumerate(GROUPS.items(), 1) for i in range(n)]
-    (root/'split').mkdir()
-    (root/'split/list_attr_cloth.txt').write_text('26\nattribute_name  attribute_type\n'+'\n'.join(names)+'\n')
-    for split,n in (('train', 24), ('val', 10), ('test', 6)):
-        files = [f'img/{split}{i:05}.jpg' for i in range(n)]
-        for file in files: draw(root/file, rng)
-        (root/f'split/{split}.txt').write_text('\n'.join(files)+'\n')
-        rows = [' '.join(str(rng.integers(0, n)) for n in GROUPS.values()) for _ in files]
-        if split!='test': (root/f'split/{split}_attr.txt').write_text('\n'.join(rows)+'\n')
-    return root
-
-@pytest.fixture(scope='module')
-def tree(tmp_path_factory):
-    "Folders main/sub/image, the format of system C"
-    root,rng = tmp_path_factory.mktemp('tree')/'set',np.random.default_rng(1)
-    for main_,subs in dict(bottom=['skirt','trousers'], top=['shirt','sweater']).items():
-        for sub in subs:
-            for i in range(10): draw(root/main_/sub/f'{i}.jpg', rng)
-    return root
-
-@pytest.fixture(scope='module')
-def finder(tmp_path_factory):
-    "A table with a comma-separated column, the format of system D"
-    root,rng = tmp_path_factory.mktemp('finder'),np.random.default_rng(2)
-    labels = ['Dress', 'Shirt', 'Shoe', 'Bag']
-    chosen = [rng.choice(labels, rng.integers(1, 3), replace=False) for _ in range(40)]
-    rows = [dict(Image=f'{i}.jpg', Category=','.join(names)) for i,names in enumerate(chosen)]
-    for row in rows: draw(root/'images'/row['Image'], rng)
-    pd.DataFrame(rows).to_csv(root/'labels.csv', index=False)
-    return root/'labels.csv'
 
 def trained(out, data, format, recipe, *more):
     "Train `recipe` for one short epoch and return its run"
