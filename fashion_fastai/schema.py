@@ -1,4 +1,4 @@
-"""The targets of a table, and which of their labels belong together
+"""The targets of a table, which of their labels belong together, and which rows they apply to
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/schema.html.md"""
 
@@ -7,6 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/schema.html.md"""
 # %% ../nbs/03_schema.ipynb #975fe0ed
 from __future__ import annotations
 import json
+from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,8 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field, model_validator
 
 # %% auto #0
-__all__ = ['Taxonomy', 'infer_taxonomy', 'Schema', 'schema_from_json', 'read_schema', 'UNKNOWN', 'TargetResult', 'Target',
-           'any_of', 'as_text', 'one_of', 'target_from_column']
+__all__ = ['Taxonomy', 'infer_taxonomy', 'Applicability', 'Schema', 'schema_from_json', 'read_schema', 'UNKNOWN', 'TargetResult',
+           'Target', 'any_of', 'as_text', 'one_of', 'target_from_column']
 
 # %% ../nbs/03_schema.ipynb #86618db3
 from .core.errors import UsageError, unknown_name, validate_fields
@@ -54,12 +55,31 @@ def infer_taxonomy(
         raise UsageError(f'{main} and {sub} are no taxonomy: {label} belongs to {parents}')
     return Taxonomy(main=main, sub=sub, belongs=dict(zip(pairs['sub'], pairs['main'])))
 
+# %% ../nbs/03_schema.ipynb #94d7c0f5
+class Applicability(BaseModel, frozen=True, extra='forbid'):
+    "Targets that apply only to rows with certain labels of another target"
+    by:Label # name of the `one_of` target that decides
+    targets:dict[Label, tuple[Label, ...]] # label of `by` to the targets of its rows, in the order of the data set
+
+    @property
+    def names(self)->list[str]:
+        "Return the targets that do not apply to every row, each once"
+        return list(dict.fromkeys(name for names in self.targets.values() for name in names))
+
+    def only(self,
+        names:Sequence[str], # targets that are left
+    )->Applicability|None: # None if the deciding target or all others are gone
+        "Return the part that concerns some of the targets"
+        left = {label: tuple(name for name in own if name in names) for label,own in self.targets.items()}
+        return Applicability(by=self.by, targets=left) if self.by in names and any(left.values()) else None
+
 # %% ../nbs/03_schema.ipynb #91d677d0
 class Schema(BaseModel, frozen=True, extra='forbid'):
     "The targets of a catalogue, a network and its predictions"
     version:Literal[1] = 1 # version of the file format
     targets:tuple[Target, ...] = Field(min_length=1) # in the order of the heads
     taxonomy:Taxonomy|None = None # hierarchy of two targets; default: none
+    applicability:Applicability|None = None # targets that do not apply to every row; default: all apply to all
 
     @model_validator(mode='after')
     def _check_names(self):
@@ -73,6 +93,20 @@ class Schema(BaseModel, frozen=True, extra='forbid'):
         main = self[taxonomy.main].vocab
         orphans = [label for label in self[taxonomy.sub].vocab if taxonomy.belongs.get(label) not in main]
         if orphans: raise ValueError(f'the taxonomy lacks the {taxonomy.main} of the {taxonomy.sub} {orphans[0]!r}')
+        return self
+
+    @model_validator(mode='after')
+    def _check_applicability(self):
+        rule = self.applicability
+        if rule is None: return self
+        if rule.by not in self.names or self[rule.by].kind!='one_of':
+            raise ValueError(f'the applicability is decided by {rule.by!r}, which is not a one_of target')
+        for label in rule.targets:
+            if label not in self[rule.by].vocab:
+                raise ValueError(f'the applicability names {label!r}, which is not a label of {rule.by}')
+        for name in rule.names:
+            if name not in self.names or name==rule.by:
+                raise ValueError(f'the applicability names {name!r}, which is not another target')
         return self
 
     def __iter__(self): return iter(self.targets)
@@ -118,6 +152,18 @@ def check_roles(
     known = [*self.names, 'main', 'sub', 'one_of', 'any_of', '*']
     for key in settings:
         if key not in known: raise unknown_name(f'target in {what}', key, known)
+
+# %% ../nbs/03_schema.ipynb #dd4af930
+@patch
+def inapplicable(
+    self:Schema,
+    codes:dict[str, np.ndarray], # name of each target to its codes, predicted or true
+)->dict[str, np.ndarray]: # for each target of the `applicability` the rows that it is not for, bool `(n,)`
+    "Return to which rows a target does not apply"
+    if self.applicability is None: return {}
+    targets,by = self.applicability.targets,self[self.applicability.by]
+    def positions(name): return [i for i,label in enumerate(by.vocab) if name in targets.get(label, ())]
+    return {name: ~np.isin(codes[by.name], positions(name)) for name in self.applicability.names}
 
 # %% ../nbs/03_schema.ipynb #893f2113
 @patch

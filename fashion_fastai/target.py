@@ -68,7 +68,8 @@ class Target(BaseModel, frozen=True, extra='forbid'):
     @model_validator(mode='after')
     def _check_groups(self):
         if self.label_groups and self.kind=='one_of': raise ValueError('only labels of an any_of target have groups')
-        strange = [label for label in self.label_groups or () if label not in self.vocab]
+        vocab = set(self.vocab)
+        strange = [label for label in self.label_groups or () if label not in vocab]
         if strange: raise ValueError(f'label_groups has {strange[0]!r}, which is not in the vocabulary')
         return self
 

@@ -8,6 +8,7 @@ from fashion_fastai.data.images import ImageReader
 from fashion_fastai.data.formats.registry import FORMATS, PRODUCT_COLS, PRODUCT_TARGETS, catalogue_from, convert, read_format
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.schema import schema_from_json
+from helpers.meesho import QUESTIONS, draw_meesho
 
 
 class SmallSet:
@@ -482,6 +483,75 @@ def test_catalogue_from_a_format(benchmark):
 
 
 def test_names():
-    assert list(FORMATS) == 'table deepfashion deepfashion-six two-csv folders list-column products hf'.split()
+    assert list(FORMATS) == 'table deepfashion deepfashion-six two-csv folders list-column products meesho hf'.split()
     with pytest.raises(UsageError, match="unknown format 'folder'; did you mean folders"): read_format('folder', '.')
     with pytest.raises(UsageError, match='nowhere: no such file or folder'): read_format('folders', 'nowhere')
+
+
+# Meesho
+
+@pytest.fixture
+def meesho(drawn):
+    drawn.rows = draw_meesho(drawn.root)
+    return drawn
+
+
+def test_meesho(meesho):
+    labels = read_format('meesho', meesho.root)
+    assert labels.frame.file.tolist()[:2] == ['train_images/000000.jpg', 'train_images/000001.jpg']
+    assert labels.frame.split.value_counts().to_dict() == dict(train=100, test=10)
+    assert labels.schema['Category'].vocab == tuple(QUESTIONS)
+    names = [f'women_tops_tunics_detail_{i}' for i in range(1, 11)]
+    assert labels.schema.applicability.targets['Women Tops & Tunics'] == tuple(names)
+    assert len(labels.schema) == 1+sum(map(len, QUESTIONS.values())) == 18
+    for (_,category,_,*cells),row in zip(meesho.rows, labels.frame.to_dict('records')):
+        own = labels.schema.applicability.targets[category]
+        assert [row[name] for name in own] == cells[:len(own)] and row['Category'] == category
+        assert not any(row[name] for name in labels.schema.applicability.names if name not in own)
+
+
+def test_meesho_masks_every_question_outside_its_category(meesho, tmp_path):
+    convert('meesho', meesho.root, tmp_path/'labels.csv')
+    catalogue = read_catalogue(tmp_path/'labels.csv')
+    assert catalogue.schema.applicability == read_format('meesho', meesho.root).schema.applicability
+    categories, answers = pd.DataFrame(meesho.rows)[1], pd.DataFrame(meesho.rows).iloc[:,3:]
+    for category,names in catalogue.schema.applicability.targets.items():
+        for i,name in enumerate(names):
+            known = (categories==category) & (answers.iloc[:,i]!='')
+            assert ((catalogue.codes[name][:100]>=0)==known).all() and (catalogue.codes[name][100:]==-1).all()
+    assert (catalogue.codes['Category']>=0).all()
+
+
+def test_meesho_without_test_images_and_with_chosen_targets(meesho):
+    meesho.remove('test.csv')
+    assert 'split' not in read_format('meesho', meesho.root).frame
+    chosen = catalogue_from('meesho', meesho.root, one_of=['Category', 'kurtis_fit_shape']).schema
+    assert {category: names for category,names in chosen.applicability.targets.items() if names} == dict(Kurtis=('kurtis_fit_shape',))
+    assert catalogue_from('meesho', meesho.root, one_of=['sarees_color']).schema.applicability is None
+
+
+@pytest.mark.parametrize('line,text,message', [
+    (2, 'x,Men Tshirts,2,black,round,,,,,,,,', ["line 2: 'x': the id must be a whole number"]),
+    (3, '0,Sarees,3,,,,,,,,,,', ['line 3: 0 is listed for the second time']),
+    (3, '00,Sarees,3,,,,,,,,,,', ['line 3: 0 is listed for the second time']),
+    (3, '1,Saree,3,,,,,,,,,,', ["line 3: unknown Category 'Saree'; did you mean Sarees"]),
+    (3, '1,Sarees,3,,,,red,,,,,,', ["line 3: attr_4 is 'red', but Sarees has 3 attributes"]),
+    (3, '1,Sarees,3', ['line 3: 3 fields, but it must have 13']),
+])
+def test_meesho_errors(meesho, line, text, message):
+    meesho.change('train.csv', line, text)
+    fails('meesho', meesho, 'train.csv', *message)
+
+
+def test_meesho_other_errors(meesho):
+    table = pd.read_parquet(meesho.root/'category_attributes.parquet')
+    def with_table(*messages, **columns):
+        table.assign(**columns).to_parquet(meesho.root/'category_attributes.parquet')
+        fails('meesho', meesho, 'category_attributes.parquet', *messages)
+    with_table('row 1: Men Tshirts has 2 different attributes in Attribute_list and No_of_attribute 1', No_of_attribute=1)
+    with_table('row 3: Sarees is listed for the second time', Category=['Men Tshirts', *['Sarees']*4])
+    with_table("two columns would both be called 'sarees_color'", Attribute_list=[*table.Attribute_list[:1], ['border', 'color', 'COLOR'], *table.Attribute_list[2:]])
+    table.drop(columns='Attribute_list').to_parquet(meesho.root/'category_attributes.parquet')
+    fails('meesho', meesho, 'category_attributes.parquet', 'Attribute_list')
+    meesho.remove('category_attributes.parquet')
+    fails('meesho', meesho, 'no category_attributes.parquet')

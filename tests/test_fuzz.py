@@ -17,9 +17,10 @@ from fashion_fastai.evaluation.calibration import Calibration, read_calibration
 from fashion_fastai.evaluation.consistency import PairCounts
 from fashion_fastai.evaluation.predictions import Predictions, read_predictions
 from fashion_fastai.run import open_run
-from fashion_fastai.schema import Schema, read_schema
+from fashion_fastai.schema import Applicability, Schema, read_schema
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.serving.inputs import find_image_files
+from fashion_fastai.serving.meesho import HEADER as MEESHO_HEADER
 from fashion_fastai.serving.onnx_runtime import OnnxMetadata, read_metadata
 from fashion_fastai.serving.submissions import check_submission, label_numbers, read_submission
 
@@ -98,6 +99,8 @@ def read_rows(folder):
             try: work()
             except UsageError: pass
 
+ASKED = Schema(targets=[one_of('Category', ['Tshirts', 'Sarees']), one_of('color', ['red', 'blue']), any_of('details', ['lace', 'silk'], label_groups=dict(lace='part')), one_of('border', ['no'])],
+    applicability=Applicability(by='Category', targets=dict(Tshirts=['color'], Sarees=['border'])))
 NUMBERED = Schema(targets=[one_of('category', ['3', '7', '12']), any_of('attributes', ['1', '4'])])
 
 def read_numbers(folder):
@@ -107,6 +110,8 @@ def read_submissions(folder):
     for name,file in (('category-csv', 'category.csv'), ('attribute-csv', 'attribute.csv'), ('six-txt', 'six.txt')):
         read_submission(name, folder/file)
         if name!='six-txt': check_submission(name, folder/file, NUMBERED)
+    read_submission('meesho-csv', folder/'meesho.csv')
+    check_submission('meesho-csv', folder/'meesho.csv', ASKED, ['0.png', '12.png'])
 
 def onnx_facts():
     facts = OnnxMetadata(input='pixels', outputs=dict(category='category', attributes='attributes'), schema=SCHEMA, image=dict(size=32), thresholds=dict(attributes=dict(belted=0.3, striped=0.5)), temperatures=dict(category=1.5))
@@ -134,19 +139,22 @@ def readers(folder):
     'folders': ({'train/dress/1.png': DOT, 'train/shirt/2.png': DOT, 'val/dress/3.png': DOT}, of_format('folders')),
     'list-column': (dots|{'train.csv': lines('Image,Category', '1.png,"Ankle boots, Dress"', '2.png,Dress')}, of_format('list-column')),
     'products': ({'images/1.jpg': DOT, 'images/2.jpg': DOT, 'styles.csv': lines(','.join(PRODUCT_COLS), '1,Men,Apparel,Topwear,Shirts,Navy Blue,Fall,2011,Casual,Check, Slim', '2,Men,Apparel,Topwear,Shirts,NA,Fall,2011,Casual,x')}, of_format('products')),
+    'meesho': ({'train_images/000000.jpg': DOT, 'train_images/000012.jpg': DOT, 'test_images/000001.jpg': DOT, 'test.csv': lines('id,Category', '1,Sarees'), 'train.csv': lines('id,Category,len,attr_1,attr_2', '0,Men Tshirts,2,black,polo', '12,Sarees,1,no border,'),
+        'category_attributes.parquet': parquet(pa.table(dict(Category=['Men Tshirts', 'Sarees'], No_of_attribute=[2, 1], Attribute_list=[['color', 'neck'], ['border']])))}, of_format('meesho')),
     'hf': ({'2.png': DOT, 'train-00000-of-00001.parquet': parquet(hub())}, lambda o: catalogue_from('hf', o, images=folder/'kept', on_bad='skip')),
     'hf-arrow': ({'dataset_dict.json': b'{"splits": ["train", "validation"]}', **{f'{part}/{k}': v for part in ('train', 'validation') for k,v in {'2.png': DOT, 'state.json': b'{"_data_files": [{"filename": "data.arrow"}]}', 'data.arrow': arrow(hub())}.items()}},
         lambda o: catalogue_from('hf', o, images=folder/'kept', on_bad='skip')),
-    'schema': ({'schema.json': SCHEMA.to_json().encode()}, lambda o: read_schema(o/'schema.json')),
+    'schema': ({'schema.json': ASKED.to_json().encode()}, lambda o: read_schema(o/'schema.json')),
     'recipe': ({'mine.yaml': yaml.safe_dump(read_recipe('hierarchy-resnet34').model_dump()).encode()}, lambda o: make_config(str(o/'mine.yaml'))),
     'calibration': ({'calibration.json': written(calibration, 'c.json', folder)}, lambda o: read_calibration(o/'calibration.json', SCHEMA)),
     'pairs': ({'co_occurrence.json': json.dumps(counts.to_dict()).encode()}, lambda o: PairCounts.from_dict(read_json(o/'co_occurrence.json'), SCHEMA, 'co_occurrence.json')),
     'predictions': ({'valid.parquet': written(predictions, 'p.parquet', folder)}, lambda o: read_predictions(o/'valid.parquet').metrics('valid')),
     'label-numbers': ({'schema.json': NUMBERED.to_json().encode()}, read_numbers), 'onnx-facts': (onnx_facts(), lambda o: read_metadata(read_text(o/'facts.json'), 'shop.onnx')),
-    'submissions': ({'category.csv': lines('file_path, category_label', '1.png,3', '2.png,7'), 'attribute.csv': lines('file_path,attribute_label', '1.png,1 4', '2.png,'), 'six.txt': lines('6 2 2 3 5 2', '0 0 0 0 0 0')}, read_submissions),
+    'submissions': ({'category.csv': lines('file_path, category_label', '1.png,3', '2.png,7'), 'attribute.csv': lines('file_path,attribute_label', '1.png,1 4', '2.png,'), 'six.txt': lines('6 2 2 3 5 2', '0 0 0 0 0 0'),
+        'meesho.csv': lines(MEESHO_HEADER, *(','.join([row, *['dummy_value']*9]) for row in ('0,Tshirts,1,red', '12,Sarees,1,no')))}, read_submissions),
     'run': (a_run(), load_run), 'weights': (weights(), load_weights)}
 
-NAMES = 'images table deepfashion deepfashion-six two-csv folders list-column products hf hf-arrow schema recipe calibration pairs predictions label-numbers onnx-facts submissions run weights'.split()
+NAMES = 'images table deepfashion deepfashion-six two-csv folders list-column products meesho hf hf-arrow schema recipe calibration pairs predictions label-numbers onnx-facts submissions run weights'.split()
 
 # ---- what is done to them
 

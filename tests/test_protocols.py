@@ -6,7 +6,7 @@ from fashion_fastai.core.errors import UsageError
 from fashion_fastai.evaluation.predictions import Predictions
 from fashion_fastai.evaluation.protocols import PROTOCOLS, find_protocol, protocol_scores
 from fashion_fastai.metrics import samples_f1
-from fashion_fastai.schema import Schema
+from fashion_fastai.schema import Applicability, Schema
 from fashion_fastai.target import any_of, one_of
 
 TYPES = ['texture', 'fabric', 'shape', 'part', 'style']
@@ -115,6 +115,46 @@ def test_samples_f1_of_metrics_leaves_out_what_is_undefined():
     scores = predictions.metrics('valid', dict(attributes=0.6))['targets']['attributes']
     assert found.loc['attributes', 'zero_division=nan']==pytest.approx(scores['samples_f1'], abs=1e-12)
     assert found.loc['attributes'].is_monotonic_decreasing or found.loc['attributes', 'zero_division=0']<=scores['samples_f1']
+
+# Meesho
+
+@pytest.mark.parametrize('seed', range(3))
+def test_meesho_equals_scikit_learn(seed):
+    "As the participants computed it: micro and macro F1 of each attribute, its harmonic mean, means over attributes and categories"
+    rng = np.random.default_rng(seed)
+    sizes = {'Men Tshirts': [4, 2], 'Sarees': [5, 3, 3, 6], 'Kurtis': [2]}
+    names = {category: [f'{category} {i}' for i in range(len(n))] for category,n in sizes.items()}
+    targets = [one_of('Category', list(sizes)), *(one_of(name, [f'{name}={j}' for j in range(n)]) for c in sizes for name,n in zip(names[c], sizes[c]))]
+    category = rng.integers(0, 3, 120)
+    truth, probs = dict(Category=category), {t.name: rng.dirichlet(np.ones(t.n_out), 120) for t in targets}
+    for c,label in enumerate(sizes):
+        for name,n in zip(names[label], sizes[label]):
+            codes = rng.choice(n-1, 120) if n>2 else rng.choice(n, 120) # the last answer may never be true, but is predicted
+            truth[name] = np.where((category==c) & (rng.random(120)<0.6), codes, -1)
+    predictions = Predictions(Schema(targets=targets, applicability=Applicability(by='Category', targets=names)), [f'{i}.jpg' for i in range(120)], probs, truth)
+    frame = pd.DataFrame(index=sizes, columns=['f1', 'micro_f1', 'macro_f1'], dtype=float)
+    for label in sizes:
+        scores = []
+        for name in names[label]:
+            known = truth[name]>=0
+            t, p = truth[name][known], probs[name][known].argmax(1)
+            micro, macro = [sk.f1_score(t, p, average=average) for average in ('micro', 'macro')]
+            scores.append((2*micro*macro/(micro+macro) if micro+macro else 0, micro, macro))
+        frame.loc[label] = np.mean(scores, axis=0)
+    frame.loc['mean'] = frame.mean()
+    exactly(table('meesho', predictions), frame)
+    assert (frame.macro_f1<frame.micro_f1).any()
+
+def test_meesho_leaves_out_what_nobody_answered():
+    schema = Schema(targets=[one_of('Category', ['a', 'b']), one_of('x', ['0', '1']), one_of('y', ['0', '1']), one_of('z', ['0', '1'])],
+        applicability=Applicability(by='Category', targets=dict(a=['x', 'y'], b=['z'])))
+    truth = dict(Category=np.array([0, 0]), x=np.array([0, 1]), y=np.array([-1, -1]), z=np.array([-1, -1]))
+    right = Predictions(schema, ['1.jpg', '2.jpg'], {name: np.eye(2)[np.maximum(codes, 0)] for name,codes in truth.items()}, truth)
+    found = table('meesho', right)
+    assert found.f1.tolist()[:1]==[1] and np.isnan(found.f1['b']) and found.f1['mean']==1
+    wrong = Predictions(schema, right.files, {name: p[:,::-1] for name,p in right.probs.items()}, truth)
+    assert table('meesho', wrong).f1['mean']==0
+    assert protocol_scores(right)['meesho']['b']==dict(f1=None, micro_f1=None, macro_f1=None)
 
 # By name
 

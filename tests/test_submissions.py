@@ -3,7 +3,7 @@ import re, subprocess, sys
 import numpy as np, pytest
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.evaluation.predictions import Predictions
-from fashion_fastai.schema import Schema
+from fashion_fastai.schema import Applicability, Schema
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.serving.submissions import SUBMISSIONS, check_submission, label_numbers, read_submission, submission_lines, submission_targets, write_submission
 
@@ -11,6 +11,11 @@ GROUPS = dict(texture=7, sleeve=3, length=3, neckline=4, fabric=6, fit=3)
 two = Schema(targets=[any_of('attributes', map(str, range(15))), one_of('category', map(str, range(10))), one_of('color', ['red', 'blue', 'green'])])
 six = Schema(targets=[any_of('details', ['belted']), *(one_of(name, [f'{name} {i}' for i in range(n)]) for name,n in GROUPS.items())])
 HEADER = 'file_path, category_label'
+QUESTIONS = {'Men Tshirts': ['tshirts_color', 'tshirts_neck'], 'Women Tops & Tunics': [f'tops_{i}' for i in range(10)]}
+asked = Schema(targets=[one_of('Category', list(QUESTIONS)), *(one_of(name, ['no', 'short sleeves', 'a, b']) for names in QUESTIONS.values() for name in names)],
+    applicability=Applicability(by='Category', targets=QUESTIONS))
+MEESHO_HEADER = 'id,Category,len,attr_1,attr_2,attr_3,attr_4,attr_5,attr_6,attr_7,attr_8,attr_9,attr_10'
+DUMMIES = ','.join(['dummy_value']*8)
 
 def hot(n, rows):
     "Probabilities that are high for the labels of each row"
@@ -28,6 +33,11 @@ def groups():
     rows = [[5,0,2,1,4,0], [6,2,2,3,5,2]]
     probs = {name: hot(n, [row[i] for row in rows]) for i,(name,n) in enumerate(GROUPS.items())}
     return Predictions(six, ['img/00000.jpg', 'img/00001.jpg'], dict(details=hot(1, [[],[]]), **probs))
+
+@pytest.fixture
+def meesho():
+    probs = {t.name: hot(t.n_out, [[0], [1]]) for t in asked}
+    return Predictions(asked, ['test_images/000000.jpg', 'test_images/000012.jpg'], probs)
 
 def fails(*messages): return pytest.raises(UsageError, match='.*'.join(map(re.escape, messages)))
 
@@ -52,6 +62,24 @@ def test_six_txt(groups, tmp_path):
     write_submission('six-txt', groups, tmp_path/'prediction.txt', files=['img/00000.jpg', 'img/00001.jpg'])
     assert (tmp_path/'prediction.txt').read_bytes() == b'5 0 2 1 4 0\n6 2 2 3 5 2\n'
     assert read_submission('six-txt', tmp_path/'prediction.txt').values.tolist() == [[5,0,2,1,4,0], [6,2,2,3,5,2]]
+
+def test_meesho_csv(meesho, tmp_path):
+    meesho.probs['tshirts_neck'][0] = [0.1, 0.2, 0.7]
+    write_submission('meesho-csv', meesho, tmp_path/'m.csv', files=meesho.files)
+    assert (tmp_path/'m.csv').read_text() == (f'{MEESHO_HEADER}\n0,Men Tshirts,2,no,"a, b",{DUMMIES}\n'
+        f'12,Women Tops & Tunics,10,{",".join(["short sleeves"]*10)}\n')
+    table = read_submission('meesho-csv', tmp_path/'m.csv')
+    assert table.id.tolist() == [0, 12] and table.attr_2.tolist() == ['a, b', 'short sleeves'] and table.attr_10.tolist() == ['dummy_value', 'short sleeves']
+
+def test_meesho_csv_with_the_given_categories(meesho, tmp_path):
+    write_submission('meesho-csv', meesho, tmp_path/'m.csv', categories=['Men Tshirts', 'Men Tshirts'])
+    assert (tmp_path/'m.csv').read_text().splitlines()[2] == f'12,Men Tshirts,2,short sleeves,short sleeves,{DUMMIES}'
+    with fails("test_images/000012.jpg: unknown Category 'Men Tshirt'; did you mean Men Tshirts"): submission_lines('meesho-csv', meesho, categories=['Men Tshirts', 'Men Tshirt'])
+
+def test_results_leave_out_questions_of_other_categories(meesho):
+    table = meesho.results()
+    assert table.tshirts_color.tolist() == ['no', ''] and table.tops_9.tolist() == ['', 'short sleeves']
+    assert table.tops_9_probability.tolist() == ['', '0.8000'] and table.Category.tolist() == list(QUESTIONS)
 
 def test_a_name_with_a_comma_comes_back(shop, tmp_path):
     shop.files[:] = ['red, long.jpg', '"best".jpg', ' größe.jpg']
@@ -88,6 +116,8 @@ def test_attributes_rise_by_number_whatever_the_order_of_the_vocabulary():
     ('category-csv', Schema(targets=[any_of('attributes', 'ab')]), None, ['category-csv needs 1 one_of target;', 'attributes (any_of)']),
     ('category-csv', two, 'attributes', ['needs 1 one_of target, not attributes']),
     ('attribute-csv', two, 'atributes', ["unknown target 'atributes'; did you mean attributes?"]),
+    ('meesho-csv', two, None, ['meesho-csv needs a run on the Meesho challenge (--format meesho)']),
+    ('meesho-csv', asked, 'tops_1', ['has the answers to all questions, not only to tops_1']),
     ('category.csv', two, None, ["unknown submission 'category.csv'; did you mean category-csv"]),
 ])
 def test_targets_that_do_not_fit(name, schema, target, messages):
@@ -129,10 +159,17 @@ def test_six_txt_in_another_order(groups, refused):
     refused('line 1: it is about img/00000.jpg', name='six-txt', predictions=groups, files=['img/00001.jpg', 'img/00000.jpg'])
 
 @pytest.mark.parametrize('name', SUBMISSIONS)
-def test_a_repeated_image(shop, groups, refused, name):
-    predictions = groups if name=='six-txt' else shop
+def test_a_repeated_image(shop, groups, meesho, refused, name):
+    predictions = {'six-txt': groups, 'meesho-csv': meesho}.get(name, shop)
     predictions.files[1] = predictions.files[0]
     refused('image 2', predictions.files[0], name=name, predictions=predictions)
+
+def test_meesho_images_that_have_no_id(meesho, refused):
+    refused('a prefix (test/) does not go with it', name='meesho-csv', predictions=meesho, prefix='test/')
+    meesho.files[1] = 'test_images/shirt.jpg'
+    refused('test_images/shirt.jpg: the name of the image must be its id', name='meesho-csv', predictions=meesho)
+    meesho.files[1] = 'train_images/0.jpg'
+    refused('image 2 (train_images/0.jpg): the id 0 is listed for the second time', name='meesho-csv', predictions=meesho)
 
 def test_names_that_break_a_line(shop, refused):
     shop.files[2] = 'a\nb.jpg'
@@ -147,13 +184,15 @@ ROWS = {
     'category-csv': (HEADER, 'a.jpg,1', 'b.jpg,9'),
     'attribute-csv': ('file_path,attribute_label', 'a.jpg,3 10 11', 'b.jpg,'),
     'six-txt': ('5 0 2 1 4 0', '6 2 2 3 5 2'),
+    'meesho-csv': (MEESHO_HEADER, f'0,Men Tshirts,2,no,short sleeves,{DUMMIES}', f'12,Men Tshirts,2,no,"a, b",{DUMMIES}'),
 }
+SCHEMAS = {'category-csv': two, 'attribute-csv': two, 'six-txt': six, 'meesho-csv': asked}
 
 @pytest.mark.parametrize('name', SUBMISSIONS)
 def test_right_files_pass(name, tmp_path):
-    schema = six if name=='six-txt' else two
     (tmp_path/'s').write_bytes(('\n'.join(ROWS[name])+'\n').encode())
-    for given in (ROWS[name], tmp_path/'s', str(tmp_path/'s')): check_submission(name, given, schema, ['a.jpg', 'b.jpg'])
+    files = ['0.jpg', '000012.jpg'] if name=='meesho-csv' else ['a.jpg', 'b.jpg']
+    for given in (ROWS[name], tmp_path/'s', str(tmp_path/'s')): check_submission(name, given, SCHEMAS[name], files)
     assert len(read_submission(name, tmp_path/'s')) == 2
 
 @pytest.mark.parametrize('name,line,text,messages', [
@@ -175,6 +214,10 @@ def test_right_files_pass(name, tmp_path):
     ('six-txt', 1, '5 0 2 1 4 0 1', ['line 1']),
     ('six-txt', 2, '5,0,2,1,4,0', ['line 2']),
     ('six-txt', 2, '5 0 2  1 4 0', ['line 2']),
+    ('meesho-csv', 1, 'id,Category,attr_1', ["line 1 is 'id,Category,attr_1'; it must be 'id,Category,len,attr_1,"]),
+    ('meesho-csv', 2, '0,Men Tshirts,2,no,no', ["line 2 is '0,Men Tshirts,2,no,no'; it must have 13 cells"]),
+    ('meesho-csv', 3, f'x,Men Tshirts,2,no,no,{DUMMIES}', ['line 3', 'whole numbers as id and len']),
+    ('meesho-csv', 3, '"', ['line 3']),
 ])
 def test_a_wrong_line(name, line, text, messages, tmp_path):
     lines = list(ROWS[name])
@@ -182,7 +225,7 @@ def test_a_wrong_line(name, line, text, messages, tmp_path):
     path = tmp_path/'wrong.csv'
     path.write_bytes(('\n'.join(lines)+'\n').encode())
     with fails(str(path), *messages): read_submission(name, path)
-    with fails(name, *messages): check_submission(name, lines, six if name=='six-txt' else two)
+    with fails(name, *messages): check_submission(name, lines, SCHEMAS[name])
 
 @pytest.mark.parametrize('name,line,text,message', [
     ('category-csv', 2, 'a.jpg,10', 'line 2: 10 is no label of category; its 10 labels are between 0 and 9'),
@@ -191,11 +234,16 @@ def test_a_wrong_line(name, line, text, messages, tmp_path):
     ('attribute-csv', 2, 'a.jpg,3 -1', 'line 2: -1 is no label of attributes'),
     ('attribute-csv', 2, 'a.jpg,3 3', 'line 2: a label is repeated'),
     ('six-txt', 2, '0 3 0 0 0 0', 'line 2: 3 is no label of sleeve; its 3 labels are between 0 and 2'),
+    ('meesho-csv', 2, f'0,Men Tshirts,2,no,short,{DUMMIES}', "line 2: unknown attr_2 'short'; did you mean short sleeves"),
+    ('meesho-csv', 2, f'0,Men Tshirts,3,no,no,{DUMMIES}', 'line 2: len is 3, but Men Tshirts has 2 attributes'),
+    ('meesho-csv', 2, f'0,Men Tshirts,2,no,no,no{DUMMIES[11:]}', "line 2: unknown attr_3 'no'"),
+    ('meesho-csv', 2, f'0,Shoes,2,no,no,{DUMMIES}', "line 2: unknown Category 'Shoes'"),
+    ('meesho-csv', 3, f'0,Men Tshirts,2,no,no,{DUMMIES}', 'line 3: 0 is listed for the second time'),
 ])
 def test_labels_that_do_not_exist(name, line, text, message):
     lines = list(ROWS[name])
     lines[line-1] = text
-    with fails(message): check_submission(name, lines, six if name=='six-txt' else two)
+    with fails(message): check_submission(name, lines, SCHEMAS[name])
 
 def test_too_few_rows():
     with fails('six-txt: 2 rows for 3 images'): check_submission('six-txt', ROWS['six-txt'], six, ['a.jpg', 'b.jpg', 'c.jpg'])

@@ -35,7 +35,7 @@ def sample_command(
 def convert_command(
     source:Annotated[Path, typer.Argument(help='File or folder in that format.')],
     format:Annotated[str, typer.Option(
-        help='deepfashion, deepfashion-six, two-csv, folders, list-column, products, hf or table.')],
+        help='deepfashion, deepfashion-six, two-csv, folders, list-column, products, meesho, hf or table.')],
     out:Annotated[Path, typer.Option(help='Table to write.')]=Path('labels.csv'),
     images:Annotated[Optional[Path], typer.Option(help='Folder of the images, if the format does not define it.')]=None,
 ):

@@ -40,7 +40,7 @@ def table_options(
         help='Rows with equal values in this column stay in one split.')]=None,
     images:Annotated[Optional[str], _data_option(help='Folder of the images. Default: the folder of the table.')]=None,
     format:Annotated[Optional[str], _data_option(
-        help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products or hf.')]=None,
+        help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products, meesho or hf.')]=None,
     taxonomy:Annotated[Optional[str], _data_option(
         help='Columns of the main and the sub category, separated by a comma; auto or none.')]=None,
     crop:Annotated[Optional[str], _data_option(help='box: crop images to the columns x1, y1, x2, y2.')]=None,

@@ -63,16 +63,28 @@ def _load(paths, is_calibrated):
     return predictor
 
 # %% ../../nbs/91_commands.predict.ipynb #e8a0a2a2
+def _given_categories(predictor, sources, format, columns)->list[str]|None:
+    "Return the categories in the table of a `meesho-csv`, where the challenge gives them; None for other formats"
+    from fashion_fastai.serving.inputs import table_column
+    from fashion_fastai.serving.meesho import MEESHO, question_targets
+    if format!=MEESHO: return None
+    question_targets(predictor.schema)
+    name = predictor.schema.applicability.by
+    categories = table_column(sources, columns, name)
+    if categories is None: echo(f'no column {name} in what is predicted: the predicted categories are submitted')
+    return categories
+
 def _submit(predictor, sources, out, format, columns, bs, postprocess, target, prefix):
     "Write a submission, or nothing if it would be invalid"
     from fashion_fastai.serving.batch import BatchReport, all_results
     from fashion_fastai.serving.shards import predict_shards
     from fashion_fastai.serving.submissions import write_submission
+    categories = _given_categories(predictor, sources, format, columns)
     with predict_shards(predictor, sources, out, columns, bs) as shards:
         results = all_results(shards)
         predictions = postprocess(results.predictions)
         write_submission(format, predictions, out, target=target, prefix=prefix, bad=results.bad,
-            thresholds=predictor.thresholds)
+            thresholds=predictor.thresholds, categories=categories)
     return BatchReport(out, len(results), len(results.bad))
 
 def _predict(runs, sources, out, format, columns, aggregate, target, prefix, is_enforced, is_calibrated, bs):
@@ -114,8 +126,8 @@ _Sources = Annotated[list[str], typer.Argument(help='Images, a folder, or a CSV 
     'With --engine ray: Parquet tables or patterns such as s3://shop/*.jpg.')]
 _Out = Annotated[str, typer.Option(
     help='File for the results; with --engine ray, a folder or URL for Parquet files.')]
-_Format = Annotated[Optional[str], typer.Option(help='csv, parquet, jsonl, category-csv, attribute-csv or six-txt. '
-    'Default: by the suffix of --out.')]
+_Format = Annotated[Optional[str], typer.Option(
+    help='csv, parquet, jsonl, category-csv, attribute-csv, six-txt or meesho-csv. Default: by the suffix of --out.')]
 _FileCol = Annotated[Optional[str], typer.Option(
     help="File column of a table. Default: file, or that of the run's table.")]
 _Images = Annotated[Optional[str], typer.Option(

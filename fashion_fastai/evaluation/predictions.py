@@ -45,14 +45,17 @@ def results(
     self:Predictions,
     thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
 )->pd.DataFrame: # column `file`, and for each target its labels and, as `NAME_probability`, their probabilities
-    "Return the predicted labels by name"
-    columns = {'file': self.files}
+    "Return the predicted labels by name; a target that does not apply to the predicted label of another is empty"
+    columns,decided = {'file': self.files},{}
     for target in self.schema:
         probs = self.probs[target.name]
         codes = target.decide(probs, (thresholds or {}).get(target.name, 0.5))
         columns[target.name] = target.decode(codes)
         columns[f'{target.name}_probability'] = _probs_cell(target, codes, probs)
-    return pd.DataFrame(columns)
+        decided[target.name] = codes
+    frame = pd.DataFrame(columns)
+    for name,rows in self.schema.inapplicable(decided).items(): frame.loc[rows, [name, f'{name}_probability']] = ''
+    return frame
 
 @patch
 def metrics(

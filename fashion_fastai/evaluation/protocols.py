@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np, pandas as pd
 
 # %% auto #0
-__all__ = ['PROTOCOLS', 'Protocol', 'deepfashion_table', 'question_accuracy_table', 'class_accuracy_table', 'samples_f1_table',
-           'find_protocol', 'protocol_scores']
+__all__ = ['PROTOCOLS', 'Protocol', 'deepfashion_table', 'question_accuracy_table', 'class_accuracy_table', 'meesho_table',
+           'samples_f1_table', 'find_protocol', 'protocol_scores']
 
 # %% ../../nbs/51_evaluation.protocols.ipynb #3c1e2f0c
 from ..core.errors import UsageError, unknown_name
@@ -94,6 +94,32 @@ def class_accuracy_table(
         figures |= {f'{target.name}/{label}': value for label,value in zip(target.vocab, recall)}
     return _with_mean('accuracy', figures)
 
+# %% ../../nbs/51_evaluation.protocols.ipynb #73c07e4b
+def _question_f1(target:Target, probs:np.ndarray, truth:np.ndarray)->tuple[float, float, float]:
+    "Return the harmonic mean, micro F1 and macro F1 of a question; NaN without a known row"
+    matrix = confusion_matrix(target, probs, truth)
+    if not matrix.any(): return np.nan,np.nan,np.nan
+    micro = matrix.trace()/matrix.sum()
+    macro = np.nanmean(safe_divide(2*matrix.diagonal(), matrix.sum(0)+matrix.sum(1)))
+    return float(safe_divide(2*micro*macro, micro+macro)) if micro else 0., float(micro), float(macro)
+
+def meesho_table(
+    predictions:Predictions, # with labels; its schema has an `applicability`
+    thresholds:dict|None=None, # ignored: `one_of` targets have none
+)->pd.DataFrame: # a row for each category, and `mean`; columns `f1` (the score), `micro_f1`, `macro_f1`
+    "Return the means over the questions of each category, and over the categories"
+    schema,columns = predictions.schema,['f1', 'micro_f1', 'macro_f1']
+    rows = {}
+    for category,names in schema.applicability.targets.items():
+        scores = [_question_f1(schema[name], predictions.probs[name], predictions.truth[name]) for name in names]
+        rows[category] = pd.DataFrame(scores, columns=columns).mean()
+    frame = pd.DataFrame(rows, index=columns).T
+    frame.loc['mean'] = frame.mean()
+    return frame
+
+def _has_questions(schema:Schema)->bool:
+    return bool(schema.applicability) and all(schema[name].kind=='one_of' for name in schema.applicability.names)
+
 # %% ../../nbs/51_evaluation.protocols.ipynb #1d71f387
 _CHOICES = {'zero_division=0': 0., 'zero_division=1': 1., 'zero_division=nan': np.nan}
 
@@ -114,6 +140,7 @@ def samples_f1_table(
 
 # %% ../../nbs/51_evaluation.protocols.ipynb #9e3ce8fa
 _LIU_LU = 'https://github.com/fdjingyuan/Deep-Fashion-Analysis-ECCV2018'
+_MEESHO = 'https://www.kaggle.com/competitions/visual-taxonomy'
 _GODBOLE = 'https://doi.org/10.1007/978-3-540-24775-3_5'
 _DEEPFASHION_NEEDS = 'a one_of target and an any_of target with label groups'
 _SIX_NEEDS = f'exactly {_N_QUESTIONS} one_of targets'
@@ -127,6 +154,8 @@ PROTOCOLS = {
         _SIX_NEEDS, _has_six, question_accuracy_table),
     'six-2024': Protocol('mean accuracy of the classes of all six questions', 'AI6126, project 1, 2024',
         _SIX_NEEDS, _has_six, class_accuracy_table),
+    'meesho': Protocol('harmonic mean of micro and macro F1', _MEESHO,
+        'questions that apply to one category each (see `--format meesho`)', _has_questions, meesho_table),
     'samples-f1': Protocol('samples F1, by what an image without attributes counts', _GODBOLE,
         'an any_of target', _has_any_of, samples_f1_table),
 }

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa
 
 # %% auto #0
-__all__ = ['BLOCK_ROWS', 'ImageFiles', 'check_inside', 'find_image_files', 'Columns', 'is_table', 'check_source', 'write_rows',
-           'Rows', 'read_rows']
+__all__ = ['BLOCK_ROWS', 'ImageFiles', 'check_inside', 'find_image_files', 'Columns', 'is_table', 'check_source', 'table_column',
+           'write_rows', 'Rows', 'read_rows']
 
 # %% ../../nbs/65_serving.inputs.ipynb #e6f63d34
 from ..core.errors import UsageError, unknown_name
@@ -173,6 +173,21 @@ def _source_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
     else:
         images = find_image_files(source, allow_outside=columns.allow_outside)
         yield _record_batch(images.names, [str(path) for path in images.paths]), images.boxes
+
+# %% ../../nbs/65_serving.inputs.ipynb #216aa43c
+def table_column(
+    sources:Sequence[str|Path], # images, folders and tables
+    columns:Columns, # of the tables
+    name:str, # another column
+)->list[str]|None: # a text for each row that is predicted, empty for an empty cell; None if a source has no such column
+    "Return a column of the rows that a prediction reads"
+    if not all(is_table(source) and name in table_columns(source) for source in sources): return None
+    texts = []
+    for source in sources:
+        column = as_text(pd.concat(frame[name] for frame in table_frames(source, [name], BLOCK_ROWS))).fillna('')
+        mask = _row_mask(source, columns.split)
+        texts += column.tolist() if mask is None else column[mask].tolist()
+    return texts
 
 # %% ../../nbs/65_serving.inputs.ipynb #fd025965
 _ROWS_FILE,_BOXES_FILE = 'rows.arrow','boxes.f64'

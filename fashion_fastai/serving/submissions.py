@@ -23,6 +23,8 @@ from ..core.files import atomic_file
 from ..data.formats.base import check_unique, match_names
 from ..evaluation.predictions import Predictions
 from ..schema import Schema
+from .meesho import COLUMNS, HEADER, MEESHO, check_meesho, meesho_lines, parse_meesho
+from .meesho import question_targets
 from ..target import Target
 
 # %% ../../nbs/65_serving.submissions.ipynb #e6c2a054
@@ -39,6 +41,7 @@ SUBMISSIONS = {
     'category-csv': Submission('one_of', 1, 'deep_fashion/test/00001.jpg,1', 'file_path, category_label'),
     'attribute-csv': Submission('any_of', 1, 'deep_fashion/test/00001.jpg,3 10 11', 'file_path,attribute_label'),
     'six-txt': Submission('one_of', 6, '5 0 2 1 4 0', columns=tuple(f'category{i}' for i in range(1,7))),
+    MEESHO: Submission('one_of', 0, '', HEADER, COLUMNS),
 }
 
 def _find_format(name)->Submission:
@@ -50,12 +53,14 @@ def submission_targets(
     name:str, # one of `SUBMISSIONS`
     schema:Schema, # the targets that are predicted
     target:str|None=None, # name of the target to submit; default: the first of the right kind
-)->list[Target]: # one, or six in the order of the schema
+)->list[Target]: # one; or six in the order of the schema; or all questions
     "Return the targets of a submission; raise a `UsageError` if the schema does not have them"
     submission = _find_format(name)
+    if name==MEESHO and target is None: return question_targets(schema)
     targets = [t for t in schema if t.kind==submission.kind] if target is None else [schema[target]]
     if target is None and submission.n_targets==1: targets = targets[:1]
     if len(targets)==submission.n_targets and all(t.kind==submission.kind for t in targets): return targets
+    if name==MEESHO: raise UsageError(f'{MEESHO} has the answers to all questions, not only to {target}')
     needs = f'{submission.n_targets} {submission.kind} target{"s" if submission.n_targets>1 else ""}'
     chosen = '' if target is None else f', not {target}'
     available = ', '.join(f'{t.name} ({t.kind})' for t in schema)
@@ -120,10 +125,14 @@ def submission_lines(
     target:str|None=None, # name of the target to submit, see `submission_targets`
     prefix:str='', # put before each file name, for example `deep_fashion/test/`
     bad:dict[int,str]|None=None, # for the position of each unreadable image the reason, for error messages
+    categories:Sequence[str]|None=None, # of each image, for `meesho-csv` only; default: the predicted ones
 )->list[str]: # without line breaks, the header first
     "Return the lines of a submission; raise a `UsageError` that names images without a prediction"
     submission,targets = _find_format(name),submission_targets(name, predictions.schema, target)
     _check_complete(name, predictions, targets, bad)
+    if name==MEESHO:
+        if prefix: raise UsageError(f'{MEESHO} has ids and no file names, so a prefix ({prefix}) does not go with it')
+        return meesho_lines(predictions, categories)
     names,thresholds = _names(predictions.files, prefix),thresholds or {}
     columns = [_cells(t, predictions.probs[t.name], thresholds.get(t.name, 0.5)) for t in targets]
     rows = [' '.join(cells) for cells in zip(*columns)]
@@ -169,9 +178,10 @@ def _parse(submission, lines, origin)->list[tuple[str, list[int]]]:
 def read_submission(
     name:str, # one of `SUBMISSIONS`
     path:str|Path, # a file in this format
-)->pd.DataFrame: # `file_path` and `category_label` (int) or `attribute_label` (list); or `category1` to `category6`
+)->pd.DataFrame: # `file_path` and `category_label` (int) or `attribute_label` (list); or the columns of the format
     "Read a submission; raise a `UsageError` that names the first invalid line"
     submission = _find_format(name)
+    if name==MEESHO: return parse_meesho(_lines_of(path), path)
     rows = _parse(submission, _lines_of(path), path)
     files,numbers = [file for file,_ in rows],[numbers for _,numbers in rows]
     if not submission.header: return pd.DataFrame(numbers, columns=submission.columns)
@@ -214,6 +224,9 @@ def check_submission(
     "Raise a `UsageError` that names the first invalid line"
     submission,targets = _find_format(name),submission_targets(name, schema, target)
     origin,lines = (lines, _lines_of(lines)) if isinstance(lines, (str, Path)) else (name, list(lines))
+    if name==MEESHO:
+        check_meesho(lines, schema, files, origin)
+        return
     rows = _parse(submission, lines, origin)
     _check_labels(rows, targets, origin, submission.header)
     names = [file for file,_ in rows]

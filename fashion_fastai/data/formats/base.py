@@ -20,7 +20,7 @@ __all__ = ['LabelTable', 'label_cells', 'relative_paths', 'find_images_folder', 
 # %% ../../../nbs/10_data.formats.base.ipynb #65a2548c
 from ...core.errors import UsageError, validate_fields
 from ...core.files import atomic_file
-from ...schema import Schema
+from ...schema import Applicability, Schema
 from ...target import Target, target_from_column
 
 # %% ../../../nbs/10_data.formats.base.ipynb #eaa1e2a1
@@ -33,6 +33,7 @@ class LabelTable:
     any_of:tuple[str, ...] = () # columns with any number of labels, separated by blanks; an empty cell is none
     vocab:dict[str, Sequence[str]] = field(default_factory=dict) # vocabularies that the format declares, by target
     label_groups:dict[str, dict[str, str]] = field(default_factory=dict) # label to its group, by `any_of` target
+    applicability:Applicability|None = None # targets that do not apply to every row
     group_col:str|None = None # rows with the same value show the same product
     notes:tuple[str, ...] = () # what a user should know, for example which rows were left out
 
@@ -56,7 +57,8 @@ def target(
 def schema(self:LabelTable)->Schema:
     "Return the schema, `one_of` targets first"
     kinds = {name: 'one_of' for name in self.one_of} | {name: 'any_of' for name in self.any_of}
-    return validate_fields(Schema, dict(targets=[self.target(*item) for item in kinds.items()]), 'targets')
+    fields = dict(targets=[self.target(*item) for item in kinds.items()], applicability=self.applicability)
+    return validate_fields(Schema, fields, 'targets')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #9c392e33
 def _label_cell(cell, sep:str)->str:

@@ -23,6 +23,7 @@ from .base import LabelTable, ListFile, add_split, check_unique, find_images_fol
 from .base import label_cells, line_error, match_names, read_lines, read_strict_csv
 from .deepfashion import read_deepfashion, read_deepfashion_six
 from .huggingface import read_hf
+from .meesho import read_meesho
 from ..images import find_images, is_image
 from ..splits import SPLITS, read_split
 from ..tables import check_column, read_table
@@ -285,7 +286,7 @@ def read_products(
 FORMATS:dict[str, Callable[..., LabelTable]] = {
     'table': read_labels_table, 'deepfashion': read_deepfashion, 'deepfashion-six': read_deepfashion_six,
     'two-csv': read_two_csv, 'folders': read_folders, 'list-column': read_list_column, 'products': read_products,
-    'hf': read_hf}
+    'meesho': read_meesho, 'hf': read_hf}
 
 def _options_of(name)->list[str]: return list(inspect.signature(FORMATS[name]).parameters)[1:]
 
@@ -340,7 +341,8 @@ def _chosen_schema(table:LabelTable, path, one_of=None, any_of=None, empty='none
     for name in kinds: check_column(table.frame.columns, name, path)
     try: targets = [_empty_as(table.target(*item), empty) for item in kinds.items()]
     except UsageError as e: raise UsageError(f'{path}: {e}') from None
-    return validate_fields(Schema, dict(targets=targets), str(path))
+    applicability = table.applicability and table.applicability.only(list(kinds))
+    return validate_fields(Schema, dict(targets=targets, applicability=applicability), str(path))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #3f7e0513
 def catalogue_from(
