@@ -13,9 +13,9 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 # %% auto #0
-__all__ = ['DataConfig', 'AugmentConfig', 'AugmentBounds', 'ImageConfig', 'ModelConfig', 'TargetLossConfig', 'LossConfig',
-           'Stage', 'TrainingConfig', 'TrainConfig', 'Deviation', 'Recipe', 'packaged_names', 'read_packaged',
-           'read_recipe', 'merge_settings', 'setting', 'make_config']
+__all__ = ['SCHEDULES', 'DataConfig', 'AugmentConfig', 'AugmentBounds', 'ImageConfig', 'ModelConfig', 'TargetLossConfig',
+           'LossConfig', 'Stage', 'schedule_moves_by', 'TrainingConfig', 'TrainConfig', 'Deviation', 'Recipe',
+           'packaged_names', 'read_packaged', 'read_recipe', 'merge_settings', 'setting', 'make_config']
 
 # %% ../nbs/04_config.ipynb #94cd9042
 from .core.errors import UsageError, unknown_name, validate_fields
@@ -189,6 +189,19 @@ class Stage(_Section):
     lr:PositiveFloat # maximum learning rate of the heads
     lr_body:PositiveFloat|None = None # maximum rate of the first group, spread evenly on a log scale; default: `lr`
 
+# %% ../nbs/04_config.ipynb #f0de6134
+SCHEDULES = dict(one_cycle=('batch',), cosine=('batch', 'epoch'), exponential=('epoch', 'batch'), plateau=('epoch',),
+    constant=('batch', 'epoch')) # schedule -> what may move the rate, the default first
+
+def schedule_moves_by(
+    schedule:str, # one of `SCHEDULES`
+    by:str|None=None, # `batch` or `epoch`; default: that of the schedule
+)->str: # `batch` or `epoch`
+    "Return what moves the learning rate; raise a `ValueError` if the schedule cannot move so"
+    possible = SCHEDULES[schedule]
+    if by is None or by in possible: return by or possible[0]
+    raise ValueError(f'the schedule {schedule} moves the rate with each {possible[0]}, not with each {by}')
+
 # %% ../nbs/04_config.ipynb #c72fd3c2
 class TrainingConfig(_Section):
     "Optimiser, schedule, stages and checkpoints; see `fit_progressive`"
@@ -200,9 +213,10 @@ class TrainingConfig(_Section):
     weight_decay:float = Field(0.05, ge=0) # weight decay of weights; for norms and biases see `decay_norms`
     decay_norms:bool = False # apply weight decay to norms and biases too
     schedule:Literal['one_cycle', 'cosine', 'exponential', 'plateau', 'constant'] = 'one_cycle' # rate within a stage
+    schedule_by:Literal['batch', 'epoch']|None = None # what moves the rate; default: see `fit_stage`
     gamma:PositiveFloat = 0.9 # `exponential`: factor of the rate after each epoch
-    patience:PositiveInt = 5 # `plateau`: epochs without a lower validation loss before the rate is reduced
-    factor:PositiveFloat = 0.1 # `plateau`: factor by which the rate is reduced
+    patience:PositiveInt = 5 # `plateau`: epochs without a lower validation loss that are tolerated
+    factor:PositiveFloat = 0.1 # `plateau`: factor of the rate after one more
     precision:Literal['auto', 'measure', 'float32', 'bfloat16', 'float16'] = 'auto' # see `fastest_precision`
     compile:bool = False # compile the network with `torch.compile`; needs a C++ compiler and a minute or more
     sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by label weight, with replacement
@@ -223,6 +237,11 @@ class TrainingConfig(_Section):
     @model_validator(mode='after')
     def _one_mean(self):
         if self.ema and self.swa_epochs: raise ValueError('ema and swa_epochs both average the weights; choose one')
+        return self
+
+    @model_validator(mode='after')
+    def _possible_schedule(self):
+        schedule_moves_by(self.schedule, self.schedule_by)
         return self
 
 # %% ../nbs/04_config.ipynb #bd61bce0

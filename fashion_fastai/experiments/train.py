@@ -131,8 +131,9 @@ def fit(
 ):
     "Train through all planned stages, or those that are left"
     with data_parallel(learn):
-        learn.fit_progressive(training.stages, schedule=training.schedule, gamma=training.gamma,
-            patience=training.patience, factor=training.factor, checkpoints=checkpoints, seed=training.seed)
+        learn.fit_progressive(training.stages, schedule=training.schedule, by=training.schedule_by,
+            gamma=training.gamma, patience=training.patience, factor=training.factor, checkpoints=checkpoints,
+            seed=training.seed)
 
 # %% ../../nbs/72_experiments.train.ipynb #1a1f48d2
 def _predict_valid(learn, config, network)->Predictions|None: # None if the network was trained on the validation split

@@ -35,6 +35,7 @@ def progressive_sizes(
 class ProgressiveResizing(Callback):
     "Start each stage with small training images; for loaders of a catalogue"
     order = 61 # after the learning rate schedule
+    rates = None # learning rates of the schedule, while they are scaled for a step
     def __init__(self,
         start:int, # image side in the first epoch, in pixels
         scale_batch_size:bool=False, # use larger batches of small images, with a higher learning rate
@@ -43,7 +44,7 @@ class ProgressiveResizing(Callback):
         self.active,self.lr_factor = False,1.
 
     def before_fit(self):
-        self.active = is_real_fit(self.learn)
+        self.active,self.rates = is_real_fit(self.learn),None
         if not self.active: return
         self.augment = next((tfm for tfm in self.dls.train.after_batch.fs if isinstance(tfm, BatchAugment)), None)
         if self.augment is None or self.start>=self.augment.size:
@@ -59,9 +60,6 @@ class ProgressiveResizing(Callback):
         self.dls.train.bs = round(self.bs*(self.augment.size/size)**2)
         self.lr_factor = (self.dls.train.bs/self.bs)**0.5
 
-    def before_step(self): self._scale_lr(self.lr_factor)
-    def after_step(self): self._scale_lr(1/self.lr_factor)
-
     def after_fit(self):
         if not self.active: return
         self.augment.train_size,self.dls.train.bs = self.augment.size,self.bs
@@ -69,9 +67,27 @@ class ProgressiveResizing(Callback):
 
 # %% ../../nbs/42_training.callbacks.ipynb #53c5c84f
 @patch
-def _scale_lr(self:ProgressiveResizing, factor):
-    if not self.active or factor==1: return
-    for hyper in self.opt.hypers: hyper['lr'] *= factor
+def before_step(self:ProgressiveResizing):
+    "Scale the learning rates"
+    if not self.active or self.lr_factor==1: return
+    self.rates = [hyper['lr'] for hyper in self.opt.hypers]
+    self.opt.set_hyper('lr', [rate*self.lr_factor for rate in self.rates])
+
+@patch
+def after_step(self:ProgressiveResizing):
+    "Restore the learning rates, if they are scaled"
+    if self.rates is None: return
+    self.opt.set_hyper('lr', self.rates)
+    self.rates = None
+
+@patch
+def after_cancel_batch(self:ProgressiveResizing): self.after_step()
+@patch
+def after_cancel_train(self:ProgressiveResizing): self.after_step()
+@patch
+def after_cancel_epoch(self:ProgressiveResizing): self.after_step()
+@patch
+def after_cancel_fit(self:ProgressiveResizing): self.after_step()
 
 # %% ../../nbs/42_training.callbacks.ipynb #da571ee6
 class MicroBatches(Callback):

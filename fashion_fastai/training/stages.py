@@ -6,19 +6,20 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.stages.html.md"""
 
 # %% ../../nbs/43_training.stages.ipynb #cb8d1376
 from __future__ import annotations
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 import numpy as np
 from fastai.callback.core import Callback
-from fastai.callback.schedule import ParamScheduler, combined_cos
-from fastai.callback.tracker import ReduceLROnPlateau
+from fastai.callback.schedule import ParamScheduler
+from fastai.callback.tracker import ReduceLROnPlateau, TrackerCallback
 from fastcore.basics import patch
 from fastcore.meta import delegates
 
 # %% auto #0
-__all__ = ['PLANS', 'SCHEDULES', 'plan_stages']
+__all__ = ['PLANS', 'plan_stages', 'RateSchedule', 'Plateau']
 
 # %% ../../nbs/43_training.stages.ipynb #d247f665
-from ..config import Stage
+from ..config import SCHEDULES, Stage, schedule_moves_by
 from ..core.errors import UsageError, unknown_name
 from .checkpoint import Checkpoints, Place, SeededDraws
 from .learner import FashionLearner
@@ -54,14 +55,55 @@ def _gradual_stages(epochs, lr, body_groups, lr_body)->list[Stage]:
     return [Stage(unfrozen=i, epochs=n, lr=lr, lr_body=lr_body) for i,n in enumerate(np.diff([0]+ends).tolist()) if n]
 
 # %% ../../nbs/43_training.stages.ipynb #41480fdc
-SCHEDULES = 'one_cycle', 'cosine', 'exponential', 'plateau', 'constant'
+class RateSchedule(ParamScheduler):
+    "Multiply the rates that a fit began with by a share that depends on the number of epochs passed"
+    def __init__(self,
+        share:Callable[[float], float], # epochs passed -> share
+        by:str='batch', # `batch`, or `epoch` for the same rate throughout an epoch
+    ):
+        super().__init__({'lr': share})
+        self.by = by
 
-def _schedule_callback(schedule, highest, epochs, gamma, patience, factor)->Callback|None:
-    if schedule=='cosine': return ParamScheduler({'lr': combined_cos(0, highest, highest, highest*0)})
-    if schedule=='plateau': return ReduceLROnPlateau(patience=patience, factor=1/factor)
+    def before_fit(self):
+        super().before_fit()
+        self.rates = np.array([hyper['lr'] for hyper in self.opt.hypers])
+
+    def before_batch(self):
+        passed = self.epoch + (self.iter/self.n_iter if self.by=='batch' else 0)
+        self.opt.set_hyper('lr', self.rates*self.scheds['lr'](passed))
+
+# %% ../../nbs/43_training.stages.ipynb #422f02b5
+class Plateau(TrackerCallback):
+    "Reduce the learning rates when the validation loss stops falling, as `torch.optim.lr_scheduler.ReduceLROnPlateau`"
+    order = ReduceLROnPlateau.order
+    def __init__(self,
+        patience:int=5, # epochs without improvement that are tolerated
+        factor:float=0.1, # factor of the rates after one more
+        threshold:float=1e-4, # an improvement lowers the best loss by more than this share of it
+    ):
+        super().__init__()
+        self.patience,self.factor,self.threshold = patience,factor,threshold
+
+    def before_fit(self):
+        super().before_fit()
+        self.wait = 0
+
+    def after_epoch(self):
+        loss = self.recorder.values[-1][self.idx]
+        if loss<self.best*(1-self.threshold): self.best,self.wait = loss,0
+        else: self.wait += 1
+        if self.wait<=self.patience: return
+        self.wait = 0
+        for hyper in self.opt.hypers:
+            if hyper['lr']-hyper['lr']*self.factor>1e-8: hyper['lr'] *= self.factor
+
+# %% ../../nbs/43_training.stages.ipynb #04ba5bbf
+def _schedule_callback(schedule, by, epochs, gamma, patience, factor)->Callback|None:
+    if schedule=='plateau': return Plateau(patience, factor)
     if schedule=='constant': return None
-    def stepwise(position): return highest*gamma**min(int(position*epochs+1e-6), epochs-1)
-    return ParamScheduler({'lr': stepwise})
+    def cosine(passed): return (1+math.cos(math.pi*passed/epochs))/2
+    def exponential(passed): return gamma**passed
+    return RateSchedule(cosine if schedule=='cosine' else exponential, by)
 
 # %% ../../nbs/43_training.stages.ipynb #81b55708
 @patch
@@ -69,12 +111,15 @@ def fit_stage(
     self:FashionLearner,
     stage:Stage, # unfrozen layer groups, epochs and learning rates
     schedule:str='one_cycle', # one of `SCHEDULES`
+    by:str|None=None, # what moves the rate, `batch` or `epoch`; default: see the table
     gamma:float=0.9, # decay per epoch of `exponential`
-    patience:int=5, # epochs without improvement before `plateau` reduces the rate
-    factor:float=0.1, # by which `plateau` multiplies the rate
+    patience:int=5, # epochs without improvement that `plateau` tolerates
+    factor:float=0.1, # by which `plateau` then multiplies the rate
 )->None:
     "Train one stage; raise a `UsageError` if the schedule is unknown or the body has fewer layer groups"
     if schedule not in SCHEDULES: raise unknown_name('schedule', schedule, SCHEDULES)
+    try: by = schedule_moves_by(schedule, by)
+    except ValueError as e: raise UsageError(str(e)) from None
     if self.opt is None: self.create_opt()
     n_groups = len(self.opt.param_lists)
     if stage.unfrozen>=n_groups:
@@ -83,9 +128,7 @@ def fit_stage(
     for param,*_ in self.opt.all_params(): param.grad = None # else fastai applies weight decay to frozen ones
     rates = slice(stage.lr_body or stage.lr, stage.lr)
     if schedule=='one_cycle': return self.fit_one_cycle(stage.epochs, rates)
-    self.opt.set_hyper('lr', rates)
-    highest = np.array([hyper['lr'] for hyper in self.opt.hypers])
-    self.fit(stage.epochs, rates, cbs=_schedule_callback(schedule, highest, stage.epochs, gamma, patience, factor))
+    self.fit(stage.epochs, rates, cbs=_schedule_callback(schedule, by, stage.epochs, gamma, patience, factor))
 
 # %% ../../nbs/43_training.stages.ipynb #069086c7
 @patch
