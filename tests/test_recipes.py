@@ -1,5 +1,5 @@
 "Every recipe trains by the command line, on a synthetic catalogue in its format"
-import json
+import json, re
 import numpy as np, pandas as pd, pytest, timm, torch, yaml
 from PIL import Image
 from safetensors.torch import save_file
@@ -181,7 +181,10 @@ def test_system_a_validates_on_the_published_view(shape):
 
 def test_recipes_and_comparisons_are_valid():
     assert len(packaged_names('recipe'))>=10
-    for name in packaged_names('recipe'): assert make_config(name).recipe==name
+    for name in packaged_names('recipe'):
+        assert make_config(name).recipe==name
+        named = re.findall(r'`compare ([\w-]+)`', str(read_recipe(name).published))
+        assert set(named)<=set(packaged_names('comparison'))
 
 @pytest.mark.slow
 @pytest.mark.parametrize('recipe,format,data', [*[(name, 'deepfashion-six', 'six') for name in SIX],
