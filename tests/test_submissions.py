@@ -117,6 +117,8 @@ def test_attributes_rise_by_number_whatever_the_order_of_the_vocabulary():
     ('category-csv', two, 'attributes', ['needs 1 one_of target, not attributes']),
     ('attribute-csv', two, 'atributes', ["unknown target 'atributes'; did you mean attributes?"]),
     ('meesho-csv', two, None, ['meesho-csv needs a run on the Meesho challenge (--format meesho)']),
+    ('meesho-csv', Schema(targets=asked.targets, applicability=Applicability(by='Category', targets={'Men Tshirts': [n for names in QUESTIONS.values() for n in names], 'Women Tops & Tunics': []})), None, ['meesho-csv needs a run on the Meesho challenge']),
+    ('meesho-csv', Schema(targets=asked.targets, applicability=Applicability(by='Category', targets={'Men Tshirts': ['tshirts_color']})), None, ['meesho-csv needs a run on the Meesho challenge']),
     ('meesho-csv', asked, 'tops_1', ['has the answers to all questions, not only to tops_1']),
     ('category.csv', two, None, ["unknown submission 'category.csv'; did you mean category-csv"]),
 ])

@@ -29,15 +29,21 @@ COLUMNS = 'id', 'Category', 'len', *(f'attr_{i}' for i in range(1, N_ATTRIBUTES+
 HEADER = ','.join(COLUMNS)
 ABSENT = 'dummy_value' # in the columns behind the last question of a category
 
+def _has_questions(schema:Schema)->bool:
+    "Return whether every category has its questions, not more than there are columns"
+    rule = schema.applicability
+    if rule is None or set(rule.targets)!=set(schema[rule.by].vocab): return False
+    fits = all(len(names)<=N_ATTRIBUTES for names in rule.targets.values())
+    return fits and all(schema[name].kind=='one_of' for name in rule.names)
+
 def question_targets(
     schema:Schema, # the targets that are predicted
 )->list[Target]: # all questions of all categories
     "Return the targets of a submission; raise a `UsageError` if the schema has no questions by category"
-    rule = schema.applicability
-    if not rule or len(rule.names)>N_ATTRIBUTES*len(rule.targets) or any(schema[n].kind!='one_of' for n in rule.names):
+    if not _has_questions(schema):
         raise UsageError(f'{MEESHO} needs a run on the Meesho challenge (--format meesho), '
             'whose questions belong to one category each')
-    return [schema[name] for name in rule.names]
+    return [schema[name] for name in schema.applicability.names]
 
 # %% ../../nbs/65_serving.meesho.ipynb #c196516c
 def image_ids(
