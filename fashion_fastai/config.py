@@ -229,6 +229,8 @@ class TrainingConfig(_Section):
     scale_batch_size:bool = False # with `image.initial_size`: larger batches and rates while images are small
     unfreeze:Literal['heads_first', 'gradual', 'none', 'heads_only'] = 'heads_first' # see `plan_stages`
     stages:list[Stage]|None = None # default: planned by `unfreeze`; set by the run
+    keep:Literal['last', 'best'] = 'last' # epoch whose network is kept; `best`: that with the best `monitor`
+    monitor:str = 'valid/loss' # score that `keep: best` follows, a column of `history.csv`; see `KeepBest`
     refit:bool = False # train on the validation split too; see `refit`
     log:list[Literal['tensorboard', 'wandb', 'mlflow']] = [] # experiment trackers; see `tracker_callbacks`
     checkpoint_minutes:PositiveFloat = 10 # minutes between checkpoints within an epoch; see `Checkpoints`
@@ -242,6 +244,8 @@ class TrainingConfig(_Section):
     @model_validator(mode='after')
     def _possible_schedule(self):
         schedule_moves_by(self.schedule, self.schedule_by)
+        if self.refit and self.schedule=='plateau': raise ValueError('the schedule plateau needs a validation split')
+        if self.refit and self.keep=='best': raise ValueError('keep: best needs a validation split')
         return self
 
 # %% ../nbs/04_config.ipynb #bd61bce0

@@ -6,13 +6,15 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/metrics.html.md"""
 
 # %% ../nbs/04_metrics.ipynb #8934657c
 from __future__ import annotations
+from collections.abc import Sequence
 import numpy as np, pandas as pd
 
 # %% auto #0
 __all__ = ['safe_divide', 'to_json_number', 'check_scores_input', 'binary_confusion', 'confusion_matrix', 'precision_from_counts',
            'recall_from_counts', 'f1_from_counts', 'ranking_scores', 'top_k_recall', 'top_ks', 'label_score_table',
            'weighted_f1', 'ranking_means', 'one_of_scores', 'any_of_scores', 'samples_f1', 'target_scores',
-           'scalar_scores', 'headline_scores', 'overall_scores', 'compute_metrics', 'score_names', 'score_table']
+           'scalar_scores', 'headline_scores', 'overall_scores', 'compute_metrics', 'score_names', 'best_epoch',
+           'best_epoch_text', 'score_table']
 
 # %% ../nbs/04_metrics.ipynb #1c1f7895
 from .schema import Schema
@@ -319,6 +321,26 @@ def score_names(
         codes = np.zeros(0 if target.kind=='one_of' else (0, target.n_out), dtype=int)
         names += [f'{target.name}/{score}' for score in scalar_scores(target, np.zeros((0, target.n_out)), codes)]
     return names
+
+# %% ../nbs/04_metrics.ipynb #93b15361
+def best_epoch(
+    values:Sequence[float|None], # score of each epoch; None or NaN is undefined
+    score:str, # its name; it is a loss if it ends with `loss`
+)->int|None: # position of the best one; None if all are undefined
+    "Return the position of the lowest loss, or of the highest score"
+    values = np.array([np.nan if value is None else value for value in values], dtype=float)
+    if np.isnan(values).all(): return None
+    return int(np.nanargmin(values) if score.endswith('loss') else np.nanargmax(values))
+
+def best_epoch_text(
+    values:Sequence[float|None], # score of each epoch, see `best_epoch`
+    score:str, # its name
+)->str:
+    "Say which epoch is the best one, for people"
+    best,n = best_epoch(values, score),len(values)
+    if best is None: return f'epoch {n} of {n}, the last one, since {score} is not defined'
+    extreme = 'lowest' if score.endswith('loss') else 'highest'
+    return f'epoch {best+1} of {n}, with the {extreme} {score}, {values[best]:.4f}'
 
 # %% ../nbs/04_metrics.ipynb #17998e52
 def score_table(

@@ -126,8 +126,9 @@ def test_linear_probe_and_searched_rate(few, train_alone, tmp_path):
 @pytest.mark.slow
 def test_interrupted_and_resumed(few, tmp_path):
     """One of three processes receives a signal, and all stop after the same batch; two processes resume the training,
-    which ends like one that was not interrupted"""
-    fields,out = settings('plain', few, batch_size=12),tmp_path/'run'
+    which ends like one that was not interrupted, with the same best epoch"""
+    best = dict(keep='best', monitor='valid/category/accuracy', ema=0.9)
+    fields,out = settings('plain', few, batch_size=12, **best),tmp_path/'run'
     found = launched.start(3, [new_job(fields, tmp_path/'whole'), new_job(fields, out, signal=[1, 8])], tmp_path/'jobs')
     interrupted = [outcomes[1] for outcomes in found]
     assert [outcome['code'] for outcome in interrupted]==[143]*3, found

@@ -26,7 +26,7 @@ def few(sample):
     table.to_csv(sample.parent/'few.csv', index=False)
     return sample.parent/'few.csv'
 
-@pytest.mark.parametrize('variant', ['adamw', 'moving_average'])
+@pytest.mark.parametrize('variant', ['adamw', 'moving_average', 'best_epoch'])
 def test_two_kills(few, context, tmp_path, variant):
     "In the middle of the second stage, and when everything is trained but nothing is written"
     out,fields = tmp_path/'run',settings(variant, few)

@@ -32,7 +32,7 @@ from .bootstrap import score_with_baselines
 from .calibration import Calibration, cross_fitted, read_calibration
 from .predictions import Predictions, read_predictions
 from .slices import MISSING, OTHER, cut_slices, slice_scores
-from ..metrics import headline_scores
+from ..metrics import best_epoch_text, headline_scores
 from ..run import Run
 from ..schema import Schema
 from ..target import Target
@@ -152,6 +152,10 @@ def _epochs_text(training, n_done)->str:
     if len(stages)==1: return f'{done}: {_stage_text(stages[0])}'
     return f'{done}: ' + '; '.join(f'{stage.epochs} with {_stage_text(stage)}' for stage in stages)
 
+def _kept_text(training, history)->str: # empty for the last epoch
+    if training.keep=='last' or training.monitor not in history: return ''
+    return best_epoch_text(history[training.monitor].tolist(), training.monitor)
+
 def _rows_text(catalogue, metrics)->str: # rows of each split
     if catalogue is None: return f'{metrics["rows"]:,} {metrics["split"]}' if metrics else ''
     return ', '.join(f'{n:,} {split}' for split,n in catalogue.split_sizes().items())
@@ -180,6 +184,7 @@ def training_summary(
         'images': f'{image.size} by {image.size} pixels, {image.fit}{boxes}',
         'recipe': config.recipe,
         'epochs': _epochs_text(training, len(summary.history)),
+        'kept': _kept_text(training, summary.history),
         'optimiser': f'{training.optimizer}, {training.schedule}',
         'batches': f'{training.batch_size} images, {training.precision}',
         'label noise': f'{noise:.0%} of the training labels were replaced on purpose' if noise else '',

@@ -37,6 +37,7 @@ from ..models.weights import Weights, find_arch, find_weights
 from ..training.callbacks import MicroBatches, ProgressiveResizing, UncertaintyWeighting
 from ..training.distributed import broadcast_from_main, check_batch_size, data_parallel, distributed
 from ..training.distributed import main_process_first, world_size
+from ..training.keep_best import check_monitor
 from ..training.learner import FashionLearner, fashion_learner
 from ..training.lr_find import LRSearch
 from ..training.mixup import MixUpCutMix
@@ -146,6 +147,7 @@ def prepare(
     "Return the learner for `config`, and the settings with everything resolved; raise a `UsageError` for any mistake"
     config,weights = _check_settings(config)
     catalogue,flipped = _read_table(config)
+    check_monitor(config.training.monitor, catalogue.schema)
     model,image,training = config.model,config.image,config.training
     set_seed(training.seed, reproducible=True)
     dls = _create_loaders(config, catalogue)

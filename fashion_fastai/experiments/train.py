@@ -33,12 +33,14 @@ from .prepare import plan, prepare, probe
 from .resume import begin_run, explain_interruption, find_starting_point
 from .resume import inherited_calibration, is_finished, read_resume_info
 from .resume import resume_run, table_digest
+from ..metrics import best_epoch_text
 from ..models.network import count_parameters, load_network, save_network
 from ..run import Run
 from ..training.checkpoint import Checkpoints
 from ..training.distributed import broadcast_from_main, check_same_everywhere, data_parallel, distributed
 from ..training.distributed import is_main_process, main_process_first
 from ..training.interrupt import StopSignals
+from ..training.keep_best import KeepBest
 from ..training.learner import FashionLearner
 from ..training.tracking import tracker_callbacks
 
@@ -68,7 +70,7 @@ def train(
         elif is_main_process(): resume_run(run, start, table, config.versions, echo)
         checkpoints = Checkpoints(run.checkpoint, config.training.checkpoint_minutes, signals, start.state)
         with recording(learn, run, config, cbs, echo):
-            with signals.deferred(): fit(learn, config.training, checkpoints)
+            with signals.deferred(): fit(learn, config.training, checkpoints, echo)
             broadcast_from_main(lambda: finish(learn, run))
     return run
 
@@ -128,12 +130,16 @@ def fit(
     learn:FashionLearner, # from `prepare`
     training:TrainingConfig, # from `plan`, or of a run that is resumed
     checkpoints:Checkpoints|None=None, # write what is needed to resume, and know where to start
+    echo:Callable[[str], None]=noop, # prints which epoch is kept
 ):
-    "Train through all planned stages, or those that are left"
+    "Train through all planned stages, or those that are left; end with the network of the best epoch if that is kept"
+    keep_best = KeepBest(training.monitor) if training.keep=='best' else None
     with data_parallel(learn):
         learn.fit_progressive(training.stages, schedule=training.schedule, by=training.schedule_by,
             gamma=training.gamma, patience=training.patience, factor=training.factor, checkpoints=checkpoints,
-            seed=training.seed)
+            keep_best=keep_best, seed=training.seed)
+    scores = [row.get(training.monitor) for row in learn.history.rows]
+    if keep_best and scores: echo(f'kept {best_epoch_text(scores, training.monitor)}')
 
 # %% ../../nbs/72_experiments.train.ipynb #1a1f48d2
 def _predict_valid(learn, config, network)->Predictions|None: # None if the network was trained on the validation split
@@ -157,6 +163,15 @@ def finish(
     remove_folder(run.checkpoint)
 
 # %% ../../nbs/72_experiments.train.ipynb #6857fc0b
+def _refit_settings(run)->TrainConfig:
+    config = run.config.model_copy(deep=True)
+    if config.training.schedule=='plateau':
+        raise UsageError(f'{run.path}: its schedule plateau follows the validation loss, which a refit does not have; '
+            'to refit, train with another schedule first')
+    config.training.keep = 'last'
+    config.training.refit = True
+    return config
+
 def refit(
     run:Run, # complete run with the settings to use
     out:str|Path, # folder of the new run; must not exist, unless `resume` is set
@@ -165,9 +180,9 @@ def refit(
 )->Run: # complete, without scores
     "Train again on train and valid together"
     if run.config.training.refit: raise UsageError(f'{run.path} was already refitted; refit the run it was made from')
-    config = run.config.model_copy(deep=True)
-    config.training.refit = True
+    config = _refit_settings(run)
     if is_main_process():
+        if run.config.training.keep=='best': echo('the last epoch is kept: without a validation split none is the best')
         echo(f'training on train and valid with the settings of {run.path}; '
             'score the result on the test split or on another table')
     return train(config, out, echo, resume, run_calibration(run))

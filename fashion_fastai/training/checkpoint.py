@@ -190,6 +190,7 @@ def restore_network(
     try:
         learn.model.load_state_dict(self.state['network'])
         learn.history.rows = list(self.state['callbacks']['history']['rows'])
+        if hasattr(learn, 'keep_best'): learn.keep_best.from_state(self.state['callbacks']['keep_best'])
         place = Place(**self.state['at'])
     except (KeyError, TypeError, ValueError, RuntimeError) as e: raise self._mismatch(e) from None
     if learn.history.file and learn.history.rows: write_csv(learn.history.file, learn.history.rows)

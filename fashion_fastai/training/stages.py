@@ -22,6 +22,7 @@ __all__ = ['PLANS', 'plan_stages', 'RateSchedule', 'Plateau']
 from ..config import SCHEDULES, Stage, schedule_moves_by
 from ..core.errors import UsageError, unknown_name
 from .checkpoint import Checkpoints, Place, SeededDraws
+from .keep_best import KeepBest
 from .learner import FashionLearner
 
 # %% ../../nbs/43_training.stages.ipynb #f818ad11
@@ -157,16 +158,19 @@ def fit_progressive(
     lr:float=1e-2, # highest learning rate of the heads, for planned stages
     unfreeze:str='heads_first', # one of `PLANS`, for planned stages
     checkpoints:Checkpoints|None=None, # writes checkpoints, and resumes from the one that it has; default: none
+    keep_best:KeepBest|None=None, # keeps the network of the best epoch; default: the network of the last epoch
     seed:int|None=None, # seed of random draws, see `SeededDraws`; default: draw from the generators as they are
     **kwargs,
 ):
     "Train in stages, unfreezing the body from the top down"
     if self.opt is None: self.create_opt()
     if isinstance(stages, int): stages = plan_stages(stages, lr, len(self.opt.param_lists)-1, unfreeze)
-    cbs = [] if checkpoints is None else [checkpoints]
+    cbs = [cb for cb in (checkpoints, keep_best) if cb is not None]
     if seed is not None: cbs.append(SeededDraws(seed))
     try:
-        with self.added_cbs(cbs): self._fit_stages(stages, checkpoints, **kwargs)
+        with self.added_cbs(cbs):
+            self._fit_stages(stages, checkpoints, **kwargs)
+            if keep_best is not None: keep_best.load()
     finally:
         self._number_epochs()
         if hasattr(self, 'plain_progress'): self.plain_progress.after_fit() # closes the bar after an error
