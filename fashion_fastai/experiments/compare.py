@@ -78,8 +78,9 @@ def _write_figures(comparison, runs, out)->tuple[list[str], list[str]]: # parts 
 
 def _class_figures(run, name, target)->list[str]: # links to figures of the run
     file = file_names(run.schema)[target]
-    files = [f'figures/{kind}-{file}.png' for kind in ('scores', 'confusion')]
-    return [f'![{target} of {name}]({name}/{file})\n' for file in files if (run.path/file).is_file()]
+    texts = dict(scores='F1 and AUROC of each class', confusion='confusion matrix')
+    files = {text: f'figures/{kind}-{file}.png' for kind,text in texts.items()}
+    return [f'![{name}, {target}: {text}]({name}/{path})\n' for text,path in files.items() if (run.path/path).is_file()]
 
 def _write_classes(comparison, runs, out)->list[str]: # parts of the page
     "Write a table of the scores of each class for each target of `per_class`"

@@ -38,10 +38,12 @@ def _drawn_columns(panel, histories)->list[tuple[str, str, str]]: # run, prefix 
         for split,column in _split_columns(panel).items() if column in history and history[column].notna().any()]
 
 # %% ../../nbs/71_experiments.comparison_figures.ipynb #a23b8282
-def _panel_title(panel)->str: # for example `category: macro F1`
+def _panel_title(panel)->str: # for example `category: macro F1 (valid)`
     if panel.title: return panel.title
-    target,_,score = panel.score.removeprefix('train/').removeprefix('valid/').rpartition('/')
-    return f'{shorten_label(target)}: {display_name(score)}' if target else display_name(score)
+    split = next((split for split in ('train', 'valid') if panel.score.startswith(f'{split}/')), '')
+    target,_,score = panel.score.removeprefix(f'{split}/').rpartition('/')
+    title = f'{shorten_label(target)}: {display_name(score)}' if target else display_name(score)
+    return f'{title} ({split})' if split else title
 
 def _draw_panel(ax, panel, histories)->dict[str, dict]: # styles of its runs
     "Draw a score of several runs over the epochs"
@@ -65,7 +67,9 @@ def _add_legends(figure, axes, styles, both):
     "Add the names of the runs below the figure or below each panel, and the styles of the splits above"
     if all(part==styles[0] for part in styles):
         if len(styles[0])>1 or not both:
-            figure.legend(handles=_keys(styles[0]), loc='outside lower center', ncols=3)
+            longest = max(map(len, styles[0]))
+            ncols = max(1, int(12*figure.get_figwidth()//(longest+6))) # 12 letters an inch
+            figure.legend(handles=_keys(styles[0]), loc='outside lower center', ncols=ncols)
     else:
         for ax,part in zip(axes, styles):
             ax.legend(handles=_keys(part), loc='upper center', bbox_to_anchor=(0.5, -0.22), ncols=2)
