@@ -6,17 +6,18 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/metrics.html.md"""
 
 # %% ../nbs/04_metrics.ipynb #8934657c
 from __future__ import annotations
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import numpy as np, pandas as pd
 
 # %% auto #0
 __all__ = ['safe_divide', 'to_json_number', 'check_scores_input', 'binary_confusion', 'confusion_matrix', 'precision_from_counts',
            'recall_from_counts', 'f1_from_counts', 'ranking_scores', 'top_k_recall', 'top_ks', 'label_score_table',
            'weighted_f1', 'ranking_means', 'one_of_scores', 'any_of_scores', 'samples_f1', 'target_scores',
-           'scalar_scores', 'headline_scores', 'overall_scores', 'compute_metrics', 'score_names', 'best_epoch',
-           'best_epoch_text', 'score_table']
+           'scalar_scores', 'headline_scores', 'overall_scores', 'check_thresholds', 'compute_metrics', 'score_names',
+           'best_epoch', 'best_epoch_text', 'score_table']
 
 # %% ../nbs/04_metrics.ipynb #1c1f7895
+from .core.errors import UsageError
 from .schema import Schema
 from .target import Target
 
@@ -297,6 +298,21 @@ def overall_scores(
     return {f'overall_{score}': mean(score) for score in _OVERALL}
 
 # %% ../nbs/04_metrics.ipynb #2f4e5bfa
+def check_thresholds(
+    schema:Schema, # the targets
+    thresholds:Mapping[str, float|np.ndarray]|None, # for `any_of` targets, see `Target.decide`
+)->Mapping[str, float|np.ndarray]: # the same; empty for None
+    "Raise a `UsageError` for thresholds of a target that is unknown or `one_of`, or of another number of labels"
+    schema.check_names(thresholds or {}, 'thresholds')
+    for name,values in (thresholds or {}).items():
+        target,shape = schema[name],np.shape(values)
+        if target.kind=='one_of':
+            raise UsageError(f'thresholds: {name} is one_of, its most probable label is predicted')
+        if shape not in ((), (target.n_out,)):
+            raise UsageError(f'thresholds: {name} has {target.n_out} labels, so it needs one number or {target.n_out}, '
+                f'not the shape {shape}')
+    return thresholds or {}
+
 def compute_metrics(
     schema:Schema, # targets to score
     probs:dict[str, np.ndarray], # name of each target to its probabilities `(n, n_labels)`
@@ -304,7 +320,8 @@ def compute_metrics(
     thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `target_scores`; default: 0.5
 )->dict: # `targets`: the `target_scores` of each; and the `overall_scores`
     "Return the scores of all targets, ready for JSON"
-    thresholds = thresholds or {}
+    thresholds = check_thresholds(schema, thresholds)
+    schema.check_names([name for name in truth if name not in probs], 'truth')
     scores = {}
     for target in schema:
         name = target.name
@@ -318,8 +335,9 @@ def score_names(
     "Return the names of all scores that are single numbers, as they stand in `history.csv` after the split"
     names = list(overall_scores(schema, {}))
     for target in schema:
-        codes = np.zeros(0 if target.kind=='one_of' else (0, target.n_out), dtype=int)
-        names += [f'{target.name}/{score}' for score in scalar_scores(target, np.zeros((0, target.n_out)), codes)]
+        small = target.model_copy(update=dict(vocab=target.vocab[:6])) # more labels have no other names
+        codes = np.zeros(0 if target.kind=='one_of' else (0, small.n_out), dtype=int)
+        names += [f'{target.name}/{score}' for score in scalar_scores(small, np.zeros((0, small.n_out)), codes)]
     return names
 
 # %% ../nbs/04_metrics.ipynb #93b15361

@@ -7,7 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/schema.html.md"""
 # %% ../nbs/03_schema.ipynb #975fe0ed
 from __future__ import annotations
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
@@ -141,6 +141,16 @@ def setting_for(
 )->Any: # a value of `settings`, or `default`
     "Return the setting that applies to `target`"
     return next((settings[role] for role in self.roles(target) if role in settings), default)
+
+@patch
+def check_names(
+    self:Schema,
+    given:Iterable[str], # names of targets
+    what:str, # what they were given for, for the message
+):
+    "Raise a `UsageError` with near names if one of `given` is no target"
+    for name in given:
+        if name not in self.names: raise unknown_name(f'target in {what}', name, self.names)
 
 @patch
 def check_roles(

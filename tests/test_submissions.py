@@ -95,7 +95,8 @@ def test_thresholds(shop):
     each[4] = 0.3
     assert submission_lines('attribute-csv', shop, {'attributes': 0.35})[2] == '00002.jpg,4 7'
     assert submission_lines('attribute-csv', shop, {'attributes': each})[2] == '00002.jpg,4'
-    assert submission_lines('attribute-csv', shop, {'category': 0.35})[2] == '00002.jpg,'
+    assert submission_lines('attribute-csv', shop)[2] == '00002.jpg,'
+    with pytest.raises(UsageError, match='category is one_of'): submission_lines('attribute-csv', shop, {'category': 0.35})
 
 def test_a_chosen_target(shop, tmp_path):
     write_submission('category-csv', shop, tmp_path/'c.csv', target='color')

@@ -226,6 +226,7 @@ def check_label_errors(
     seed:int=42, # of the folds
 )->pd.DataFrame: # see `issue_table`
     "Find wrong, missed and unknown labels of all targets, highest score first"
+    catalogue.schema.check_names(probs or {}, 'probs')
     groups = catalogue.group if groups is None else groups
     tables = []
     for target in catalogue.schema:

@@ -92,6 +92,7 @@ def active_learning_queue(
 )->pd.DataFrame: # columns `position`, `score` (value of the label, 0 to 1), `reason`; in the order in which to label
     "Return the images to label next; raise a `UsageError` if the inputs do not match"
     _check_inputs(schema, features, probs, n)
+    schema.check_names(counts, 'counts')
     unsure = {target.name: _scaled(uncertainty(target, probs[target.name])) for target in schema}
     counted = [target for target in schema if target.name in counts]
     rare = [_scaled(rarity(target, probs[target.name], counts[target.name])) for target in counted]

@@ -6,12 +6,12 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/core.errors.html.md"""
 
 # %% ../../nbs/00_core.errors.ipynb #9bfac567
 from __future__ import annotations
-import difflib, re
-from collections.abc import Iterable
+import difflib, inspect, re
+from collections.abc import Callable, Iterable
 from pydantic import BaseModel, ValidationError
 
 # %% auto #0
-__all__ = ['UsageError', 'unknown_name', 'validate_fields']
+__all__ = ['UsageError', 'unknown_name', 'check_arguments', 'validate_fields']
 
 # %% ../../nbs/00_core.errors.ipynb #ac33603d
 def _escaped(match:re.Match)->str: return ascii(match[0])[1:-1]
@@ -45,6 +45,16 @@ def unknown_name(
     elif len(names)<2*shown: hint = 'available: ' + ', '.join(names)
     else: hint = f'available: {", ".join(names[:shown])} and {len(names)-shown} more'
     return UsageError(f'unknown {kind} {name!r}; {hint}')
+
+def check_arguments(
+    function:Callable, # that will be called
+    given:Iterable[str], # names of keyword arguments
+    kind:str, # what the names stand for, for the message
+):
+    "Raise a `UsageError` with near names if `function` has no argument of a given name"
+    known = [name for name in inspect.signature(function).parameters if name!='self']
+    for name in given:
+        if name not in known: raise unknown_name(kind, name, known)
 
 # %% ../../nbs/00_core.errors.ipynb #5d1c82e8
 def _models_in(field)->list[type[BaseModel]]:

@@ -65,7 +65,8 @@ def where(
     self:Catalogue,
     split:str, # `train`, `valid` or `test`
 )->np.ndarray: # positions, int `(n_split,)`
-    "Return the positions of the rows of a split"
+    "Return the positions of the rows of a split; raise a `UsageError` for an unknown split"
+    if split not in SPLITS: raise unknown_name('split', split, SPLITS)
     return np.flatnonzero(self.split==split)
 
 @patch
@@ -196,6 +197,8 @@ def _with_taxonomy(catalogue, taxonomy, path)->Schema:
     "Return the schema with the taxonomy of two columns"
     schema,frame = catalogue.schema,catalogue.frame
     if taxonomy=='none' or schema.taxonomy: return schema
+    if isinstance(taxonomy, str) and taxonomy!='auto':
+        raise UsageError(f'unknown taxonomy {taxonomy!r}; name the columns of main and sub target, or auto or none')
     auto = taxonomy=='auto'
     pair = [target.name for target in schema if target.kind=='one_of'][:2] if auto else list(taxonomy)
     if auto and len(pair)<2: return schema
@@ -231,6 +234,7 @@ def make_catalogue(
     allow_outside:bool=False, # accept files outside `images`, see `file_issues`
 )->Catalogue: # usable rows, in the order of the table
     "Check a table of images with labels; raise a `UsageError` that names the row, column or file of a mistake"
+    if on_bad not in ON_BAD: raise unknown_name('on_bad', on_bad, ON_BAD)
     check_file_column(frame.columns, file_col, origin)
     for column in filter(None, (split_col, group_col)): check_column(frame.columns, column, origin)
     frame = frame.assign(**{file_col: as_text(frame[file_col]).fillna('')})

@@ -17,8 +17,9 @@ from PIL import Image, ImageOps
 from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # noqa: F401  Pillow loads the other `IMAGE_FORMATS`
 
 # %% auto #0
-__all__ = ['MAX_MEGAPIXELS', 'IMAGE_FORMATS', 'IMAGE_SUFFIXES', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'BadImage',
-           'is_image', 'find_images', 'to_rgb', 'read_image', 'fit_image', 'crop_to_box', 'center_crop', 'ImageReader']
+__all__ = ['MAX_MEGAPIXELS', 'IMAGE_FORMATS', 'IMAGE_SUFFIXES', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'CROPS',
+           'BadImage', 'is_image', 'find_images', 'to_rgb', 'read_image', 'fit_image', 'crop_to_box', 'center_crop',
+           'ImageReader']
 
 # %% ../../nbs/10_data.images.ipynb #debbacb2
 from ..config import ImageConfig
@@ -217,6 +218,8 @@ def center_crop(
     return pixels[...,edge:edge+size,edge:edge+size,:] if edge>0 else pixels
 
 # %% ../../nbs/10_data.images.ipynb #57ac7f25
+CROPS = 'none', 'box'
+
 @dataclass(frozen=True)
 class ImageReader:
     "Reads images as a network was trained to see them"
@@ -224,6 +227,10 @@ class ImageReader:
     fit:str = 'pad' # how an image becomes a square, see `fit_image`
     crop:str = 'none' # `box` crops images to their bounding boxes first
     load_size:int|None = None # image side in pixels at loading, from which training crops; default: `size`
+
+    def __post_init__(self):
+        if self.fit not in FITS: raise unknown_name('way to fit an image', self.fit, FITS)
+        if self.crop not in CROPS: raise unknown_name('crop', self.crop, CROPS)
 
     @classmethod
     def from_config(cls,

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 # %% auto #0
-__all__ = ['CLASS_WEIGHTS', 'class_weights', 'label_weights', 'row_weights', 'effective_counts', 'flip_labels']
+__all__ = ['CLASS_WEIGHTS', 'SAMPLERS', 'class_weights', 'label_weights', 'row_weights', 'effective_counts', 'flip_labels']
 
 # %% ../../nbs/13_data.sampling.ipynb #415c9407
 from ..core.errors import UsageError, unknown_name
@@ -59,12 +59,15 @@ def row_weights(
     return weights
 
 # %% ../../nbs/13_data.sampling.ipynb #b0405de6
+SAMPLERS = 'shuffle', 'balanced'
+
 def effective_counts(
     catalogue:Catalogue, # its train split is counted
     sampler:str='shuffle', # `balanced` draws rows by `row_weights`
     formula:str='none', # label weights in the loss, one of `CLASS_WEIGHTS`
 )->dict[str, np.ndarray]|None: # target name -> float `(n_labels,)`; None if nothing is balanced
     "Return how often each label counts in training, with balanced sampling or label weights"
+    if sampler not in SAMPLERS: raise unknown_name('sampler', sampler, SAMPLERS)
     train = catalogue.take(catalogue.where('train'))
     matrices = {target.name: target.one_hot(train.codes[target.name]) for target in train.schema}
     if sampler=='balanced':

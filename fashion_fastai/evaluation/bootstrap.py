@@ -17,7 +17,7 @@ __all__ = ['score_counts', 'scores_of_counts', 'group_counts', 'resamples', 'per
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #d7d03100
 from ..core.errors import UsageError
 from .predictions import Predictions
-from ..metrics import headline_scores, scalar_scores
+from ..metrics import check_thresholds, headline_scores, scalar_scores
 from ..schema import Schema
 from ..target import Target
 
@@ -135,7 +135,7 @@ def bootstrap(
     thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
 )->pd.DataFrame: # a row per `target` and `score`; columns `value` (that of `metrics.json`), `low`, `high`, or NaN
     "Compute the headline scores with confidence intervals"
-    thresholds = thresholds or {}
+    thresholds = check_thresholds(predictions.schema, thresholds)
     targets = [target for target in predictions.schema if target.name in predictions.truth]
     values = _scores(predictions, targets, thresholds)
     groups = predictions.files if groups is None else groups

@@ -22,7 +22,7 @@ __all__ = ['Count', 'PairCounts', 'pair_counts', 'all_pair_counts', 'run_pair_co
 from ..core.errors import UsageError, unknown_name, validate_fields
 from ..core.files import read_json
 from .predictions import Predictions
-from ..metrics import any_of_scores, scalar_scores
+from ..metrics import any_of_scores, check_thresholds, scalar_scores
 from ..run import Run
 from ..schema import Schema
 from ..target import Target
@@ -182,10 +182,11 @@ def unlikely_predictions(
 )->pd.DataFrame: # `file`, `category`, `attribute`, its `probability`, `expected` images; the most probable first
     "Return predictions of a category with an attribute that never occurred together in training although expected to"
     _check_vocab(predictions.schema, counts)
+    thresholds = check_thresholds(predictions.schema, thresholds)
     category,attributes = counts.category,counts.attributes
     probs = predictions.probs[attributes.name]
     codes = category.decide(predictions.probs[category.name])
-    predicted = attributes.decide(probs, (thresholds or {}).get(attributes.name, 0.5))==1
+    predicted = attributes.decide(probs, thresholds.get(attributes.name, 0.5))==1
     rows,labels = np.nonzero(predicted & never_together(counts, min_seen, min_expected)[codes])
     table = pd.DataFrame(dict(file=[predictions.files[i] for i in rows],
         category=[category.vocab[i] for i in codes[rows]], attribute=[attributes.vocab[i] for i in labels],
@@ -235,10 +236,11 @@ def consistency_effect(
 )->pd.DataFrame: # a row per `target` and `score`; columns `usual`, `consistent`, `difference`; NaN is undefined
     "Score the `any_of` targets without and with `mask_unseen_pairs`; `predicted` and `correct` are numbers of labels"
     counts = [counts] if isinstance(counts, PairCounts) else list(counts)
+    thresholds = check_thresholds(predictions.schema, thresholds)
     masked,rows = mask_unseen_pairs(predictions, counts, min_examples),{}
     for name in dict.fromkeys(pair.attributes.name for pair in counts):
         if name not in predictions.truth: continue
-        args = predictions.truth[name],(thresholds or {}).get(name, 0.5)
+        args = predictions.truth[name],thresholds.get(name, 0.5)
         usual = _scores(predictions.schema[name], predictions.probs[name], *args)
         consistent = _scores(predictions.schema[name], masked.probs[name], *args)
         rows |= {(name, score): (usual[score], consistent[score]) for score in usual}

@@ -22,6 +22,7 @@ from ..core.errors import UsageError
 from ..core.plotting import INK, MAX_BARS, WHITE, PageFigure, shorten_label, plot_style
 from .plots import largest_confusions, plot_confusion
 from .predictions import Predictions
+from ..metrics import check_thresholds
 from ..metrics import confusion_matrix as count_confusions
 from ..target import Target
 
@@ -74,7 +75,7 @@ class FashionInterpretation:
         thresholds:Mapping[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
     ):
         self.dl,self.predictions,self.losses = dl,predictions,losses
-        self.thresholds = thresholds or {}
+        self.thresholds = check_thresholds(predictions.schema, thresholds)
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #a6758f8d
 def _codes_by_target(schema, labels)->dict[str, np.ndarray]: # codes of each target
@@ -100,7 +101,7 @@ def from_learner(
     probs = {target.name: p.numpy() for target,p in zip(schema, loss.activation(tuple(logits)))}
     truth = _codes_by_target(schema, labels)
     losses = {target.name: np.where(target.any_known(truth[target.name]), values.numpy(), np.nan)
-        for target,(values,_) in zip(schema, loss.rows(logits, labels))}
+        for target,values in zip(schema, loss.row_means(logits, labels))}
     predictions = Predictions(schema, _files(learn.dls, dl), probs, truth, time.monotonic()-started)
     return cls(dl, predictions, losses, thresholds)
 

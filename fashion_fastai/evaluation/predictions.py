@@ -17,7 +17,7 @@ __all__ = ['Predictions', 'read_predictions', 'held_out_predictions']
 # %% ../../nbs/50_evaluation.predictions.ipynb #e6dd010f
 from ..core.errors import UsageError
 from ..core.files import atomic_file
-from ..metrics import compute_metrics
+from ..metrics import check_thresholds, compute_metrics
 from ..run import Run
 from ..schema import Schema, schema_from_json
 
@@ -46,10 +46,10 @@ def results(
     thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
 )->pd.DataFrame: # column `file`, and for each target its labels and, as `NAME_probability`, their probabilities
     "Return the predicted labels by name; a target that does not apply to the predicted label of another is empty"
-    columns,decided = {'file': self.files},{}
+    thresholds,columns,decided = check_thresholds(self.schema, thresholds),{'file': self.files},{}
     for target in self.schema:
         probs = self.probs[target.name]
-        codes = target.decide(probs, (thresholds or {}).get(target.name, 0.5))
+        codes = target.decide(probs, thresholds.get(target.name, 0.5))
         columns[target.name] = target.decode(codes)
         columns[f'{target.name}_probability'] = _probs_cell(target, codes, probs)
         decided[target.name] = codes

@@ -18,7 +18,8 @@ __all__ = ['PROTOCOLS', 'Protocol', 'deepfashion_table', 'question_accuracy_tabl
 # %% ../../nbs/51_evaluation.protocols.ipynb #3c1e2f0c
 from ..core.errors import UsageError, unknown_name
 from .predictions import Predictions
-from ..metrics import confusion_matrix, safe_divide, samples_f1, to_json_number, top_k_recall
+from ..metrics import check_thresholds, confusion_matrix, safe_divide, samples_f1
+from ..metrics import to_json_number, top_k_recall
 from ..schema import Schema
 from ..target import Target
 
@@ -130,10 +131,10 @@ def samples_f1_table(
     thresholds:dict[str, float|np.ndarray]|None=None, # by target, see `Target.decide`; default: 0.5
 )->pd.DataFrame: # a row for each `any_of` target; a column for each choice
     "Return samples F1 with each choice of `zero_division`; the last is that of `metrics.json`"
-    rows = {}
+    thresholds,rows = check_thresholds(predictions.schema, thresholds),{}
     for target in predictions.schema:
         if target.kind=='one_of': continue
-        predicted = target.decide(predictions.probs[target.name], (thresholds or {}).get(target.name, 0.5))
+        predicted = target.decide(predictions.probs[target.name], thresholds.get(target.name, 0.5))
         truth = predictions.truth[target.name]
         rows[target.name] = {name: samples_f1(truth, predicted, value) for name,value in _CHOICES.items()}
     return pd.DataFrame(rows).T

@@ -16,13 +16,13 @@ from scipy.sparse import diags_array
 __all__ = ['ALL', 'OTHER', 'MISSING', 'cut_slices', 'slice_scores', 'print_slices', 'plot_slices']
 
 # %% ../../nbs/52_evaluation.slices.ipynb #cd69248f
-from ..core.errors import UsageError
+from ..core.errors import UsageError, unknown_name
 from fashion_fastai.core.plotting import (BLUE, GREY, ORANGE, PageFigure, add_caption, display_name, plot_style,
     shorten_label)
 from .bootstrap import (format_interval, format_score, group_counts, percentile_interval,
     print_rows, resamples, score_counts, scores_of_counts)
 from .predictions import Predictions
-from ..metrics import headline_scores
+from ..metrics import check_thresholds, headline_scores
 from ..target import UNKNOWN, as_text
 
 # %% ../../nbs/52_evaluation.slices.ipynb #751557e3
@@ -123,12 +123,13 @@ def slice_scores(
     "Score each slice with intervals, and its difference from the rest; NaN where there is none"
     if len(values)!=len(predictions): raise ValueError(f'{len(values)} values for {len(predictions)} predictions')
     slices = {ALL: np.arange(len(predictions)), **cut_slices(values, most)}
+    thresholds = check_thresholds(predictions.schema, thresholds)
     sizes,frames = {name: len(rows) for name,rows in slices.items()},[]
     groups = predictions.files if groups is None else groups
     for target in predictions.schema:
         if target.name not in predictions.truth: continue
         probs,truth = predictions.probs[target.name],predictions.truth[target.name]
-        counts = score_counts(target, probs, truth, (thresholds or {}).get(target.name, 0.5))
+        counts = score_counts(target, probs, truth, thresholds.get(target.name, 0.5))
         scores = _slice_scores(target, counts, slices.values(), groups, n, level, seed)
         known = target.any_known(truth)
         n_known = np.array([known[rows].sum() for rows in slices.values()])
@@ -152,6 +153,8 @@ def print_slices(
 ):
     "Print the scores of the slices and their differences from the rest, a table per target"
     interval = f'{100*table.attrs.get("level", 0.95):.4g}% interval'
+    scores = table.index.unique('score')
+    if score and score not in scores: raise unknown_name('score', score, scores)
     columns = [table.attrs.get('column', 'slice'), 'known', 'value', interval, 'difference', interval]
     for target in table.index.unique('target'):
         name = score or table.loc[target].index[0][0]
@@ -183,6 +186,8 @@ def plot_slices(
     target:str, # name of a target in it
 )->Figure: # a panel per headline score
     "Plot scores and intervals of each slice of one target"
+    targets = table.index.unique('target')
+    if target not in targets: raise unknown_name('target', target, targets)
     scores,slices = [table.loc[target].index.unique(level) for level in ('score', 'slice')]
     fig = PageFigure(1.1+0.2*len(slices))
     axes = fig.subplots(1, len(scores), sharey=True, squeeze=False)[0]

@@ -130,6 +130,7 @@ class InferenceNetwork(nn.Module):
         ood_detector:OODLayer|None=None, # computes distances; default: none
     ):
         super().__init__()
+        schema.check_names(temperatures or {}, 'temperatures')
         self.network,self.schema,self.one_of = network,schema,one_of
         self.temperatures,self.ood_detector = dict(temperatures or {}),ood_detector
         n_features = network.body.head_hidden_size

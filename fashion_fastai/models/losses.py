@@ -12,8 +12,8 @@ import numpy as np, torch, torch.nn.functional as F
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['KIND_WEIGHTS', 'binary_losses', 'softmax_losses', 'effective_weights', 'logit_shift', 'drop_likely_negatives',
-           'target_losses', 'row_losses', 'mean_loss', 'probabilities', 'FashionLoss']
+__all__ = ['ONE_OF_LOSSES', 'KIND_WEIGHTS', 'REDUCTIONS', 'binary_losses', 'softmax_losses', 'effective_weights', 'logit_shift',
+           'drop_likely_negatives', 'target_losses', 'row_losses', 'mean_loss', 'probabilities', 'FashionLoss']
 
 # %% ../../nbs/20_models.losses.ipynb #691e47f9
 from ..config import LossConfig, TargetLossConfig
@@ -158,18 +158,22 @@ def mean_loss(
     return losses.sum()/weights.sum().clamp(min=1e-9)
 
 # %% ../../nbs/20_models.losses.ipynb #e58fae56
+ONE_OF_LOSSES = 'softmax', 'binary'
+
 def probabilities(
     target:Target, # one target
     logits:torch.Tensor, # `(n, n_labels)`
     one_of:str='softmax', # loss of a `one_of` target: `softmax` or `binary`
 )->torch.Tensor: # `(n, n_labels)`
     "Return the probabilities for logits of one target"
+    if one_of not in ONE_OF_LOSSES: raise unknown_name('one_of loss', one_of, ONE_OF_LOSSES)
     if target.kind=='any_of': return logits.sigmoid()
     if one_of=='softmax': return logits.softmax(-1)
     return F.normalize(logits.sigmoid(), p=1, dim=-1)
 
 # %% ../../nbs/20_models.losses.ipynb #1ece4fcd
 KIND_WEIGHTS = dict(one_of=1., any_of=10.)
+REDUCTIONS = 'mean', 'none'
 
 def _pooled_targets(schema, one_of, binary_mean)->list[bool]: # for each target
     "Return which targets share one mean over all their outputs; raise a `UsageError` if none does, but should"
@@ -182,8 +186,8 @@ def _pooled_targets(schema, one_of, binary_mean)->list[bool]: # for each target
 def _label_tensors(schema, values, what)->dict[str, torch.Tensor]: # target name -> float32 `(n_labels,)`
     "Return a number for each label; raise a `UsageError` for unknown targets, other lengths and impossible numbers"
     tensors = {name: torch.as_tensor(numbers, dtype=torch.float32) for name,numbers in (values or {}).items()}
+    schema.check_names(tensors, what)
     for name,tensor in tensors.items():
-        if name not in schema.names: raise unknown_name(f'target in {what}', name, schema.names)
         n_labels = schema[name].n_out
         if tensor.shape!=(n_labels,):
             raise UsageError(f'{what}: {name} has {n_labels} labels, so it needs {n_labels} numbers in one row, '
@@ -209,6 +213,7 @@ class FashionLoss:
         given = validate_fields(LossConfig, dict(weights=weights or {}, smoothing=smoothing, one_of=one_of,
             binary_mean=binary_mean), 'loss')
         schema.check_roles(given.weights, 'loss.weights')
+        if reduction not in REDUCTIONS: raise unknown_name('reduction', reduction, REDUCTIONS)
         self.schema,self.smoothing,self.reduction = schema,smoothing,reduction
         self.one_of,self.binary_mean = one_of,binary_mean
         self.pooled = _pooled_targets(schema, one_of, binary_mean)
@@ -263,6 +268,16 @@ def rows(
 )->list[tuple[torch.Tensor, torch.Tensor]]: # for each target losses and weights, both `(n,)`, see `row_losses`
     "Return loss and weight of each row, for each target"
     return [self._target_rows(*inputs) for inputs in zip(self.schema, logits, truth)]
+
+@patch
+def row_means(
+    self:FashionLoss,
+    logits:tuple[torch.Tensor, ...], # for each target `(n, n_labels)`
+    truth:tuple[torch.Tensor, ...], # for each target its codes, see `Target.encode`
+)->list[torch.Tensor]: # for each target `(n,)`
+    "Return the loss of each row, for each target; a sum over labels, as in a mean over all outputs, becomes a mean"
+    pairs = zip(self.rows(logits, truth), self.pooled)
+    return [losses/weights.clamp(min=1e-9) if is_pooled else losses for (losses,weights),is_pooled in pairs]
 
 # %% ../../nbs/20_models.losses.ipynb #0f4dfab0
 @patch

@@ -22,6 +22,7 @@ from ..core.errors import UsageError, unknown_name
 from ..core.files import atomic_file
 from ..data.formats.base import check_unique, match_names
 from ..evaluation.predictions import Predictions
+from ..metrics import check_thresholds
 from ..schema import Schema
 from .meesho import COLUMNS, HEADER, MEESHO, check_meesho, meesho_lines, parse_meesho
 from .meesho import question_targets
@@ -133,7 +134,7 @@ def submission_lines(
     if name==MEESHO:
         if prefix: raise UsageError(f'{MEESHO} has ids and no file names, so a prefix ({prefix}) does not go with it')
         return meesho_lines(predictions, categories)
-    names,thresholds = _names(predictions.files, prefix),thresholds or {}
+    names,thresholds = _names(predictions.files, prefix),check_thresholds(predictions.schema, thresholds)
     columns = [_cells(t, predictions.probs[t.name], thresholds.get(t.name, 0.5)) for t in targets]
     rows = [' '.join(cells) for cells in zip(*columns)]
     if not submission.header: return rows

@@ -16,12 +16,12 @@ from fastai.learner import Learner, ValueMetric
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['BUFFER_CELLS', 'is_real_fit', 'History', 'score_metrics']
+__all__ = ['BUFFER_CELLS', 'is_real_fit', 'History', 'check_score', 'score_metrics']
 
 # %% ../../nbs/41_training.history.ipynb #a3d68330
 from ..core.errors import unknown_name
 from ..core.files import write_csv
-from ..metrics import headline_scores, overall_scores
+from ..metrics import headline_scores, overall_scores, score_names
 from ..schema import Schema
 from .running_metrics import RunningMetrics
 
@@ -182,6 +182,15 @@ def from_state(
         self.pass_scores = _pass_from_state(saved, self.loss_func.schema, self.dls.device)
 
 # %% ../../nbs/41_training.history.ipynb #6d782f8a
+def check_score(
+    schema:Schema, # the targets
+    name:str, # such as `category/accuracy`, `category/loss` or `loss`
+    what:str='score', # what the name stands for, for the message
+):
+    "Raise a `UsageError` with near names if the history has no score `name`"
+    known = [*score_names(schema), *(f'{name}/loss' for name in schema.names), 'loss']
+    if name not in known: raise unknown_name(what, name, known)
+
 def score_metrics(
     schema:Schema, # the targets
     names:list[str]|None=None, # such as `category/accuracy`; default: the first headline score of each target
@@ -189,11 +198,7 @@ def score_metrics(
 )->list[ValueMetric]: # metrics for a `Learner`
     "Return fastai metrics that show scores of the history; raise a `UsageError` if a name is unknown"
     names = names or [f'{target.name}/{headline_scores(target)[0]}' for target in schema]
-    for name in names:
-        target_name,_,score = name.rpartition('/')
-        if target_name not in schema.names:
-            known = [f'{target.name}/{score}' for target in schema for score in headline_scores(target)]
-            raise unknown_name('score', name, known)
+    for name in names: check_score(schema, name)
     def value(name):
         latest = history.latest.get(f'valid/{name}')
         return float('nan') if latest is None else latest

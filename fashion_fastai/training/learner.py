@@ -25,7 +25,7 @@ from fastcore.meta import delegates
 __all__ = ['schema_of', 'FashionLearner', 'fashion_learner']
 
 # %% ../../nbs/42_training.learner.ipynb #ed9429f6
-from ..core.errors import UsageError
+from ..core.errors import UsageError, check_arguments
 from ..data.catalogue import Catalogue
 from ..data.loaders import FashionDL
 from ..models.body import body_stats
@@ -45,9 +45,15 @@ def schema_of(
     names:Sequence[str]|None=None, # names of the targets, unless a catalogue made `dls`; default: `target_1`, ...
 )->Schema:
     "Return the targets of `dls`; raise a `UsageError` if a block is neither a category nor a multi-category block"
-    if hasattr(dls, 'catalogue'): return dls.catalogue.schema
-    targets = []
-    for number,items in enumerate(dls.train_ds.tls[dls.n_inp:], 1):
+    if hasattr(dls, 'catalogue'):
+        schema = dls.catalogue.schema
+        if names and list(names)!=schema.names:
+            raise UsageError(f'names: the targets of a catalogue are called {", ".join(schema.names)} already')
+        return schema
+    targets,blocks = [],dls.train_ds.tls[dls.n_inp:]
+    if names and len(names)!=len(blocks):
+        raise UsageError(f'names: {len(names)} names, {", ".join(names)}, for {len(blocks)} targets')
+    for number,items in enumerate(blocks, 1):
         name = names[number-1] if names else f'target_{number}'
         encoder = next((tfm for tfm in items.tfms.fs if isinstance(tfm, (Categorize, *_MULTI))), None)
         if encoder is None:
@@ -147,6 +153,7 @@ def fashion_learner(
     "Make a learner with one network for all targets of `data`"
     dls = data.dataloaders(size, bs) if isinstance(data, Catalogue) else data
     schema = schema_of(dls, names)
+    check_arguments(FashionLoss, loss or {}, 'loss')
     size = getattr(dls, 'size', None) or dls.one_batch()[0].shape[-1]
     network = create_network(schema, arch, size, weights, heads, neck, derive, seed, **(args or {}))
     _add_normalization(dls, network.body)
