@@ -80,14 +80,26 @@ def after_step(self:ProgressiveResizing):
     self.opt.set_hyper('lr', self.rates)
     self.rates = None
 
+# %% ../../nbs/42_training.callbacks.ipynb #90ccfbbd
 @patch
-def after_cancel_batch(self:ProgressiveResizing): self.after_step()
+def after_cancel_batch(self:ProgressiveResizing):
+    "Restore the learning rates of a step that was left"
+    self.after_step()
+
 @patch
-def after_cancel_train(self:ProgressiveResizing): self.after_step()
+def after_cancel_train(self:ProgressiveResizing):
+    "Restore the learning rates of a step that was left"
+    self.after_step()
+
 @patch
-def after_cancel_epoch(self:ProgressiveResizing): self.after_step()
+def after_cancel_epoch(self:ProgressiveResizing):
+    "Restore the learning rates of a step that was left"
+    self.after_step()
+
 @patch
-def after_cancel_fit(self:ProgressiveResizing): self.after_step()
+def after_cancel_fit(self:ProgressiveResizing):
+    "Restore the learning rates of a step that was left"
+    self.after_step()
 
 # %% ../../nbs/42_training.callbacks.ipynb #da571ee6
 class MicroBatches(Callback):

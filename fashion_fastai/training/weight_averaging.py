@@ -26,7 +26,9 @@ class AveragedWeights(Callback):
     n = 0 # updates of the mean
 
     @property
-    def active(self)->bool: return self.live is not None and is_real_fit(self.learn)
+    def active(self)->bool:
+        "Whether the learner is in a fit, and not predicting or searching a learning rate"
+        return self.live is not None and is_real_fit(self.learn)
 
     def before_fit(self):
         if not is_real_fit(self.learn): return

@@ -15,7 +15,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
 # %% auto #0
-__all__ = ['choose_objective', 'is_lower_better', 'objective_value', 'ProgressPruner', 'TrialCallback', 'run_trial']
+__all__ = ['choose_objective', 'is_lower_better', 'objective_value', 'ProgressPruner', 'kept_row', 'TrialCallback', 'run_trial']
 
 # %% ../../nbs/76_tuning.objective.ipynb #f3568e85
 from ..config import TrainConfig
@@ -23,7 +23,7 @@ from ..core.errors import UsageError, unknown_name
 from ..data.catalogue import CatalogueWarning
 from ..experiments.prepare import plan, prepare, probe
 from ..experiments.train import describe, fit
-from ..metrics import score_names
+from ..metrics import best_epoch, score_names
 from ..schema import Schema
 from .search_space import Parameter
 
@@ -96,6 +96,15 @@ class ProgressPruner(BasePruner):
         return sign*trial.intermediate_values[step]>max(np.median(values), best)
 
 # %% ../../nbs/76_tuning.objective.ipynb #3f40997f
+def kept_row(
+    rows:list[dict], # of a history, not empty
+    monitor:str|None=None, # score of `training.keep: best`; default: the last epoch is kept
+)->dict: # row of the epoch whose network would be kept
+    "Return the row that a training with these epochs is scored by"
+    best = best_epoch([row.get(monitor) for row in rows], monitor) if monitor else None
+    return rows[-1 if best is None else best]
+
+# %% ../../nbs/76_tuning.objective.ipynb #84febb15
 class _TrialStopped(Exception): pass
 
 class TrialCallback(Callback):
@@ -109,6 +118,7 @@ class TrialCallback(Callback):
         self.trial,self.by,self.deadline = trial,by,deadline
         self.outcome = 'complete'
         self.value = math.nan
+        self.monitor = None # score that chooses the epoch; None: the last epoch
 
     def after_batch(self):
         if not math.isfinite(self.loss.item()): self._stop('diverged')
@@ -116,7 +126,7 @@ class TrialCallback(Callback):
 
     def after_epoch(self):
         rows = self.history.rows
-        self.value = objective_value(rows[-1], self.by, self.loss_func.schema)
+        self.value = objective_value(kept_row(rows, self.monitor), self.by, self.loss_func.schema)
         if math.isnan(self.value): self._stop('failed')
         self.trial.report(self.value, round(100*len(rows)/self.n_epochs))
         if len(rows)<self.n_epochs and self.trial.should_prune(): self._stop('pruned')
@@ -134,6 +144,7 @@ def _fit_trial(config, watch, echo):
     for line in describe(learn, config): echo(line)
     config = plan(learn, config, probe(learn, config, echo))
     watch.n_epochs = sum(stage.epochs for stage in config.training.stages)
+    watch.monitor = config.training.monitor if config.training.keep=='best' else None
     if hasattr(learn, 'plain_progress'): learn.plain_progress.epoch_lines = False # one line per trial is enough
     learn.add_cb(watch)
     try:
