@@ -325,7 +325,8 @@ def write_reference_index(origins, converted):
         ('reference/settings.md', 'Settings', 'everything that a training depends on'),
         ('reference/recipes.md', 'Recipes and comparisons', 'named settings, and comparisons of them'),
         ('reference/formats.md', 'Formats', 'the formats of tables and images'),
-        ('reference/run-folder.md', 'The run folder', 'the files of a run')]
+        ('reference/run-folder.md', 'The run folder', 'the files of a run'),
+        ('reference/fastai.md', 'fastai idioms', 'what becomes of the code of a user of fastai')]
     modules = [(f'reference/{part}.md', title, re.split('[.;]', about)[0])
         for part, (title, _, about) in REFERENCE.items()]
     groups = {'Files and commands': files, 'Modules': modules}

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 __all__ = ['AugmentConfig', 'Stage', 'TrainConfig', 'make_config', 'Catalogue', 'read_catalogue', 'catalogue_from',
            'body_embedder', 'FashionInterpretation', 'train', 'evaluate', 'calibrate', 'tune', 'audit', 'export_onnx',
            'open_run', 'Schema', 'any_of', 'one_of', 'Predictor', 'FashionLearner', 'fashion_learner', 'MixUpCutMix',
-           'tune_allocator']
+           'on_target', 'tune_allocator']
 
 # %% ../nbs/80_all.ipynb #44223356
 import fashion_fastai.training.lr_find # noqa: F401  patches `search_lr`
@@ -34,6 +34,7 @@ from .serving.predictor import Predictor
 from .target import any_of, one_of
 from .training.learner import FashionLearner, fashion_learner
 from .training.mixup import MixUpCutMix
+from .training.target_metrics import on_target
 
 # %% ../nbs/80_all.ipynb #999fbc81
 if find_spec('optuna'): from fashion_fastai.tuning.study import tune
@@ -46,4 +47,4 @@ else:
 _all_ = ['AugmentConfig', 'Stage', 'TrainConfig', 'make_config', 'Catalogue', 'read_catalogue', 'catalogue_from',
     'body_embedder', 'FashionInterpretation', 'train', 'evaluate', 'calibrate', 'tune', 'audit', 'export_onnx',
     'open_run', 'Schema', 'any_of', 'one_of', 'Predictor', 'FashionLearner', 'fashion_learner', 'MixUpCutMix',
-    'tune_allocator']
+    'on_target', 'tune_allocator']

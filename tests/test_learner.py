@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, torch
 from fastai.data.all import CategoryBlock, ColReader, ColSplitter, DataBlock, MultiCategoryBlock
 from fastai.vision.data import ImageBlock
 from fastai.vision.augment import Resize
+from fastai.callback.core import Callback
 from fashion_fastai.config import Stage
 from fashion_fastai.data.catalogue import read_catalogue
 from fashion_fastai.metrics import score_names
@@ -91,6 +92,22 @@ def test_loaders_of_a_plain_datablock(sample):
     learn.fit_one_cycle(1, 1e-3)
     assert learn.schema.names==['what', 'like'] and 'valid/what/accuracy' in learn.history.rows[0]
     assert set(learn.predict(f'{sample.parent}/{frame.file[0]}'))=={'what', 'like'}
+
+class Soften(Callback):
+    "Soften the labels of an `any_of` target, as fastai's `MixUp` does"
+    def before_batch(self): self.learn.yb = tuple(torch.where(truth>=0, truth*0.6+0.2, truth) for truth in self.yb)
+
+def test_softened_labels_are_scored_as_labels(table):
+    "A label of at least a half is present; unknown ones stay unknown"
+    catalogue = read_catalogue(table, one_of=[], any_of=['attributes'])
+    scores = []
+    for cbs in ([], [Soften()]):
+        learn = fashion_learner(catalogue, 'fashion_cnn3', size=32, bs=16, weights='none', cbs=cbs)
+        learn.dls.train.draws = 1,1 # the same images in both
+        learn.fit(1, 0.)
+        row = learn.history.rows[0]
+        scores.append([row[f'{split}/attributes/{name}'] for split in ('train', 'valid') for name in ('recall', 'auroc')])
+    assert scores[0]==scores[1] and scores[0][0]>0.1
 
 @pytest.mark.parametrize('unfreeze', ('heads_first', 'gradual', 'none', 'heads_only'))
 def test_stages_have_the_requested_epochs(unfreeze):

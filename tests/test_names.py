@@ -23,7 +23,7 @@ from fashion_fastai.models.network import create_network
 from fashion_fastai.schema import Schema
 from fashion_fastai.serving.submissions import submission_lines
 from fashion_fastai.target import any_of, one_of
-from fashion_fastai.training.history import score_metrics
+from fashion_fastai.training.history import check_score
 from fashion_fastai.training.learner import fashion_learner, schema_of
 from fashion_fastai.training.stages import plan_stages
 from fashion_fastai.tuning.objective import choose_objective
@@ -77,9 +77,9 @@ NAMES = { # what is misspelt: the call, and what the message must offer
     'heads given': (lambda: network(heads=dict(attributes=dict(given='categry'))), 'categry'),
     'neck': (lambda: create_neck(8, kind='mpl'), 'mlp'),
     'arch': (lambda: create_network(SCHEMA, 'test_resnett', 32, 'none'), 'test_resnet'),
-    'score of the history': (lambda: score_metrics(SCHEMA, ['category/acuracy']), 'category/accuracy'),
-    'target of the history': (lambda: score_metrics(SCHEMA, ['categry/accuracy']), 'category/accuracy'),
-    'score of the other kind': (lambda: score_metrics(SCHEMA, ['category/samples_f1']), 'category/'),
+    'score of the history': (lambda: check_score(SCHEMA, 'category/acuracy'), 'category/accuracy'),
+    'target of the history': (lambda: check_score(SCHEMA, 'categry/accuracy'), 'category/accuracy'),
+    'score of the other kind': (lambda: check_score(SCHEMA, 'category/samples_f1'), 'category/'),
     'objective': (lambda: choose_objective('category/acuracy', make_config(), [], SCHEMA), 'category/accuracy'),
     'search space': (lambda: parameters(['rte'], make_config()), 'rate'),
     'augment_bounds': (lambda: bounded(AugmentConfig(), SCHEMA, dict(categry=AugmentBounds())), 'category'),

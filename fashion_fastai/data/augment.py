@@ -19,6 +19,7 @@ __all__ = ['bounded', 'Share', 'BatchAugment']
 
 # %% ../../nbs/10_data.augment.ipynb #15d64b5c
 from ..config import AugmentConfig, AugmentBounds
+from ..core.errors import UsageError
 from ..schema import Schema
 
 # %% ../../nbs/10_data.augment.ipynb #b5a6eb09
@@ -109,6 +110,7 @@ class BatchAugment(Transform):
         return super().__call__(b, split_idx=split_idx, **kwargs)
 
     def encodes(self, x:TensorImage):
+        self._check_size(x)
         if not self.training: return self._center(x)
         n_whole = self.whole or len(x)
         own = self.share.rows(n_whole)
@@ -120,6 +122,13 @@ class BatchAugment(Transform):
         return TensorImage(x)
 
 # %% ../../nbs/10_data.augment.ipynb #ed1e7060
+@patch
+def _check_size(self:BatchAugment, x):
+    height,width = x.shape[-2:]
+    if min(height, width)>=self.size: return
+    raise UsageError(f'the images of a batch have {width} x {height} pixels, but the network receives {self.size}; '
+        'let item_tfms make images of at least this size, or ask for a smaller size')
+
 @patch
 def _edge(self:BatchAugment, x)->int: return (x.shape[-1]-self.size)//2 # pixels beyond the centre, on each side
 

@@ -116,7 +116,10 @@ def _open_file(path):
 def _open_source(source):
     "Return a context manager of a readable binary file; raise `BadImage` if `source` is none"
     if isinstance(source, (str, os.PathLike)): return _open_file(source)
-    if not isinstance(source, bytes): return nullcontext(source) # has a method `read`
+    if hasattr(source, 'read'): return nullcontext(source)
+    if not isinstance(source, bytes):
+        kind = type(source).__name__
+        raise BadImage(f'a {kind} is not an image; give a path, bytes, a PIL image, an array or a tensor')
     if problem:=_too_large(len(source)): raise BadImage(problem)
     return io.BytesIO(source)
 
@@ -145,6 +148,28 @@ def _check_cost(image, file):
         n_scans = file.read().count(b'\xff\xda')
         if n_scans>MAX_SCANS: raise BadImage(f'has {n_scans:,} scans; at most {MAX_SCANS} are read')
 
+# %% ../../nbs/10_data.images.ipynb #fa9a2c27
+def _to_uint8(array)->np.ndarray:
+    low,high = array.min(),array.max()
+    if array.dtype.kind=='f' and low>=0 and high<=1: return (array*255).round().astype(np.uint8)
+    if array.dtype.kind=='b': return array*np.uint8(255)
+    if array.dtype.kind in 'ui' and low>=0 and high<=255: return array.astype(np.uint8)
+    if array.dtype==np.uint16: return (array/257).round().astype(np.uint8)
+    raise BadImage(f'holds numbers from {low:.3g} to {high:.3g}; whole numbers are read from 0 to 255, '
+        'numbers with decimals from 0 to 1')
+
+def _from_array(source)->Image.Image:
+    "Return the image of an array or a tensor; raise `BadImage` if its shape or its numbers are not those of an image"
+    array = source.detach().cpu().numpy() if hasattr(source, 'detach') else source
+    if not array.size: raise BadImage('has no pixels')
+    channels = (1, 3, 4)
+    if array.ndim==3 and array.shape[0] in channels and array.shape[2] not in channels: array = array.transpose(1, 2, 0)
+    if array.ndim==3 and array.shape[2]==1: array = array[...,0]
+    if array.ndim!=2 and (array.ndim!=3 or array.shape[2] not in channels):
+        raise BadImage(f'has the shape {tuple(source.shape)}; an image has (h, w), (h, w, 3) or (3, h, w)')
+    if array.dtype.kind not in 'buif': raise BadImage(f'is an array of {array.dtype}, not of numbers')
+    return Image.fromarray(np.ascontiguousarray(array if array.dtype==np.uint8 else _to_uint8(array)))
+
 # %% ../../nbs/10_data.images.ipynb #79b31528
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, # raised by Pillow on damaged files
     TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError, AssertionError, RuntimeError,
@@ -160,11 +185,11 @@ def _decode(image)->Image.Image:
         return to_rgb(image)
 
 def read_image(
-    source:str|Path|bytes|Image.Image|np.ndarray, # a file, its content, or an image that is decoded already
+    source:str|Path|bytes|Image.Image|np.ndarray, # a file, its content, or pixels: a PIL image, an array or a tensor
     size:int|None=None, # side in pixels that will be needed; a larger JPEG is decoded at a fraction; default: full size
 )->Image.Image: # mode RGB, upright
     "Read an image; raise `BadImage` with the reason if that is impossible"
-    if isinstance(source, np.ndarray): source = Image.fromarray(source)
+    if isinstance(source, np.ndarray) or hasattr(source, 'detach'): source = _from_array(source) # or a tensor
     try:
         if isinstance(source, Image.Image):
             if not min(source.size): raise BadImage('has no pixels')

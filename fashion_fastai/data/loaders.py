@@ -9,15 +9,16 @@ from __future__ import annotations
 import inspect, os, random, warnings
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
-import numpy as np, torch
+import numpy as np, pandas as pd, torch
 from fastai.data.all import (Categorize, Category, DataBlock, DataLoader, DataLoaders, FilteredBase, IntToFloatTensor,
-    MultiCategoryBlock, Normalize, TensorCategory, TensorMultiCategory, TfmdDL, Transform, TransformBlock)
-from fastai.vision.core import TensorImage
-from fastcore.basics import chunked, noop, patch
+    MultiCategoryBlock, Normalize, Pipeline, TensorCategory, TensorMultiCategory, TfmdDL, Transform, TransformBlock)
+from fastai.vision.core import PILImage, TensorImage
+from fastcore.basics import chunked, patch
+from fastcore.foundation import L
 
 # %% auto #0
-__all__ = ['ReadImage', 'CategorizeCodes', 'target_block', 'ImageBatches', 'seed_of', 'seed_generators', 'FashionDL',
-           'share_batches']
+__all__ = ['ReadImage', 'ReadPILImage', 'CategorizeCodes', 'target_block', 'ImageBatches', 'seed_of', 'seed_generators',
+           'FashionDL', 'share_batches', 'FashionDataLoaders']
 
 # %% ../../nbs/13_data.loaders.ipynb #a3730a59
 from ..config import AugmentConfig
@@ -26,6 +27,7 @@ from ..core.parallel import prefetch
 from .augment import BatchAugment, Share
 from .catalogue import Catalogue, CatalogueWarning, usable_rows
 from .images import BadImage, ImageReader
+from .tables import join_paths
 from ..target import UNKNOWN, Target
 
 # %% ../../nbs/13_data.loaders.ipynb #6c578be1
@@ -52,6 +54,11 @@ class ReadImage(Transform):
             raise BadImage(f'{source}: {e}' if isinstance(source, (str, os.PathLike)) else str(e)) from None
 
     def encodes(self, item): return TensorImage(torch.from_numpy(self.square(item)).permute(2,0,1))
+    def _without_rows(self): return type(self)(self.images)
+
+class ReadPILImage(ReadImage):
+    "A position in the catalogue, or any image, to a `PILImage`, which fastai's `item_tfms` change"
+    def encodes(self, item): return PILImage.create(self.square(item))
 
 # %% ../../nbs/13_data.loaders.ipynb #d8f4c250
 class CategorizeCodes(Categorize):
@@ -228,32 +235,39 @@ def share_batches(
         for augment in dl._augments(): augment.share,augment.whole = share,None
 
 # %% ../../nbs/13_data.loaders.ipynb #5b7caef2
-class _Codes:
-    "Getter of the codes of one target; a class, since workers cannot pickle a lambda"
+class _Codes(Transform):
+    "Getter of the codes of one target; a `Transform`, since fastcore wraps functions so that they cannot be pickled"
     def __init__(self, codes): self.codes = codes
-    def __call__(self, position): return self.codes[position]
+    def encodes(self, position): return self.codes[position]
+    def _without_rows(self): return _Codes(self.codes[:0])
 
 @patch
 def datablock(
     self:Catalogue,
     reader:ReadImage, # reads the images
     augment:BatchAugment, # random changes of training images
+    item_tfms=None, # changes of single images
+    batch_tfms=None, # changes of batches, after `augment`
 )->DataBlock: # for positions in the catalogue
     "Return the fastai `DataBlock` of the catalogue"
     image = TransformBlock(type_tfms=[reader], batch_tfms=IntToFloatTensor)
     codes = [_Codes(self.codes[target.name]) for target in self.schema]
     def split(positions): return self.where('train').tolist(),self.where('valid').tolist()
-    return DataBlock(blocks=[image, *map(target_block, self.schema)], n_inp=1, getters=[noop, *codes],
-        splitter=split, batch_tfms=[augment])
+    return DataBlock(blocks=[image, *map(target_block, self.schema)], n_inp=1, getters=[Transform(), *codes],
+        splitter=split, item_tfms=item_tfms, batch_tfms=[augment, *L(batch_tfms)])
 
 # %% ../../nbs/13_data.loaders.ipynb #8848aa05
+_INSTEAD = dict(dl_type='weights=... draws rows by weight', dl_kwargs='weights=... draws rows by weight',
+    after_item='use item_tfms', after_batch='use batch_tfms')
+
 def _check_arguments(kwargs):
-    "Raise a `UsageError` for arguments that fastai would ignore silently"
+    "Raise a `UsageError` for arguments that fastai would ignore silently, and for those that are set here"
     functions = DataBlock.dataloaders,FilteredBase.dataloaders,TfmdDL,DataLoader
     known = {name for function in functions for name in inspect.signature(function).parameters}
     own = set(inspect.signature(Catalogue.dataloaders).parameters)-{'self', 'kwargs'}
     for name in kwargs:
-        if name not in known: raise unknown_name('argument of dataloaders', name, sorted(known|own))
+        if name in _INSTEAD: raise UsageError(f'dataloaders of a catalogue have no argument {name}: {_INSTEAD[name]}')
+        if name not in known: raise unknown_name('argument of dataloaders', name, sorted((known|own)-set(_INSTEAD)))
 
 def _batch_size(splits, bs, need_valid)->int:
     "Raise a `UsageError` for an empty split; return a batch size that the train split can fill"
@@ -270,6 +284,38 @@ def _train_weights(catalogue, usable, weights)->np.ndarray|None:
     "Return the weights of the usable training rows"
     return None if weights is None else weights[np.isin(catalogue.row, usable.row)][usable.where('train')]
 
+# %% ../../nbs/13_data.loaders.ipynb #e670f915
+class FashionDataLoaders(DataLoaders):
+    "The loaders of a catalogue"
+    def test_dl(self,
+        test_items, # positions in the catalogue; paths, bytes, PIL images or arrays; or a table with its file names
+        rm_type_tfms=None, # as in fastai
+        with_labels:bool=False, # the labels too, for positions in the catalogue
+        **kwargs, # for the loader
+    )->DataLoader: # of these images, in their order
+        "As in fastai; raise a `UsageError` for a table without file names, and for labels that are not known"
+        if isinstance(test_items, pd.DataFrame): test_items = self._paths_of(test_items)
+        if with_labels and not all(isinstance(item, (int, np.integer)) for item in test_items):
+            raise UsageError('test_dl: only positions in the catalogue have labels; '
+                'read a table with labels of its own by read_catalogue')
+        return super().test_dl(test_items, rm_type_tfms, with_labels, **kwargs)
+
+    def _paths_of(self, frame)->list[str]:
+        catalogue = getattr(self, 'catalogue', None)
+        if catalogue is not None and catalogue.file_col in frame:
+            return join_paths(catalogue.images, frame[catalogue.file_col].tolist())
+        column = 'file' if catalogue is None else catalogue.file_col
+        raise UsageError(f'test_dl: the table has no column {column} from which to read images; give a list of paths')
+
+    def new_empty(self):
+        "As in fastai, without images and labels, so that an exported learner does not hold them"
+        dls = super().new_empty()
+        for dl in dls:
+            for items in dl.dataset.tls:
+                tfms = [tfm._without_rows() if hasattr(tfm, '_without_rows') else tfm for tfm in items.tfms.fs]
+                items.tfms = Pipeline(tfms, split_idx=items.tfms.split_idx)
+        return dls
+
 # %% ../../nbs/13_data.loaders.ipynb #88904e82
 @patch
 def dataloaders(
@@ -284,20 +330,26 @@ def dataloaders(
     on_bad:str='stop', # what to do about unreadable images, see `usable_rows`
     cache:str='auto', # where decoded images are cached, see `choose_cache`
     need_valid:bool=True, # an empty validation split is an error
+    item_tfms=None, # fastai's changes of single images, at loading size, which are then read one by one; default: none
+    batch_tfms=None, # fastai's changes of batches, after those of `augment`; default: none
     **kwargs, # for `DataBlock.dataloaders`, for example `device`
-)->DataLoaders: # with attributes `catalogue` (usable rows), `pixels` (decoded images) and `size`
+)->FashionDataLoaders: # with attributes `catalogue` (usable rows), `pixels` (decoded images) and `size`
     "Return fastai `DataLoaders` of the train and validation split"
     _check_arguments(kwargs)
     images = ImageReader(size, fit, crop, load_size)
     catalogue,pixels = self.decode(images, on_bad, cache)
     splits = {split: catalogue.where(split) for split in ('train', 'valid')}
     bs = _batch_size(splits, bs, need_valid)
-    reader = ReadImage(images, catalogue.paths, pixels, images.boxes(catalogue))
-    train,valid = [dict(batches=ImageBatches(catalogue, positions, reader, on_bad)) for positions in splits.values()]
+    by_item = item_tfms is not None
+    read = ReadPILImage if by_item else ReadImage
+    reader = read(images, catalogue.paths, pixels, images.boxes(catalogue))
+    train,valid = [dict(batches=None if by_item else ImageBatches(catalogue, positions, reader, on_bad))
+        for positions in splits.values()]
     train['weights'] = _train_weights(self, catalogue, weights)
-    block = catalogue.datablock(reader, BatchAugment(augment, size))
+    block = catalogue.datablock(reader, BatchAugment(augment, size), item_tfms, batch_tfms)
     dls = block.dataloaders(range(len(catalogue)), bs=bs, dl_type=FashionDL, dl_kwargs=[train, valid],
         **dict(num_workers=0)|kwargs)
+    dls = FashionDataLoaders(*dls.loaders, path=dls.path, device=dls.device)
     for dl in dls: dl.dataset.tls[0].types.insert(0, object) # `test_dl` accepts files, bytes and images too
     dls.catalogue,dls.pixels,dls.size = catalogue,pixels,size
     return dls

@@ -8,20 +8,19 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.history.html.md""
 from __future__ import annotations
 import time
 from collections import defaultdict
-from functools import partial
 from pathlib import Path
 import numpy as np, torch
 from fastai.callback.core import Callback
-from fastai.learner import Learner, ValueMetric
+from fastai.learner import Learner, Metric
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['BUFFER_CELLS', 'is_real_fit', 'History', 'check_score', 'score_metrics']
+__all__ = ['BUFFER_CELLS', 'is_real_fit', 'History', 'history_names', 'check_score', 'ScoreMetric']
 
 # %% ../../nbs/41_training.history.ipynb #a3d68330
 from ..core.errors import unknown_name
 from ..core.files import write_csv
-from ..metrics import headline_scores, overall_scores, score_names
+from ..metrics import overall_scores, score_names
 from ..schema import Schema
 from .running_metrics import RunningMetrics
 
@@ -58,7 +57,7 @@ class _SplitScores:
         logits,truths = self.buffered()
         probs = loss_func.activation([values.float() for values in logits])
         for metrics,p,truth in zip(self.metrics, probs, truths):
-            metrics.add(p.numpy(), truth.to(torch.int64 if truth.ndim==1 else torch.int8).numpy())
+            metrics.add(p.numpy(), truth.round().to(torch.int64 if truth.ndim==1 else torch.int8).numpy())
         self._clear()
 
     def scores(self, loss_func)->dict[str, float]:
@@ -87,6 +86,7 @@ class History(Callback):
         self.file,self.flipped = file,flipped or {}
         self.rows,self.latest = [],{}
         self.pass_scores,self.in_epoch = None,False
+        self.split = 'valid' # the split that was scored last
 
     def before_fit(self): self.mock = not is_real_fit(self.learn)
 
@@ -98,7 +98,7 @@ class History(Callback):
     def before_validate(self): self._open()
 
     def after_batch(self):
-        if self.mock or not len(self.yb): return
+        if self.pass_scores is None or not len(self.yb): return # a single `one_batch` belongs to no pass
         self.pass_scores.add(self.loss_func, self.loss, self.pred, self.yb)
         if self.training: self.max_lr = max(self.max_lr, float(self.opt.hypers[-1]['lr']))
         if self.training and self.flipped: self._add_flipped_losses()
@@ -108,7 +108,7 @@ class History(Callback):
 
     def after_epoch(self):
         self.in_epoch = False
-        if self.mock: return
+        if self.mock or 'train/loss' not in self.latest: return # `validate` is no epoch
         unfrozen = len(self.opt.hypers)-1-self.opt.frozen_idx
         lr = self.max_lr or float(self.opt.hypers[-1]['lr'])
         seconds = round(time.monotonic()-self.started, 2)
@@ -122,6 +122,7 @@ def _open(self:History): self.pass_scores = None if self.mock else _SplitScores(
 @patch
 def _close(self:History, split):
     "Add the scores of a pass over `split` to the row of the epoch"
+    self.split = split
     if self.pass_scores and self.pass_scores.losses:
         self.latest |= {f'{split}/{name}': value for name,value in self.pass_scores.scores(self.loss_func).items()}
     self.pass_scores = None
@@ -181,25 +182,42 @@ def from_state(
     if saved:=state.get('pass_scores'):
         self.pass_scores = _pass_from_state(saved, self.loss_func.schema, self.dls.device)
 
-# %% ../../nbs/41_training.history.ipynb #6d782f8a
+# %% ../../nbs/41_training.history.ipynb #70aafb83
+def history_names(
+    schema:Schema, # the targets
+)->list[str]: # such as `category/accuracy` and `valid/category/accuracy`
+    "Return all names that `History.score` knows"
+    names = ['loss', *[f'{target.name}/loss' for target in schema], *score_names(schema)]
+    return [*names, *[f'{split}/{name}' for split in ('train', 'valid') for name in names]]
+
 def check_score(
     schema:Schema, # the targets
     name:str, # such as `category/accuracy`, `category/loss` or `loss`
     what:str='score', # what the name stands for, for the message
 ):
     "Raise a `UsageError` with near names if the history has no score `name`"
-    known = [*score_names(schema), *(f'{name}/loss' for name in schema.names), 'loss']
-    if name not in known: raise unknown_name(what, name, known)
+    if name not in history_names(schema): raise unknown_name(what, name, history_names(schema))
 
-def score_metrics(
-    schema:Schema, # the targets
-    names:list[str]|None=None, # such as `category/accuracy`; default: the first headline score of each target
-    history:History|None=None, # history that has the scores
-)->list[ValueMetric]: # metrics for a `Learner`
-    "Return fastai metrics that show scores of the history; raise a `UsageError` if a name is unknown"
-    names = names or [f'{target.name}/{headline_scores(target)[0]}' for target in schema]
-    for name in names: check_score(schema, name)
-    def value(name):
-        latest = history.latest.get(f'valid/{name}')
-        return float('nan') if latest is None else latest
-    return [ValueMetric(partial(value, name), name) for name in names]
+@patch
+def score(
+    self:History,
+    name:str, # one of `history_names`
+)->float: # NaN where it is undefined or not scored yet
+    "Return a loss or score of the current epoch"
+    value = self.latest.get(name, self.latest.get(f'{self.split}/{name}'))
+    return float('nan') if value is None else value
+
+# %% ../../nbs/41_training.history.ipynb #6d782f8a
+class ScoreMetric(Metric):
+    "A fastai metric that shows a score of the history of a learner"
+    def __init__(self,
+        learn:Learner, # with a `History`, when the metric is read
+        name:str, # one of `history_names`
+    ): self.learn,self._name = learn,name
+
+    @property
+    def name(self): return self._name
+    @property
+    def value(self):
+        history = getattr(self.learn, 'history', None)
+        return float('nan') if history is None else history.score(self._name)

@@ -6,18 +6,23 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.learner.html.md""
 
 # %% ../../nbs/42_training.learner.ipynb #203a21e3
 from __future__ import annotations
-import tempfile
-from collections.abc import Mapping, Sequence
+import inspect, tempfile, warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 import numpy as np, torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import CancelEpochException
-from fastai.callback.progress import ProgressCallback
+from fastai.callback.mixup import MixHandler
+from fastai.callback.progress import ProgressCallback, ShowGraphCallback
+from fastai.callback.tracker import TrackerCallback
 from fastai.callback.training import BnFreeze
 from fastai.data.all import Categorize, DataLoader, DataLoaders, EncodedMultiCategorize, MultiCategorize, Normalize
+from fastai.interpret import Interpretation
 from fastai.learner import Learner
 from fastai.vision.all import get_grid # the import patches plotting and `lr_find` onto the learner
 from fastcore.basics import patch
+from fastcore.foundation import L
 from fastcore.imports import IN_NOTEBOOK
 from fastcore.meta import delegates
 
@@ -25,17 +30,19 @@ from fastcore.meta import delegates
 __all__ = ['schema_of', 'FashionLearner', 'fashion_learner']
 
 # %% ../../nbs/42_training.learner.ipynb #ed9429f6
-from ..core.errors import UsageError, check_arguments
+from ..core.errors import UsageError, check_arguments, unknown_name, validate_fields
 from ..data.catalogue import Catalogue
 from ..data.loaders import FashionDL
 from ..models.body import body_stats
 from ..models.losses import FashionLoss
+from ..metrics import headline_scores
 from ..models.network import create_network, head_groups
 from ..schema import Schema
-from ..target import TargetResult, any_of, one_of
-from .history import History, score_metrics
+from ..target import Target, TargetResult
+from .history import History, ScoreMetric, history_names
 from .optimizer import FusedAdamW
 from .progress import PlainProgress
+from .target_metrics import as_metric
 
 # %% ../../nbs/42_training.learner.ipynb #ce213dc0
 _MULTI = MultiCategorize, EncodedMultiCategorize
@@ -59,42 +66,105 @@ def schema_of(
         if encoder is None:
             raise UsageError(f'{name}: its labels are unknown, since its block is neither a CategoryBlock '
                 'nor a MultiCategoryBlock')
-        make_target = any_of if isinstance(encoder, _MULTI) else one_of
-        targets.append(make_target(name, [str(label) for label in encoder.vocab]))
+        targets.append(_block_target(name, encoder))
     return Schema(targets=targets)
+
+def _block_target(name, encoder)->Target:
+    kind = 'any_of' if isinstance(encoder, _MULTI) else 'one_of'
+    vocab = tuple(str(label) for label in encoder.vocab)
+    if '' in vocab:
+        raise UsageError(f'{name}: one of its labels is an empty text; leave out such rows, give them a label, '
+            'or use `read_catalogue`, for which an empty cell is an unknown label')
+    return validate_fields(Target, dict(name=name, kind=kind, vocab=vocab), f'target {name}')
 
 # %% ../../nbs/42_training.learner.ipynb #6ce14f81
 class FashionLearner(Learner):
     "A fastai `Learner` for several targets"
     first_epoch = 0 # of the next fit; earlier ones were trained before the training was interrupted
 
+    @delegates(Learner.__init__)
+    def __init__(self,
+        dls:DataLoaders, # training and validation data
+        model, # a module: normalised images to a tuple with the logits of each target, `(n, n_labels)`
+        loss_func:FashionLoss|None=None, # default: `FashionLoss` of the targets of `dls`
+        **kwargs,
+    ):
+        self.monitored = {} # name -> metric of each score that a callback monitors
+        self.loss_func = FashionLoss(schema_of(dls)) if loss_func is None else loss_func
+        super().__init__(dls, model, self.loss_func, **kwargs)
+        if not hasattr(self, 'history'): self.add_cb(History())
+
     @property
     def schema(self)->Schema:
         "The targets, in the order of the heads"
         return self.loss_func.schema
 
-    @delegates(Learner.lr_find)
-    def lr_find(self, *args, **kwargs):
-        "As in fastai, except that the weights to restore are stored in a temporary folder"
-        model_dir = self.model_dir
-        with tempfile.TemporaryDirectory() as self.model_dir:
-            try: return super().lr_find(*args, **kwargs)
-            finally: self.model_dir = model_dir
+    @property
+    def loss_func(self)->FashionLoss:
+        "The loss of all targets"
+        return self._loss_func
+    @loss_func.setter
+    def loss_func(self,
+        loss_func:FashionLoss, # a loss of all targets
+    ):
+        "Set the loss; raise a `UsageError` if it is none of several targets"
+        if not isinstance(loss_func, FashionLoss):
+            name = getattr(loss_func, '__name__', type(loss_func).__name__)
+            raise UsageError(f'loss_func: {name} knows one target and no missing labels; the loss is a FashionLoss, '
+                'whose settings are given as `loss=dict(smoothing=0.1)`, or a subclass of it')
+        self._loss_func = loss_func
 
-    @delegates(Learner.get_preds)
-    def get_preds(self, *args, with_input=False, **kwargs):
-        "As in fastai, except that probabilities and truths are tuples also for a single target"
-        results = list(super().get_preds(*args, with_input=with_input, **kwargs))
-        for i in (with_input, with_input+1):
-            if isinstance(results[i], torch.Tensor): results[i] = (results[i],)
-        return tuple(results)
+    @property
+    def metrics(self)->L:
+        "The metrics that are shown, and the scores that callbacks monitor"
+        shown = ['train_loss', 'valid_loss', *self._metrics.attrgot('name')]
+        names = dict.fromkeys(cb.monitor for cb in self.cbs if isinstance(cb, TrackerCallback))
+        return self._metrics + [self.monitored[name] for name in names if name in self.monitored and name not in shown]
+    @metrics.setter
+    def metrics(self, metrics):
+        if metrics is None: metrics = [f'{target.name}/{headline_scores(target)[0]}' for target in self.schema]
+        self._metrics = L(metrics).map(partial(as_metric, self))
 
-    def _do_fit(self):
-        for epoch in range(self.first_epoch, self.n_epoch):
-            self.epoch = epoch
-            self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+# %% ../../nbs/42_training.learner.ipynb #0b83b38d
+@patch
+@delegates(Learner.lr_find)
+def lr_find(
+    self:FashionLearner,
+    *args, # as in fastai
+    **kwargs,
+)->tuple|None: # the suggested rates, `None` without `suggest_funcs`
+    "As in fastai, except that the weights to restore are stored in a temporary folder"
+    model_dir = self.model_dir
+    with tempfile.TemporaryDirectory() as self.model_dir:
+        try: return super(FashionLearner, self).lr_find(*args, **kwargs)
+        finally: self.model_dir = model_dir
+
+@patch
+@delegates(Learner.get_preds)
+def get_preds(
+    self:FashionLearner,
+    *args, # as in fastai
+    with_input:bool=False, # return the images too
+    **kwargs,
+)->tuple: # inputs, probabilities, truths, decisions and losses, as far as they were asked for
+    "As in fastai, except that probabilities and truths are tuples also for a single target"
+    results = list(super(FashionLearner, self).get_preds(*args, with_input=with_input, **kwargs))
+    for i in (with_input, with_input+1):
+        if isinstance(results[i], torch.Tensor): results[i] = (results[i],)
+    return tuple(results)
+
+@patch
+def no_bar(self:FashionLearner)->AbstractContextManager: # for a `with`
+    "As in fastai, also for `PlainProgress`"
+    return self.removed_cbs([cb for cb in self.cbs if isinstance(cb, (ProgressCallback, PlainProgress))])
 
 # %% ../../nbs/42_training.learner.ipynb #af42cca5
+@patch
+def _do_fit(self:FashionLearner):
+    for epoch in range(self.first_epoch, self.n_epoch):
+        self.epoch = epoch
+        self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+
 @patch
 def all_batches(self:FashionLearner):
     "As in fastai, except that batches that were trained before an interruption are counted and not made"
@@ -114,25 +184,79 @@ def one_batch(
     losses = self.recorder.losses
     if losses: losses[-1] = float(losses[-1])
 
+# %% ../../nbs/42_training.learner.ipynb #3ec329dc
+def _monitor_names(learn)->list[str]:
+    "Return what a callback can monitor"
+    shown = ['loss', *learn._metrics.attrgot('name')]
+    if getattr(getattr(learn, 'recorder', None), 'train_metrics', False): # fastai then names all metrics so
+        return [f'{split}_{name}' for split in ('train', 'valid') for name in shown]
+    return ['train_loss', 'valid_loss', *shown[1:], *history_names(learn.schema)]
+
+def _check_monitor(learn, tracker):
+    "Raise a `UsageError` if a callback monitors an unknown name, or would keep the worst score"
+    names,monitor = _monitor_names(learn),tracker.monitor
+    if monitor not in names: raise unknown_name(f'monitor of {tracker}', monitor, names)
+    if tracker.comp is np.less and monitor in history_names(learn.schema) and not monitor.endswith('loss'):
+        raise UsageError(f'{tracker}: the name {monitor} makes fastai look for the smallest value; '
+            'add comp=np.greater')
+
 @patch
-def _do_epoch_validate(self:FashionLearner, ds_idx=1, dl=None):
-    "As in fastai, under `torch.inference_mode`"
-    with torch.inference_mode(): super(FashionLearner, self)._do_epoch_validate(ds_idx, dl)
+def add_cb(
+    self:FashionLearner,
+    cb, # a callback, or its class
+)->FashionLearner: # itself
+    "As in fastai; raise a `UsageError` for a callback that cannot work with several targets"
+    if cb is ProgressCallback and not IN_NOTEBOOK: cb = PlainProgress
+    if isinstance(cb, type): cb = cb()
+    if isinstance(cb, MixHandler):
+        raise UsageError(f'{cb} mixes the labels of a single target; '
+            'use MixUpCutMix(mixup=0.4) or MixUpCutMix(cutmix=1.), which mix the losses of all targets')
+    if isinstance(cb, ShowGraphCallback) and not hasattr(self, 'progress'):
+        warnings.warn('ShowGraphCallback draws in the bar of a notebook; use learn.recorder.plot_loss() in a script',
+            stacklevel=2)
+        return self
+    if isinstance(cb, TrackerCallback):
+        _check_monitor(self, cb)
+        if cb.monitor in history_names(self.schema): self.monitored[cb.monitor] = ScoreMetric(self, cb.monitor)
+    return super(FashionLearner, self).add_cb(cb)
+
+# %% ../../nbs/42_training.learner.ipynb #ce71f3f4
+_from_learner = Interpretation.from_learner.__func__
+
+@patch(cls_method=True)
+def from_learner(
+    cls:Interpretation,
+    learn:Learner, # of a single target
+    *args, # as in fastai
+    **kwargs, # as in fastai
+)->Interpretation:
+    "As in fastai; raise a `UsageError` for a `FashionLearner`, whose confusions and top losses would be wrong"
+    if isinstance(learn, FashionLearner):
+        raise UsageError(f'{cls.__name__} knows a single target; use FashionInterpretation.from_learner(learn)')
+    return _from_learner(cls, learn, *args, **kwargs)
 
 # %% ../../nbs/42_training.learner.ipynb #b4a75dcc
 def _add_normalization(dls, body):
     if any(isinstance(tfm, Normalize) for tfm in dls.train.after_batch.fs): return
     for dl in dls: dl.after_batch.add(Normalize.from_stats(*body_stats(body), cuda=dls.device.type!='cpu'))
 
-def _metrics(schema, metrics, history)->list:
-    "Return fastai metrics: names become scores of the history; None, the default, stands for the headline scores"
-    if metrics is None: return score_metrics(schema, None, history)
-    names = [metric for metric in metrics if isinstance(metric, str)]
-    scores = score_metrics(schema, names, history) if names else []
-    return scores + [metric for metric in metrics if not isinstance(metric, str)]
+_INSTEAD = dict(
+    model='fashion_learner makes the network; give one of your own to FashionLearner(dls, model)',
+    train_bn='norms of frozen groups keep their statistics and are not trained; unfreeze them instead',
+    pretrained="use weights='none' for random weights",
+    n_out='each target has a head for its labels', normalize='images are normalised as for the weights of the body',
+    loss_func='use loss=dict(...) for the settings of FashionLoss')
+
+def _check_arguments(kwargs):
+    "Raise a `UsageError` for arguments of fastai's learners that have no meaning here, and for unknown ones"
+    for name in kwargs:
+        if name=='loss_func' and isinstance(kwargs[name], FashionLoss): continue
+        if name in _INSTEAD: raise UsageError(f'fashion_learner has no argument {name}: {_INSTEAD[name]}')
+        known = [name for name in inspect.signature(fashion_learner).parameters if name!='kwargs']
+        if name not in known: raise unknown_name('argument of fashion_learner', name, known)
 
 # %% ../../nbs/42_training.learner.ipynb #ac8445e7
-@delegates(Learner.__init__, but=['model', 'loss_func', 'splitter', 'train_bn'])
+@delegates(Learner.__init__, but=['model', 'loss_func', 'train_bn'])
 def fashion_learner(
     data:Catalogue|DataLoaders, # training and validation data
     arch:str='tf_efficientnet_lite0', # timm architecture, or the beginning of its name, see `find_arch`
@@ -143,26 +267,26 @@ def fashion_learner(
     neck:Mapping|None=None, # kind and settings of the layers that all heads share, see `create_neck`
     derive:bool=False, # derive the main target of a taxonomy from the sub target
     loss:Mapping|None=None, # arguments of `FashionLoss`, for example `dict(smoothing=0.1, weights=dict(season=0.5))`
-    body_groups:int=3, # layer groups of the body, see `head_groups`
-    metrics:list|None=None, # names such as `category/accuracy`, or fastai metrics; default: a score of each target
+    body_groups:int=3, # layer groups of the body, see `head_groups`; ignored for a `splitter` of your own
+    metrics:str|Callable|Sequence|None=None, # see `as_metric`; default: the main score of each target
     names:Sequence[str]|None=None, # names of the targets, for `DataLoaders` that no catalogue made
     seed:int=0, # random seed of new weights
     args:Mapping|None=None, # arguments of `timm.create_model`
     **kwargs,
 )->FashionLearner: # with a frozen body
     "Make a learner with one network for all targets of `data`"
+    _check_arguments(kwargs)
+    if loss and 'loss_func' in kwargs: raise UsageError('give either loss or loss_func, not both')
     dls = data.dataloaders(size, bs) if isinstance(data, Catalogue) else data
     schema = schema_of(dls, names)
     check_arguments(FashionLoss, loss or {}, 'loss')
     size = getattr(dls, 'size', None) or dls.one_batch()[0].shape[-1]
     network = create_network(schema, arch, size, weights, heads, neck, derive, seed, **(args or {}))
     _add_normalization(dls, network.body)
-    history = History()
-    kwargs.setdefault('opt_func', FusedAdamW)
-    learn = FashionLearner(dls, network, FashionLoss(schema, **(loss or {})), train_bn=False,
-        splitter=partial(head_groups, n_body=body_groups), metrics=_metrics(schema, metrics, history), **kwargs)
-    learn.add_cbs([history, BnFreeze(), ChannelsLast()])
-    if not IN_NOTEBOOK: learn.remove_cb(ProgressCallback).add_cb(PlainProgress())
+    defaults = dict(loss_func=FashionLoss(schema, **(loss or {})), opt_func=FusedAdamW,
+        splitter=partial(head_groups, n_body=body_groups))
+    learn = FashionLearner(dls, network, metrics=metrics, train_bn=False, **defaults|kwargs)
+    learn.add_cbs([BnFreeze(), ChannelsLast()])
     learn.freeze()
     return learn
 

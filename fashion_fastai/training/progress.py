@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys, time
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
-from fastcore.basics import noop, patch
+from fastai.imports import noop # not the one of fastcore
+from fastcore.basics import patch
 
 # %% auto #0
 __all__ = ['PlainProgress']
@@ -21,27 +22,26 @@ from .distributed import is_main_process
 # %% ../../nbs/41_training.progress.ipynb #a9601f6c
 class PlainProgress(Callback):
     "Print a line per epoch, with a bar on a terminal and without control characters elsewhere"
-    order = ProgressCallback.order
+    order = ProgressCallback.order-1 # before `CSVLogger`, which calls the logger that it finds
+    silent = True # before a fit
     def __init__(self,
         seconds:float=30, # least time between two lines within an epoch, in seconds
         epoch_lines:bool=True, # print a line for each epoch
     ):
         self.seconds,self.epoch_lines = seconds,epoch_lines
-        self.bar = None
+        self.bar,self.replaced = None,None # `replaced` is the logger of the learner
         self.offset,self.total = 0,None # epochs of earlier stages and of all stages, if the fit is one of several
 
     def before_fit(self):
-        self.learn.logger = noop # fastai's own line
         self.mock = hasattr(self.learn, 'lr_finder')
-        self.silent = hasattr(self.learn, 'gather_preds') or not is_main_process()
+        unwanted = self.logger is noop and not self.mock # `lr_find` logs nothing, but has a bar
+        self.silent = unwanted or hasattr(self.learn, 'gather_preds') or not is_main_process()
+        self.replaced,self.learn.logger = self.logger,self._no_line
         self.started,self.first = time.monotonic(),None
         if not self.silent and is_terminal(): self._open_bar()
 
     def before_epoch(self):
         self.epoch_started = self.last_line = time.monotonic()
-        self.trained = False
-
-    def before_train(self): self.trained = True
 
     def after_batch(self):
         if self.silent: return
@@ -54,7 +54,10 @@ class PlainProgress(Callback):
 
     def after_fit(self):
         if self.bar: self.bar.stop()
-        self.bar = None
+        self.bar,self.silent = None,True
+        if self.replaced is not None: self.learn.logger,self.replaced = self.replaced,None
+
+    def _no_line(self, log): "Print nothing in place of fastai's table"
 
 # %% ../../nbs/41_training.progress.ipynb #e7a48c63
 @patch
@@ -98,18 +101,13 @@ def _print_within(self:PlainProgress):
 @patch
 def _scores_text(self:PlainProgress)->str: # empty if there are none
     names,values = self.recorder.metric_names[1:-1],self.recorder.log[1:]
-    if not self.trained: names = names[len(self.recorder._train_mets):] # `validate` has no training loss
     known = [(name, value) for name,value in zip(names, values) if isinstance(value, float) and value==value]
     return ', '.join(f'{name.replace("_loss", " loss")} {value:.4f}' for name,value in known)
 
 @patch
 def _print_epoch(self:PlainProgress):
     "Print the scores of an epoch, and how long the remaining ones will take"
-    scores = self._scores_text()
-    if not self.trained:
-        if scores: self._print(scores)
-        return
     now,n_left = time.monotonic(),self.n_epoch-self.epoch-1
     n_done = self.epoch+1-(self.first or (0, 0))[0]
     rest = f', {format_duration((now-self.started)*n_left/n_done)} left in this stage' if n_left else ''
-    self._print(f'epoch {self._epoch_number()}: {scores}; {format_duration(now-self.epoch_started)}{rest}')
+    self._print(f'epoch {self._epoch_number()}: {self._scores_text()}; {format_duration(now-self.epoch_started)}{rest}')
