@@ -21,7 +21,8 @@ def recipes_command(
     import pandas as pd, yaml
     from fashion_fastai.config import packaged_names, read_recipe
     if name is not None:
-        print(yaml.safe_dump(read_recipe(name).model_dump(), sort_keys=False, allow_unicode=True, width=120).strip())
+        fields = {key: value for key,value in read_recipe(name).model_dump().items() if value or key=='settings'}
+        print(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=120).strip())
         return
     titles = {name: read_recipe(name).title for name in packaged_names('recipe')}
     print_frame(pd.DataFrame(dict(title=list(titles.values())), index=pd.Index(titles, name='recipe')))
