@@ -21,7 +21,7 @@ def recipes_command(
     import pandas as pd, yaml
     from fashion_fastai.config import packaged_names, read_recipe
     if name is not None:
-        fields = {key: value for key,value in read_recipe(name).model_dump().items() if value or key=='settings'}
+        fields = {key: value for key,value in read_recipe(name).model_dump().items() if value or key!='code'}
         print(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=120).strip())
         return
     titles = {name: read_recipe(name).title for name in packaged_names('recipe')}
