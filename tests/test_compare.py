@@ -14,7 +14,7 @@ BOTH = Schema(targets=[one_of('main', ['top']), one_of('sub', ['shirt', 'coat'])
     taxonomy=Taxonomy(main='main', sub='sub', belongs=dict(shirt='top', coat='top')))
 RUNS = {'system-a-widths': [f'{kind}-{width}' for kind in ('multihead', 'multilabel') for width in (256, 512, 1024, 2048)],
     'system-a-training': ['whole-network', 'last-layers-only', 'without-augmentation'],
-    'system-c': ['hierarchy', 'direct'], 'system-d': ['cnn', 'resnet101', 'vit-b16', 'inception'], 'system-e': ['fashionnet']}
+    'system-c': ['hierarchy', 'direct'], 'system-d': ['cnn', 'resnet101', 'vit-b16', 'inception'], 'system-e': ['fashionnet', 'clean-labels']}
 
 @pytest.mark.parametrize('name', packaged_names('comparison'))
 def test_packaged_comparisons_are_valid(name):
