@@ -81,25 +81,9 @@ def after_step(self:ProgressiveResizing):
     self.rates = None
 
 # %% ../../nbs/42_training.callbacks.ipynb #90ccfbbd
-@patch
-def after_cancel_batch(self:ProgressiveResizing):
-    "Restore the learning rates of a step that was left"
-    self.after_step()
-
-@patch
-def after_cancel_train(self:ProgressiveResizing):
-    "Restore the learning rates of a step that was left"
-    self.after_step()
-
-@patch
-def after_cancel_epoch(self:ProgressiveResizing):
-    "Restore the learning rates of a step that was left"
-    self.after_step()
-
-@patch
-def after_cancel_fit(self:ProgressiveResizing):
-    "Restore the learning rates of a step that was left"
-    self.after_step()
+# a step that is left by an exception restores them too
+ProgressiveResizing.after_cancel_batch = ProgressiveResizing.after_cancel_train = ProgressiveResizing.after_step
+ProgressiveResizing.after_cancel_epoch = ProgressiveResizing.after_cancel_fit = ProgressiveResizing.after_step
 
 # %% ../../nbs/42_training.callbacks.ipynb #da571ee6
 class MicroBatches(Callback):
