@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # noqa: F401  Pillow loads the other `IMAGE_FORMATS`
 
 # %% auto #0
-__all__ = ['MAX_MEGAPIXELS', 'IMAGE_FORMATS', 'IMAGE_SUFFIXES', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'CROPS',
-           'BadImage', 'is_image', 'find_images', 'to_rgb', 'read_image', 'fit_image', 'crop_to_box', 'center_crop',
-           'ImageReader']
+__all__ = ['MAX_MEGAPIXELS', 'IMAGE_FORMATS', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'CROPS', 'BadImage',
+           'open_image', 'to_rgb', 'read_image', 'fit_image', 'crop_to_box', 'center_crop', 'ImageReader']
 
 # %% ../../nbs/10_data.images.ipynb #debbacb2
 from ..config import ImageConfig
 from ..core.console import track
 from ..core.errors import unknown_name
-from ..core.files import walk_files
 from ..core.parallel import n_cores, prefetch
+from .image_files import AVIF_BRANDS, HEIF_BRANDS
 
 # %% ../../nbs/10_data.images.ipynb #c8251371
 class BadImage(Exception):
@@ -35,22 +34,36 @@ class BadImage(Exception):
 MAX_MEGAPIXELS = 50
 
 # %% ../../nbs/10_data.images.ipynb #e6efc4da
-IMAGE_FORMATS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'AVIF'
+IMAGE_FORMATS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'AVIF', 'HEIF'
 
-# %% ../../nbs/10_data.images.ipynb #da9f8e8a
-IMAGE_SUFFIXES = '.avif', '.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'
+def _has_heif()->bool:
+    "Register the decoder of HEIC with Pillow; return whether it is installed"
+    if 'HEIF' in Image.OPEN: return True
+    try: from pi_heif import register_heif_opener
+    except ImportError: return False
+    register_heif_opener()
+    return True
 
-def is_image(
-    name:str, # a file name
-)->bool:
-    "Return whether `name` has the suffix of an image"
-    return os.path.splitext(str(name))[1].lower() in IMAGE_SUFFIXES
+def _brand(file)->bytes:
+    "Return the brand in the first bytes of an HEIC or AVIF file; empty for other files"
+    file.seek(0)
+    head = file.read(12)
+    file.seek(0)
+    return head[8:12] if head[4:8]==b'ftyp' else b''
 
-def find_images(
-    folder:str|Path, # a folder
-)->list[str]: # relative to the folder, separated by `/`, see `walk_files`
-    "Return the image files in a folder and its subfolders, sorted"
-    return [name for name in walk_files(folder) if is_image(name)]
+def open_image(
+    file, # a binary file that can be read and searched
+)->Image.Image: # not decoded yet
+    "Open an image of `IMAGE_FORMATS`; raise `BadImage` for any other content"
+    brand = _brand(file)
+    formats = IMAGE_FORMATS if brand in HEIF_BRANDS and _has_heif() else IMAGE_FORMATS[:-1]
+    try: return Image.open(file, formats=formats)
+    except Image.UnidentifiedImageError: pass
+    if brand in HEIF_BRANDS and not _has_heif():
+        raise BadImage("is HEIC, which needs pi-heif: pip install 'fashion_fastai[heic]'")
+    if brand in AVIF_BRANDS and not features.check('avif'):
+        raise BadImage('is AVIF, which this build of Pillow cannot read: pip install --force-reinstall pillow')
+    raise BadImage('is not an image')
 
 # %% ../../nbs/10_data.images.ipynb #cc5c927f
 _BAND = 4_000_000 # pixels that are converted at once
@@ -194,11 +207,10 @@ def read_image(
         if isinstance(source, Image.Image):
             if not min(source.size): raise BadImage('has no pixels')
             return to_rgb(ImageOps.exif_transpose(source))
-        with _open_source(source) as file, Image.open(file, formats=IMAGE_FORMATS) as image:
+        with _open_source(source) as file, open_image(file) as image:
             _check_cost(image, file)
             if size: image.draft(None, (2*size, 2*size)) # twice the size, so that the following resize can average
             return _decode(image)
-    except Image.UnidentifiedImageError: raise BadImage('is not an image') from None
     except Image.DecompressionBombError: raise BadImage(f'has more than {MAX_MEGAPIXELS} megapixels') from None
     except _DAMAGED as e: raise BadImage(f'is damaged ({str(e)[:200] or type(e).__name__})') from None
 

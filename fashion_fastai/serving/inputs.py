@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.inputs.html.md"""
 
 # %% ../../nbs/65_serving.inputs.ipynb #c4206418
 from __future__ import annotations
-import hashlib, os
+import hashlib, os, warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -19,7 +19,8 @@ __all__ = ['BLOCK_ROWS', 'ImageFiles', 'check_inside', 'find_image_files', 'Colu
 
 # %% ../../nbs/65_serving.inputs.ipynb #e6f63d34
 from ..core.errors import UsageError, unknown_name
-from ..data.images import IMAGE_SUFFIXES, find_images
+from ..data.catalogue import CatalogueWarning
+from ..data.image_files import IMAGE_SUFFIXES, find_images
 from ..data.splits import read_split
 from ..data.tables import OUTSIDE, SHEETS, box_columns, file_issues, check_column, check_file_column
 from ..data.tables import read_boxes, read_table, table_columns, table_frames
@@ -53,9 +54,11 @@ def check_inside(
 def _without_boxes(paths, names)->ImageFiles: return ImageFiles(paths, names, np.full((len(paths), 4), np.nan))
 
 def _images_of_folder(folder, allow_outside)->ImageFiles:
-    names = sorted(name for name in find_images(folder) if os.path.isfile(folder/name))
+    names,left_out = find_images(folder)
     if not names:
-        raise UsageError(f'{folder}: no images in this folder; known suffixes are {", ".join(IMAGE_SUFFIXES)}')
+        known = ', '.join(IMAGE_SUFFIXES)
+        raise UsageError(f'{left_out or folder}: no images in this folder; known suffixes are {known}')
+    if left_out: warnings.warn(left_out, CatalogueWarning, stacklevel=4)
     if not allow_outside: check_inside(folder, names, folder)
     return _without_boxes([folder/name for name in names], names)
 

@@ -4,7 +4,7 @@
 
 Each input gets a Python of its own, most of whose seconds go into importing torch. With --forked it gets a fork of one that has imported everything.
 """
-import io, json, multiprocessing, os, pickle, resource, struct, subprocess, sys, tempfile, time, zipfile, zlib
+import base64, importlib.util, io, json, multiprocessing, os, pickle, resource, struct, subprocess, sys, tempfile, time, zipfile, zlib
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq
@@ -25,6 +25,16 @@ class Code: # what it does when it is unpickled
 MARK = Path(tempfile.gettempdir())/'fashion-fastai-foreign-code-ran'
 
 # ---- images: each stands in a table after a good one, and must be a bad row, or be read
+
+HEIC = base64.b64decode(''.join('''
+    AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9jAA
+    AAAERAAAEAAQAAAAABegABAAAAAAAAADwAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA1mlwcnAA
+    AAC3aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQArQgEBA3AAAAMAkA
+    AAAwAAAwAeoCCBBZbqSSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAA
+    QAAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAAERtZGF0AAAAOCgBrxOAecHFyL//+4lRX/tEWr/TTNiKUVvlCE//TR
+    TF/GRDafISALPyDqlFgUIkR8zH7LvE3lVf
+'''.split())) # 64 x 64 pixels, blue above red, by pillow-heif
+NO_HEIC = None if importlib.util.find_spec('pi_heif') else 'is HEIC, which needs pi-heif'
 
 def saved(image, fmt, **kwargs):
     file = io.BytesIO()
@@ -100,6 +110,10 @@ def images():
         'folder.jpg (a folder)': (lambda p: p.mkdir(), 'is a folder'),
         'pipe.jpg (a named pipe that nobody writes to)': (lambda p: os.mkfifo(p), 'is a pipe or a device'),
         'circle.jpg (a link to itself)': (lambda p: p.symlink_to(p), ''),
+        'phone.heic (HEIC, which is an extra)': (HEIC, NO_HEIC),
+        'phone.jpg (HEIC under the name of a JPEG)': (HEIC, NO_HEIC),
+        'half.heic': (HEIC[:300], NO_HEIC or 'is'),
+        'brand.heic (a head, then zeros)': (HEIC[:24]+bytes(10**6), NO_HEIC or 'is'),
         'null byte in the name': ('a\0b.jpg', ''),
         'name of 5,000 letters': ('a'*5000+'.jpg', ''),
     }

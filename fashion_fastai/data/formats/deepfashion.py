@@ -19,7 +19,7 @@ __all__ = ['ATTRIBUTE_TYPES', 'SPLIT_NAMES', 'GROUPS', 'read_names', 'attribute_
 from ...core.errors import UsageError
 from .base import LabelTable, ListFile, add_split, check_count, check_unique
 from .base import find_images_folder, match_names, read_count, read_lines, read_list_file
-from ..images import is_image
+from ..image_files import is_image
 from ..tables import BOX
 from ...target import UNKNOWN
 

@@ -24,7 +24,7 @@ from .base import label_cells, line_error, match_names, read_lines, read_strict_
 from .deepfashion import read_deepfashion, read_deepfashion_six
 from .huggingface import read_hf
 from .meesho import read_meesho
-from ..images import find_images, is_image
+from ..image_files import find_images, is_image
 from ..splits import SPLITS, read_split
 from ..tables import check_column, read_table
 from ...schema import Schema
@@ -193,10 +193,10 @@ def read_two_csv(
     return LabelTable(frame, where, ('category',), ('attributes',))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #36ee21a6
-def _image_paths(path:Path)->list[tuple[str, ...]]:
-    "Return the components of the path of every image below `path`, in order"
-    paths = [tuple(name.split('/')) for name in find_images(path)]
-    return [parts for parts in paths if not any(part.startswith(('.', '__MACOSX')) for part in parts)]
+def _image_paths(path:Path)->tuple[list[tuple[str, ...]], str]:
+    "Return the components of the path of every image below `path`, in order, and what was left out"
+    names,left_out = find_images(path)
+    return [tuple(name.split('/')) for name in names],left_out
 
 def _has_splits(path:Path, paths:list[tuple[str, ...]])->bool:
     "Return whether the top folders are splits; raises a `UsageError` if only some are"
@@ -232,15 +232,15 @@ def read_folders(
 )->LabelTable: # target `category`, or targets `main` and `sub`
     "Read a folder for each label: `category/image.jpg` or `main/sub/image.jpg`"
     path = Path(path)
-    paths = _image_paths(path)
-    if not paths: raise UsageError(f'{path}: no image in it or below it')
+    paths,left_out = _image_paths(path)
+    if not paths: raise UsageError(f'{path}: no image in it or below it{left_out.removeprefix(str(path))}')
     has_splits = _has_splits(path, paths)
     columns = ['category'] if _label_depth(path, paths, has_splits)==1 else ['main', 'sub']
     rows = [('/'.join(parts), *parts[has_splits:-1]) for parts in paths]
     frame = pd.DataFrame(rows, columns=['file', *columns])
     note = _qualify_shared(frame) if 'sub' in frame else ''
     if has_splits: frame = add_split(frame, read_split(pd.Series([parts[0] for parts in paths])).tolist())
-    return LabelTable(frame, path, tuple(columns), notes=(note,) if note else ())
+    return LabelTable(frame, path, tuple(columns), notes=tuple(filter(None, (note, left_out))))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #865c3fe2
 PRODUCT_COLS = ('id', 'gender', 'masterCategory', 'subCategory', 'articleType', 'baseColour', 'season', 'year', 'usage',

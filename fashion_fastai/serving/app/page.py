@@ -23,7 +23,8 @@ __all__ = ['PAGE', 'keep_uploads_in_memory', 'dropped_images', 'chosen_examples'
 from ...config import ImageConfig
 from ...core.errors import UsageError
 from ...data.catalogue import Catalogue
-from ...data.images import IMAGE_SUFFIXES, BadImage, read_image
+from ...data.image_files import IMAGE_SUFFIXES
+from ...data.images import BadImage, read_image
 from ...run import Run, open_run
 from .gallery import SimilarItems, example_image, example_rows, row_labels
 from .state import Analysis, InputImage, Shared, cached_analyses, load_shared, result_or_none
