@@ -19,7 +19,7 @@ from .commands.app import app_command
 from .commands.calibrate import calibrate_command
 from .commands.compare import compare_command
 from .commands.data import audit_command, convert_command, describe_command
-from .commands.data import explore_command, sample_command, split_command
+from .commands.data import explore_command, fetch_command, sample_command, split_command
 from .commands.embed import embed_command, similar_command
 from .commands.evaluate import evaluate_command
 from .commands.export import export_command
@@ -37,8 +37,8 @@ _COMMANDS = {'train': train_command, 'lr-find': lr_find_command, 'evaluate': eva
     'calibrate': calibrate_command, 'predict': predict_command, 'compare': compare_command,
     'tune': tune_command, 'soup': soup_command, 'recipes': recipes_command, 'embed': embed_command,
     'similar': similar_command, 'export': export_command, 'app': app_command}
-_DATA_COMMANDS = {'sample': sample_command, 'convert': convert_command, 'describe': describe_command,
-    'split': split_command, 'audit': audit_command, 'explore': explore_command}
+_DATA_COMMANDS = {'sample': sample_command, 'convert': convert_command, 'fetch': fetch_command,
+    'describe': describe_command, 'split': split_command, 'audit': audit_command, 'explore': explore_command}
 
 app = typer.Typer(name='fashion-fastai', no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help='Train, evaluate and serve one network for the category and the attributes of garments.')

@@ -1,4 +1,4 @@
-"""The commands `data sample`, `convert`, `describe`, `split`, `audit` and `explore`
+"""The commands `data sample`, `convert`, `fetch`, `describe`, `split`, `audit` and `explore`
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/commands.data.html.md"""
 
@@ -12,7 +12,8 @@ from typing import Annotated, Optional
 import typer
 
 # %% auto #0
-__all__ = ['sample_command', 'convert_command', 'describe_command', 'split_command', 'audit_command', 'explore_command']
+__all__ = ['sample_command', 'convert_command', 'describe_command', 'fetch_command', 'split_command', 'audit_command',
+           'explore_command']
 
 # %% ../../nbs/91_commands.data.ipynb #d21ac276
 from .options import config_from, with_settings, with_table
@@ -60,6 +61,33 @@ def describe_command(
     print_frame(catalogue.describe(), repr(catalogue))
     print(', '.join(f'{split} {n:,}' for split,n in catalogue.split_sizes().items()))
     for hint in label_hints(catalogue): echo(hint)
+
+# %% ../../nbs/91_commands.data.ipynb #9cddc40e
+def _print_fetched(report):
+    "Print the table that was written, and what failed most often"
+    if report.failed:
+        reasons = ', '.join(f'{n:,} x {reason}' for reason,n in report.reasons.most_common(3))
+        more = ' and others' if len(report.reasons)>3 else ''
+        echo(f'{report.reasons.total():,} rows have no image: {reasons}{more}; see {report.failed}. '
+            'The same command tries them again')
+    print(f'{report.rows:,} rows, {report.new:,} new images: {report.table}')
+
+def fetch_command(
+    table:Annotated[Path, typer.Argument(help='Table with a column of addresses (https://, s3:// and so on).')],
+    out:Annotated[Path, typer.Option(
+        help='Folder for the images and a table with their names. An interrupted download is resumed.')],
+    file_col:Annotated[Optional[str], typer.Option(
+        help='Column of the addresses. Default: the only one that holds some.')]=None,
+    per_host:Annotated[int, typer.Option(help='Downloads at a time from one server.', min=1, max=32)]=6,
+    max_mb:Annotated[float, typer.Option(help='Largest image in megabytes.', min=0.001, max=256)]=20,
+    timeout:Annotated[float, typer.Option(help='Seconds for an image, redirects included.', min=1)]=60,
+    allow_private:Annotated[bool, typer.Option('--allow-private',
+        help='Download also from addresses that are not public, such as localhost and 10.0.0.1.')]=False,
+):
+    "Download the images of a table of addresses."
+    from fashion_fastai.data.fetch import FetchLimits, fetch_table
+    limits = FetchLimits(per_host, max_mb, timeout, allow_private)
+    _print_fetched(fetch_table(table, out, file_col, limits))
 
 # %% ../../nbs/91_commands.data.ipynb #f8909e88
 def _check_new(out):

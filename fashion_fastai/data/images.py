@@ -18,7 +18,8 @@ from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # noqa: F401  
 
 # %% auto #0
 __all__ = ['MAX_MEGAPIXELS', 'IMAGE_FORMATS', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'CROPS', 'BadImage',
-           'open_image', 'to_rgb', 'read_image', 'fit_image', 'crop_to_box', 'center_crop', 'ImageReader']
+           'open_image', 'to_rgb', 'read_image', 'image_suffix', 'fit_image', 'crop_to_box', 'center_crop',
+           'ImageReader']
 
 # %% ../../nbs/10_data.images.ipynb #debbacb2
 from ..config import ImageConfig
@@ -213,6 +214,14 @@ def read_image(
             return _decode(image)
     except Image.DecompressionBombError: raise BadImage(f'has more than {MAX_MEGAPIXELS} megapixels') from None
     except _DAMAGED as e: raise BadImage(f'is damaged ({str(e)[:200] or type(e).__name__})') from None
+
+# %% ../../nbs/10_data.images.ipynb #1d376825
+def image_suffix(
+    content:bytes, # of an image file
+)->str: # without a dot, for example `jpg`
+    "Return the suffix that suits the content of an image; raise `BadImage` if it is none"
+    with open_image(io.BytesIO(content)) as image: kind = image.format
+    return dict(JPEG='jpg', MPO='jpg', HEIF='heic').get(kind, kind.lower())
 
 # %% ../../nbs/10_data.images.ipynb #b8e600c9
 FITS = 'pad', 'squash', 'crop'

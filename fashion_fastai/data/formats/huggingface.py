@@ -6,12 +6,11 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.formats.huggingface.h
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #9d5c0a22
 from __future__ import annotations
-import hashlib, io, json, re
+import hashlib, json, re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.ipc, pyarrow.parquet as pq
-from PIL import Image
 
 # %% auto #0
 __all__ = ['hub_files', 'hub_batches', 'hub_features', 'HubColumns', 'hub_columns', 'hub_cells', 'save_image', 'read_hf']
@@ -21,7 +20,7 @@ from ...core.console import track
 from ...core.errors import UsageError, unknown_name
 from ...core.files import atomic_file, cache_folder, read_json, walk_files
 from .base import LabelTable, add_split, label_cells
-from ..images import IMAGE_FORMATS, MAX_MEGABYTES
+from ..images import MAX_MEGABYTES, image_suffix
 from ..splits import SPLITS, read_split
 from ..tables import OUTSIDE, file_issues
 
@@ -195,12 +194,9 @@ def hub_cells(
     return pd.Series(cells, index=column.index, name=column.name, dtype=object)
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #abaa3a5b
-_SUFFIXES = dict(JPEG='jpg', MPO='jpg')
-
 def _suffix_of(data:bytes)->str:
-    try: kind = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).format
+    try: return image_suffix(data)
     except Exception: return 'bad' # whatever Pillow raises; `Catalogue.decode` names the row
-    return _SUFFIXES.get(kind, kind.lower())
 
 def save_image(
     data:bytes, # content of an image file
