@@ -12,7 +12,9 @@ def arguments(doc, **options):
     parser.add_argument('table', nargs='?',
         help='CSV with columns file, category, attributes and split; default: the embedded sample')
     parser.add_argument('--write', action='store_true', help='write the result to docs/results.md')
-    for name,value in options.items(): parser.add_argument(f'--{name}', type=type(value), default=value)
+    for name,value in options.items():
+        if value is False: parser.add_argument(f'--{name}', action='store_true')
+        else: parser.add_argument(f'--{name}', type=type(value), default=value)
     args = parser.parse_args()
     if not args.table:
         from fashion_fastai.data.synthetic.dataset import sample_catalogue_path
