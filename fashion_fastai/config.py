@@ -34,6 +34,7 @@ class DataConfig(_Section):
     sep:str|None = None # separator of the labels in an `any_of` cell; default: that of the format, else a space
     empty:Literal['none', 'unknown'] = 'none' # meaning of an empty `any_of` cell: no label, or not annotated
     file_col:str|None = None # column of the file names; default: `file`
+    file_pattern:str|None = None # how its cells become file names, such as `{id:06}.jpg`; default: see `check_names`
     split_col:str|None = None # column of train, valid and test; default: `split` if the table has it
     group_col:str|None = None # rows with equal values stay in one split; default: the file column
     schema_file:str|None = None # `schema.json` that fixes the vocabularies; default: the labels in the table

@@ -4,7 +4,7 @@ import pytest
 from helpers import hostile
 from fashion_fastai.cli import main
 
-QUICK = ['tile.tif (8 x 8 pixels in a tile of 30,000 x 30,000)', 'half.jpg (a download that broke off)', 'program.jpg (PostScript)', 'thread.png (1 x 65,000 pixels)', 'pipe.jpg (a named pipe that nobody writes to)',
+QUICK = [*hostile.addresses(), 'a table of addresses for a training', 'tile.tif (8 x 8 pixels in a tile of 30,000 x 30,000)', 'half.jpg (a download that broke off)', 'program.jpg (PostScript)', 'thread.png (1 x 65,000 pixels)', 'pipe.jpg (a named pipe that nobody writes to)',
     'polyglot.gif (a zip behind a GIF)', 'exif-loop.jpg (a directory in itself)', 'phone.jpg (HEIC under the name of a JPEG)', 'a million columns', 'a file name that climbs out', 'a file name through a link that leads out', 'a link to /dev/zero',
     'a Parquet file of a million cells of 1 MB', 'an image of a Hugging Face set that climbs out', 'a billion laughs', 'a tag that calls code', 'a checkpoint for timm to open', 'a pickle with code as .safetensors',
     'a pickle with code as weights', 'a head of 16 GB', 'weights that are no numbers', 'settings with a tag that calls code', 'a calibration with NaN', 'half a surrogate as label', 'a name of two lines']

@@ -132,7 +132,7 @@ def _of_run(run, settings)->dict:
     kinds = {kind: [target.name for target in run.schema if target.kind==kind] for kind in ('one_of', 'any_of')}
     given = {name: value for name,value in settings.items() if value not in (None, [])}
     if kinds.keys() & given.keys(): kinds = {}
-    return settings | kinds | dict(sep=data.sep, file_col=data.file_col) | given
+    return settings | kinds | dict(sep=data.sep, file_col=data.file_col, file_pattern=data.file_pattern) | given
 
 def _trained_files(run)->set[str]:
     "Return the resolved paths of the images that a run was trained on; empty if its table is missing"
@@ -145,7 +145,8 @@ def _trained_files(run)->set[str]:
     is_trained = catalogue.split!='test' if run.config.training.refit else catalogue.split=='train'
     return {str(Path(path).resolve()) for path in catalogue.take(is_trained).paths}
 
-_TABLE_FLAGS = ('data', 'images', 'file_col', 'one_of', 'any_of', 'sep', 'split_col', 'group_col', 'taxonomy')
+_TABLE_FLAGS = ('data', 'images', 'file_col', 'file_pattern', 'one_of', 'any_of', 'sep', 'split_col', 'group_col',
+    'taxonomy')
 
 def _flags(settings)->str:
     "Return the options that read a table as `settings` do, quoted for a shell"

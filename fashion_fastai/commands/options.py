@@ -34,6 +34,8 @@ def table_options(
     sep:Annotated[Optional[str], _data_option(
         help='Separator of the labels in an --any-of cell. Default: a space.')]=None,
     file_col:Annotated[Optional[str], _data_option(help='Column of the file names. Default: file.')]=None,
+    file_pattern:Annotated[Optional[str], _data_option(
+        help='How its cells become file names, for example {id:06}.jpg, images/{id}.*, {path:1} or {stem}.png.')]=None,
     split_col:Annotated[Optional[str], _data_option(
         help='Column of train, valid and test. Default: split, if there is one.')]=None,
     group_col:Annotated[Optional[str], _data_option(

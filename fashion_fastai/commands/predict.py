@@ -32,15 +32,16 @@ def _format(path, out, format, target)->str:
     if schema: submission_targets(format, schema, target)
     return format
 
-def _file_column(run, sources)->str:
-    "Return the default file column: `file`, or that of the run's table if the tables have only that"
+def _file_column(run, sources)->tuple[str, str|None]:
+    "Return the default file column and pattern: `file`, or those of the run's table if the tables have only that"
     from fashion_fastai.data.tables import table_columns
     from fashion_fastai.run import open_run
     from fashion_fastai.serving.inputs import is_table
     tables = [table_columns(source) for source in sources if is_table(source) and Path(source).exists()]
-    if not tables or _is_onnx(run): return 'file'
-    own = open_run(run).config.data.file_col
-    return own if all(own in columns and 'file' not in columns for columns in tables) else 'file'
+    if not tables or _is_onnx(run): return 'file',None
+    data = open_run(run).config.data
+    is_own = all(data.file_col in columns and 'file' not in columns for columns in tables)
+    return (data.file_col, data.file_pattern) if is_own else ('file', None)
 
 # %% ../../nbs/91_commands.predict.ipynb #adb860e0
 def _postprocess(predictor, is_enforced):
@@ -130,6 +131,8 @@ _Format = Annotated[Optional[str], typer.Option(
     help='csv, parquet, jsonl, category-csv, attribute-csv, six-txt or meesho-csv. Default: by the suffix of --out.')]
 _FileCol = Annotated[Optional[str], typer.Option(
     help="File column of a table. Default: file, or that of the run's table.")]
+_FilePattern = Annotated[Optional[str], typer.Option(
+    help='How its cells become file names, for example {id:06}.jpg. Default: as for the run.')]
 _Images = Annotated[Optional[str], typer.Option(
     help='Folder of the images of a table. Default: the folder of the table.')]
 _Split = Annotated[Optional[str], typer.Option(help='Only rows of this split of a table: train, valid or test.')]
@@ -166,6 +169,7 @@ def predict_command(
     out:_Out,
     format:_Format=None,
     file_col:_FileCol=None,
+    file_pattern:_FilePattern=None,
     images:_Images=None,
     split:_Split=None,
     group_col:_GroupCol=None,
@@ -185,14 +189,14 @@ def predict_command(
     "Predict the labels of images."
     if engine not in ENGINES: raise UsageError(f'--engine {engine}: it must be {" or ".join(ENGINES)}')
     from fashion_fastai.serving.inputs import Columns
-    file_col = file_col or (_file_column(run, sources) if engine=='local' else 'file')
-    columns = Columns(file_col, images, split, group_col, allow_outside=allow_outside)
+    own = _file_column(run, sources) if engine=='local' and not file_col else (file_col or 'file', None)
+    columns = Columns(own[0], images, split, group_col, allow_outside=allow_outside, pattern=file_pattern or own[1])
     if engine=='local':
         report = _predict([run, *(ensemble_with or [])], sources, out, format, columns, aggregate, target, prefix,
             enforce_taxonomy, not no_calibration, batch_size)
     else:
         local_options = dict(format=format, split=split, group_col=group_col, aggregate=aggregate, target=target,
-            prefix=prefix, enforce_taxonomy=enforce_taxonomy, ensemble_with=ensemble_with)
+            prefix=prefix, enforce_taxonomy=enforce_taxonomy, ensemble_with=ensemble_with, file_pattern=file_pattern)
         report = _predict_on_cluster(run, sources, out, columns, (workers, worker_cpus, worker_gpus), batch_size,
             not no_calibration, local_options)
     _print_report(report, 'products' if group_col else 'images', images)

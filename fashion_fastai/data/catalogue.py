@@ -21,10 +21,10 @@ __all__ = ['ON_BAD', 'Catalogue', 'CatalogueWarning', 'usable_rows', 'make_catal
 # %% ../../nbs/12_data.catalogue.ipynb #624856ef
 from ..core.errors import UsageError, unknown_name, validate_fields
 from .cache import cached_pixels
+from .file_names import check_names
 from .images import ImageReader
 from .splits import SPLITS, make_split, read_split, strata
-from fashion_fastai.data.tables import (BOX, check_column, check_file_column, file_issues, join_paths, read_boxes,
-    read_table)
+from .tables import BOX, check_column, check_file_column, join_paths, read_boxes, read_table
 from ..schema import Schema, infer_taxonomy, read_schema
 from ..target import as_text, target_from_column
 
@@ -179,12 +179,12 @@ def _with_split(catalogue, split_col, valid_share, seed)->Catalogue:
         split[train] = make_split(strata(catalogue.schema, codes), catalogue.group[train], valid_share, seed)
     return replace(catalogue, split=split)
 
-def _check_image_folder(bad, catalogue, origin):
+def _check_image_folder(bad, catalogue, origin, hint):
     "Raise a `UsageError` if every image is unusable since the image folder is probably wrong"
     missing = [i for i,reason in bad.items() if reason=='no such file']
     if not len(bad)==len(catalogue)>1 or 2*len(missing)<=len(bad): return
     raise UsageError(f'{origin}: none of its {len(catalogue):,} images can be used, and {len(missing):,} are not in '
-        f'the folder {catalogue.images}, such as {catalogue.files[missing[0]]}; '
+        f'the folder {catalogue.images}, such as {catalogue.files[missing[0]]}; {hint}{"; "*bool(hint)}'
         '--images names the folder that file names start from')
 
 # %% ../../nbs/12_data.catalogue.ipynb #9c2f0cb7
@@ -223,6 +223,7 @@ def make_catalogue(
     sep:str=' ', # separator between the labels of an `any_of` cell
     empty:str='none', # meaning of an empty `any_of` cell: `none` or `unknown`
     file_col:str='file', # column of the file names
+    file_pattern:str|None=None, # how its cells become file names, see `FilePattern`; default: see `check_names`
     split_col:str|None=None, # column of the split; default: `split` if it exists, else a split is made
     group_col:str|None=None, # rows of equal value stay in the same split; default: rows of the same file
     schema:Schema|None=None, # the targets, if known; other labels are an error; default: inferred from the columns
@@ -237,14 +238,17 @@ def make_catalogue(
     if on_bad not in ON_BAD: raise unknown_name('on_bad', on_bad, ON_BAD)
     check_file_column(frame.columns, file_col, origin)
     for column in filter(None, (split_col, group_col)): check_column(frame.columns, column, origin)
-    frame = frame.assign(**{file_col: as_text(frame[file_col]).fillna('')})
-    bad = file_issues(frame[file_col].tolist(), images, allow_outside)
+    cells = as_text(frame[file_col]).fillna('').tolist()
+    checked = check_names(cells, images, origin, file_col, file_pattern, allow_outside)
+    if checked.note: _warn(checked.note)
+    if checked.names!=cells and 'file' not in frame: file_col = 'file' # the column of the table is kept
+    frame,bad = frame.assign(**{file_col: checked.names}),checked.bad
     schema = schema or _infer_schema(frame, origin, one_of, any_of, sep, empty)
     codes = _encode(frame, schema, origin)
     split = np.full(len(frame), all_as or 'train', dtype=object)
     group = (as_text(frame[group_col]).fillna('') if group_col else frame[file_col]).to_numpy(dtype=object)
     catalogue = Catalogue(frame, schema, Path(images), file_col, codes, split, group, row=np.arange(len(frame))+1)
-    if on_bad!='keep': _check_image_folder(bad, catalogue, origin)
+    if on_bad!='keep': _check_image_folder(bad, catalogue, origin, checked.hint)
     rows = usable_rows(bad, catalogue, on_bad)
     if not all_as: catalogue = _with_split(catalogue, split_col, valid_share, seed)
     catalogue = replace(catalogue, schema=_with_taxonomy(catalogue, taxonomy, origin))

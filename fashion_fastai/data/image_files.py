@@ -42,7 +42,7 @@ def _other_kind(folder, name)->str: # empty for an image
     if any(part.startswith(('.', '__MACOSX')) for part in name.split('/')): return 'hidden'
     if is_image(name): return ''
     suffix = os.path.splitext(name)[1].lower()
-    if suffix: return suffix
+    if suffix: return suffix if suffix.isprintable() else ascii(suffix)
     return '' if _begins_as_image(os.path.join(folder, name)) else 'without a suffix'
 
 def _summary(folder, others, examples)->str: # empty if there are no others
@@ -63,5 +63,5 @@ def find_images(
         if not kind: names.append(name)
         else:
             others[kind] += 1
-            examples.setdefault(kind, name)
+            examples.setdefault(kind, name if name.isprintable() else ascii(name))
     return names,_summary(folder, others, examples)

@@ -248,6 +248,33 @@ def format_cases(folder, wanted):
         make(home)
         yield Case(name, 'formats', ['data', 'describe', '--format', fmt, '--data', home], 2, says)
 
+# ---- addresses: given to data fetch; none of them may be connected to
+
+def addresses():
+    "Name, cell of the table, what the reason says"
+    private = 'private address'
+    return {
+        'the metadata of a cloud': ('http://169.254.169.254/latest/meta-data/iam/', private), 'localhost as a number': ('http://2130706433/1.jpg', private), 'localhost in hexadecimal': ('http://0x7f.1/1.jpg', private),
+        'localhost in IPv6, mapped': ('http://[::ffff:127.0.0.1]/1.jpg', private), 'an address of version 6 that holds a private one': ('http://[64:ff9b::a9fe:a9fe]/', private), 'all addresses of this machine': ('http://0.0.0.0/1.jpg', private),
+        'a local file': ('file:///etc/passwd', 'is no address of a web server'), 'a protocol of 1991': ('gopher://127.0.0.1:70/1', 'is no address of a web server'), 'a chain of fsspec': ('s3::file:///etc/passwd', 'no cell of image_url is an address'),
+        'a chain behind a bucket': ('hf://a::file:///etc/passwd', 'is a chain'), 'a password': ('https://me:secret@shop.example/1.jpg', 'holds a user name or a password'), 'a port of 10^6': ('https://shop.example:1000000/1.jpg', 'is no valid address'),
+        'a name of 10,000 letters': ('https://'+'a'*10_000+'/1.jpg', 'is no name of a server'), 'a header in the path': ('http://127.0.0.1/1.jpg%0d%0aHost:x\r\nX: y', private), 'a bracket': ('http://[::1/1.jpg', 'is no valid address'),
+        'two in a cell': ('https://a.example/1.jpg;https://a.example/2.jpg', 'holds several addresses'),
+    }
+
+def address_cases(folder, wanted):
+    for i,(name,(address,says)) in enumerate(addresses().items()):
+        if not wanted(name): continue
+        home = folder/f'addresses/{i:02}'
+        home.mkdir(parents=True)
+        pq.write_table(pa.table(dict(image_url=[address], category=['dress'])), home/'table.parquet')
+        yield Case(name, 'addresses', ['data', 'fetch', home/'table.parquet', '--out', home/'out', '--file-col', 'image_url'], 2, says)
+    if wanted('a table of addresses for a training'):
+        home = folder/'addresses/train'
+        home.mkdir(parents=True)
+        pd.DataFrame(small()).assign(file=[f'http://169.254.169.254/{i}' for i in range(6)]).to_csv(home/'table.csv', index=False)
+        yield Case('a table of addresses for a training', 'addresses', ['train', '--data', home/'table.csv', '--out', home/'run'], 2, 'data fetch')
+
 # ---- schema files, recipes, settings, weights: given to a training
 
 def texts():
@@ -396,7 +423,7 @@ def corpus(folder):
 def drawn(folder, wanted=lambda name: True):
     "Draw the inputs whose names are `wanted` ; their cases"
     run = good_run(folder/'run')
-    return [*picture_cases(folder, run, wanted), *table_cases(folder, wanted), *format_cases(folder, wanted), *text_cases(folder, wanted), *run_cases(folder, run, wanted), *submission_cases(folder, run, wanted)]
+    return [*picture_cases(folder, run, wanted), *table_cases(folder, wanted), *format_cases(folder, wanted), *address_cases(folder, wanted), *text_cases(folder, wanted), *run_cases(folder, run, wanted), *submission_cases(folder, run, wanted)]
 
 @dataclass
 class Outcome:
