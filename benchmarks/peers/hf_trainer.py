@@ -48,7 +48,7 @@ def trainer(network, images, folder, n_steps, cbs=()):
     "Return a `Trainer` of `n_steps` steps"
     settings = TrainingArguments(folder, max_steps=n_steps, per_device_train_batch_size=BATCH_SIZE,
         per_device_eval_batch_size=BATCH_SIZE, learning_rate=LR, lr_scheduler_type='cosine',
-        warmup_steps=int(WARMUP*n_steps), dataloader_num_workers=n_workers(), dataloader_drop_last=True,
+        warmup_steps=int(WARMUP*n_steps), dataloader_num_workers=n_workers(),
         remove_unused_columns=False, label_names=['category', 'attributes'], save_strategy='no', report_to='none',
         disable_tqdm=True)
     return Trainer(WithLoss(network), settings, data_collator=collate, train_dataset=images,
