@@ -27,7 +27,7 @@ class _Section(BaseModel, extra='forbid', validate_assignment=True, allow_inf_na
 class DataConfig(_Section):
     "The table and the meaning of its columns; see `read_catalogue`"
     path:str|None = None # table to read; default: the embedded sample
-    format:str = 'table' # name of a format in `data.formats.registry`
+    format:str = 'auto' # name of a format in `data.formats.registry`; `auto`: one that is recognised, else `table`
     images:str|None = None # folder that file names are relative to; default: the folder of the table
     one_of:list[str]|None = None # columns with exactly one label; default: that of the format, else `category`
     any_of:list[str]|None = None # columns with any number of labels; default: that of the format, else `attributes`

@@ -19,7 +19,7 @@ __all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'as_text', 'sort_label
            'apply_temperature', 'target_from_column']
 
 # %% ../nbs/02_target.ipynb #82d32842
-from .core.errors import UsageError, unknown_name, validate_fields
+from .core.errors import UnseenLabel, UsageError, unknown_name, validate_fields
 
 # %% ../nbs/02_target.ipynb #58bef83d
 UNKNOWN = '?'
@@ -119,7 +119,7 @@ def _encode_one_of(target:Target, column:pd.Series)->np.ndarray:
     codes = pd.Index(target.vocab).get_indexer(text).astype(np.int64)
     invalid = (codes<0) & text.notna().to_numpy() & text.ne(UNKNOWN).fillna(False).to_numpy(dtype=bool)
     if invalid.any():
-        raise UsageError(f'{_row_of(invalid)}: {unknown_name(target.name, text[invalid].iloc[0], target.vocab)}')
+        raise UnseenLabel(f'{_row_of(invalid)}: {unknown_name(target.name, text[invalid].iloc[0], target.vocab)}')
     return codes
 
 # %% ../nbs/02_target.ipynb #9000862f
@@ -176,7 +176,7 @@ def _encode_any_of(target:Target, column:pd.Series)->np.ndarray:
     if invalid.any():
         row = np.flatnonzero(np.isin(cell_of, cell[invalid]))[0]
         name = labels[label[invalid & (cell==cell_of[row])][0]]
-        raise UsageError(f'row {row+1}: {unknown_name(target.name, name, target.vocab)}')
+        raise UnseenLabel(f'row {row+1}: {unknown_name(target.name, name, target.vocab)}')
     codes = np.zeros((len(cells)+1, target.n_out), dtype=np.int8) # the last row is for empty cells
     if target.empty=='unknown': codes[-1] = -1
     codes[unknown] = -1

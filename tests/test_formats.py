@@ -304,7 +304,7 @@ def test_folders(drawn):
     labels = read_format('folders', drawn.root)
     assert labels.frame.values.tolist() == [['dress/1.jpg', 'dress'], ['dress/2.PNG', 'dress'], ['shirt/1.jpg', 'shirt']]
     drawn.image('shirt/polo/2.jpg')
-    fails('folders', drawn, 'dress/1.jpg has one folder above it and shirt/polo/2.jpg has two')
+    fails('folders', drawn, 'the labels of dress/1.jpg are 1 folder, those of shirt/polo/2.jpg are 2; all must have the same number')
 
 
 def test_folders_main_and_sub_with_split(drawn):
@@ -324,8 +324,8 @@ def test_folders_errors(drawn):
     drawn.image('1.jpg')
     fails('folders', drawn, '1.jpg: 0 folders above the image')
     drawn.remove('1.jpg')
-    drawn.image('a/b/c/1.jpg')
-    fails('folders', drawn, '1.jpg: 3 folders above the image; it must have one (category) or two')
+    drawn.image('a/b/c/d/e/f/1.jpg')
+    fails('folders', drawn, '1.jpg: 6 folders above the image that are labels; it must have one (category), two')
 
 
 def test_list_column(drawn):
@@ -334,7 +334,7 @@ def test_list_column(drawn):
     labels = read_format('list-column', drawn.root)
     assert labels.frame.to_dict('list') == dict(id=['7', '8'], file=['1.jpg', '2.jpg'], Category=['Top Ankle_boots', ''])
     assert labels.any_of == ('Category',) and labels.schema['Category'].vocab == ('Ankle_boots', 'Top')
-    fails('list-column', drawn, "unknown column 'Categories'; did you mean Category?", label_col='Categories')
+    fails('list-column', drawn, "unknown column 'Categories'; did you mean Category?", any_of=['Categories'])
     drawn.change('train.csv', 3, '8,1.jpg,Top')
     fails('list-column', drawn, 'train.csv: line 3: 1.jpg is listed for the second time')
     drawn.change('train.csv', 3, '8,,Top')

@@ -131,7 +131,7 @@ def test_recipes_comparisons_and_formats_are_on_their_pages(site):
     assert re.findall('\n## System (.)', recipes)==[*'ABCDE'] and recipes.count('**Differences from the source**')==6
     assert all(deviation.ours in recipes for name in packaged_names('recipe') for deviation in read_recipe(name).deviations)
     assert 'arch: vgg16' in recipes and all(f'\n## `{name}`\n' in formats for name in FORMATS)
-    assert "| `label_col` |  | " in formats
+    assert "| `any_of` |  | " in formats
 
 def test_hostile_inputs_are_measured_or_described(site, tmp_path):
     template = tmp_path/'docs'/'_templates'/'hostile-inputs.md'

@@ -16,12 +16,12 @@ __all__ = ['sample_command', 'convert_command', 'describe_command', 'fetch_comma
            'explore_command']
 
 # %% ../../nbs/91_commands.data.ipynb #d21ac276
-from .options import config_from, with_settings, with_table
+from .options import comma_separated, config_from, with_settings, with_table
 from .printing import echo, print_frame
 from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.data.ipynb #0103d92d
-_TableArgument = Annotated[str, typer.Argument(help='CSV or Parquet table, or a file or folder in another --format.')]
+_TableArgument = Annotated[str, typer.Argument(help='Table (CSV, Parquet, Excel, JSON Lines) or another --format.')]
 
 def sample_command(
     out:Annotated[Optional[Path], typer.Option(help="Folder to write. Default: the user's cache.")]=None,
@@ -35,14 +35,21 @@ def sample_command(
 
 def convert_command(
     source:Annotated[Path, typer.Argument(help='File or folder in that format.')],
-    format:Annotated[str, typer.Option(
-        help='deepfashion, deepfashion-six, two-csv, folders, list-column, products, meesho, hf or table.')],
+    format:Annotated[str, typer.Option(help='deepfashion, deepfashion-six, two-csv, folders, list-column, products, '
+        'meesho, hf or table. Default: the one that is recognised, else table.')]='auto',
     out:Annotated[Path, typer.Option(help='Table to write.')]=Path('labels.csv'),
     images:Annotated[Optional[Path], typer.Option(help='Folder of the images, if the format does not define it.')]=None,
+    one_of:Annotated[Optional[list[str]], typer.Option(
+        help='Column with exactly one label per row; repeat or separate by commas. Default: that of the format.')]=None,
+    any_of:Annotated[Optional[list[str]], typer.Option(
+        help='Column with any number of labels per row; repeat or separate by commas.')]=None,
+    sep:Annotated[Optional[str], typer.Option(help='Separator of the labels in a cell: table, list-column, hf.')]=None,
+    file_col:Annotated[Optional[str], typer.Option(help='Column of the file names: table, list-column.')]=None,
 ):
     "Convert a published format to a table that train reads."
     from fashion_fastai.data.formats.registry import convert
-    labels = convert(format, source, out, images=images)
+    chosen = dict(one_of=comma_separated(one_of) or None, any_of=comma_separated(any_of) or None)
+    labels = convert(format, source, out, images=images, sep=sep, file_col=file_col, **chosen)
     print(f'{len(labels.frame):,} rows, targets {", ".join(labels.schema.names)}: {out}')
 
 # %% ../../nbs/91_commands.data.ipynb #0f85d2bf
@@ -137,8 +144,9 @@ def _of_run(run, settings)->dict:
 def _trained_files(run)->set[str]:
     "Return the resolved paths of the images that a run was trained on; empty if its table is missing"
     from fashion_fastai.data.from_config import catalogue_from_config
+    from fashion_fastai.data.tables import table_exists
     table = run.config.data.path
-    if table and not Path(table).exists():
+    if table and not table_exists(table):
         echo(f'{table}, the table of {run.path}, is missing: all rows count as unseen by the run')
         return set()
     catalogue = catalogue_from_config(run.config, on_bad='keep')

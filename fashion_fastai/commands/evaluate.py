@@ -19,12 +19,12 @@ from ..core.errors import UsageError, unknown_name
 from ..core.files import write_json
 
 # %% ../../nbs/91_commands.evaluate.ipynb #9e355e41
-def _evaluation(runs, split, data, images, n_tta):
+def _evaluation(runs, split, data, images, on_unseen, n_tta):
     "Return the predictions of one run, or of the mean of several"
     from fashion_fastai.evaluation.evaluate import evaluate, evaluate_ensemble
     tta = dict(n=n_tta) if n_tta else {}
-    if len(runs)==1: return evaluate(runs[0], split, data, images, **tta)
-    return evaluate_ensemble(runs, split, data, images, **tta)
+    if len(runs)==1: return evaluate(runs[0], split, data, images, on_unseen, **tta)
+    return evaluate_ensemble(runs, split, data, images, on_unseen, **tta)
 
 def _ensemble_gain(evaluation, split)->dict:
     "Print how much better the mean is than the best run; return the scores of each run and the gain for the file"
@@ -125,6 +125,8 @@ def evaluate_command(
     data:Annotated[Optional[Path], typer.Option(help='Table to evaluate on. Default: the table of the run.')]=None,
     images:Annotated[Optional[Path], typer.Option(
         help='Image folder of --data. Default: the folder of the table.')]=None,
+    on_unseen:Annotated[str, typer.Option(
+        help='raise or ignore: what to do about labels of --data that the run does not know.')]='raise',
     enforce_taxonomy:Annotated[bool, typer.Option('--enforce-taxonomy',
         help='Only predict labels that agree with the taxonomy and pairs of labels that occurred in training.')]=False,
     tta:Annotated[int, typer.Option(
@@ -144,7 +146,7 @@ def evaluate_command(
     runs = [open_run(path) for path in (run, *(ensemble_with or []))]
     _check_protocols(runs[0].schema, protocol or [])
     columns = slice or []
-    evaluation = _evaluation(runs, split, data, images, tta)
+    evaluation = _evaluation(runs, split, data, images, on_unseen, tta)
     _check_columns(evaluation, columns)
     is_own = data is None and split=='valid'
     metrics = _report(runs, evaluation, split, is_own, enforce_taxonomy, columns, protocol or [])

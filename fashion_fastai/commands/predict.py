@@ -34,10 +34,10 @@ def _format(path, out, format, target)->str:
 
 def _file_column(run, sources)->tuple[str, str|None]:
     "Return the default file column and pattern: `file`, or those of the run's table if the tables have only that"
-    from fashion_fastai.data.tables import table_columns
+    from fashion_fastai.data.tables import table_columns, table_exists
     from fashion_fastai.run import open_run
     from fashion_fastai.serving.inputs import is_table
-    tables = [table_columns(source) for source in sources if is_table(source) and Path(source).exists()]
+    tables = [table_columns(source) for source in sources if is_table(source) and table_exists(source)]
     if not tables or _is_onnx(run): return 'file',None
     data = open_run(run).config.data
     is_own = all(data.file_col in columns and 'file' not in columns for columns in tables)

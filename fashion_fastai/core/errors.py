@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pydantic import BaseModel, ValidationError
 
 # %% auto #0
-__all__ = ['UsageError', 'unknown_name', 'check_arguments', 'validate_fields']
+__all__ = ['UsageError', 'UnseenLabel', 'CatalogueWarning', 'unknown_name', 'check_arguments', 'validate_fields']
 
 # %% ../../nbs/00_core.errors.ipynb #ac33603d
 def _escaped(match:re.Match)->str: return ascii(match[0])[1:-1]
@@ -23,6 +23,11 @@ class UsageError(Exception):
         text = re.sub(r'\S{300,}', lambda match: f'{match[0][:200]}...', super().__str__())
         text = text if len(text)<=3000 else f'{text[:3000]}...'
         return re.sub(r'[^\S \n]|[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]', _escaped, text)
+
+class UnseenLabel(UsageError): "A label in a table that the vocabulary of its target lacks"
+
+# %% ../../nbs/00_core.errors.ipynb #81550688
+class CatalogueWarning(UserWarning): "Something about a table that the user should know, and that stops nothing"
 
 # %% ../../nbs/00_core.errors.ipynb #67d79a4f
 _MAX_COMPARED = 20_000 # names; a vocabulary of a million would take a minute

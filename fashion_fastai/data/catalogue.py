@@ -7,6 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.catalogue.html.md"""
 # %% ../../nbs/12_data.catalogue.ipynb #bbdc15a3
 from __future__ import annotations
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,17 +17,18 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 # %% auto #0
-__all__ = ['ON_BAD', 'Catalogue', 'CatalogueWarning', 'usable_rows', 'make_catalogue', 'read_catalogue']
+__all__ = ['ON_BAD', 'ON_UNSEEN', 'Catalogue', 'usable_rows', 'make_catalogue', 'read_catalogue']
 
 # %% ../../nbs/12_data.catalogue.ipynb #624856ef
-from ..core.errors import UsageError, unknown_name, validate_fields
+from ..core.errors import CatalogueWarning, UnseenLabel, UsageError, unknown_name, validate_fields
 from .cache import cached_pixels
 from .file_names import check_names
 from .images import ImageReader
 from .splits import SPLITS, make_split, read_split, strata
 from .tables import BOX, check_column, check_file_column, join_paths, read_boxes, read_table
+from .tables import table_folder, table_schema_file
 from ..schema import Schema, infer_taxonomy, read_schema
-from ..target import as_text, target_from_column
+from ..target import UNKNOWN, as_text, target_from_column
 
 # %% ../../nbs/12_data.catalogue.ipynb #93d087a6
 @dataclass(frozen=True)
@@ -80,8 +82,6 @@ def take(
     return replace(self, frame=frame, codes=codes, split=self.split[rows], group=self.group[rows], row=self.row[rows])
 
 # %% ../../nbs/12_data.catalogue.ipynb #ea82aeed
-class CatalogueWarning(UserWarning): "Something about a catalogue that the user should know, and that stops nothing"
-
 def _warn(message): warnings.warn(message, CatalogueWarning, stacklevel=3)
 
 ON_BAD = 'stop', 'skip', 'keep'
@@ -141,20 +141,65 @@ def _target_kinds(frame, path, one_of, any_of)->dict[str, str]: # column -> kind
     for column in kinds: check_column(frame.columns, column, path)
     return kinds
 
-def _infer_schema(frame, path, one_of, any_of, sep, empty)->Schema:
-    "Return the targets of the chosen columns, with the labels that occur"
+def _make_schema(frame, path, known, one_of, any_of, sep, empty)->Schema:
+    "Return the targets of the chosen columns: as `known` declares them, else with the labels that occur"
+    if known and one_of is None and any_of is None: return known
     kinds = _target_kinds(frame, path, one_of, any_of)
-    try: return Schema(targets=[target_from_column(frame[column], kind, sep, empty) for column,kind in kinds.items()])
+    declared = {(target.name, target.kind): target for target in known or ()}
+    if declared.keys()==kinds.items(): return known
+    try: targets = [declared.get(column) or target_from_column(frame[column[0]], column[1], sep, empty)
+        for column in kinds.items()]
     except UsageError as e: raise UsageError(f'{path}: {e}') from None
+    rule = known and known.applicability and known.applicability.only(list(kinds))
+    return validate_fields(Schema, dict(targets=targets, applicability=rule), str(path))
 
 # %% ../../nbs/12_data.catalogue.ipynb #89053186
-def _encode(frame, schema, path)->dict[str, np.ndarray]:
+ON_UNSEEN = 'raise', 'ignore'
+
+def _labels(cell, sep)->list[str]:
+    if pd.api.types.is_list_like(cell): return [str(label) for label in cell if label is not None]
+    return [] if pd.isna(cell) else str(cell).split(sep)
+
+def _find_unseen(target, column)->set[str]:
+    "Return the labels of a column that a target does not know in any spelling"
+    try: found = target_from_column(column, target.kind, target.sep).vocab
+    except UsageError: return set() # no label at all
+    def is_unseen(label):
+        try: target.encode(pd.Series([label if target.kind=='one_of' else [label]]))
+        except UnseenLabel: return True
+        return False
+    return {label for label in set(found)-set(target.vocab) if is_unseen(label)}
+
+def _without(column, target, unseen)->tuple[pd.Series, Counter]:
+    "Return a column without some labels, and in how many cells each of them was"
+    text = as_text(column)
+    if target.kind=='one_of': return text.mask(text.isin(unseen), UNKNOWN),Counter(text[text.isin(unseen)])
+    cells,counts = [_labels(cell, target.sep) for cell in column],Counter()
+    names = pd.Series(list({label for cell in cells for label in cell}), dtype=object)
+    is_unseen = dict(zip(names, as_text(names.str.strip().str.removeprefix(UNKNOWN)).isin(unseen)))
+    for cell in cells: counts.update({label.strip() for label in cell if is_unseen[label]})
+    return pd.Series([[label for label in cell if not is_unseen[label]] for cell in cells], column.index),counts
+
+def _ignore_unseen(frame, schema, path)->dict[str, np.ndarray]:
+    "Return the codes of all targets; warn about labels that the schema lacks"
+    codes,shown = {},[]
+    for target in schema:
+        column,counts = frame[target.name],{}
+        unseen = _find_unseen(target, column)
+        if unseen: column,counts = _without(column, target, unseen)
+        codes[target.name] = target.encode(column)
+        shown += [f'{target.name} {label} ({n:,} row{"s"*(n!=1)})' for label,n in sorted(counts.items())]
+    others = f' and {len(shown)-10} others' if len(shown)>10 else ''
+    if shown: _warn(f'{path}: labels that are not in the vocabulary are ignored: {", ".join(shown[:10])}{others}')
+    return codes
+
+def _encode(frame, schema, path, on_unseen='raise')->dict[str, np.ndarray]:
     "Return the codes of all targets; a target without a column is unknown in every row"
     absent = [target.name for target in schema if target.name not in frame]
     if absent: _warn(f'{path} has no column {", ".join(absent)}: unknown in every row')
     frame = frame.assign(**dict.fromkeys(absent, pd.Series('?', index=frame.index)))
-    try: return schema.encode(frame)
-    except UsageError as e: raise UsageError(f'{path}: {e}') from None
+    try: return schema.encode(frame) if on_unseen=='raise' else _ignore_unseen(frame, schema, path)
+    except UsageError as e: raise UnseenLabel(f'{path}: {e}') from None
 
 def _check_labels(catalogue, path):
     "Raise a `UsageError` if a target has no training label; warn about labels that are missing from train"
@@ -226,7 +271,8 @@ def make_catalogue(
     file_pattern:str|None=None, # how its cells become file names, see `FilePattern`; default: see `check_names`
     split_col:str|None=None, # column of the split; default: `split` if it exists, else a split is made
     group_col:str|None=None, # rows of equal value stay in the same split; default: rows of the same file
-    schema:Schema|None=None, # the targets, if known; other labels are an error; default: inferred from the columns
+    schema:Schema|None=None, # targets whose labels are known; `one_of` and `any_of` choose some; default: inferred
+    on_unseen:str='raise', # a label that `schema` lacks: `raise` a `UsageError`, or `ignore` it with a warning
     taxonomy:Sequence[str]|str='none', # columns of main and sub target; `auto` tries the first two `one_of` targets
     on_bad:str='stop', # what to do about unusable images, see `usable_rows`
     valid_share:float=0.2, # share of the groups that is held out if no row is in the validation split
@@ -236,6 +282,7 @@ def make_catalogue(
 )->Catalogue: # usable rows, in the order of the table
     "Check a table of images with labels; raise a `UsageError` that names the row, column or file of a mistake"
     if on_bad not in ON_BAD: raise unknown_name('on_bad', on_bad, ON_BAD)
+    if on_unseen not in ON_UNSEEN: raise unknown_name('on_unseen', on_unseen, ON_UNSEEN)
     check_file_column(frame.columns, file_col, origin)
     for column in filter(None, (split_col, group_col)): check_column(frame.columns, column, origin)
     cells = as_text(frame[file_col]).fillna('').tolist()
@@ -243,8 +290,8 @@ def make_catalogue(
     if checked.note: _warn(checked.note)
     if checked.names!=cells and 'file' not in frame: file_col = 'file' # the column of the table is kept
     frame,bad = frame.assign(**{file_col: checked.names}),checked.bad
-    schema = schema or _infer_schema(frame, origin, one_of, any_of, sep, empty)
-    codes = _encode(frame, schema, origin)
+    schema = _make_schema(frame, origin, schema, one_of, any_of, sep, empty)
+    codes = _encode(frame, schema, origin, on_unseen)
     split = np.full(len(frame), all_as or 'train', dtype=object)
     group = (as_text(frame[group_col]).fillna('') if group_col else frame[file_col]).to_numpy(dtype=object)
     catalogue = Catalogue(frame, schema, Path(images), file_col, codes, split, group, row=np.arange(len(frame))+1)
@@ -259,16 +306,19 @@ def make_catalogue(
 # %% ../../nbs/12_data.catalogue.ipynb #37ebbe59
 @delegates(make_catalogue)
 def read_catalogue(
-    path:str|Path, # a CSV or Parquet table
+    path:str|Path, # a file, a folder of tables or a pattern, see `table_files`
     images:str|Path|None=None, # the folder that the file names are relative to; default: the folder of the table
     **kwargs,
 )->Catalogue:
     "Read and check a table of images with labels; raise a `UsageError` that names the mistake"
-    path = Path(path)
-    schema_file = path.with_suffix('.schema.json')
-    has_targets = any(kwargs.get(name) for name in ('one_of', 'any_of', 'schema'))
-    if not has_targets and schema_file.is_file(): kwargs['schema'] = read_schema(schema_file)
-    return make_catalogue(read_table(path), path, images or path.parent, **kwargs)
+    schema_file = table_schema_file(path)
+    is_declared = kwargs.get('schema') is None and schema_file.is_file()
+    if is_declared: kwargs['schema'] = read_schema(schema_file)
+    try: return make_catalogue(read_table(path), path, images or table_folder(path), **kwargs)
+    except UnseenLabel as e:
+        if not is_declared: raise
+        hint = f'{schema_file} lists the labels of this table: add it there, or remove that file'
+        raise UnseenLabel(f'{e}; {hint}') from None
 
 # %% ../../nbs/12_data.catalogue.ipynb #492c2d19
 @patch

@@ -6,12 +6,13 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.from_config.html.md""
 
 # %% ../../nbs/14_data.from_config.ipynb #e56279df
 from __future__ import annotations
-from pathlib import Path
+import warnings
 from ..config import TrainConfig
-from ..core.errors import UsageError
+from ..core.errors import CatalogueWarning, UsageError
 from .catalogue import Catalogue, read_catalogue
-from .formats.registry import FORMATS, catalogue_from
+from .formats.registry import FORMATS, catalogue_from, recognised_format
 from .synthetic.dataset import sample_catalogue_path
+from .tables import table_exists
 from ..run import Run
 from ..schema import read_schema
 
@@ -21,18 +22,37 @@ __all__ = ['catalogue_from_config', 'check_training_table']
 # %% ../../nbs/14_data.from_config.ipynb #4a821310
 _NOT_FOR_READERS = {'path', 'format', 'schema_file', 'label_noise', 'cache'} # fields of the section `data`
 
+def _format_of(data)->str:
+    "Return the format of a source; a file column that is named means a table"
+    if data.format!='auto': return data.format
+    if data.path is None or data.file_col: return 'table'
+    name = recognised_format(data.path)
+    if name!='table':
+        message = f'{data.path} is read as {name}; --format table reads it as a plain table'
+        warnings.warn(message, CatalogueWarning, stacklevel=3)
+    return name
+
+def _hint(data)->str:
+    "Return which format reads what was read as a plain table; empty if none is recognised"
+    name = recognised_format(data.path) if data.path and data.format=='auto' else 'table'
+    return '' if name=='table' else f'; without --file-col it is read as {name}'
+
 def catalogue_from_config(
     config:TrainConfig, # its section `data` names the table
     **kwargs, # for `read_catalogue`, for example `schema` or `all_as`; they override `config`
 )->Catalogue:
     "Read the table that `config` names; raise a `UsageError` if it is wrong or missing"
     data = config.data
-    if data.schema_file and 'schema' not in kwargs: kwargs['schema'] = read_schema(data.schema_file)
+    if 'schema' in kwargs: kwargs = dict(one_of=None, any_of=None) | kwargs
+    elif data.schema_file: kwargs['schema'] = read_schema(data.schema_file)
     fields = data.model_dump(exclude=_NOT_FOR_READERS) | dict(seed=config.training.seed) | kwargs
     fields = {name: value for name,value in fields.items() if value is not None}
-    if data.format=='table': return read_catalogue(data.path or sample_catalogue_path(), **fields)
-    if data.path is None and data.format in FORMATS: raise UsageError(f'--format {data.format} needs --data')
-    return catalogue_from(data.format, data.path, **fields)
+    name = _format_of(data)
+    if name=='table':
+        try: return read_catalogue(data.path or sample_catalogue_path(), **fields)
+        except UsageError as e: raise type(e)(f'{e}{_hint(data)}') from None
+    if data.path is None and name in FORMATS: raise UsageError(f'--format {name} needs --data')
+    return catalogue_from(name, data.path, **fields)
 
 # %% ../../nbs/14_data.from_config.ipynb #f81856ff
 def check_training_table(
@@ -40,6 +60,6 @@ def check_training_table(
 ):
     "Raise a `UsageError` if the table that a run was trained on is not available"
     path = run.config.data.path
-    if not path or Path(path).exists(): return
+    if not path or table_exists(path): return
     raise UsageError(f'{path}, the table of the run {run.path}, is not here; '
         'name a table with --data, and the folder of its images with --images')

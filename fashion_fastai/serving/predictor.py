@@ -23,7 +23,7 @@ from ..data.images import BadImage, ImageReader
 from ..evaluation.predictions import Predictions
 from ..run import Run
 from ..schema import Schema
-from .inputs import ImageFiles, find_image_files
+from .inputs import ImageFiles, find_image_files, is_table
 from .onnx_runtime import open_onnx
 from .results import Results, ImageResult, join_results
 
@@ -33,7 +33,7 @@ def is_single_image(
 )->bool:
     "Return whether `source` is one image: a file, its content, a Pillow image or an array"
     if isinstance(source, (str, Path)):
-        return not Path(source).is_dir() and Path(source).suffix.lower() not in ('.csv', '.parquet')
+        return not Path(source).is_dir() and not is_table(source)
     if isinstance(source, np.ndarray): return source.ndim<4
     return isinstance(source, (bytes, Image.Image))
 

@@ -4,7 +4,7 @@
 
 Each input gets a Python of its own, most of whose seconds go into importing torch. With --forked it gets a fork of one that has imported everything.
 """
-import base64, importlib.util, io, json, multiprocessing, os, pickle, resource, struct, subprocess, sys, tempfile, time, zipfile, zlib
+import base64, gzip, importlib.util, io, json, multiprocessing, os, pickle, re, resource, struct, subprocess, sys, tempfile, time, zipfile, zlib
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq
@@ -147,6 +147,31 @@ def picture_cases(folder, run, wanted):
 
 # ---- tables
 
+KIND_OF_TEXTS = 'application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml'
+
+def workbook(path, rows, texts=(), padding=0):
+    "Write a workbook whose sheet has the XML `rows` and that shares `texts`, with `padding` MB of blanks behind its sheet"
+    from openpyxl import Workbook
+    file = io.BytesIO()
+    Workbook().save(file)
+    about = f'<Override PartName="/xl/sharedStrings.xml" ContentType="{KIND_OF_TEXTS}"/></Types>'
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as out:
+        for name in source.namelist():
+            data = source.read(name).decode()
+            if name=='xl/worksheets/sheet1.xml':
+                data = re.sub('<sheetData ?/>|<sheetData></sheetData>', f'<sheetData>{rows}</sheetData>', data)+' '*padding*10**6
+            out.writestr(name, data.replace('</Types>', about))
+        out.writestr('xl/sharedStrings.xml', '<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+            +''.join(f'<si><t>{text}</t></si>' for text in texts)+'</sst>')
+
+def sheet_row(i, *cells):
+    "Return the XML of a row whose cells are positions of shared texts"
+    return f'<row r="{i}">'+''.join(f'<c r="{"ABCDEF"[j]}{i}" t="s"><v>{cell}</v></c>' for j,cell in enumerate(cells))+'</row>'
+
+def shared_text(path, n_rows=20_000, n_letters=30_000):
+    "Write a workbook in which every cell is the same long text"
+    workbook(path, sheet_row(1, 0)+''.join(sheet_row(i, 1) for i in range(2, n_rows)), ['file', 'x'*n_letters])
+
 def small(n=6): return dict(file=[f'{i}.jpg' for i in range(n)], category=['dress', 'shirt', 'dress']*(n//3), split=['train']*(n-2)+['valid']*2)
 
 def tables():
@@ -176,7 +201,7 @@ def tables():
         'a pipe in the place of an image': ('a.csv', lambda p: (os.mkfifo(p.parent/'pipe.jpg'), named('pipe.jpg')(p)), 'is a pipe or a device'),
         'a file name that clears the screen': ('a.csv', named('\x1b[2J\x1b]0;owned\x07.jpg'), r'\x1b[2J'),
         'a pipe as table': ('a.csv', lambda p: os.mkfifo(p), 'must be a .csv or a .parquet file'),
-        'a folder as table': ('a.csv', lambda p: p.mkdir(), 'must be a .csv or a .parquet file'),
+        'a folder as table': ('a.csv', lambda p: p.mkdir(), 'a folder without a table'),
         'random bytes as Parquet': ('a.parquet', csv(b'PAR1'+noise(10**5).tobytes()+b'PAR1'), 'cannot be read as a table'),
         'a Parquet file cut off': ('a.parquet', lambda p: (table()(p), p.write_bytes(p.read_bytes()[:-20])), 'cannot be read as a table'),
         'a Parquet file of 300 million empty rows': ('a.parquet', rows, 'more than a hundred times'),
@@ -184,6 +209,18 @@ def tables():
         'file names that are structures': ('a.parquet', table(file=[{'a': 1}]*6), ''),
         'labels that are bytes': ('a.parquet', table(category=[b'\xff\xfe']*6), 'bytes that are not text'),
         'boxes that are text': ('a.parquet', table(x1=['a']*6, y1=['b']*6, x2=[None]*6, y2=['']*6), None),
+        'a workbook of 200 MB of blanks': ('a.xlsx', lambda p: workbook(p, sheet_row(1, 0), ['file'], 200), 'not plausible for a workbook'),
+        'a workbook in which every cell is the same long text': ('a.xlsx', shared_text, 'more than a hundred times its size'),
+        'a workbook with a cell in the last row and column': ('a.xlsx', lambda p: workbook(p, sheet_row(1, 0, 1)+'<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>', ['file', 'category']), 'the table is empty'),
+        'a workbook with 10,000 columns and a cell in the last row': ('a.xlsx', lambda p: workbook(p, '<row r="1">'+''.join(f'<c t="inlineStr"><is><t>c{i}</t></is></c>' for i in range(9_999))+'</row><row r="1048576"><c r="A1048576"><v>1</v></c></row>'), 'more than 50,000,000 cells'),
+        'a workbook that laughs': ('a.xlsx', lambda p: workbook(p, sheet_row(1, 0)+sheet_row(2, 1), ['file', '&nine;']), 'not an Excel workbook'),
+        'random bytes as a workbook': ('a.xlsx', csv(b'PK\x03\x04'+noise(10**5).tobytes()), 'not an Excel workbook'),
+        'JSON Lines of 100,000 brackets': ('a.jsonl', csv('{"file": '+'['*10**5), 'line 1 is not JSON Lines'),
+        'JSON Lines that are one line of 30 MB': ('a.jsonl', csv('{"file": "'+'x'*3*10**7), 'line 1 is not JSON Lines'),
+        'JSON Lines of 30,000 rows with names of their own': ('a.jsonl', csv(''.join(f'{{"c{i%9_999}": 1}}\n' for i in range(30_000))), 'too many different names'),
+        'JSON Lines with half a surrogate': ('a.jsonl', csv('{"file": "\\ud800.jpg", "category": "dress"}\n'*6), ''),
+        'a CSV that unpacks to 300 MB': ('a.csv.gz', lambda p: p.write_bytes(gzip.compress(b'file,category\n'+bytes(3*10**8))), 'more than a hundred times its size'),
+        'a thousand compressed parts': ('a.csv.gz', lambda p: p.write_bytes(gzip.compress(b'x,')*10**5), ''),
         'a pickle as table': ('a.parquet', csv(pickle.dumps(Code())), 'cannot be read as a table'),
     }
 

@@ -25,6 +25,7 @@ from ...core.errors import UsageError
 from ...data.catalogue import Catalogue
 from ...data.image_files import IMAGE_SUFFIXES
 from ...data.images import BadImage, read_image
+from ...data.tables import table_exists
 from ...run import Run, open_run
 from .gallery import SimilarItems, example_image, example_rows, row_labels
 from .state import Analysis, InputImage, Shared, cached_analyses, load_shared, result_or_none
@@ -229,7 +230,7 @@ def _show_empty():
 
 def _table_may_exist(run:Run)->bool:
     path = run.config.data.path
-    return path is None or Path(path).exists() # without a path it was the embedded sample
+    return path is None or table_exists(path) # without a path it was the embedded sample
 
 def _collect_images(run, limits)->tuple[list[InputImage], Shared, int]: # the last: how much background work is finished
     "Return dropped and chosen images; the drop zone is shown before the network is loaded"
