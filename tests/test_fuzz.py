@@ -1,7 +1,7 @@
 """Whatever bytes come, a reader answers with what it read or with `UsageError` (`BadImage` for an image), in bounded time
 
 A few seconds in `make test`; FUZZ_SECONDS=600 is the time for each reader in the slow test, in seconds of a core. What was found is kept in fuzz_found.json and read again each time."""
-import base64, io, json, os, time, warnings, zlib
+import base64, gzip, io, json, os, time, warnings, zipfile, zlib
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq, pytest, yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
@@ -64,6 +64,11 @@ DOT = image('PNG', size=(4,4))
 TABLE = dict(file=['1.png', '2.png', '1.png'], category=['dress', 'shirt', ''], attributes=['belted', '?', 'striped ?belted'], split=['train', 'train', 'valid'], x1=['0', '', '1'], y1=['0', '', '1'],
     x2=['3', '', '4'], y2=['3', '', '4'])
 
+def excel():
+    file = io.BytesIO()
+    pd.DataFrame(TABLE).to_excel(file, index=False)
+    return file.getvalue()
+
 def hub():
     features = dict(image=dict(_type='Image'), label=dict(names=['dress', 'shirt'], _type='ClassLabel'))
     kinds = [('image', pa.struct([('bytes', pa.binary()), ('path', pa.string())])), ('label', pa.int64()), ('tags', pa.list_(pa.string()))]
@@ -94,7 +99,7 @@ def weights():
 
 def of_format(name, **options): return lambda folder: catalogue_from(name, folder, **options)
 def read_rows(folder):
-    for o in ('labels.csv', 'labels.parquet'):
+    for o in ('labels.csv', 'labels.parquet', 'labels.jsonl', 'labels.xlsx', 'labels.csv.gz'):
         for work in (lambda: read_catalogue(folder/o, on_bad='skip').decode(ImageReader(16), on_bad='skip'), lambda: find_image_files(folder/o, split='train')):
             try: work()
             except UsageError: pass
@@ -126,7 +131,9 @@ def readers(folder):
     names = ['img/a/1.png', 'img/a/2.png', 'img/b/1.png']
     return {
     'images': (images(), None),
-    'table': (dots|{'labels.csv': pd.DataFrame(TABLE).to_csv(index=False).encode(), 'labels.parquet': parquet(pa.table(TABLE))}, read_rows),
+    'table': (dots|{'labels.csv': pd.DataFrame(TABLE).to_csv(index=False).encode(), 'labels.parquet': parquet(pa.table(TABLE)), 'labels.xlsx': excel(),
+        'labels.jsonl': pd.DataFrame(TABLE).assign(tags=[['a', 'b'], [], None]).to_json(orient='records', lines=True).encode(),
+        'labels.csv.gz': gzip.compress(pd.DataFrame(TABLE).to_csv(index=False, sep='|').encode(), mtime=0)}, read_rows),
     'deepfashion': (dict.fromkeys(names, DOT)|{'Anno/list_category_cloth.txt': lines('2', 'category_name category_type', 'Hot pants 1', 'Romper 3'),
         'Anno/list_attr_cloth.txt': lines('3', 'attribute_name attribute_type', 'pleated 3', 'abstract print 1', 'denim 2'),
         'Anno/list_category_img.txt': lines('3', 'image_name category_label', *(f'{o}  {i}' for o,i in zip(names, (1,1,2)))),
@@ -208,6 +215,8 @@ def changed(name, data, draw):
         if name.endswith('.yaml'): return yaml_of(tree_changed(yaml.safe_load(data), draw))
         if name.endswith(('.parquet', '.arrow')): return columns_changed(name, data, draw)
         if name.endswith('.safetensors'): return header_changed(data, draw)
+        if name.endswith('.gz'): return gzip.compress(bytes_changed(gzip.decompress(data), draw), mtime=0)
+        if name.endswith('.xlsx'): return workbook_changed(data, draw)
     for _ in range(draw(st.integers(1, 4))): data = bytes_changed(data, draw)
     return data
 
@@ -224,6 +233,16 @@ def header_changed(data, draw):
     tree = tree_changed(json.loads(data[8:8+n]), draw)
     head = json_of(tree)
     return len(head).to_bytes(8, 'little')+head+data[8+n:]
+
+def workbook_changed(data, draw):
+    "A workbook with one of its files damaged"
+    with zipfile.ZipFile(io.BytesIO(data)) as archive: files = {name: archive.read(name) for name in archive.namelist()}
+    damaged = draw(st.sampled_from([name for name in files if 'docProps' not in name and 'theme' not in name]))
+    for _ in range(draw(st.integers(1, 4))): files[damaged] = bytes_changed(files[damaged], draw)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name,content in files.items(): archive.writestr(name, content)
+    return out.getvalue()
 
 def columns_changed(name, data, draw):
     table = pq.read_table(io.BytesIO(data)) if name.endswith('.parquet') else pa.ipc.open_stream(data).read_all()
