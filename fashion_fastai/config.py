@@ -49,6 +49,7 @@ class DataConfig(_Section):
 class AugmentConfig(_Section):
     "Random changes of training images, applied to whole batches; 0 turns a change off"
     flip:bool = True # mirror left and right with probability 0.5
+    p_affine:float = Field(0.5, ge=0, le=1) # probability of rotation, zoom and shift, which blur an image a little
     rotate:float = Field(5, ge=0, le=180) # maximum rotation in degrees
     zoom:float = Field(0.1, ge=0, lt=1) # maximum change of scale, as a share of the size
     shift:float = Field(0.05, ge=0, lt=1) # maximum translation, as a share of the side
@@ -220,6 +221,7 @@ class TrainingConfig(_Section):
     factor:PositiveFloat = 0.1 # `plateau`: factor of the rate after one more
     precision:Literal['auto', 'measure', 'float32', 'bfloat16', 'float16'] = 'auto' # see `fastest_precision`
     compile:bool = False # compile the network with `torch.compile`; needs a C++ compiler and a minute or more
+    norm_stats:Literal['auto', 'pretrained', 'batch'] = 'auto' # statistics of the body's BatchNorm; see `KeepNormStats`
     sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by label weight, with replacement
     linear_probe:bool = True # solve linear heads on the frozen body before the first epoch
     layer_decay:float|None = Field(None, gt=0, le=1) # ratio of rates of neighbouring groups; default: see `plan_stages`
@@ -229,6 +231,7 @@ class TrainingConfig(_Section):
     swa_epochs:int = Field(0, ge=0, le=1000) # number of last epochs whose weights are averaged; 0: off; see `SWA`
     scale_batch_size:bool = False # with `image.initial_size`: larger batches and rates while images are small
     unfreeze:Literal['heads_first', 'gradual', 'none', 'heads_only'] = 'heads_first' # see `plan_stages`
+    unfrozen:int|None = Field(None, ge=0) # layer groups of the body that `heads_first` trains; default: all but the lowest
     stages:list[Stage]|None = None # default: planned by `unfreeze`; set by the run
     keep:Literal['last', 'best'] = 'last' # epoch whose network is kept; `best`: that with the best `monitor`
     monitor:str = 'valid/loss' # score that `keep: best` follows, a column of `history.csv`; see `KeepBest`

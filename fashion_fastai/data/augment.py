@@ -68,10 +68,11 @@ def _random_crop(least, n, device)->tuple[torch.Tensor, ...]: # width, height, s
 
 def _affine(augment:AugmentConfig, n:int, device, view:float=1.)->torch.Tensor: # `(n, 2, 3)`, for `affine_grid`
     "Draw a map for each image: a random crop, or zoom and shift of the middle `view` of its side; rotation; mirroring"
-    width = height = view*(1+_uniform(n, augment.zoom, device))
-    right,down = [view*_uniform(n, 2*augment.shift, device) for _ in range(2)]
+    moved = torch.rand(n, device=device)<augment.p_affine
+    width = height = view*(1+moved*_uniform(n, augment.zoom, device))
+    right,down = [view*moved*_uniform(n, 2*augment.shift, device) for _ in range(2)]
     if augment.random_crop: width,height,right,down = _random_crop(augment.random_crop, n, device)
-    angle = torch.deg2rad(_uniform(n, augment.rotate, device))
+    angle = torch.deg2rad(moved*_uniform(n, augment.rotate, device))
     cos,sin = angle.cos(),angle.sin()
     mirror = torch.ones(n, device=device)
     if augment.flip: mirror = torch.where(torch.rand(n, device=device)<0.5, -1., 1.)

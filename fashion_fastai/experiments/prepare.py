@@ -107,7 +107,8 @@ def _create_learner(config, dls, weights)->FashionLearner:
     model,training = config.model,config.training
     return fashion_learner(dls, model.arch, weights=weights, heads=model.heads, neck=model.neck, derive=model.derive,
         loss=_loss_settings(config, dls.catalogue), body_groups=model.body_groups, seed=training.seed, args=model.args,
-        wd=training.weight_decay, wd_bn_bias=training.decay_norms, opt_func=_opt_func(training))
+        wd=training.weight_decay, wd_bn_bias=training.decay_norms, opt_func=_opt_func(training),
+        norm_stats=training.norm_stats)
 
 # %% ../../nbs/71_experiments.prepare.ipynb #5f6d1ff6
 def _training_callbacks(config)->list[Callback]:
@@ -202,6 +203,6 @@ def plan(
     if not training.stages:
         n_groups = len(learn.opt.param_lists)-1 if learn.opt else config.model.body_groups
         training.stages = plan_stages(training.epochs, training.lr, n_groups, training.unfreeze, pretrained, all_solved,
-            training.layer_decay)
+            training.layer_decay, training.unfrozen, training.epochs*len(learn.dls.train))
     set_seed(training.seed, reproducible=True) # independent of the random numbers drawn so far
     return config

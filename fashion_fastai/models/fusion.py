@@ -1,4 +1,4 @@
-"""For inference, merge each BatchNorm into the convolution before it: the same outputs with less work
+"""Merge each BatchNorm into the convolution before it, for inference and for training with fixed statistics: the same outputs with less work
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/models.fusion.html.md"""
 
@@ -8,10 +8,12 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/models.fusion.html.md"""
 from __future__ import annotations
 import copy
 import torch
+from timm.layers import pad_same
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 # %% auto #0
-__all__ = ['fuse_conv_bn']
+__all__ = ['fuse_conv_bn', 'unfold_norms', 'fold_norms']
 
 # %% ../../nbs/20_models.fusion.ipynb #6ad58ada
 def _norms_after_convolutions(network:nn.Module, x:torch.Tensor)->list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
@@ -36,14 +38,24 @@ class _Activation(nn.Module):
         self.act = getattr(norm, 'act', nn.Identity())
     def forward(self, x): return self.act(self.drop(x))
 
-def _fuse(conv, norm):
-    "Multiply the weights of `conv` by the scale of `norm`, and add its shift to the bias"
-    scale = (norm.weight if norm.affine else 1)*(norm.running_var+norm.eps).rsqrt()
+def _merged(conv, norm)->tuple[torch.Tensor, torch.Tensor]: # weight and bias of a convolution
+    "Return the weights of `conv` times the scale of `norm`, and the bias with its shift"
+    scale = (norm.running_var+norm.eps).rsqrt()
+    if norm.affine: scale = scale*norm.weight
     shift = (norm.bias if norm.affine else 0)-norm.running_mean*scale
-    conv.weight.mul_(scale.view(-1, 1, 1, 1))
-    conv.bias = nn.Parameter(shift if conv.bias is None else conv.bias*scale+shift, requires_grad=False)
+    return conv.weight*scale.view(-1, 1, 1, 1), shift if conv.bias is None else conv.bias*scale+shift
+
+def _fuse(conv, norm):
+    "Put the merged weight and bias into `conv`"
+    weight,bias = _merged(conv, norm)
+    conv.weight.copy_(weight)
+    conv.bias = nn.Parameter(bias, requires_grad=False)
 
 # %% ../../nbs/20_models.fusion.ipynb #c4f4f246
+def _example(network, size)->torch.Tensor: # two images, the same each time
+    x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return x.to(next(network.parameters()).device)
+
 def _outputs(network, x)->list[torch.Tensor]:
     outputs = network(x)
     return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
@@ -66,11 +78,45 @@ def fuse_conv_bn(
 )->nn.Module: # in evaluation mode; a copy, or `network` itself if nothing could be fused
     "Fuse BatchNorm layers into convolutions, for inference only"
     original = network.eval()
-    x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    x = x.to(next(original.parameters()).device)
+    x = _example(network, size)
     fused = copy.deepcopy(original)
     pairs = _norms_after_convolutions(fused, x)
     for conv,norm in pairs: _fuse(conv, norm)
     _replace_modules(fused, {norm for _,norm in pairs}, _Activation)
     same = all(_is_close(a, b) for a,b in zip(_outputs(original, x), _outputs(fused, x)))
     return fused if pairs and same else original
+
+# %% ../../nbs/20_models.fusion.ipynb #4586b805
+class _WithNorm:
+    "A convolution that computes the norm after it"
+    def __init__(self, conv, norm): self.conv,self.norm = conv,norm
+    def __call__(self, x):
+        conv = self.conv
+        if isinstance(conv, Conv2dSame): x = pad_same(x, conv.kernel_size, conv.stride, conv.dilation)
+        return conv._conv_forward(x, *_merged(conv, self.norm))
+
+def _foldable_pairs(network, x):
+    return [(conv, norm) for conv,norm in _norms_after_convolutions(network, x) if type(conv) in (nn.Conv2d, Conv2dSame)]
+
+def unfold_norms(
+    network:nn.Module, # after `fold_norms`, or any other
+):
+    "Undo `fold_norms`"
+    for module in network.modules():
+        if isinstance(module.__dict__.get('forward'), (_WithNorm, _Activation)): del module.__dict__['forward']
+
+@torch.no_grad()
+def fold_norms(
+    network:nn.Module, # images `(n, 3, size, size)` to a tensor or a tuple of tensors
+    size:int, # image side in pixels
+)->int: # number of folded norms; 0 if folding would change the outputs
+    "Let convolutions compute the norms after them from their running statistics, also in training"
+    unfold_norms(network)
+    training = [module.training for module in network.modules()]
+    x = _example(network.eval(), size)
+    expected,pairs = _outputs(network, x),_foldable_pairs(network, x)
+    for conv,norm in pairs: conv.__dict__['forward'],norm.__dict__['forward'] = _WithNorm(conv, norm),_Activation(norm)
+    same = all(map(_is_close, expected, _outputs(network, x)))
+    if not same: unfold_norms(network)
+    for module,mode in zip(network.modules(), training): module.training = mode
+    return len(pairs) if same else 0

@@ -1,4 +1,4 @@
-"""Progressive resizing, micro-batches and uncertainty weighting
+"""Pretrained BatchNorm statistics, progressive resizing, micro-batches and uncertainty weighting
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.callbacks.html.md"""
 
@@ -8,18 +8,39 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.callbacks.html.md
 from __future__ import annotations
 import math
 import torch
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, TrainEvalCallback
 from fastai.torch_core import get_model
 from fastcore.basics import patch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 # %% auto #0
-__all__ = ['progressive_sizes', 'ProgressiveResizing', 'MicroBatches', 'UncertaintyWeighting']
+__all__ = ['KeepNormStats', 'progressive_sizes', 'ProgressiveResizing', 'MicroBatches', 'UncertaintyWeighting']
 
 # %% ../../nbs/42_training.callbacks.ipynb #3c3b7226
 from ..core.errors import UsageError
 from ..data.augment import BatchAugment
+from ..models.fusion import fold_norms, unfold_norms
 from ..models.network import FashionNetwork
 from .history import is_real_fit
+
+# %% ../../nbs/42_training.callbacks.ipynb #deb8ad36
+class KeepNormStats(Callback):
+    "Keep the statistics of the body's BatchNorm layers in training, and let convolutions compute these layers"
+    run_after = TrainEvalCallback
+    def __init__(self,
+        size:int, # image side in pixels, to trace the network
+    ): self.size = size
+
+    @property
+    def body(self)->torch.nn.Module:
+        "The body of the network"
+        return get_model(self.model).body
+
+    def before_fit(self): fold_norms(self.body, self.size)
+    def before_train(self):
+        for layer in self.body.modules():
+            if isinstance(layer, _BatchNorm): layer.eval()
+    def after_fit(self): unfold_norms(self.body)
 
 # %% ../../nbs/42_training.callbacks.ipynb #9048c428
 def progressive_sizes(

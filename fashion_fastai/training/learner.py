@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 import numpy as np, torch
 from fastai.callback.channelslast import ChannelsLast
-from fastai.callback.core import CancelEpochException
+from fastai.callback.core import Callback, CancelEpochException
 from fastai.callback.mixup import MixHandler
 from fastai.callback.progress import ProgressCallback, ShowGraphCallback
 from fastai.callback.tracker import TrackerCallback
@@ -27,7 +27,7 @@ from fastcore.imports import IN_NOTEBOOK
 from fastcore.meta import delegates
 
 # %% auto #0
-__all__ = ['schema_of', 'FashionLearner', 'fashion_learner']
+__all__ = ['NORM_STATS', 'schema_of', 'FashionLearner', 'fashion_learner']
 
 # %% ../../nbs/42_training.learner.ipynb #ed9429f6
 from ..core.errors import UsageError, check_arguments, unknown_name, validate_fields
@@ -37,8 +37,10 @@ from ..models.body import body_stats
 from ..models.losses import FashionLoss
 from ..metrics import headline_scores
 from ..models.network import create_network, head_groups
+from ..models.weights import Weights
 from ..schema import Schema
 from ..target import Target, TargetResult
+from .callbacks import KeepNormStats
 from .history import History, ScoreMetric, history_names
 from .optimizer import FusedAdamW
 from .progress import PlainProgress
@@ -255,6 +257,15 @@ def _check_arguments(kwargs):
         known = [name for name in inspect.signature(fashion_learner).parameters if name!='kwargs']
         if name not in known: raise unknown_name('argument of fashion_learner', name, known)
 
+# %% ../../nbs/42_training.learner.ipynb #35b75b25
+NORM_STATS = 'auto', 'pretrained', 'batch'
+
+def _norm_callback(norm_stats, weights, size)->Callback:
+    is_random = weights=='none' or isinstance(weights, Weights) and not weights.cfg
+    if norm_stats=='auto': norm_stats = 'batch' if is_random else 'pretrained'
+    if norm_stats not in NORM_STATS: raise unknown_name('norm_stats', norm_stats, NORM_STATS)
+    return BnFreeze() if norm_stats=='batch' else KeepNormStats(size)
+
 # %% ../../nbs/42_training.learner.ipynb #ac8445e7
 @delegates(Learner.__init__, but=['model', 'loss_func', 'train_bn'])
 def fashion_learner(
@@ -262,7 +273,7 @@ def fashion_learner(
     arch:str='tf_efficientnet_lite0', # timm architecture, or the beginning of its name, see `find_arch`
     size:int=128, # image side in pixels; ignored for `DataLoaders`
     bs:int=64, # batch size; ignored for `DataLoaders`
-    weights:str='auto', # pretrained weights of the body, see `find_weights`
+    weights:str|Weights='auto', # pretrained weights of the body, see `find_weights`
     heads:Mapping[str,dict]|None=None, # kind and settings of heads, by name or role of the target, see `create_network`
     neck:Mapping|None=None, # kind and settings of the layers that all heads share, see `create_neck`
     derive:bool=False, # derive the main target of a taxonomy from the sub target
@@ -272,6 +283,7 @@ def fashion_learner(
     names:Sequence[str]|None=None, # names of the targets, for `DataLoaders` that no catalogue made
     seed:int=0, # random seed of new weights
     args:Mapping|None=None, # arguments of `timm.create_model`
+    norm_stats:str='auto', # statistics of BatchNorm in the body: `pretrained`, `batch`, or `auto` by the weights
     **kwargs,
 )->FashionLearner: # with a frozen body
     "Make a learner with one network for all targets of `data`"
@@ -286,7 +298,7 @@ def fashion_learner(
     defaults = dict(loss_func=FashionLoss(schema, **(loss or {})), opt_func=FusedAdamW,
         splitter=partial(head_groups, n_body=body_groups))
     learn = FashionLearner(dls, network, metrics=metrics, train_bn=False, **defaults|kwargs)
-    learn.add_cbs([BnFreeze(), ChannelsLast()])
+    learn.add_cbs([_norm_callback(norm_stats, weights, size), ChannelsLast()])
     learn.freeze()
     return learn
 

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 # %% auto #0
-__all__ = ['PLANS', 'plan_stages', 'RateSchedule', 'Plateau']
+__all__ = ['PLANS', 'FULL_RATE_STEPS', 'plan_stages', 'RateSchedule', 'Plateau']
 
 # %% ../../nbs/43_training.stages.ipynb #d247f665
 from ..config import SCHEDULES, Stage, schedule_moves_by
@@ -27,6 +27,7 @@ from .learner import FashionLearner
 
 # %% ../../nbs/43_training.stages.ipynb #f818ad11
 PLANS = 'heads_first', 'gradual', 'none', 'heads_only'
+FULL_RATE_STEPS = 500
 
 def plan_stages(
     epochs:int, # epochs of all stages together
@@ -36,11 +37,14 @@ def plan_stages(
     pretrained:bool=True, # whether the body is pretrained
     solved:bool=False, # whether the heads are those of a linear probe on this body
     layer_decay:float|None=None, # learning rate of a layer group relative to the group above; default: see the plans
+    unfrozen:int|None=None, # groups of the body that `heads_first` trains; default: all but the lowest
+    steps:int=FULL_RATE_STEPS, # of all epochs; with fewer than `FULL_RATE_STEPS`, solved heads get a lower rate
 )->list[Stage]: # stages with `epochs` epochs in all
     "Plan the stages of progressive unfreezing; raise a `UsageError` if the plan is unknown"
     if unfreeze not in PLANS: raise unknown_name('unfreeze', unfreeze, PLANS)
     if epochs==0: return []
     if unfreeze=='heads_first' and not pretrained: unfreeze = 'none'
+    if solved: lr *= min(1, steps/FULL_RATE_STEPS)
     decay = layer_decay**body_groups if layer_decay else None # of the first layer group
     lr_body = decay and lr*decay
     if unfreeze=='none': return [Stage(unfrozen=body_groups, epochs=epochs, lr=lr, lr_body=lr_body)]
@@ -48,8 +52,9 @@ def plan_stages(
     if unfreeze=='gradual': return _gradual_stages(epochs, lr, body_groups, lr_body)
     heads = [] if solved else [Stage(unfrozen=0, epochs=1, lr=lr)]
     if epochs==len(heads): return heads
+    if unfrozen is None: unfrozen = max(1, body_groups-1)
     lr_body = 0.4*lr*decay if decay else 0.1*lr
-    return [*heads, Stage(unfrozen=body_groups, epochs=epochs-len(heads), lr=0.4*lr, lr_body=lr_body)]
+    return [*heads, Stage(unfrozen=unfrozen, epochs=epochs-len(heads), lr=0.4*lr, lr_body=lr_body)]
 
 def _gradual_stages(epochs, lr, body_groups, lr_body)->list[Stage]:
     ends = [round((i+1)*epochs/(body_groups+1)) for i in range(body_groups+1)]
