@@ -11,5 +11,5 @@ extras = {key.removesuffix('_requirements'): lines(key) for key in facts if key.
 setup(version=facts['version'], install_requires=lines('requirements'), extras_require=extras,
     entry_points={'console_scripts': lines('console_scripts'), 'nbdev': ['fashion_fastai=fashion_fastai._modidx:d']},
     packages=find_packages(include=['fashion_fastai', 'fashion_fastai.*']),
-    package_data={'fashion_fastai': ['recipes/*.yaml', 'comparisons/*.yaml', 'spaces/*.yaml',
+    package_data={'fashion_fastai': ['recipes/*.yaml', 'comparisons/*.yaml', 'spaces/*.yaml', 'plans/*.yaml',
         'assets/*.html', 'assets/*.css', 'assets/*.toml', 'evaluation/*.md']})

@@ -208,6 +208,7 @@ def schedule_moves_by(
 class TrainingConfig(_Section):
     "Optimiser, schedule, stages and checkpoints; see `fit_progressive`"
     epochs:int = Field(5, ge=0, le=10_000) # epochs of all stages together; 0: keep the heads of the linear probe
+    minutes:PositiveFloat|None = None # time for the whole training, which plans size and epochs; see `plan_minutes`
     batch_size:int = Field(64, ge=1, le=65_536) # images per optimiser step, over all processes
     lr:PositiveFloat|Literal['auto'] = 1e-2 # maximum learning rate of the heads; `auto`: the suggestion of `lr_find`
     optimizer:Literal['adamw', 'adam', 'sgd'] = 'adamw' # see `training.optimizer`
@@ -231,7 +232,7 @@ class TrainingConfig(_Section):
     swa_epochs:int = Field(0, ge=0, le=1000) # number of last epochs whose weights are averaged; 0: off; see `SWA`
     scale_batch_size:bool = False # with `image.initial_size`: larger batches and rates while images are small
     unfreeze:Literal['heads_first', 'gradual', 'none', 'heads_only'] = 'heads_first' # see `plan_stages`
-    unfrozen:int|None = Field(None, ge=0) # layer groups of the body that `heads_first` trains; default: all but the lowest
+    unfrozen:int|None = Field(None, ge=0) # body groups that `heads_first` trains; default: all but the lowest
     stages:list[Stage]|None = None # default: planned by `unfreeze`; set by the run
     keep:Literal['last', 'best'] = 'last' # epoch whose network is kept; `best`: that with the best `monitor`
     monitor:str = 'valid/loss' # score that `keep: best` follows, a column of `history.csv`; see `KeepBest`

@@ -69,6 +69,8 @@ def model_options(
 # %% ../../nbs/90_commands.options.ipynb #40096828
 def training_options(
     epochs:Annotated[Optional[str], _training_option(help='Epochs of all stages together.')]=None,
+    minutes:Annotated[Optional[str], _training_option(
+        help='Time for the whole training; plans size and epochs for this machine.')]=None,
     batch_size:Annotated[Optional[str], _training_option(help='Images per optimiser step, over all processes.')]=None,
     lr:Annotated[Optional[str], _training_option(help='Maximum learning rate of the heads, or auto.')]=None,
     seed:Annotated[Optional[str], _training_option(help='Random seed.')]=None,
@@ -83,7 +85,8 @@ def training_options(
 # %% ../../nbs/90_commands.options.ipynb #09fb5375
 DEFAULT_RECIPE = 'two-head'
 _PATHS = dict(data='data.path', crop='image.crop', schema='data.schema_file', arch='model.arch',
-    weights='model.weights', size='image.size', epochs='training.epochs', batch_size='training.batch_size',
+    weights='model.weights', size='image.size', epochs='training.epochs', minutes='training.minutes',
+    batch_size='training.batch_size',
     lr='training.lr', seed='training.seed', checkpoint_minutes='training.checkpoint_minutes', log='training.log')
 
 def _split(text)->list[str]: return [part.strip() for part in text.split(',') if part.strip()]

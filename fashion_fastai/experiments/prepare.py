@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.prepare.html.m
 
 # %% ../../nbs/71_experiments.prepare.ipynb #64804241
 from __future__ import annotations
-import os, platform, shutil
+import os, platform, shutil, time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,7 @@ from fastai.data.core import DataLoaders
 from fastai.data.transforms import Normalize
 from fastai.optimizer import Adam, SGD
 from fastai.torch_core import set_seed
+from fastcore.basics import noop
 
 # %% auto #0
 __all__ = ['prepare', 'search_lr', 'probe', 'plan']
@@ -32,6 +33,7 @@ from ..data.from_config import catalogue_from_config
 from ..data.images import ImageReader
 from ..data.sampling import effective_counts, flip_labels, label_weights, row_weights
 from .linear_probe import LinearProbe, linear_probe, set_all_linear_heads, set_linear_heads
+from .minutes import plan_minutes
 from ..models.body import body_stats
 from ..models.weights import Weights, find_arch, find_weights
 from ..training.callbacks import MicroBatches, ProgressiveResizing, UncertaintyWeighting
@@ -54,9 +56,11 @@ def _check_settings(config)->tuple[TrainConfig, Weights]:
     config.training = accelerate_settings(config.training, world_size())
     check_trackers(config.training.log)
     check_batch_size(config.training.batch_size)
-    model = config.model
+    model,training = config.model,config.training
     model.arch = find_arch(model.arch)
-    return config,find_weights(model.arch, model.weights)
+    weights = find_weights(model.arch, model.weights)
+    if training.norm_stats=='auto': training.norm_stats = 'pretrained' if weights.cfg else 'batch'
+    return config,weights
 
 def _read_table(config)->tuple[Catalogue, dict[str, np.ndarray]|None]:
     "Return the table, and which labels were flipped, if any; bound the augmentations by the labels"
@@ -144,10 +148,16 @@ def _flipped_train_labels(flipped, catalogue, usable)->dict[str, np.ndarray]: # 
 
 def prepare(
     config:TrainConfig, # settings, not changed
+    echo:Callable[[str], None]=noop, # prints the plan of `training.minutes`
 )->tuple[FashionLearner, TrainConfig]: # learner with a frozen body; resolved settings
     "Return the learner for `config`, and the settings with everything resolved; raise a `UsageError` for any mistake"
+    started = time.monotonic()
     config,weights = _check_settings(config)
     catalogue,flipped = _read_table(config)
+    if config.training.minutes and not config.training.stages:
+        if world_size()>1: raise UsageError('training.minutes plans for a single process; for several, give --epochs')
+        config = plan_minutes(config, catalogue, started, echo)
+        weights = find_weights(config.model.arch, config.model.weights)
     check_monitor(config.training.monitor, catalogue.schema)
     model,image,training = config.model,config.image,config.training
     set_seed(training.seed, reproducible=True)

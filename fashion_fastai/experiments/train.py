@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
@@ -60,7 +61,7 @@ def train(
             echo(f'{run.path} is complete: there is nothing to resume; to train again, use another --out')
             return run
         start = broadcast_from_main(lambda: find_starting_point(run, config, resume, calibration, echo))
-        learn,config = main_process_first(prepare, start.config)
+        learn,config = main_process_first(partial(prepare, echo=echo), start.config)
         table = common_table_digest(learn, config)
         if start.state is None:
             for line in describe(learn, config): echo(line)

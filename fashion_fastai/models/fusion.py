@@ -86,7 +86,7 @@ def fuse_conv_bn(
     same = all(_is_close(a, b) for a,b in zip(_outputs(original, x), _outputs(fused, x)))
     return fused if pairs and same else original
 
-# %% ../../nbs/20_models.fusion.ipynb #4586b805
+# %% ../../nbs/20_models.fusion.ipynb #e68f23e1
 class _WithNorm:
     "A convolution that computes the norm after it"
     def __init__(self, conv, norm): self.conv,self.norm = conv,norm
@@ -96,7 +96,8 @@ class _WithNorm:
         return conv._conv_forward(x, *_merged(conv, self.norm))
 
 def _foldable_pairs(network, x):
-    return [(conv, norm) for conv,norm in _norms_after_convolutions(network, x) if type(conv) in (nn.Conv2d, Conv2dSame)]
+    pairs = _norms_after_convolutions(network, x)
+    return [(conv, norm) for conv,norm in pairs if type(conv) in (nn.Conv2d, Conv2dSame)]
 
 def unfold_norms(
     network:nn.Module, # after `fold_norms`, or any other
