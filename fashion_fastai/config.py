@@ -222,7 +222,7 @@ class TrainingConfig(_Section):
     factor:PositiveFloat = 0.1 # `plateau`: factor of the rate after one more
     precision:Literal['auto', 'measure', 'float32', 'bfloat16', 'float16'] = 'auto' # see `fastest_precision`
     compile:bool = False # compile the network with `torch.compile`; needs a C++ compiler and a minute or more
-    norm_stats:Literal['auto', 'pretrained', 'batch'] = 'auto' # statistics of the body's BatchNorm; see `KeepNormStats`
+    norm_stats:Literal['auto', 'pretrained', 'batch'] = 'auto' # of BatchNorm in the body; auto: see `prepare`
     sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by label weight, with replacement
     linear_probe:bool = True # solve linear heads on the frozen body before the first epoch
     layer_decay:float|None = Field(None, gt=0, le=1) # ratio of rates of neighbouring groups; default: see `plan_stages`
@@ -232,7 +232,7 @@ class TrainingConfig(_Section):
     swa_epochs:int = Field(0, ge=0, le=1000) # number of last epochs whose weights are averaged; 0: off; see `SWA`
     scale_batch_size:bool = False # with `image.initial_size`: larger batches and rates while images are small
     unfreeze:Literal['heads_first', 'gradual', 'none', 'heads_only'] = 'heads_first' # see `plan_stages`
-    unfrozen:int|None = Field(None, ge=0) # body groups that `heads_first` trains; default: all but the lowest
+    unfrozen:int|None = Field(None, ge=0) # layer groups of the body that `heads_first` trains; default: all
     stages:list[Stage]|None = None # default: planned by `unfreeze`; set by the run
     keep:Literal['last', 'best'] = 'last' # epoch whose network is kept; `best`: that with the best `monitor`
     monitor:str = 'valid/loss' # score that `keep: best` follows, a column of `history.csv`; see `KeepBest`

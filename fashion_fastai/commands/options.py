@@ -69,8 +69,6 @@ def model_options(
 # %% ../../nbs/90_commands.options.ipynb #40096828
 def training_options(
     epochs:Annotated[Optional[str], _training_option(help='Epochs of all stages together.')]=None,
-    minutes:Annotated[Optional[str], _training_option(
-        help='Time for the whole training; plans size and epochs for this machine.')]=None,
     batch_size:Annotated[Optional[str], _training_option(help='Images per optimiser step, over all processes.')]=None,
     lr:Annotated[Optional[str], _training_option(help='Maximum learning rate of the heads, or auto.')]=None,
     seed:Annotated[Optional[str], _training_option(help='Random seed.')]=None,

@@ -43,9 +43,12 @@ def train_command(
         '--resume', help='Continue the interrupted training in --out; its settings need not be repeated.')]=False,
     refit:Annotated[Optional[Path], typer.Option(
         help='Train the settings of this run again on train and valid together, for delivery; without scores.')]=None,
+    minutes:Annotated[Optional[str], typer.Option(rich_help_panel='Training',
+        help='Time for the whole training; plans size and epochs for this machine.')]=None,
     **settings,
 )->None:
     "Train a network and save it as a run."
+    settings['minutes'] = minutes
     if resume and not out: raise UsageError('--resume needs --out: the folder of the interrupted training')
     if refit: return _refit(refit, out, resume, settings)
     config = _train_config(out, resume, settings)

@@ -45,7 +45,7 @@ from ..training.lr_find import LRSearch
 from ..training.mixup import MixUpCutMix
 from ..training.optimizer import FusedAdamW
 from ..training.precision import accelerate_settings, fastest_precision, precision_callback
-from ..training.stages import plan_stages
+from ..training.stages import plan_stages, rate_share
 from ..training.tracking import check_trackers
 from ..training.weight_averaging import EMA, SWA
 
@@ -56,11 +56,9 @@ def _check_settings(config)->tuple[TrainConfig, Weights]:
     config.training = accelerate_settings(config.training, world_size())
     check_trackers(config.training.log)
     check_batch_size(config.training.batch_size)
-    model,training = config.model,config.training
+    model = config.model
     model.arch = find_arch(model.arch)
-    weights = find_weights(model.arch, model.weights)
-    if training.norm_stats=='auto': training.norm_stats = 'pretrained' if weights.cfg else 'batch'
-    return config,weights
+    return config,find_weights(model.arch, model.weights)
 
 def _read_table(config)->tuple[Catalogue, dict[str, np.ndarray]|None]:
     "Return the table, and which labels were flipped, if any; bound the augmentations by the labels"
@@ -105,6 +103,13 @@ def _opt_func(training)->Callable:
     if training.optimizer=='sgd': return partial(SGD, mom=training.momentum, decouple_wd=False)
     if training.optimizer=='adamw': return FusedAdamW
     return partial(Adam, mom=0.9, sqr_mom=0.999, eps=1e-8, decouple_wd=False)
+
+def _norm_stats(training, is_pretrained, n_batches)->str:
+    "Return which BatchNorm statistics suit the training: a short one from the linear probe keeps those of both"
+    if training.norm_stats!='auto': return training.norm_stats
+    epochs = sum(stage.epochs for stage in training.stages) if training.stages else training.epochs
+    is_short = rate_share(epochs, epochs*n_batches)<1
+    return 'pretrained' if is_pretrained and training.linear_probe and is_short else 'batch'
 
 def _create_learner(config, dls, weights)->FashionLearner:
     "Return the learner of the settings, without callbacks"
@@ -162,6 +167,7 @@ def prepare(
     model,image,training = config.model,config.image,config.training
     set_seed(training.seed, reproducible=True)
     dls = _create_loaders(config, catalogue)
+    training.norm_stats = _norm_stats(training, bool(weights.cfg), len(dls.train))
     learn = _create_learner(config, dls, weights)
     if training.precision in ('auto', 'measure'):
         training.precision = fastest_precision(learn.model, image.size, dls.device, training.precision=='measure')

@@ -7,6 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/models.fusion.html.md"""
 # %% ../../nbs/20_models.fusion.ipynb #ef484cb3
 from __future__ import annotations
 import copy
+from collections.abc import Collection
 import torch
 from timm.layers import pad_same
 from timm.layers.conv2d_same import Conv2dSame
@@ -86,7 +87,7 @@ def fuse_conv_bn(
     same = all(_is_close(a, b) for a,b in zip(_outputs(original, x), _outputs(fused, x)))
     return fused if pairs and same else original
 
-# %% ../../nbs/20_models.fusion.ipynb #e68f23e1
+# %% ../../nbs/20_models.fusion.ipynb #192438e4
 class _WithNorm:
     "A convolution that computes the norm after it"
     def __init__(self, conv, norm): self.conv,self.norm = conv,norm
@@ -110,12 +111,14 @@ def unfold_norms(
 def fold_norms(
     network:nn.Module, # images `(n, 3, size, size)` to a tensor or a tuple of tensors
     size:int, # image side in pixels
+    norms:Collection[nn.Module]|None=None, # norms of the network that may be folded; default: all
 )->int: # number of folded norms; 0 if folding would change the outputs
     "Let convolutions compute the norms after them from their running statistics, also in training"
     unfold_norms(network)
     training = [module.training for module in network.modules()]
     x = _example(network.eval(), size)
     expected,pairs = _outputs(network, x),_foldable_pairs(network, x)
+    if norms is not None: pairs = [(conv, norm) for conv,norm in pairs if norm in norms]
     for conv,norm in pairs: conv.__dict__['forward'],norm.__dict__['forward'] = _WithNorm(conv, norm),_Activation(norm)
     same = all(map(_is_close, expected, _outputs(network, x)))
     if not same: unfold_norms(network)

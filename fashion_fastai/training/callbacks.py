@@ -1,4 +1,4 @@
-"""Pretrained BatchNorm statistics, progressive resizing, micro-batches and uncertainty weighting
+"""Fixed BatchNorm statistics, progressive resizing, micro-batches and uncertainty weighting
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.callbacks.html.md"""
 
@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 # %% auto #0
-__all__ = ['KeepNormStats', 'progressive_sizes', 'ProgressiveResizing', 'MicroBatches', 'UncertaintyWeighting']
+__all__ = ['FixedNorms', 'progressive_sizes', 'ProgressiveResizing', 'MicroBatches', 'UncertaintyWeighting']
 
 # %% ../../nbs/42_training.callbacks.ipynb #3c3b7226
 from ..core.errors import UsageError
@@ -23,24 +23,25 @@ from ..models.fusion import fold_norms, unfold_norms
 from ..models.network import FashionNetwork
 from .history import is_real_fit
 
-# %% ../../nbs/42_training.callbacks.ipynb #deb8ad36
-class KeepNormStats(Callback):
-    "Keep the statistics of the body's BatchNorm layers in training, and let convolutions compute these layers"
+# %% ../../nbs/42_training.callbacks.ipynb #7ebabf1e
+class FixedNorms(Callback):
+    "Keep the statistics of BatchNorm layers in training, and let convolutions compute these layers"
     run_after = TrainEvalCallback
     def __init__(self,
-        size:int, # image side in pixels, to trace the network
-    ): self.size = size
+        size:int, # image side in pixels, to trace the body
+        pretrained:bool=False, # all norms of the body; otherwise those of frozen layers
+    ): self.size,self.pretrained = size,pretrained
 
-    @property
-    def body(self)->torch.nn.Module:
-        "The body of the network"
-        return get_model(self.model).body
+    def before_fit(self):
+        body = get_model(self.model).body
+        norms = [layer for layer in body.modules() if isinstance(layer, _BatchNorm)]
+        self.norms = [norm for norm in norms if self.pretrained or not any(p.requires_grad for p in norm.parameters())]
+        fold_norms(body, self.size, self.norms)
 
-    def before_fit(self): fold_norms(self.body, self.size)
     def before_train(self):
-        for layer in self.body.modules():
-            if isinstance(layer, _BatchNorm): layer.eval()
-    def after_fit(self): unfold_norms(self.body)
+        for norm in self.norms: norm.eval()
+
+    def after_fit(self): unfold_norms(get_model(self.model).body)
 
 # %% ../../nbs/42_training.callbacks.ipynb #9048c428
 def progressive_sizes(

@@ -16,7 +16,6 @@ from fastai.callback.core import Callback, CancelEpochException
 from fastai.callback.mixup import MixHandler
 from fastai.callback.progress import ProgressCallback, ShowGraphCallback
 from fastai.callback.tracker import TrackerCallback
-from fastai.callback.training import BnFreeze
 from fastai.data.all import Categorize, DataLoader, DataLoaders, EncodedMultiCategorize, MultiCategorize, Normalize
 from fastai.interpret import Interpretation
 from fastai.learner import Learner
@@ -37,10 +36,9 @@ from ..models.body import body_stats
 from ..models.losses import FashionLoss
 from ..metrics import headline_scores
 from ..models.network import create_network, head_groups
-from ..models.weights import Weights
 from ..schema import Schema
 from ..target import Target, TargetResult
-from .callbacks import KeepNormStats
+from .callbacks import FixedNorms
 from .history import History, ScoreMetric, history_names
 from .optimizer import FusedAdamW
 from .progress import PlainProgress
@@ -257,14 +255,12 @@ def _check_arguments(kwargs):
         known = [name for name in inspect.signature(fashion_learner).parameters if name!='kwargs']
         if name not in known: raise unknown_name('argument of fashion_learner', name, known)
 
-# %% ../../nbs/42_training.learner.ipynb #35b75b25
-NORM_STATS = 'auto', 'pretrained', 'batch'
+# %% ../../nbs/42_training.learner.ipynb #c05b34a1
+NORM_STATS = 'batch', 'pretrained'
 
-def _norm_callback(norm_stats, weights, size)->Callback:
-    is_random = weights=='none' or isinstance(weights, Weights) and not weights.cfg
-    if norm_stats=='auto': norm_stats = 'batch' if is_random else 'pretrained'
+def _norm_callback(norm_stats, size)->Callback:
     if norm_stats not in NORM_STATS: raise unknown_name('norm_stats', norm_stats, NORM_STATS)
-    return BnFreeze() if norm_stats=='batch' else KeepNormStats(size)
+    return FixedNorms(size, norm_stats=='pretrained')
 
 # %% ../../nbs/42_training.learner.ipynb #ac8445e7
 @delegates(Learner.__init__, but=['model', 'loss_func', 'train_bn'])
@@ -273,7 +269,7 @@ def fashion_learner(
     arch:str='tf_efficientnet_lite0', # timm architecture, or the beginning of its name, see `find_arch`
     size:int=128, # image side in pixels; ignored for `DataLoaders`
     bs:int=64, # batch size; ignored for `DataLoaders`
-    weights:str|Weights='auto', # pretrained weights of the body, see `find_weights`
+    weights:str='auto', # pretrained weights of the body, see `find_weights`
     heads:Mapping[str,dict]|None=None, # kind and settings of heads, by name or role of the target, see `create_network`
     neck:Mapping|None=None, # kind and settings of the layers that all heads share, see `create_neck`
     derive:bool=False, # derive the main target of a taxonomy from the sub target
@@ -283,7 +279,7 @@ def fashion_learner(
     names:Sequence[str]|None=None, # names of the targets, for `DataLoaders` that no catalogue made
     seed:int=0, # random seed of new weights
     args:Mapping|None=None, # arguments of `timm.create_model`
-    norm_stats:str='auto', # statistics of BatchNorm in the body: `pretrained`, `batch`, or `auto` by the weights
+    norm_stats:str='batch', # statistics of BatchNorm in the unfrozen body: `batch` or `pretrained`, see `FixedNorms`
     **kwargs,
 )->FashionLearner: # with a frozen body
     "Make a learner with one network for all targets of `data`"
@@ -298,7 +294,7 @@ def fashion_learner(
     defaults = dict(loss_func=FashionLoss(schema, **(loss or {})), opt_func=FusedAdamW,
         splitter=partial(head_groups, n_body=body_groups))
     learn = FashionLearner(dls, network, metrics=metrics, train_bn=False, **defaults|kwargs)
-    learn.add_cbs([_norm_callback(norm_stats, weights, size), ChannelsLast()])
+    learn.add_cbs([_norm_callback(norm_stats, size), ChannelsLast()])
     learn.freeze()
     return learn
 

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 # %% auto #0
-__all__ = ['PLANS', 'FULL_RATE_STEPS', 'plan_stages', 'RateSchedule', 'Plateau']
+__all__ = ['PLANS', 'FULL_RATE_EPOCHS', 'FULL_RATE_STEPS', 'rate_share', 'plan_stages', 'RateSchedule', 'Plateau']
 
 # %% ../../nbs/43_training.stages.ipynb #d247f665
 from ..config import SCHEDULES, Stage, schedule_moves_by
@@ -27,7 +27,14 @@ from .learner import FashionLearner
 
 # %% ../../nbs/43_training.stages.ipynb #f818ad11
 PLANS = 'heads_first', 'gradual', 'none', 'heads_only'
-FULL_RATE_STEPS = 500
+FULL_RATE_EPOCHS,FULL_RATE_STEPS = 5,500
+
+def rate_share(
+    epochs:int, # of a training that starts from the linear probe
+    steps:int, # of its optimiser
+)->float: # factor of the learning rate, in (0, 1]
+    "Return how much lower the learning rate of a short training is"
+    return min(1, max(epochs/FULL_RATE_EPOCHS, steps/FULL_RATE_STEPS))**1.5
 
 def plan_stages(
     epochs:int, # epochs of all stages together
@@ -37,14 +44,14 @@ def plan_stages(
     pretrained:bool=True, # whether the body is pretrained
     solved:bool=False, # whether the heads are those of a linear probe on this body
     layer_decay:float|None=None, # learning rate of a layer group relative to the group above; default: see the plans
-    unfrozen:int|None=None, # groups of the body that `heads_first` trains; default: all but the lowest
-    steps:int=FULL_RATE_STEPS, # of all epochs; with fewer than `FULL_RATE_STEPS`, solved heads get a lower rate
+    unfrozen:int|None=None, # layer groups of the body that `heads_first` trains, from the top; default: all
+    steps:int=0, # of all epochs, see `rate_share`
 )->list[Stage]: # stages with `epochs` epochs in all
     "Plan the stages of progressive unfreezing; raise a `UsageError` if the plan is unknown"
     if unfreeze not in PLANS: raise unknown_name('unfreeze', unfreeze, PLANS)
     if epochs==0: return []
     if unfreeze=='heads_first' and not pretrained: unfreeze = 'none'
-    if solved: lr *= min(1, steps/FULL_RATE_STEPS)
+    if solved: lr *= rate_share(epochs, steps)
     decay = layer_decay**body_groups if layer_decay else None # of the first layer group
     lr_body = decay and lr*decay
     if unfreeze=='none': return [Stage(unfrozen=body_groups, epochs=epochs, lr=lr, lr_body=lr_body)]
@@ -52,7 +59,7 @@ def plan_stages(
     if unfreeze=='gradual': return _gradual_stages(epochs, lr, body_groups, lr_body)
     heads = [] if solved else [Stage(unfrozen=0, epochs=1, lr=lr)]
     if epochs==len(heads): return heads
-    if unfrozen is None: unfrozen = max(1, body_groups-1)
+    if unfrozen is None: unfrozen = body_groups
     lr_body = 0.4*lr*decay if decay else 0.1*lr
     return [*heads, Stage(unfrozen=unfrozen, epochs=epochs-len(heads), lr=0.4*lr, lr_body=lr_body)]
 
