@@ -285,11 +285,12 @@ def make_catalogue(
     if on_unseen not in ON_UNSEEN: raise unknown_name('on_unseen', on_unseen, ON_UNSEEN)
     check_file_column(frame.columns, file_col, origin)
     for column in filter(None, (split_col, group_col)): check_column(frame.columns, column, origin)
-    cells = as_text(frame[file_col]).fillna('').tolist()
-    checked = check_names(cells, images, origin, file_col, file_pattern, allow_outside)
+    cells = as_text(frame[file_col]).fillna('')
+    checked = check_names(cells.tolist(), images, origin, file_col, file_pattern, allow_outside)
     if checked.note: _warn(checked.note)
-    if checked.names!=cells and 'file' not in frame: file_col = 'file' # the column of the table is kept
-    frame,bad = frame.assign(**{file_col: checked.names}),checked.bad
+    is_changed = bool(checked.note or file_pattern)
+    if is_changed and 'file' not in frame: file_col = 'file' # the column of the table is kept
+    frame,bad = frame.assign(**{file_col: checked.names if is_changed else cells}),checked.bad
     schema = _make_schema(frame, origin, schema, one_of, any_of, sep, empty)
     codes = _encode(frame, schema, origin, on_unseen)
     split = np.full(len(frame), all_as or 'train', dtype=object)
