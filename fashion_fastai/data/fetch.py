@@ -266,7 +266,7 @@ def _write(frame, path):
 
 def _check_out(table, out, target):
     "Raise a `UsageError` if the folder holds something else, or the table itself"
-    if target.exists() and target.samefile(table):
+    if target.exists() and table.exists() and target.samefile(table):
         raise UsageError(f'{table} would be overwritten; choose another --out')
     if out.exists() and (not out.is_dir() or any(out.iterdir()) and not (out/'images').is_dir()):
         raise UsageError(f'{out} exists and was not written by data fetch; choose another --out')
