@@ -1,5 +1,5 @@
-"""What pays at which budget: scores on the validation split and seconds of trainings of all sizes and numbers of epochs,
-with the lowest layer group frozen as in the plans of `train --minutes`. The rungs of fashion_fastai/plans/minutes.yaml
+"""What pays at which budget: scores on the validation split and seconds of trainings of all sizes and epochs, with
+the lowest layer group frozen as in the plans of `train --minutes`. The rungs of fashion_fastai/plans/minutes.yaml
 are read from this table: the least number of images from which a size beats the one below it in the same time.
 
     python benchmarks/minutes.py [TABLE] [--sizes 96,128,160,224] [--epochs 2,4,8,16] [--seeds 3] [--write]
@@ -35,5 +35,5 @@ if __name__=='__main__':
             seconds,*scores = map(statistics.mean, zip(*results))
             rows.append([size, epochs, f'{seconds:.0f}', *[f'{score:.3f}' for score in scores]])
             print(*rows[-1], flush=True)
-    header = ['pixels', 'epochs', 'seconds', 'category accuracy', 'mean class accuracy', 'samples F1', 'macro F1', 'loss']
-    report('minutes', markdown(header, rows), args.write)
+    names = 'category accuracy', 'mean class accuracy', 'samples F1', 'macro F1', 'loss'
+    report('minutes', markdown(['pixels', 'epochs', 'seconds', *names], rows), args.write)

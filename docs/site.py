@@ -54,8 +54,8 @@ HOW_TO = { # the order of the how-to pages; others follow at the end
     'Evaluate': ('evaluate', 'compare', 'protocols', 'thresholds', 'ensembles'),
     'Predict': ('app', 'bulk', 'cluster', 'onnx'),
 }
-EXPLANATION = {'': ('packages', 'why-one-network', 'two-head-splitter', 'linear-probe', 'progressive-unfreezing', 'minutes',
-    'what-a-threshold-costs', 'why-the-cpu-path-is-fast')}
+EXPLANATION = {'': ('packages', 'why-one-network', 'two-head-splitter', 'linear-probe', 'progressive-unfreezing',
+    'minutes', 'what-a-threshold-costs', 'why-the-cpu-path-is-fast')}
 FOLDERS = '', 'how-to/', 'explanation/', 'reference/' # of docs/, with Markdown pages
 # of docs/ itself; the other pages there are about the project
 TOP_PAGES = 'start', 'results', 'history', 'glossary', 'comparison', 'index'

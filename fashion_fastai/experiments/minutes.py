@@ -26,10 +26,10 @@ from ..data.catalogue import Catalogue
 from ..data.images import ImageReader
 from ..evaluation.artifacts import MAX_REFERENCE
 from .linear_probe import MAX_ROWS
-from ..models.fusion import fold_norms
 from ..models.network import create_network, head_groups
 from ..models.weights import package_file
 from ..schema import Schema
+from ..training.callbacks import fix_norms
 from ..training.optimizer import FusedAdamW
 
 # %% ../../nbs/71_experiments.minutes.ipynb #01161a58
@@ -84,7 +84,7 @@ def _network_seconds(schema, arch, size, unfrozen, bs, device)->tuple[float, flo
     groups = head_groups(network)
     for number,group in enumerate(groups):
         for parameter in group: parameter.requires_grad_(number>=len(groups)-1-unfrozen)
-    fold_norms(network.body, size)
+    fix_norms(network.train().body, size)
     optimizer = FusedAdamW([p for p in network.parameters() if p.requires_grad], 1e-9)
     x = torch.zeros(bs, 3, size, size, device=device).to(memory_format=torch.channels_last)
     def step():

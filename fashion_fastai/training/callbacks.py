@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 # %% auto #0
-__all__ = ['FixedNorms', 'progressive_sizes', 'ProgressiveResizing', 'MicroBatches', 'UncertaintyWeighting']
+__all__ = ['fix_norms', 'FixedNorms', 'progressive_sizes', 'ProgressiveResizing', 'MicroBatches', 'UncertaintyWeighting']
 
 # %% ../../nbs/42_training.callbacks.ipynb #3c3b7226
 from ..core.errors import UsageError
@@ -24,6 +24,17 @@ from ..models.network import FashionNetwork
 from .history import is_real_fit
 
 # %% ../../nbs/42_training.callbacks.ipynb #7ebabf1e
+def fix_norms(
+    body:torch.nn.Module, # from `create_body`
+    size:int, # image side in pixels, to trace the body
+    pretrained:bool=False, # all norms of the body; otherwise those of frozen layers
+)->list[torch.nn.Module]: # the norms, in evaluation mode
+    "Fix the statistics of BatchNorm layers, and fold these layers into the convolutions before them"
+    norms = [layer for layer in body.modules() if isinstance(layer, _BatchNorm)]
+    fixed = [norm for norm in norms if pretrained or not any(p.requires_grad for p in norm.parameters())]
+    fold_norms(body, size, fixed)
+    return [norm.eval() for norm in fixed]
+
 class FixedNorms(Callback):
     "Keep the statistics of BatchNorm layers in training, and let convolutions compute these layers"
     run_after = TrainEvalCallback
@@ -32,11 +43,7 @@ class FixedNorms(Callback):
         pretrained:bool=False, # all norms of the body; otherwise those of frozen layers
     ): self.size,self.pretrained = size,pretrained
 
-    def before_fit(self):
-        body = get_model(self.model).body
-        norms = [layer for layer in body.modules() if isinstance(layer, _BatchNorm)]
-        self.norms = [norm for norm in norms if self.pretrained or not any(p.requires_grad for p in norm.parameters())]
-        fold_norms(body, self.size, self.norms)
+    def before_fit(self): self.norms = fix_norms(get_model(self.model).body, self.size, self.pretrained)
 
     def before_train(self):
         for norm in self.norms: norm.eval()
