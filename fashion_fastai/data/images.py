@@ -144,7 +144,8 @@ MAX_SCANS = 500 # of a JPEG; progressive ones have about ten
 def _check_size(image):
     short,long = sorted(image.size)
     megapixels = short*long/1e6
-    if megapixels>MAX_MEGAPIXELS: raise BadImage(f'has {megapixels:.0f} megapixels; at most {MAX_MEGAPIXELS} are read')
+    if megapixels>MAX_MEGAPIXELS:
+        raise BadImage(f'has {round(megapixels, 1):g} megapixels; at most {MAX_MEGAPIXELS} are read')
     if not short: raise BadImage('has no pixels')
     if long>MAX_RATIO*short:
         size = f'{image.width:,} x {image.height:,}'
