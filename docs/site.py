@@ -47,7 +47,7 @@ REFERENCE = {
 TUTORIALS = ('first_model', 'shop_table', 'learning_rate', 'dirty_catalogue', 'run_to_app', 'several_targets',
     'reproduce_system')
 HOW_TO = { # the order of the how-to pages; others follow at the end
-    'Understand and clean a table': ('file-names', 'fetch', 'explore', 'audit', 'missing-labels', 'taxonomy',
+    'Understand and clean a table': ('tables', 'file-names', 'fetch', 'explore', 'audit', 'missing-labels', 'taxonomy',
         'custom-format'),
     'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices',
         'memory', 'resume', 'trackers'),

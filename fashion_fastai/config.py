@@ -31,12 +31,15 @@ class DataConfig(_Section):
     images:str|None = None # folder that file names are relative to; default: the folder of the table
     one_of:list[str]|None = None # columns with exactly one label; default: that of the format, else `category`
     any_of:list[str]|None = None # columns with any number of labels; default: that of the format, else `attributes`
-    sep:str|None = None # separator of the labels in an `any_of` cell; default: that of the format, else a space
+    one_hot:list[str]|None = None # columns of 0 and 1 for each label of a target; see `data.one_hot`
+    sep:str|None = Field(None, min_length=1) # separator in an `any_of` cell; default: that of the format, or a space
     empty:Literal['none', 'unknown'] = 'none' # meaning of an empty `any_of` cell: no label, or not annotated
     file_col:str|None = None # column of the file names; default: `file`
-    file_pattern:str|None = None # how its cells become file names, such as `{id:06}.jpg`; default: see `check_names`
-    split_col:str|None = None # column of train, valid and test; default: `split` if the table has it
+    split_col:str|None = None # column of train, valid and test; default: `split` or `is_valid` if the table has it
+    fold_col:str|None = None # column of the folds of a cross-validation, instead of a split column
+    valid_fold:str|int|None = None # fold that is the validation split; the others are train
     group_col:str|None = None # rows with equal values stay in one split; default: the file column
+    long:bool|None = None # whether a row is one label of its image, so that rows are joined; default: ask if in doubt
     schema_file:str|None = None # `schema.json` that fixes the vocabularies; default: the labels in the table
     taxonomy:list[str]|Literal['auto', 'none'] = 'none' # main and sub column; `auto`: the first two `one_of` targets
     label_noise:float = Field(0, ge=0, lt=1) # share of training labels flipped at random, for experiments

@@ -15,23 +15,46 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 # %% auto #0
-__all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'as_text', 'sort_labels', 'Target', 'one_of', 'any_of', 'TargetResult',
-           'apply_temperature', 'target_from_column']
+__all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'as_text', 'as_truth', 'sort_labels', 'Target', 'one_of', 'any_of',
+           'TargetResult', 'apply_temperature', 'target_from_column']
 
 # %% ../nbs/02_target.ipynb #82d32842
 from .core.errors import UnseenLabel, UsageError, unknown_name, validate_fields
 
 # %% ../nbs/02_target.ipynb #58bef83d
 UNKNOWN = '?'
+_WHOLE = r'^([+-]?[0-9]+)\.0+$' # a whole number that was written as a float
+_TRUE_FALSE = r'^(?i:true|false)$'
+
+def _canonical(text:pa.Array|pa.ChunkedArray):
+    "Return labels without surrounding blanks in their canonical text; the same object if they are canonical already"
+    if not pc.any(pc.match_substring_regex(text, f'{_WHOLE}|{_TRUE_FALSE}')).as_py(): return text
+    text = pc.replace_substring_regex(text, _WHOLE, r'\1')
+    return pc.if_else(pc.match_substring_regex(text, _TRUE_FALSE), pc.utf8_capitalize(text), text)
 
 def as_text(
     column:pd.Series, # labels as in the table
-)->pd.Series: # pandas strings without surrounding blanks, `NA` for an empty cell
-    "Return the cells as text; whole numbers lose the `.0` that pandas adds next to a missing value"
-    if pd.api.types.is_float_dtype(column) and (column.dropna()%1==0).all(): column = column.astype('Int64')
+)->pd.Series: # pandas strings, `NA` for an empty cell
+    "Return the canonical text of the cells"
+    is_whole = pd.api.types.is_float_dtype(column) and (column.dropna()%1==0).all() and column.abs().max()<2**63
+    if is_whole: column = column.astype('Int64')
     try: text = column.astype('string').str.strip()
-    except UnicodeDecodeError: raise UsageError(f'column {column.name!r} holds bytes that are not text') from None
-    return text.mask(text=='')
+    except UnicodeError: raise UsageError(f'column {column.name!r} holds bytes that are not text') from None
+    text = text.mask(text=='')
+    cells = pa.array(text)
+    canonical = _canonical(cells)
+    if canonical is cells: return text
+    return pd.Series(canonical.to_pandas(), name=text.name, dtype='string').set_axis(text.index)
+
+# %% ../nbs/02_target.ipynb #c2dcd111
+_TRUTHS = {'true': True, '1': True, 'yes': True, 'y': True, 't': True, 'false': False, '0': False, 'no': False,
+    'n': False, 'f': False}
+
+def as_truth(
+    labels:pd.Series, # texts
+)->pd.Series: # True, False, or None for a text that is no truth value; of type object
+    "Return the truth values that texts stand for"
+    return labels.astype(object).map(lambda label: _TRUTHS.get(label.lower()), na_action='ignore').astype(object)
 
 # %% ../nbs/02_target.ipynb #3fd23d3e
 def _numeric_order(label)->tuple: # `int` refuses numbers with thousands of digits
@@ -114,9 +137,21 @@ MAX_CODES = 4_000_000_000 # bytes of the codes of an `any_of` target
 
 def _row_of(mask)->str: return f'row {np.flatnonzero(mask)[0]+1}' # the first row after the header is row 1
 
+def _spellings(target:Target)->dict[str, int]:
+    "Return the position of each label as cells may spell it: as it is, as canonical text, or as a truth value"
+    positions = {label: i for i,label in enumerate(target.vocab)}
+    for i,label in enumerate(_canonical(pa.array(target.vocab)).to_pylist()): positions.setdefault(label, i)
+    truths = as_truth(pd.Series(target.vocab)).tolist()
+    if None in truths or len(set(truths))<len(truths): return positions
+    for word,truth in _TRUTHS.items():
+        if truth not in truths: continue
+        for spelling in (word, word.capitalize(), word.upper()): positions.setdefault(spelling, truths.index(truth))
+    return positions
+
 def _encode_one_of(target:Target, column:pd.Series)->np.ndarray:
-    text = as_text(column)
-    codes = pd.Index(target.vocab).get_indexer(text).astype(np.int64)
+    text,positions = as_text(column),_spellings(target)
+    found = pd.Index(list(positions)).get_indexer(text)
+    codes = np.where(found<0, -1, np.array(list(positions.values()), dtype=np.int64)[found])
     invalid = (codes<0) & text.notna().to_numpy() & text.ne(UNKNOWN).fillna(False).to_numpy(dtype=bool)
     if invalid.any():
         raise UnseenLabel(f'{_row_of(invalid)}: {unknown_name(target.name, text[invalid].iloc[0], target.vocab)}')
@@ -135,7 +170,7 @@ def _cells(column:pd.Series)->tuple[np.ndarray, pd.Index]:
 def _split(cells:pa.Array, mask:pa.Array, sep:str)->pa.Array: return pc.split_pattern(pc.if_else(mask, cells, ''), sep)
 
 def _labels_in(cells:Sequence[str], sep:str)->tuple[np.ndarray, np.ndarray, list[str]]:
-    "Return for each label in `cells` its cell and its position among the different labels; and the different labels"
+    "Return for each label in `cells` its cell and its position in the list of labels; and that list"
     cells = pa.array(np.asarray(cells, dtype=object), pa.string())
     is_list = pc.starts_with(cells, _LIST)
     parts = [_split(cells, pc.invert(is_list), sep)]
@@ -144,7 +179,8 @@ def _labels_in(cells:Sequence[str], sep:str)->tuple[np.ndarray, np.ndarray, list
     label = pa.concat_arrays([pc.utf8_trim_whitespace(pc.list_flatten(part)) for part in parts])
     not_empty = pc.not_equal(label, '')
     label = pc.filter(label, not_empty).dictionary_encode()
-    return cell[not_empty.to_numpy(zero_copy_only=False)], label.indices.to_numpy(), label.dictionary.to_pylist()
+    labels = _canonical(label.dictionary).to_pylist()
+    return cell[not_empty.to_numpy(zero_copy_only=False)], label.indices.to_numpy(), labels
 
 # %% ../nbs/02_target.ipynb #ea7346b9
 def _position_and_code(label:str, positions:dict[str,int])->tuple[int, int]:
@@ -169,7 +205,7 @@ def _encode_any_of(target:Target, column:pd.Series)->np.ndarray:
     cell_of,cells = _cells(column) # of each row
     cell,label,labels = _labels_in(cells, target.sep)
     _check_size(target, len(cell_of), len(cells))
-    positions = {name: i for i,name in enumerate(target.vocab)}
+    positions = _spellings(target)
     position,code = np.array([_position_and_code(name, positions) for name in labels], dtype=np.int64).reshape(-1, 2).T
     unknown = _unknown_cells(cell, label, labels)
     invalid = (position[label]<0) & ~np.isin(cell, unknown)
@@ -309,9 +345,11 @@ def apply_temperature(
 
 # %% ../nbs/02_target.ipynb #1b061ee9
 def _labels_of(column:pd.Series, kind:str, sep:str)->set[str]:
-    "Return the different labels of a column"
-    if kind=='one_of': return set(as_text(column).dropna().unique())-{UNKNOWN}
-    return {label.removeprefix(UNKNOWN) for label in _labels_in(_cells(column)[1], sep)[2]}-{''}
+    "Return the different labels of a column; truth values in several spellings become `True` and `False`"
+    if kind=='one_of': labels = set(as_text(column).dropna().unique())-{UNKNOWN}
+    else: labels = {label.removeprefix(UNKNOWN) for label in _labels_in(_cells(column)[1], sep)[2]}-{''}
+    truths = set(as_truth(pd.Series(sorted(labels), dtype=object))) if len(labels)<=len(_TRUTHS) else {None}
+    return set(map(str, truths)) if None not in truths and len(truths)<len(labels) else labels
 
 def target_from_column(
     column:pd.Series, # labels as in the table; its name becomes the name of the target

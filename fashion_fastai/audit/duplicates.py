@@ -18,7 +18,7 @@ __all__ = ['RADIUS', 'N_NEIGHBOURS', 'MAX_MISMATCH', 'MAX_ROUGH', 'COPY_KINDS', 
 # %% ../../nbs/62_audit.duplicates.ipynb #a6462c3f
 from .image_issues import THUMB
 from .issues import issue_table
-from ..data.splits import SPLITS
+from ..data.splits import SPLITS, group_codes
 from ..schema import Schema
 from ..target import Target
 
@@ -207,7 +207,7 @@ def join_groups(
 )->np.ndarray: # int `(n,)`, for each row the position of the first row of its group
     "Group rows that belong together in any of `groups`, for example by product and by duplicate"
     n = len(groups[0])
-    first_rows = [pd.Series(np.arange(n)).groupby(np.asarray(group)).transform('min').to_numpy() for group in groups]
+    first_rows = [pd.Series(np.arange(n)).groupby(group_codes(group)).transform('min').to_numpy() for group in groups]
     return _components(np.concatenate(first_rows), np.tile(np.arange(n), len(groups)), n)
 
 # %% ../../nbs/62_audit.duplicates.ipynb #e4c7eab8

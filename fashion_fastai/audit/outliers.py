@@ -14,7 +14,7 @@ __all__ = ['MIN_PRODUCTS', 'check_outliers']
 # %% ../../nbs/61_audit.outliers.ipynb #7d48ae77
 from .issues import issue_table
 from ..data.catalogue import Catalogue
-from ..data.splits import assign_folds
+from ..data.splits import assign_folds, group_codes
 from ..embeddings.ood import fit_ood_detector
 
 # %% ../../nbs/61_audit.outliers.ipynb #07eff946
@@ -30,7 +30,8 @@ def check_outliers(
 )->pd.DataFrame: # see `issue_table`; kind `no_apparel`, the score is the distance
     "Find images that are unlike all others of the table, if it has at least `MIN_PRODUCTS` groups"
     groups = catalogue.group if groups is None else groups
-    if len(np.unique(groups))<MIN_PRODUCTS: return issue_table([])
+    groups = group_codes(groups)
+    if groups.max(initial=-1)+1<MIN_PRODUCTS: return issue_table([])
     files,issues = catalogue.files,[]
     half = assign_folds(np.zeros(len(files), dtype=int), groups, 2, seed)
     for i in range(2):

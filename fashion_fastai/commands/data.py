@@ -131,6 +131,8 @@ def split_command(
     sizes = {name: int((split==name).sum()) for name in ('train', 'valid', 'test')}
     print(', '.join(f'{name} {n:,}' for name,n in sizes.items() if n) + f' in {len(set(group)):,} groups: {out}')
     print(f'file names are relative to {catalogue.images}')
+    plain = _plain(settings, catalogue)
+    if plain!=settings: print(f'read it with {_flags(plain | dict(data=out, images=catalogue.images))}')
 
 # %% ../../nbs/91_commands.data.ipynb #0a9efbaf
 def _of_run(run, settings)->dict:
@@ -139,7 +141,8 @@ def _of_run(run, settings)->dict:
     kinds = {kind: [target.name for target in run.schema if target.kind==kind] for kind in ('one_of', 'any_of')}
     given = {name: value for name,value in settings.items() if value not in (None, [])}
     if kinds.keys() & given.keys(): kinds = {}
-    return settings | kinds | dict(sep=data.sep, file_col=data.file_col, file_pattern=data.file_pattern) | given
+    shape = dict(one_hot=data.one_hot, long=data.long) if kinds else {}
+    return settings | kinds | shape | dict(sep=data.sep, file_col=data.file_col) | given
 
 def _trained_files(run)->set[str]:
     "Return the resolved paths of the images that a run was trained on; empty if its table is missing"
@@ -153,8 +156,16 @@ def _trained_files(run)->set[str]:
     is_trained = catalogue.split!='test' if run.config.training.refit else catalogue.split=='train'
     return {str(Path(path).resolve()) for path in catalogue.take(is_trained).paths}
 
-_TABLE_FLAGS = ('data', 'images', 'file_col', 'file_pattern', 'one_of', 'any_of', 'sep', 'split_col', 'group_col',
-    'taxonomy')
+def _plain(settings, catalogue)->dict:
+    "Return settings that read the plain table of `catalogue`, which `settings` read in another shape"
+    targets = list(catalogue.schema)
+    seps = [target.sep for target in targets if target.kind=='any_of']
+    shaped = any(settings.get(name) not in (None, [], False) for name in ('one_hot', 'long'))
+    if not shaped and set(seps)<={settings.get('sep') or ' '}: return settings
+    kinds = {kind: [target.name for target in targets if target.kind==kind] for kind in ('one_of', 'any_of')}
+    return settings | kinds | dict(one_hot=None, long=None, sep=seps[0] if set(seps)-{' '} else None)
+
+_TABLE_FLAGS = ('data', 'images', 'file_col', 'one_of', 'any_of', 'sep', 'split_col', 'group_col', 'taxonomy')
 
 def _flags(settings)->str:
     "Return the options that read a table as `settings` do, quoted for a shell"
@@ -196,7 +207,7 @@ def audit_command(
     found = audit(catalogue, body_embedder(config), run, trained, reference_run, label_budget, echo)
     _print_audit(found, len(catalogue), reference_run)
     print(f'{out}: {", ".join(write_audit(found, out, fix, table))}')
-    cleaned = settings | dict(data=out/'cleaned.csv', images=catalogue.images)
+    cleaned = _plain(settings, catalogue) | dict(data=out/'cleaned.csv', images=catalogue.images)
     if fix: print(f'train on the cleaned copy with {_flags(cleaned)}')
 
 # %% ../../nbs/91_commands.data.ipynb #f8baa3cf

@@ -6,9 +6,8 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.catalogue.html.md"""
 
 # %% ../../nbs/12_data.catalogue.ipynb #bbdc15a3
 from __future__ import annotations
-import warnings
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import os, shlex, warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,18 +16,23 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 # %% auto #0
-__all__ = ['ON_BAD', 'ON_UNSEEN', 'Catalogue', 'usable_rows', 'make_catalogue', 'read_catalogue']
+__all__ = ['ON_BAD', 'Catalogue', 'CatalogueWarning', 'usable_rows', 'make_catalogue', 'read_catalogue']
 
 # %% ../../nbs/12_data.catalogue.ipynb #624856ef
-from ..core.errors import CatalogueWarning, UnseenLabel, UsageError, unknown_name, validate_fields
+from ..core.errors import UsageError, unknown_name, validate_fields
 from .cache import cached_pixels
-from .file_names import check_names
+from fashion_fastai.data.cells import (check_sep, check_truths, label_hint, many_labels_hint, plain_cells, sep_hint,
+    truth_hint)
 from .images import ImageReader
-from .splits import SPLITS, make_split, read_split, strata
-from .tables import BOX, check_column, check_file_column, join_paths, read_boxes, read_table
-from .tables import table_folder, table_schema_file
+from .lists import holds_lists
+from .one_hot import OneHot, one_hot_targets, read_one_hot
+from .rows import contradictions, is_long, join_codes, split_files
+from fashion_fastai.data.splits import (SPLITS, default_split_col, group_names, make_split, read_folds, read_split,
+    strata, unused_split_col)
+from .tables import (BOX, as_frame, box_columns, check_column, check_file_column, file_issues,
+    join_paths, read_boxes, read_table, rejoin_commas)
 from ..schema import Schema, infer_taxonomy, read_schema
-from ..target import UNKNOWN, as_text, target_from_column
+from ..target import as_text, target_from_column
 
 # %% ../../nbs/12_data.catalogue.ipynb #93d087a6
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ def take(
     return replace(self, frame=frame, codes=codes, split=self.split[rows], group=self.group[rows], row=self.row[rows])
 
 # %% ../../nbs/12_data.catalogue.ipynb #ea82aeed
+class CatalogueWarning(UserWarning): "Something about a catalogue that the user should know, and that stops nothing"
+
 def _warn(message): warnings.warn(message, CatalogueWarning, stacklevel=3)
 
 ON_BAD = 'stop', 'skip', 'keep'
@@ -128,6 +134,15 @@ def decode(
     return usable.decode(reader, on_bad, cache) if isinstance(pixels, np.memmap) else (usable, pixels[rows])
 
 # %% ../../nbs/12_data.catalogue.ipynb #88aed9d4
+def _names(value, what, columns)->list[str]|None:
+    "Return the columns that an argument names: a list of names, or a text with commas"
+    if value is None: return None
+    if isinstance(value, str): value = [value] if value in columns else value.split(',')
+    value = list(value) if isinstance(value, Iterable) else [value]
+    if not all(isinstance(name, str) for name in value):
+        raise UsageError(f'{what} must be the name of a column or a list of such names, not {str(value)[:80]}')
+    return rejoin_commas([name if name in columns else name.strip() for name in value], columns)
+
 def _target_kinds(frame, path, one_of, any_of)->dict[str, str]: # column -> kind
     "Return the target columns of a table"
     if one_of is None and any_of is None:
@@ -141,65 +156,59 @@ def _target_kinds(frame, path, one_of, any_of)->dict[str, str]: # column -> kind
     for column in kinds: check_column(frame.columns, column, path)
     return kinds
 
-def _make_schema(frame, path, known, one_of, any_of, sep, empty)->Schema:
-    "Return the targets of the chosen columns: as `known` declares them, else with the labels that occur"
-    if known and one_of is None and any_of is None: return known
-    kinds = _target_kinds(frame, path, one_of, any_of)
-    declared = {(target.name, target.kind): target for target in known or ()}
-    if declared.keys()==kinds.items(): return known
-    try: targets = [declared.get(column) or target_from_column(frame[column[0]], column[1], sep, empty)
-        for column in kinds.items()]
-    except UsageError as e: raise UsageError(f'{path}: {e}') from None
-    rule = known and known.applicability and known.applicability.only(list(kinds))
-    return validate_fields(Schema, dict(targets=targets, applicability=rule), str(path))
+# %% ../../nbs/12_data.catalogue.ipynb #2300d9da
+def _one_hot_targets(one_hot, frame, path, schema)->list[OneHot]:
+    if not one_hot: return []
+    try: return one_hot_targets(one_hot, frame.columns, path)
+    except UsageError:
+        if schema is None or any(target.name not in frame for target in schema): raise
+        return []
+
+def _target_columns(frame, path, one_of, any_of, one_hot, schema)->tuple[pd.DataFrame, dict[str, str]]:
+    "Return the table with a column for each target, and the kinds of the targets"
+    one_of,any_of = _names(one_of, 'one_of', frame.columns),_names(any_of, 'any_of', frame.columns)
+    made = _one_hot_targets(one_hot, frame, path, schema)
+    if made and one_of is None and any_of is None and 'category' in frame: one_of = ['category']
+    names = [target.name for target in made]
+    frame = read_one_hot(frame, made, one_of or ()) if made else frame
+    if schema: return frame,{target.name: target.kind for target in schema}
+    if made: any_of = [*(any_of or []), *(name for name in names if name not in (one_of or []))]
+    return frame,_target_kinds(frame, path, one_of, any_of)
+
+def _infer_schema(frame, kinds, sep, empty)->Schema:
+    "Return the targets of the chosen columns, with the labels that occur; warn about labels that are hardly any"
+    schema = Schema(targets=[target_from_column(frame[column], kind, sep, empty) for column,kind in kinds.items()])
+    check_truths(schema.targets)
+    hints = [label_hint(target) for target in schema]
+    hints += [many_labels_hint(target, len(frame)) for target in schema]
+    hints += [sep_hint(frame[column]) for column,kind in kinds.items() if kind=='one_of']
+    for hint in [*hints, truth_hint(schema.targets)]:
+        if hint: _warn(hint)
+    return schema
+
+def _plain_targets(frame, path, one_of, any_of, one_hot, sep, empty, schema, long)->tuple[pd.DataFrame, Schema]:
+    "Return the table with plain cells in its target columns, and the targets"
+    if sep=='': raise UsageError('sep is empty; it must be the text between two labels of a cell, for example a comma')
+    try:
+        frame,kinds = _target_columns(frame, path, one_of, any_of, one_hot, schema)
+        if sep is None and not (schema or long):
+            for name,kind in kinds.items():
+                if kind=='any_of' and not holds_lists(frame[name]): check_sep(frame[name])
+        targets = {target.name: target for target in schema or ()}
+        frame,sep = plain_cells(frame, kinds, sep, targets, whole=bool(long) and sep is None)
+        return frame,schema or _infer_schema(frame, kinds, sep, empty)
+    except UsageError as e:
+        message = str(e)
+        raise UsageError(message if message.startswith(str(path)) else f'{path}: {message}') from None
 
 # %% ../../nbs/12_data.catalogue.ipynb #89053186
-ON_UNSEEN = 'raise', 'ignore'
-
-def _labels(cell, sep)->list[str]:
-    if pd.api.types.is_list_like(cell): return [str(label) for label in cell if label is not None]
-    return [] if pd.isna(cell) else str(cell).split(sep)
-
-def _find_unseen(target, column)->set[str]:
-    "Return the labels of a column that a target does not know in any spelling"
-    try: found = target_from_column(column, target.kind, target.sep).vocab
-    except UsageError: return set() # no label at all
-    def is_unseen(label):
-        try: target.encode(pd.Series([label if target.kind=='one_of' else [label]]))
-        except UnseenLabel: return True
-        return False
-    return {label for label in set(found)-set(target.vocab) if is_unseen(label)}
-
-def _without(column, target, unseen)->tuple[pd.Series, Counter]:
-    "Return a column without some labels, and in how many cells each of them was"
-    text = as_text(column)
-    if target.kind=='one_of': return text.mask(text.isin(unseen), UNKNOWN),Counter(text[text.isin(unseen)])
-    cells,counts = [_labels(cell, target.sep) for cell in column],Counter()
-    names = pd.Series(list({label for cell in cells for label in cell}), dtype=object)
-    is_unseen = dict(zip(names, as_text(names.str.strip().str.removeprefix(UNKNOWN)).isin(unseen)))
-    for cell in cells: counts.update({label.strip() for label in cell if is_unseen[label]})
-    return pd.Series([[label for label in cell if not is_unseen[label]] for cell in cells], column.index),counts
-
-def _ignore_unseen(frame, schema, path)->dict[str, np.ndarray]:
-    "Return the codes of all targets; warn about labels that the schema lacks"
-    codes,shown = {},[]
-    for target in schema:
-        column,counts = frame[target.name],{}
-        unseen = _find_unseen(target, column)
-        if unseen: column,counts = _without(column, target, unseen)
-        codes[target.name] = target.encode(column)
-        shown += [f'{target.name} {label} ({n:,} row{"s"*(n!=1)})' for label,n in sorted(counts.items())]
-    others = f' and {len(shown)-10} others' if len(shown)>10 else ''
-    if shown: _warn(f'{path}: labels that are not in the vocabulary are ignored: {", ".join(shown[:10])}{others}')
-    return codes
-
-def _encode(frame, schema, path, on_unseen='raise')->dict[str, np.ndarray]:
+def _encode(frame, schema, path)->dict[str, np.ndarray]:
     "Return the codes of all targets; a target without a column is unknown in every row"
     absent = [target.name for target in schema if target.name not in frame]
     if absent: _warn(f'{path} has no column {", ".join(absent)}: unknown in every row')
     frame = frame.assign(**dict.fromkeys(absent, pd.Series('?', index=frame.index)))
-    try: return schema.encode(frame) if on_unseen=='raise' else _ignore_unseen(frame, schema, path)
-    except UsageError as e: raise UnseenLabel(f'{path}: {e}') from None
+    try: return schema.encode(frame)
+    except UsageError as e: raise UsageError(f'{path}: {e}') from None
 
 def _check_labels(catalogue, path):
     "Raise a `UsageError` if a target has no training label; warn about labels that are missing from train"
@@ -210,26 +219,102 @@ def _check_labels(catalogue, path):
         never_trained = (target.label_counts(codes)>0) & (target.label_counts(codes[train])==0)
         labels = [target.vocab[i] for i in np.flatnonzero(never_trained)]
         verb = 'occurs' if len(labels)==1 else 'occur'
-        if labels: _warn(f'{target.name}: {", ".join(labels)} {verb} only outside train and cannot be learned')
+        shown = ', '.join(label[:80] for label in labels[:5])+(f' and {len(labels)-5:,} more' if len(labels)>5 else '')
+        if labels: _warn(f'{target.name}: {shown} {verb} only outside train and cannot be learned')
+
+# %% ../../nbs/12_data.catalogue.ipynb #0f51f7b5
+def _ask_whether_long(catalogue, file_of, path):
+    "Raise a `UsageError` if rows look like single labels of an image; warn about images with several labels"
+    if box_columns(catalogue.frame.columns): return
+    for target in catalogue.schema:
+        codes = catalogue.codes[target.name]
+        if target.kind=='any_of' and is_long(file_of, codes):
+            n = int((np.bincount(file_of)>1).sum())
+            raise UsageError(f'{path}: {n:,} images have several rows with different {target.name}; is each row one '
+                'label of its image? --long joins the rows of an image, --no-long takes each as it is')
+        rows = contradictions(file_of, codes) if target.kind=='one_of' else []
+        if len(rows):
+            first = np.flatnonzero(file_of==file_of[rows[0]])[0]
+            labels = ' and '.join(target.decode(codes[[first, rows[0]]]))
+            _warn(f'{path}: {len(set(file_of[rows])):,} images or more have rows with different {target.name}, such as '
+                f'{catalogue.files[rows[0]]}: {labels}; are they labels of one image? --any-of '
+                f'{shlex.quote(target.name)} --long joins them')
+
+def _joined_rows(catalogue, file_of, path, same)->Catalogue: # `same`: columns that must agree
+    "Return a catalogue with a row for each file of a long table"
+    first,codes = np.unique(file_of, return_index=True)[1],{}
+    for target in catalogue.schema:
+        codes[target.name],wrong = join_codes(target, file_of, catalogue.codes[target.name])
+        if len(wrong):
+            raise UsageError(f'{path}: row {catalogue.row[wrong[0]]}: {catalogue.files[wrong[0]]} has another '
+                f'{target.name} in another row; an image has only one')
+    for column in same:
+        if pd.Series(as_text(catalogue.frame[column]).to_numpy()).groupby(file_of).nunique().max()>1:
+            raise UsageError(f'{path}: the rows of an image differ in {column}; --long joins rows that agree in it')
+    joined = replace(catalogue.take(first), codes=codes)
+    cells = {target.name: target.decode(codes[target.name]) for target in catalogue.schema}
+    return replace(joined, frame=joined.frame.assign(**{name: cells[name] for name in cells if name in joined.frame}))
+
+def _divided_cells(catalogue, path)->Catalogue:
+    "Return a catalogue with a row for each image that a cell names"
+    parts = split_files(catalogue.frame[catalogue.file_col], catalogue.images)
+    if parts is None: return catalogue
+    n_images = np.array([len(names) for names in parts])
+    _warn(f'{path}: {int((n_images>1).sum()):,} cells of {catalogue.file_col} name several images; each image becomes '
+        'a row, and the images of a cell stay together')
+    divided = catalogue.take(np.repeat(np.arange(len(parts)), n_images))
+    files = [name for names in parts for name in names]
+    return replace(divided, frame=divided.frame.assign(**{catalogue.file_col: files}))
+
+# %% ../../nbs/12_data.catalogue.ipynb #99921a8d
+def _one_row_an_image(catalogue, path, long, same)->Catalogue:
+    "Join the rows of a long table, and divide cells that name several images"
+    files = catalogue.frame[catalogue.file_col]
+    if long or (long is None and files.head(20_000).duplicated().any()):
+        file_of = pd.factorize(files)[0]
+        if long: catalogue = _joined_rows(catalogue, file_of, path, same)
+        else: _ask_whether_long(catalogue, file_of, path)
+    return _divided_cells(catalogue, path)
 
 # %% ../../nbs/12_data.catalogue.ipynb #6bf04991
-def _with_split(catalogue, split_col, valid_share, seed)->Catalogue:
-    "Return `catalogue` with the split of its table; hold out a share of train if no row is in the validation split"
-    frame = catalogue.frame
-    if split_col is None and 'split' in frame: split_col = 'split'
-    split = read_split(frame[split_col]) if split_col else catalogue.split.copy()
+def _table_split(frame, path, split_col, fold_col, valid_fold, known)->np.ndarray: # `train` if there is no split column
+    "Return the split of each row of a table; warn about a column of splits that is not used"
+    if fold_col and split_col: raise UsageError('a split column or a fold column, not both')
+    if valid_fold is not None and not fold_col: raise UsageError('a fold to validate on needs --fold-col, its column')
+    for column in filter(None, (split_col, fold_col)): check_column(frame.columns, column, path)
+    split_col = split_col or default_split_col(frame.columns)
+    try:
+        if fold_col: return read_folds(frame[fold_col], valid_fold)
+        if split_col: return read_split(frame[split_col])
+    except UsageError as e: raise UsageError(f'{path}: {e}') from None
+    if unused := unused_split_col(frame, known):
+        _warn(f'{path}: the column {unused} holds splits and is not used; --split-col {shlex.quote(unused)} uses it')
+    return np.full(len(frame), 'train', dtype=object)
+
+def _held_out(catalogue, valid_share, seed)->Catalogue:
+    "Return `catalogue` with a share of train held out if no row is in the validation split"
+    split = catalogue.split.copy()
     train = split=='train'
     if train.any() and not (split=='valid').any():
         codes = {name: codes[train] for name,codes in catalogue.codes.items()}
         split[train] = make_split(strata(catalogue.schema, codes), catalogue.group[train], valid_share, seed)
     return replace(catalogue, split=split)
 
-def _check_image_folder(bad, catalogue, origin, hint):
+def _groups(frame, path, file_col, group_col)->np.ndarray: # text `(n,)`
+    "Return the group of each row, that of its file by default; warn about a column that names none"
+    files = frame[file_col].to_numpy(dtype=object)
+    if not group_col: return files
+    check_column(frame.columns, group_col, path)
+    group = group_names(frame[group_col], files)
+    if (group==files).all(): _warn(f'{path}: no row has a {group_col}; each image is a group of its own')
+    return group
+
+def _check_image_folder(bad, catalogue, origin):
     "Raise a `UsageError` if every image is unusable since the image folder is probably wrong"
     missing = [i for i,reason in bad.items() if reason=='no such file']
     if not len(bad)==len(catalogue)>1 or 2*len(missing)<=len(bad): return
     raise UsageError(f'{origin}: none of its {len(catalogue):,} images can be used, and {len(missing):,} are not in '
-        f'the folder {catalogue.images}, such as {catalogue.files[missing[0]]}; {hint}{"; "*bool(hint)}'
+        f'the folder {catalogue.images}, such as {catalogue.files[missing[0]]}; '
         '--images names the folder that file names start from')
 
 # %% ../../nbs/12_data.catalogue.ipynb #9c2f0cb7
@@ -263,16 +348,18 @@ def make_catalogue(
     frame:pd.DataFrame, # the table
     origin:str|Path, # where it came from, for messages
     images:str|Path, # the folder that the file names are relative to
-    one_of:Sequence[str]|None=None, # columns with exactly one label; default: `category` if `any_of` is None too
-    any_of:Sequence[str]|None=None, # columns with any number of labels; default: `attributes` if `one_of` is None too
-    sep:str=' ', # separator between the labels of an `any_of` cell
+    one_of:Sequence[str]|str|None=None, # columns with exactly one label; default: `category` if `any_of` is None too
+    any_of:Sequence[str]|str|None=None, # columns of any number of labels; default: `attributes` if `one_of` is None too
+    one_hot:Sequence[str]|str|None=None, # columns of 0 and 1, one for each label of a target; see `one_hot_targets`
+    sep:str|None=None, # separator between the labels of an `any_of` cell; default: a space
     empty:str='none', # meaning of an empty `any_of` cell: `none` or `unknown`
     file_col:str='file', # column of the file names
-    file_pattern:str|None=None, # how its cells become file names, see `FilePattern`; default: see `check_names`
-    split_col:str|None=None, # column of the split; default: `split` if it exists, else a split is made
+    split_col:str|None=None, # column of the split; default: `split` or `is_valid` if it exists, else a split is made
+    fold_col:str|None=None, # column of the folds of a cross-validation, instead of `split_col`
+    valid_fold:str|int|None=None, # fold that is the validation split; the others are train
     group_col:str|None=None, # rows of equal value stay in the same split; default: rows of the same file
-    schema:Schema|None=None, # targets whose labels are known; `one_of` and `any_of` choose some; default: inferred
-    on_unseen:str='raise', # a label that `schema` lacks: `raise` a `UsageError`, or `ignore` it with a warning
+    long:bool|None=None, # whether a row is one label of its image, so that the rows of an image are joined; None asks
+    schema:Schema|None=None, # the targets, if known; other labels are an error; default: inferred from the columns
     taxonomy:Sequence[str]|str='none', # columns of main and sub target; `auto` tries the first two `one_of` targets
     on_bad:str='stop', # what to do about unusable images, see `usable_rows`
     valid_share:float=0.2, # share of the groups that is held out if no row is in the validation split
@@ -282,44 +369,45 @@ def make_catalogue(
 )->Catalogue: # usable rows, in the order of the table
     "Check a table of images with labels; raise a `UsageError` that names the row, column or file of a mistake"
     if on_bad not in ON_BAD: raise unknown_name('on_bad', on_bad, ON_BAD)
-    if on_unseen not in ON_UNSEEN: raise unknown_name('on_unseen', on_unseen, ON_UNSEEN)
+    frame = as_frame(frame)
     check_file_column(frame.columns, file_col, origin)
-    for column in filter(None, (split_col, group_col)): check_column(frame.columns, column, origin)
-    cells = as_text(frame[file_col]).fillna('')
-    checked = check_names(cells.tolist(), images, origin, file_col, file_pattern, allow_outside)
-    if checked.note: _warn(checked.note)
-    is_changed = bool(checked.note or file_pattern)
-    if is_changed and 'file' not in frame: file_col = 'file' # the column of the table is kept
-    frame,bad = frame.assign(**{file_col: checked.names if is_changed else cells}),checked.bad
-    schema = _make_schema(frame, origin, schema, one_of, any_of, sep, empty)
-    codes = _encode(frame, schema, origin, on_unseen)
+    frame = frame.assign(**{file_col: as_text(frame[file_col]).fillna('') if not holds_lists(frame[file_col])
+        else frame[file_col].map(str)})
+    if split_col and not all_as: check_column(frame.columns, split_col, origin)
+    frame,schema = _plain_targets(frame, origin, one_of, any_of, one_hot, sep, empty, schema, long)
     split = np.full(len(frame), all_as or 'train', dtype=object)
-    group = (as_text(frame[group_col]).fillna('') if group_col else frame[file_col]).to_numpy(dtype=object)
+    codes,group = _encode(frame, schema, origin),_groups(frame, origin, file_col, group_col)
     catalogue = Catalogue(frame, schema, Path(images), file_col, codes, split, group, row=np.arange(len(frame))+1)
-    if on_bad!='keep': _check_image_folder(bad, catalogue, origin, checked.hint)
+    catalogue = _one_row_an_image(catalogue, origin, long, [name for name in (split_col, fold_col, group_col) if name])
+    bad = file_issues(catalogue.files, images, allow_outside)
+    if on_bad!='keep': _check_image_folder(bad, catalogue, origin)
     rows = usable_rows(bad, catalogue, on_bad)
-    if not all_as: catalogue = _with_split(catalogue, split_col, valid_share, seed)
+    if not all_as:
+        known = {file_col, group_col, *schema.names}
+        split = _table_split(frame, origin, split_col, fold_col, valid_fold, known)[catalogue.row-1]
+        catalogue = _held_out(replace(catalogue, split=split), valid_share, seed)
     catalogue = replace(catalogue, schema=_with_taxonomy(catalogue, taxonomy, origin))
-    if len(rows)<len(frame): catalogue = catalogue.take(rows)
+    if len(rows)<len(catalogue): catalogue = catalogue.take(rows)
     if not all_as: _check_labels(catalogue, origin)
     return catalogue
 
 # %% ../../nbs/12_data.catalogue.ipynb #37ebbe59
 @delegates(make_catalogue)
 def read_catalogue(
-    path:str|Path, # a file, a folder of tables or a pattern, see `table_files`
-    images:str|Path|None=None, # the folder that the file names are relative to; default: the folder of the table
+    path:str|Path|pd.DataFrame, # a CSV or Parquet table, or a data frame of pandas or Polars
+    images:str|Path|None=None, # folder that the file names are relative to; default: the folder of the table
     **kwargs,
 )->Catalogue:
     "Read and check a table of images with labels; raise a `UsageError` that names the mistake"
-    schema_file = table_schema_file(path)
-    is_declared = kwargs.get('schema') is None and schema_file.is_file()
-    if is_declared: kwargs['schema'] = read_schema(schema_file)
-    try: return make_catalogue(read_table(path), path, images or table_folder(path), **kwargs)
-    except UnseenLabel as e:
-        if not is_declared: raise
-        hint = f'{schema_file} lists the labels of this table: add it there, or remove that file'
-        raise UnseenLabel(f'{e}; {hint}') from None
+    if images is not None and not isinstance(images, (str, os.PathLike)):
+        raise UsageError(f'images must be the path of a folder, not {type(images).__name__}')
+    if not isinstance(path, (str, os.PathLike)):
+        return make_catalogue(as_frame(path), 'the data frame', images or '.', **kwargs)
+    path = Path(path)
+    schema_file = path.with_suffix('.schema.json')
+    has_targets = any(kwargs.get(name) for name in ('one_of', 'any_of', 'one_hot', 'schema'))
+    if not has_targets and schema_file.is_file(): kwargs['schema'] = read_schema(schema_file)
+    return make_catalogue(read_table(path), path, images or path.parent, **kwargs)
 
 # %% ../../nbs/12_data.catalogue.ipynb #492c2d19
 @patch

@@ -6,30 +6,127 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.splits.html.md"""
 
 # %% ../../nbs/10_data.splits.ipynb #8beac637
 from __future__ import annotations
-import numpy as np, pandas as pd
+import re, shlex
+from collections.abc import Iterable, Sequence
+import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc
 
 # %% auto #0
-__all__ = ['SPLITS', 'read_split', 'strata', 'make_split', 'assign_folds']
+__all__ = ['SPLITS', 'SPLIT_NAMES', 'SPLIT_COLS', 'read_split', 'read_folds', 'default_split_col', 'unused_split_col',
+           'group_names', 'group_codes', 'strata', 'make_split', 'assign_folds']
 
 # %% ../../nbs/10_data.splits.ipynb #6ca82ddb
-from ..core.errors import UsageError
+from ..core.errors import UsageError, unknown_name
 from ..schema import Schema
-from ..target import as_text
+from ..target import as_text, as_truth, sort_labels
 
 # %% ../../nbs/10_data.splits.ipynb #9e9ef950
 SPLITS = 'train', 'valid', 'test'
-_OTHER_NAMES = {'val': 'valid', 'validation': 'valid'}
+SPLIT_NAMES = {'train': 'train', 'training': 'train', 'trn': 'train', 'valid': 'valid', 'val': 'valid',
+    'validation': 'valid', 'validate': 'valid', 'dev': 'valid', 'development': 'valid', 'test': 'test',
+    'testing': 'test', 'tst': 'test'} # name of a split as people write it, in lower case -> split
+
+def _invalid_split(text, column)->UsageError:
+    "Return the error for the first row whose split is unknown"
+    row = np.flatnonzero(~text.str.lower().isin(list(SPLIT_NAMES)).to_numpy(dtype=bool))[0]
+    must = f'it must be one of {", ".join(SPLITS)}'
+    if text.iloc[row]: return UsageError(f'row {row+1}: {column} is {text.iloc[row][:80]!r}; {must}')
+    n_empty = int((text=='').sum())
+    return UsageError(f'row {row+1}: {column} is empty, as in {n_empty:,} of {len(text):,} rows; {must}')
+
+# %% ../../nbs/10_data.splits.ipynb #5d5faf57
+def _names_split(column)->str: # empty if it names none
+    "Return the split that a column such as `is_valid` is about"
+    words = re.findall('[a-z]+', str(column).lower())
+    return next((SPLIT_NAMES[word] for word in reversed(words) if word in SPLIT_NAMES), '')
+
+def _splits_of(names, column)->list[str|None]:
+    "Return the split that each text of a column stands for"
+    about,truths = _names_split(column),as_truth(pd.Series(names, dtype=object)).tolist()
+    if not about or None in truths: return [SPLIT_NAMES.get(name.lower()) for name in names]
+    return [about if truth else 'valid' if about=='train' else 'train' for truth in truths]
+
+def _check_no_folds(names, column):
+    "Raise a `UsageError` if a column of splits holds truth values or the numbers of folds"
+    names = sort_labels(name for name in names if name)
+    if not names or not all(re.fullmatch(r'-?\d+|True|False', name) for name in names): return
+    if None not in as_truth(pd.Series(names)).tolist():
+        raise UsageError(f'{column} holds {" and ".join(names)}, which may mean any split; '
+            'name it is_valid or is_test, or write train, valid and test into it')
+    shown = ', '.join(names[:10])+(f' and {len(names)-10} more' if len(names)>10 else '')
+    raise UsageError(f'{column} holds numbers of folds ({shown}), not splits; '
+        f'validate on one of them with --fold-col {shlex.quote(str(column))} --valid-fold {names[0]}')
 
 def read_split(
-    column:pd.Series, # split of each row
+    column:pd.Series, # split of each row: a name in `SPLIT_NAMES`, or true and false if the column is about a split
 )->np.ndarray: # `train`, `valid` or `test`, `(n,)`
     "Return the split of each row; raises a `UsageError` for the first row that has none"
-    split = as_text(column).fillna('').str.lower().replace(_OTHER_NAMES)
-    invalid = ~split.isin(SPLITS).to_numpy()
-    if invalid.any():
-        row = np.flatnonzero(invalid)[0]
-        raise UsageError(f'row {row+1}: {column.name} is {column.iloc[row]!r}; it must be one of {", ".join(SPLITS)}')
-    return split.to_numpy(dtype=object)
+    text = as_text(column).fillna('')
+    position,names = pd.factorize(text)
+    splits = _splits_of(names, column.name)
+    if None not in splits: return np.array(splits, dtype=object)[position]
+    _check_no_folds(names, column.name)
+    raise _invalid_split(text, column.name)
+
+# %% ../../nbs/10_data.splits.ipynb #191ad04c
+def read_folds(
+    column:pd.Series, # fold of each row: a number or a name
+    valid_fold:str|int|None, # fold that becomes the validation split
+)->np.ndarray: # `train` or `valid`, `(n,)`
+    "Return the split that validates one fold; raise a `UsageError` if there is no such fold"
+    fold = as_text(column).fillna('')
+    folds = sort_labels(fold[fold!=''].unique())
+    if (fold=='').any():
+        row,n_empty = np.flatnonzero(fold=='')[0],int((fold=='').sum())
+        raise UsageError(f'row {row+1}: {column.name} is empty, as in {n_empty:,} of {len(fold):,} rows')
+    if valid_fold is None:
+        raise UsageError(f'{column.name} holds the folds {", ".join(folds[:20])}; choose one with --valid-fold')
+    if str(valid_fold) not in folds: raise unknown_name(f'fold in {column.name}', str(valid_fold), folds)
+    return np.where(fold==str(valid_fold), 'valid', 'train').astype(object)
+
+# %% ../../nbs/10_data.splits.ipynb #9d4a9b1c
+SPLIT_COLS = 'split', 'is_valid' # columns that are used without being named, the first one that exists
+
+def default_split_col(
+    columns:Iterable[str], # column names of a table
+)->str|None: # one of `SPLIT_COLS`
+    "Return the column of the split of a table where the user named none"
+    return next((name for name in SPLIT_COLS if name in columns), None)
+
+def unused_split_col(
+    frame:pd.DataFrame, # a table in which no split column is used
+    known:Iterable[str], # its columns that have another meaning, for example the targets
+)->str: # empty if there is none
+    "Return a column of a table that holds names of splits"
+    for name in frame.columns.difference(list(known), sort=False):
+        values = frame[name].head(1000).dropna()
+        if not len(values) or not all(isinstance(value, str) for value in values): continue
+        splits = set(values.str.strip().str.lower())
+        if len(splits)>1 and splits<=SPLIT_NAMES.keys(): return str(name)
+    return ''
+
+# %% ../../nbs/10_data.splits.ipynb #de9d699e
+_NO_GROUP = ['nan', 'none', 'null', 'na', 'n/a', '<na>', 'nat', '?'] # in lower case: how programs write a missing value
+
+def group_names(
+    column:pd.Series, # group of each row, for example its product
+    files:Sequence[str], # file name of each row, `(n,)`
+)->np.ndarray: # text, `(n,)`; the file name of a row without a group
+    "Return the group of each row of a table"
+    names = as_text(column)
+    words = pc.utf8_lower(pa.array(names, pa.string()))
+    missing = pc.or_(pc.is_null(words), pc.is_in(words, value_set=pa.array(_NO_GROUP)))
+    return np.where(np.asarray(missing), np.asarray(files, dtype=object), names.to_numpy(dtype=object))
+
+def group_codes(
+    groups:Sequence, # group of each row, `(n,)`; None, NaN or an empty text if it has none
+)->np.ndarray: # int `(n,)`: equal for rows of one group, and another number for each row without a group
+    "Number the groups, in the order of their first rows"
+    groups = pd.Series(groups).reset_index(drop=True)
+    if groups.dtype==object or pd.api.types.is_string_dtype(groups): groups = groups.mask(groups=='')
+    codes,names = pd.factorize(groups)
+    alone = codes<0
+    codes[alone] = len(names)+np.arange(alone.sum())
+    return pd.factorize(codes)[0] if alone.any() else codes
 
 # %% ../../nbs/10_data.splits.ipynb #aa361379
 def strata(
@@ -44,25 +141,25 @@ def strata(
     return np.where(has_label.any(1), order[has_label[:,order].argmax(1)], -1)
 
 # %% ../../nbs/10_data.splits.ipynb #2c7551d8
-def _strata_of_groups(stratum, group)->tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Return the group of each row as a number, the name of each group, and the stratum of its first row"
-    group_of,names = pd.factorize(group)
-    return group_of,names,stratum[np.unique(group_of, return_index=True)[1]]
+def _strata_of_groups(stratum, group)->tuple[np.ndarray, np.ndarray]:
+    "Return the group of each row as a number, and the stratum of the first row of each group"
+    group_of = group_codes(group)
+    return group_of,stratum[np.unique(group_of, return_index=True)[1]]
 
 def make_split(
     stratum:np.ndarray, # int `(n,)`, see `strata`
-    group:np.ndarray, # `(n,)`, equal for rows that must stay together
+    group:np.ndarray, # `(n,)`, equal for rows that must stay together; see `group_codes`
     valid_share:float=0.2, # share of the groups in the validation split
     seed:int=42, # seed of the shuffle
 )->np.ndarray: # `train` or `valid`, `(n,)`
     "Return a stratified, grouped, seeded split"
     if not 0<valid_share<1: raise UsageError(f'valid_share is {valid_share}; it must lie between 0 and 1')
-    group_of,names,strata = _strata_of_groups(stratum, group)
-    if len(names)<2:
-        name = f', {names[0]!r}' if len(names) else ''
+    group_of,strata = _strata_of_groups(stratum, group)
+    if len(strata)<2:
+        name = f', {str(np.asarray(group)[0])!r}' if len(strata) else ''
         raise UsageError(f'all {len(group):,} rows belong to one group{name}, so there is nothing to hold out; '
             'give a split column, or groups that differ')
-    groups = pd.DataFrame(dict(stratum=strata, draw=np.random.default_rng(seed).random(len(names))))
+    groups = pd.DataFrame(dict(stratum=strata, draw=np.random.default_rng(seed).random(len(strata))))
     draws = groups.groupby('stratum').draw
     valid = draws.rank(method='first') <= (draws.transform('size')*valid_share).round()
     if not valid.any(): valid[groups.draw.idxmin()] = True # every stratum is too small for its share
@@ -76,11 +173,11 @@ def assign_folds(
     seed:int=42, # seed of the shuffle
 )->np.ndarray: # int `(n,)`, fold of each row
     "Return stratified, grouped, seeded folds"
-    group_of,names,strata = _strata_of_groups(stratum, group)
-    if len(names)<2:
-        raise UsageError(f'{len(group)} rows in {len(names)} group: cross-validation needs at least two groups, '
+    group_of,strata = _strata_of_groups(stratum, group)
+    if len(strata)<2:
+        raise UsageError(f'{len(group)} rows in {len(strata)} group: cross-validation needs at least two groups, '
             'so that one can be predicted from the other')
-    fold = np.empty(len(names), dtype=int)
-    shuffled = np.lexsort([np.random.default_rng(seed).random(len(names)), strata])
-    fold[shuffled] = np.arange(len(names))%min(k, len(names))
+    fold = np.empty(len(strata), dtype=int)
+    shuffled = np.lexsort([np.random.default_rng(seed).random(len(strata)), strata])
+    fold[shuffled] = np.arange(len(strata))%min(k, len(strata))
     return fold[group_of]

@@ -17,6 +17,7 @@ __all__ = ['SAMPLE_SIZE', 'MIN_EFFECT', 'ReferenceSample', 'reference_sample', '
 
 # %% ../../nbs/31_embeddings.drift.ipynb #33b1509e
 from ..core.errors import UsageError
+from ..data.splits import group_codes
 from .nearest import stored_features, unit_rows
 from ..schema import Schema
 
@@ -48,7 +49,7 @@ def reference_sample(
     features = np.asarray(features, dtype=np.float32)
     if not np.isfinite(features).all(): raise UsageError('embeddings with NaN: leave out images that could not be read')
     order = np.random.default_rng(seed).permutation(len(features))
-    if group is not None: order = order[~pd.Series(np.asarray(group)[order]).duplicated().to_numpy()]
+    if group is not None: order = order[~pd.Series(group_codes(group)[order]).duplicated().to_numpy()]
     order = np.sort(order[:n])
     sizes = np.zeros((0,2), np.int32) if sizes is None else np.asarray(sizes, dtype=np.int32)[order]
     counts = {target.name: target.label_counts(codes[target.name]) for target in schema or []}

@@ -7,7 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/embeddings.ood.html.md"""
 # %% ../../nbs/31_embeddings.ood.ipynb #9eb5884d
 from __future__ import annotations
 from dataclasses import dataclass
-import numpy as np, pandas as pd
+import numpy as np
 from fastcore.basics import patch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -19,6 +19,7 @@ __all__ = ['MAX_REFERENCE', 'OODDetector', 'fit_ood_detector', 'write_ood_detect
 # %% ../../nbs/31_embeddings.ood.ipynb #fe92e2f8
 from ..core.errors import UsageError
 from ..core.files import atomic_file
+from ..data.splits import group_codes
 from .nearest import stored_features, unit_rows
 from ..run import Run
 
@@ -88,12 +89,13 @@ def fit_ood_detector(
     features = unit_rows(features)
     if not np.isfinite(features).all():
         raise UsageError('embeddings with NaN: leave out unreadable images before you fit an OOD detector')
-    group_of,products = pd.factorize(np.arange(len(features)) if group is None else np.asarray(group))
-    if len(products)<10:
+    group_of = np.arange(len(features)) if group is None else group_codes(group)
+    n_products = group_of.max(initial=-1)+1
+    if n_products<10:
         raise UsageError('an OOD detector needs images of at least 10 products, some of them held out; '
-            f'there are {len(products)}')
+            f'there are {n_products}')
     rng = np.random.default_rng(seed)
-    chosen = _reference_order(group_of, len(products), rng)[:max_reference]
+    chosen = _reference_order(group_of, n_products, rng)[:max_reference]
     held_out = np.flatnonzero(~np.isin(group_of, group_of[chosen]))
     held_out = np.sort(rng.permutation(held_out)[:_MAX_DISTANCES])
     reference = features[chosen].astype(np.float16)

@@ -16,6 +16,7 @@ __all__ = ['score_counts', 'scores_of_counts', 'group_counts', 'resamples', 'per
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #d7d03100
 from ..core.errors import UsageError
+from ..data.splits import group_codes
 from .predictions import Predictions
 from ..metrics import check_thresholds, headline_scores, scalar_scores
 from ..schema import Schema
@@ -69,11 +70,9 @@ def group_counts(
 )->csr_array: # `(n_counts, n_groups)`
     "Sum the counts of each group of rows that are drawn together"
     if len(groups)!=counts.shape[0]: raise ValueError(f'{len(groups)} groups for {counts.shape[0]} predictions')
-    codes,names = pd.factorize(np.asarray(groups, dtype=object))
-    alone = codes<0
-    codes[alone] = len(names)+np.arange(alone.sum())
+    codes = group_codes(groups)
     members = (np.ones(len(codes)), (codes, np.arange(len(codes))))
-    return (csr_array(members, shape=(len(names)+alone.sum(), len(codes)))@counts).T.tocsr()
+    return (csr_array(members, shape=(codes.max(initial=-1)+1, len(codes)))@counts).T.tocsr()
 
 def resamples(
     n_groups:int, # number of groups to draw from

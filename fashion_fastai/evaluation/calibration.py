@@ -21,6 +21,7 @@ __all__ = ['SHRINKAGE', 'fit_thresholds', 'Calibration', 'fit_calibration', 'com
 # %% ../../nbs/51_evaluation.calibration.ipynb #27a49f03
 from ..core.errors import UsageError, unknown_name
 from ..core.files import read_text, write_json
+from ..data.splits import group_codes
 from .calibration_metrics import ece, fit_temperature, known_rows, nll
 from .predictions import Predictions
 from ..metrics import scalar_scores
@@ -283,8 +284,7 @@ def read_calibration(
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #c8482146
 def _first_half(groups, seed)->np.ndarray: # bool `(n,)`; groups in a random order until half of the rows are taken
-    codes,names = pd.factorize(np.asarray(groups, dtype=object))
-    codes = np.where(codes<0, len(names)+np.arange(len(codes)), codes) # rows without a group are groups of their own
+    codes = group_codes(groups)
     sizes = np.bincount(codes)
     order = np.random.default_rng(seed).permutation(len(sizes))
     taken = np.zeros(len(sizes), dtype=bool)

@@ -7,7 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.inputs.html.md"""
 # %% ../../nbs/65_serving.inputs.ipynb #c4206418
 from __future__ import annotations
 import hashlib, os, warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,11 +20,10 @@ __all__ = ['BLOCK_ROWS', 'ImageFiles', 'check_inside', 'find_image_files', 'Colu
 # %% ../../nbs/65_serving.inputs.ipynb #e6f63d34
 from ..core.errors import UsageError, unknown_name
 from ..data.catalogue import CatalogueWarning
-from ..data.file_names import name_rule
 from ..data.image_files import IMAGE_SUFFIXES, find_images
-from ..data.splits import read_split
-from ..data.tables import OUTSIDE, box_columns, file_issues, check_column, check_file_column, is_table_name
-from ..data.tables import read_boxes, read_table, table_columns, table_exists, table_folder, table_frames
+from ..data.splits import group_names, read_split
+from ..data.tables import OUTSIDE, SHEETS, box_columns, file_issues, check_column, check_file_column
+from ..data.tables import read_boxes, read_table, table_columns, table_frames
 from ..target import as_text
 
 # %% ../../nbs/65_serving.inputs.ipynb #15d8eea7
@@ -63,27 +62,20 @@ def _images_of_folder(folder, allow_outside)->ImageFiles:
     if not allow_outside: check_inside(folder, names, folder)
     return _without_boxes([folder/name for name in names], names)
 
-def _file_rule(cells, source, images, file_col, pattern=None)->Callable[[list[str]], list[str]]:
-    "Return the function that makes file names of cells, see `name_rule`"
-    rule,note = name_rule(cells, images, source, file_col, pattern)
-    if note: warnings.warn(note, CatalogueWarning, stacklevel=4)
-    return rule
-
 def _images_of_table(source, file_col, images, split, allow_outside)->ImageFiles:
-    frame,images = read_table(source),Path(images or table_folder(source))
+    frame,images = read_table(source),Path(images or source.parent)
     if file_col not in frame: raise UsageError(f"{source}: {unknown_name('column', file_col, frame.columns)}")
     if split:
         if 'split' not in frame: raise UsageError(f'{source}: no column split to choose {split} by')
         frame = frame[read_split(frame['split'])==split]
         if not len(frame): raise UsageError(f'{source}: no row is in the {split} split')
     names = as_text(frame[file_col]).fillna('').tolist()
-    files = _file_rule(names, source, images, file_col)(names)
-    if not allow_outside: check_inside(source, files, images)
-    return ImageFiles([images/file for file in files], names, read_boxes(frame))
+    if not allow_outside: check_inside(source, names, images)
+    return ImageFiles([images/name for name in names], names, read_boxes(frame))
 
 # %% ../../nbs/65_serving.inputs.ipynb #b2dd100f
 def find_image_files(
-    source:str|Path, # an image, a folder of images, or a table, see `table_files`
+    source:str|Path, # an image, a folder, or a `.csv` or `.parquet` table
     file_col:str='file', # column with the file names of a table
     images:str|Path|None=None, # folder that the file names of a table are relative to; default: the folder of the table
     split:str|None=None, # only rows of a table with this value (`train`, `valid` or `test`) in the column `split`
@@ -91,9 +83,9 @@ def find_image_files(
 )->ImageFiles: # names are relative to the folder, or as written in the table
     "Return the images that `source` names; raise a `UsageError` if there are none"
     source = Path(source)
-    if not table_exists(source): raise UsageError(f'{source}: no such file or folder')
+    if not os.path.exists(source): raise UsageError(f'{source}: no such file or folder')
     if source.is_dir(): return _images_of_folder(source, allow_outside)
-    if is_table_name(source):
+    if source.suffix.lower() in ('.csv', '.parquet'):
         return _images_of_table(source, file_col, images, split, allow_outside)
     return _without_boxes([source], [str(source)])
 
@@ -106,7 +98,6 @@ class Columns:
     split:str|None = None # only rows with this value (`train`, `valid` or `test`) in the column `split`
     group:str|None = None # column that is equal for images of one product; default: no products
     boxes:bool = False # read boxes where the table has them
-    pattern:str|None = None # how cells of `file` become file names, see `FilePattern`; default: see `name_rule`
     allow_outside:bool = False # names and links may lead out of the folder of the images, see `file_issues`
 
 # %% ../../nbs/65_serving.inputs.ipynb #2412d90a
@@ -114,9 +105,9 @@ BLOCK_ROWS = 65_536 # rows of a table in memory at a time
 
 def is_table(
     source:str|Path, # path that a user gave
-)->bool: # also for files that `read_table` refuses with advice
-    "Return whether `source` has the name of a table; a folder holds images"
-    return is_table_name(source) and not Path(source).is_dir()
+)->bool: # also for a sheet, which `read_table` refuses with advice
+    "Return whether `source` has the suffix of a table"
+    return Path(source).suffix.lower() in ('.csv', '.parquet', *SHEETS) and not Path(source).is_dir()
 
 # %% ../../nbs/65_serving.inputs.ipynb #4e7ef159
 def _columns_to_read(source, columns)->list[str]:
@@ -136,10 +127,10 @@ def check_source(
 ):
     "Raise a `UsageError` if `source` does not exist or lacks a column; cheap enough to call before loading a network"
     source = Path(source)
-    if not table_exists(source): raise UsageError(f'{source}: no such file or folder')
+    if not source.exists(): raise UsageError(f'{source}: no such file or folder')
     if is_table(source): _columns_to_read(source, columns)
     elif columns.group:
-        raise UsageError(f'{source} has no column {columns.group}; products are known from a table')
+        raise UsageError(f'{source} has no column {columns.group}; products are known from a .csv or .parquet table')
 
 # %% ../../nbs/65_serving.inputs.ipynb #e389306a
 def _row_mask(source, split)->np.ndarray|None:
@@ -148,14 +139,6 @@ def _row_mask(source, split)->np.ndarray|None:
     mask = read_split(pd.concat(frame['split'] for frame in table_frames(source, ['split'], BLOCK_ROWS)))==split
     if not mask.any(): raise UsageError(f'{source}: no row is in the {split} split')
     return mask
-
-def _read_groups(frame, source, column, start)->np.ndarray:
-    "Return the group of each row as text `(n,)`; raise a `UsageError` for an empty cell"
-    groups = as_text(frame[column])
-    if groups.isna().any():
-        row = start+np.flatnonzero(groups.isna())[0]+1
-        raise UsageError(f'{source}, row {row}: the cell of {column} is empty; every image needs its product')
-    return groups.to_numpy(dtype=object)
 
 def _record_batch(names, paths, groups=None)->pa.RecordBatch:
     fields = dict(name=pa.array(names, pa.string()), path=pa.array(paths, pa.string()))
@@ -166,16 +149,15 @@ def _record_batch(names, paths, groups=None)->pa.RecordBatch:
 def _table_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
     "Yield the rows of a table and their boxes"
     names_read,mask = _columns_to_read(source, columns),_row_mask(source, columns.split)
-    root = os.path.join(columns.images or table_folder(source), '')
-    start,rule = 0,None
+    root = os.path.join(columns.images or source.parent, '')
+    start = 0
     for frame in table_frames(source, names_read, BLOCK_ROWS):
-        groups = _read_groups(frame, source, columns.group, start) if columns.group else None
         keep = slice(None) if mask is None else np.flatnonzero(mask[start:start+len(frame)])
-        names = as_text(frame[columns.file]).fillna('').to_numpy(dtype=object)[keep].tolist()
-        rule = rule or _file_rule(names, source, root, columns.file, columns.pattern)
-        files = rule(names)
-        if not columns.allow_outside: check_inside(source, files, root)
-        paths = [os.path.join(root, file) for file in files]
+        files = as_text(frame[columns.file]).fillna('').to_numpy(dtype=object)
+        groups = group_names(frame[columns.group], files) if columns.group else None
+        names = files[keep].tolist()
+        if not columns.allow_outside: check_inside(source, names, root)
+        paths = [os.path.join(root, name) for name in names]
         yield _record_batch(names, paths, None if groups is None else groups[keep].tolist()),read_boxes(frame)[keep]
         start += len(frame)
     if not start: raise UsageError(f'{source}: the table is empty')
