@@ -35,6 +35,7 @@ class DataConfig(_Section):
     sep:str|None = Field(None, min_length=1) # separator in an `any_of` cell; default: that of the format, or a space
     empty:Literal['none', 'unknown'] = 'none' # meaning of an empty `any_of` cell: no label, or not annotated
     file_col:str|None = None # column of the file names; default: `file`
+    file_pattern:str|None = None # how its cells become file names, such as `{id:06}.jpg`; default: see `check_names`
     split_col:str|None = None # column of train, valid and test; default: `split` or `is_valid` if the table has it
     fold_col:str|None = None # column of the folds of a cross-validation, instead of a split column
     valid_fold:str|int|None = None # fold that is the validation split; the others are train

@@ -15,8 +15,8 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 # %% auto #0
-__all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'as_text', 'as_truth', 'sort_labels', 'Target', 'one_of', 'any_of',
-           'TargetResult', 'apply_temperature', 'target_from_column']
+__all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'cell_text', 'as_text', 'as_truth', 'sort_labels', 'Target', 'one_of',
+           'any_of', 'TargetResult', 'apply_temperature', 'target_from_column']
 
 # %% ../nbs/02_target.ipynb #82d32842
 from .core.errors import UnseenLabel, UsageError, unknown_name, validate_fields
@@ -32,15 +32,21 @@ def _canonical(text:pa.Array|pa.ChunkedArray):
     text = pc.replace_substring_regex(text, _WHOLE, r'\1')
     return pc.if_else(pc.match_substring_regex(text, _TRUE_FALSE), pc.utf8_capitalize(text), text)
 
-def as_text(
-    column:pd.Series, # labels as in the table
-)->pd.Series: # pandas strings, `NA` for an empty cell
-    "Return the canonical text of the cells"
+def cell_text(
+    column:pd.Series, # cells of a table
+)->pd.Series: # pandas strings without surrounding blanks, `NA` for an empty cell
+    "Return cells as text, as they are written"
     is_whole = pd.api.types.is_float_dtype(column) and (column.dropna()%1==0).all() and column.abs().max()<2**63
     if is_whole: column = column.astype('Int64')
     try: text = column.astype('string').str.strip()
     except UnicodeError: raise UsageError(f'column {column.name!r} holds bytes that are not text') from None
-    text = text.mask(text=='')
+    return text.mask(text=='')
+
+def as_text(
+    column:pd.Series, # labels as in the table
+)->pd.Series: # pandas strings, `NA` for an empty cell
+    "Return the canonical text of labels"
+    text = cell_text(column)
     cells = pa.array(text)
     canonical = _canonical(cells)
     if canonical is cells: return text

@@ -142,7 +142,7 @@ def _of_run(run, settings)->dict:
     given = {name: value for name,value in settings.items() if value not in (None, [])}
     if kinds.keys() & given.keys(): kinds = {}
     shape = dict(one_hot=data.one_hot, long=data.long) if kinds else {}
-    return settings | kinds | shape | dict(sep=data.sep, file_col=data.file_col) | given
+    return settings | kinds | shape | dict(sep=data.sep, file_col=data.file_col, file_pattern=data.file_pattern) | given
 
 def _trained_files(run)->set[str]:
     "Return the resolved paths of the images that a run was trained on; empty if its table is missing"
@@ -165,7 +165,8 @@ def _plain(settings, catalogue)->dict:
     kinds = {kind: [target.name for target in targets if target.kind==kind] for kind in ('one_of', 'any_of')}
     return settings | kinds | dict(one_hot=None, long=None, sep=seps[0] if set(seps)-{' '} else None)
 
-_TABLE_FLAGS = ('data', 'images', 'file_col', 'one_of', 'any_of', 'sep', 'split_col', 'group_col', 'taxonomy')
+_TABLE_FLAGS = ('data', 'images', 'file_col', 'file_pattern', 'one_of', 'any_of', 'sep', 'split_col', 'group_col',
+    'taxonomy')
 
 def _flags(settings)->str:
     "Return the options that read a table as `settings` do, quoted for a shell"

@@ -23,16 +23,17 @@ from ..core.errors import UsageError, unknown_name, validate_fields
 from .cache import cached_pixels
 from fashion_fastai.data.cells import (check_sep, check_truths, label_hint, many_labels_hint, plain_cells, sep_hint,
     truth_hint)
+from .file_names import check_names
 from .images import ImageReader
 from .lists import holds_lists
 from .one_hot import OneHot, one_hot_targets, read_one_hot
 from .rows import contradictions, is_long, join_codes, split_files
 from fashion_fastai.data.splits import (SPLITS, default_split_col, group_names, make_split, read_folds, read_split,
     strata, unused_split_col)
-from .tables import (BOX, as_frame, box_columns, check_column, check_file_column, file_issues,
+from .tables import (BOX, as_frame, box_columns, check_column, check_file_column,
     join_paths, read_boxes, read_table, rejoin_commas)
 from ..schema import Schema, infer_taxonomy, read_schema
-from ..target import as_text, target_from_column
+from ..target import as_text, cell_text, target_from_column
 
 # %% ../../nbs/12_data.catalogue.ipynb #93d087a6
 @dataclass(frozen=True)
@@ -309,12 +310,22 @@ def _groups(frame, path, file_col, group_col)->np.ndarray: # text `(n,)`
     if (group==files).all(): _warn(f'{path}: no row has a {group_col}; each image is a group of its own')
     return group
 
-def _check_image_folder(bad, catalogue, origin):
+def _named_files(catalogue, path, file_pattern, allow_outside)->tuple[Catalogue, dict[int, str], str]:
+    "Return the catalogue with the files that its cells name, the positions of wrong ones, and a hint about them"
+    cells,file_col = catalogue.files,catalogue.file_col
+    checked = check_names(cells, catalogue.images, path, file_col, file_pattern, allow_outside)
+    if checked.note: _warn(checked.note)
+    if checked.names==cells: return catalogue,checked.bad,checked.hint
+    if 'file' not in catalogue.frame: file_col = 'file' # the column of the table is kept
+    frame = catalogue.frame.assign(**{file_col: checked.names})
+    return replace(catalogue, frame=frame, file_col=file_col),checked.bad,checked.hint
+
+def _check_image_folder(bad, catalogue, origin, hint):
     "Raise a `UsageError` if every image is unusable since the image folder is probably wrong"
     missing = [i for i,reason in bad.items() if reason=='no such file']
     if not len(bad)==len(catalogue)>1 or 2*len(missing)<=len(bad): return
     raise UsageError(f'{origin}: none of its {len(catalogue):,} images can be used, and {len(missing):,} are not in '
-        f'the folder {catalogue.images}, such as {catalogue.files[missing[0]]}; '
+        f'the folder {catalogue.images}, such as {catalogue.files[missing[0]]}; {hint}{"; "*bool(hint)}'
         '--images names the folder that file names start from')
 
 # %% ../../nbs/12_data.catalogue.ipynb #9c2f0cb7
@@ -354,6 +365,7 @@ def make_catalogue(
     sep:str|None=None, # separator between the labels of an `any_of` cell; default: a space
     empty:str='none', # meaning of an empty `any_of` cell: `none` or `unknown`
     file_col:str='file', # column of the file names
+    file_pattern:str|None=None, # how its cells become file names, see `FilePattern`; default: see `check_names`
     split_col:str|None=None, # column of the split; default: `split` or `is_valid` if it exists, else a split is made
     fold_col:str|None=None, # column of the folds of a cross-validation, instead of `split_col`
     valid_fold:str|int|None=None, # fold that is the validation split; the others are train
@@ -371,7 +383,7 @@ def make_catalogue(
     if on_bad not in ON_BAD: raise unknown_name('on_bad', on_bad, ON_BAD)
     frame = as_frame(frame)
     check_file_column(frame.columns, file_col, origin)
-    frame = frame.assign(**{file_col: as_text(frame[file_col]).fillna('') if not holds_lists(frame[file_col])
+    frame = frame.assign(**{file_col: cell_text(frame[file_col]).fillna('') if not holds_lists(frame[file_col])
         else frame[file_col].map(str)})
     if split_col and not all_as: check_column(frame.columns, split_col, origin)
     frame,schema = _plain_targets(frame, origin, one_of, any_of, one_hot, sep, empty, schema, long)
@@ -379,8 +391,8 @@ def make_catalogue(
     codes,group = _encode(frame, schema, origin),_groups(frame, origin, file_col, group_col)
     catalogue = Catalogue(frame, schema, Path(images), file_col, codes, split, group, row=np.arange(len(frame))+1)
     catalogue = _one_row_an_image(catalogue, origin, long, [name for name in (split_col, fold_col, group_col) if name])
-    bad = file_issues(catalogue.files, images, allow_outside)
-    if on_bad!='keep': _check_image_folder(bad, catalogue, origin)
+    catalogue,bad,hint = _named_files(catalogue, origin, file_pattern, allow_outside)
+    if on_bad!='keep': _check_image_folder(bad, catalogue, origin, hint)
     rows = usable_rows(bad, catalogue, on_bad)
     if not all_as:
         known = {file_col, group_col, *schema.names}

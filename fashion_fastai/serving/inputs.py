@@ -7,7 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.inputs.html.md"""
 # %% ../../nbs/65_serving.inputs.ipynb #c4206418
 from __future__ import annotations
 import hashlib, os, warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,11 +20,12 @@ __all__ = ['BLOCK_ROWS', 'ImageFiles', 'check_inside', 'find_image_files', 'Colu
 # %% ../../nbs/65_serving.inputs.ipynb #e6f63d34
 from ..core.errors import UsageError, unknown_name
 from ..data.catalogue import CatalogueWarning
+from ..data.file_names import name_rule
 from ..data.image_files import IMAGE_SUFFIXES, find_images
 from ..data.splits import group_names, read_split
 from ..data.tables import OUTSIDE, SHEETS, box_columns, file_issues, check_column, check_file_column
 from ..data.tables import read_boxes, read_table, table_columns, table_frames
-from ..target import as_text
+from ..target import as_text, cell_text
 
 # %% ../../nbs/65_serving.inputs.ipynb #15d8eea7
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ def _images_of_folder(folder, allow_outside)->ImageFiles:
     if not allow_outside: check_inside(folder, names, folder)
     return _without_boxes([folder/name for name in names], names)
 
+def _file_rule(cells, source, images, file_col, pattern=None)->Callable[[list[str]], list[str]]:
+    "Return the function that makes file names of cells, see `name_rule`"
+    rule,note = name_rule(cells, images, source, file_col, pattern)
+    if note: warnings.warn(note, CatalogueWarning, stacklevel=4)
+    return rule
+
 def _images_of_table(source, file_col, images, split, allow_outside)->ImageFiles:
     frame,images = read_table(source),Path(images or source.parent)
     if file_col not in frame: raise UsageError(f"{source}: {unknown_name('column', file_col, frame.columns)}")
@@ -69,9 +76,10 @@ def _images_of_table(source, file_col, images, split, allow_outside)->ImageFiles
         if 'split' not in frame: raise UsageError(f'{source}: no column split to choose {split} by')
         frame = frame[read_split(frame['split'])==split]
         if not len(frame): raise UsageError(f'{source}: no row is in the {split} split')
-    names = as_text(frame[file_col]).fillna('').tolist()
-    if not allow_outside: check_inside(source, names, images)
-    return ImageFiles([images/name for name in names], names, read_boxes(frame))
+    names = cell_text(frame[file_col]).fillna('').tolist()
+    files = _file_rule(names, source, images, file_col)(names)
+    if not allow_outside: check_inside(source, files, images)
+    return ImageFiles([images/file for file in files], names, read_boxes(frame))
 
 # %% ../../nbs/65_serving.inputs.ipynb #b2dd100f
 def find_image_files(
@@ -98,6 +106,7 @@ class Columns:
     split:str|None = None # only rows with this value (`train`, `valid` or `test`) in the column `split`
     group:str|None = None # column that is equal for images of one product; default: no products
     boxes:bool = False # read boxes where the table has them
+    pattern:str|None = None # how cells of `file` become file names, see `FilePattern`; default: see `name_rule`
     allow_outside:bool = False # names and links may lead out of the folder of the images, see `file_issues`
 
 # %% ../../nbs/65_serving.inputs.ipynb #2412d90a
@@ -150,14 +159,16 @@ def _table_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
     "Yield the rows of a table and their boxes"
     names_read,mask = _columns_to_read(source, columns),_row_mask(source, columns.split)
     root = os.path.join(columns.images or source.parent, '')
-    start = 0
+    start,rule = 0,None
     for frame in table_frames(source, names_read, BLOCK_ROWS):
         keep = slice(None) if mask is None else np.flatnonzero(mask[start:start+len(frame)])
-        files = as_text(frame[columns.file]).fillna('').to_numpy(dtype=object)
-        groups = group_names(frame[columns.group], files) if columns.group else None
-        names = files[keep].tolist()
-        if not columns.allow_outside: check_inside(source, names, root)
-        paths = [os.path.join(root, name) for name in names]
+        cells = cell_text(frame[columns.file]).fillna('').to_numpy(dtype=object)
+        groups = group_names(frame[columns.group], cells) if columns.group else None
+        names = cells[keep].tolist()
+        rule = rule or _file_rule(names, source, root, columns.file, columns.pattern)
+        files = rule(names)
+        if not columns.allow_outside: check_inside(source, files, root)
+        paths = [os.path.join(root, file) for file in files]
         yield _record_batch(names, paths, None if groups is None else groups[keep].tolist()),read_boxes(frame)[keep]
         start += len(frame)
     if not start: raise UsageError(f'{source}: the table is empty')

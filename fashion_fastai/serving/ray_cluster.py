@@ -29,7 +29,7 @@ from .batch import BatchReport
 from .inputs import ImageFiles, Columns
 from .predictor import Predictor
 from .results import join_results
-from ..target import as_text
+from ..target import cell_text
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #fc022fca
 def image_address(
@@ -104,7 +104,7 @@ class Worker:
     )->pa.Table: # as `Results.frame`
         "Return the results of some rows"
         frame = batch.to_pandas()
-        names = as_text(frame[self.file_col]).fillna('').tolist()
+        names = cell_text(frame[self.file_col]).fillna('').tolist()
         files = [RemoteFile(self.pool.submit(_fetch, image_address(name, self.images))) for name in names]
         results = join_results(list(self.predictor.stream(ImageFiles(files, names, read_boxes(frame)), bs=64)))
         return pa.Table.from_pandas(results.frame(), preserve_index=False)
