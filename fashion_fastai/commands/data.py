@@ -96,6 +96,25 @@ def fetch_command(
     limits = FetchLimits(per_host, max_mb, timeout, allow_private)
     _print_fetched(fetch_table(table, out, file_col, limits))
 
+# %% ../../nbs/91_commands.data.ipynb #76c4f035
+def _plain(settings, catalogue)->dict:
+    "Return settings that read the plain table of `catalogue`, which `settings` read in another shape"
+    targets = list(catalogue.schema)
+    seps = [target.sep for target in targets if target.kind=='any_of']
+    shaped = any(settings.get(name) not in (None, [], False) for name in ('one_hot', 'long'))
+    if not shaped and set(seps)<={settings.get('sep') or ' '}: return settings
+    kinds = {kind: [target.name for target in targets if target.kind==kind] for kind in ('one_of', 'any_of')}
+    return settings | kinds | dict(one_hot=None, long=None, sep=seps[0] if set(seps)-{' '} else None)
+
+_TABLE_FLAGS = ('data', 'images', 'file_col', 'file_pattern', 'one_of', 'any_of', 'sep', 'split_col', 'group_col',
+    'taxonomy')
+
+def _flags(settings)->str:
+    "Return the options that read a table as `settings` do, quoted for a shell"
+    given = {name: settings.get(name) for name in _TABLE_FLAGS if settings.get(name) not in (None, [])}
+    texts = {name: ','.join(value) if isinstance(value, list) else str(value) for name,value in given.items()}
+    return ' '.join(f'--{name.replace("_", "-")} {shlex.quote(text)}' for name,text in texts.items())
+
 # %% ../../nbs/91_commands.data.ipynb #f8909e88
 def _check_new(out):
     "Raise a `UsageError` if `out` exists"
@@ -155,24 +174,6 @@ def _trained_files(run)->set[str]:
     catalogue = catalogue_from_config(run.config, on_bad='keep')
     is_trained = catalogue.split!='test' if run.config.training.refit else catalogue.split=='train'
     return {str(Path(path).resolve()) for path in catalogue.take(is_trained).paths}
-
-def _plain(settings, catalogue)->dict:
-    "Return settings that read the plain table of `catalogue`, which `settings` read in another shape"
-    targets = list(catalogue.schema)
-    seps = [target.sep for target in targets if target.kind=='any_of']
-    shaped = any(settings.get(name) not in (None, [], False) for name in ('one_hot', 'long'))
-    if not shaped and set(seps)<={settings.get('sep') or ' '}: return settings
-    kinds = {kind: [target.name for target in targets if target.kind==kind] for kind in ('one_of', 'any_of')}
-    return settings | kinds | dict(one_hot=None, long=None, sep=seps[0] if set(seps)-{' '} else None)
-
-_TABLE_FLAGS = ('data', 'images', 'file_col', 'file_pattern', 'one_of', 'any_of', 'sep', 'split_col', 'group_col',
-    'taxonomy')
-
-def _flags(settings)->str:
-    "Return the options that read a table as `settings` do, quoted for a shell"
-    given = {name: settings.get(name) for name in _TABLE_FLAGS if settings.get(name) not in (None, [])}
-    texts = {name: ','.join(value) if isinstance(value, list) else str(value) for name,value in given.items()}
-    return ' '.join(f'--{name.replace("_", "-")} {shlex.quote(text)}' for name,text in texts.items())
 
 # %% ../../nbs/91_commands.data.ipynb #0772258e
 def _print_audit(found, n_rows, reference_run):
