@@ -14,7 +14,7 @@ import typer
 
 # %% auto #0
 __all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'source_options', 'table_options', 'model_options',
-           'training_options', 'nested_settings', 'config_from']
+           'training_options', 'comma_separated', 'nested_settings', 'config_from']
 
 # %% ../../nbs/90_commands.options.ipynb #5d485792
 _data_option = partial(typer.Option, rich_help_panel='Data')
@@ -22,7 +22,8 @@ _model_option = partial(typer.Option, rich_help_panel='Model')
 _training_option = partial(typer.Option, rich_help_panel='Training')
 
 def source_options(
-    data:Annotated[Optional[str], _data_option(help='CSV or Parquet table. Default: the embedded sample.')]=None,
+    data:Annotated[Optional[str], _data_option(help='Table: CSV, Parquet, Excel or JSON Lines; '
+        'a folder or pattern of tables. Default: the embedded sample.')]=None,
 ): "Options that name the table"
 
 # %% ../../nbs/90_commands.options.ipynb #45b5bb7c
@@ -50,7 +51,8 @@ def table_options(
         help='Each row is one label of its image: join them. Default: ask if the table looks so.')]=None,
     images:Annotated[Optional[str], _data_option(help='Folder of the images. Default: the folder of the table.')]=None,
     format:Annotated[Optional[str], _data_option(
-        help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products, meesho or hf.')]=None,
+        help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products, meesho or hf. '
+            'Default: the one that is recognised, else table.')]=None,
     taxonomy:Annotated[Optional[str], _data_option(
         help='Columns of the main and the sub category, separated by a comma; auto or none.')]=None,
     crop:Annotated[Optional[str], _data_option(help='box: crop images to the columns x1, y1, x2, y2.')]=None,
@@ -89,14 +91,21 @@ def training_options(
 # %% ../../nbs/90_commands.options.ipynb #09fb5375
 DEFAULT_RECIPE = 'two-head'
 _PATHS = dict(data='data.path', crop='image.crop', schema='data.schema_file', arch='model.arch',
-    weights='model.weights', size='image.size', epochs='training.epochs', batch_size='training.batch_size',
+    weights='model.weights', size='image.size', epochs='training.epochs', minutes='training.minutes',
+    batch_size='training.batch_size',
     lr='training.lr', seed='training.seed', checkpoint_minutes='training.checkpoint_minutes', log='training.log')
 
 def _split(text)->list[str]: return [part.strip() for part in text.split(',') if part.strip()]
 
+def comma_separated(
+    values:list[str]|None, # of an option that may be repeated
+)->list[str]: # each part without blanks around it
+    "Return the parts of values that are separated by commas"
+    return [part for text in values or [] for part in _split(text)]
+
 def _value(name, value):
     "Return the value of an option, with comma-separated text as a list where a list is meant"
-    if name in ('one_of', 'any_of', 'log'): return [part for text in value or [] for part in _split(text)]
+    if name in ('one_of', 'any_of', 'log'): return comma_separated(value)
     if name=='sep' and value in (r'\t', r'\n'): return {r'\t': '\t', r'\n': '\n'}[value]
     return _split(value) if name=='taxonomy' and ',' in (value or '') else value
 

@@ -7,6 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.catalogue.html.md"""
 # %% ../../nbs/12_data.catalogue.ipynb #bbdc15a3
 from __future__ import annotations
 import os, shlex, warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,10 +17,10 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 # %% auto #0
-__all__ = ['ON_BAD', 'Catalogue', 'CatalogueWarning', 'usable_rows', 'make_catalogue', 'read_catalogue']
+__all__ = ['ON_BAD', 'ON_UNSEEN', 'Catalogue', 'usable_rows', 'make_catalogue', 'read_catalogue']
 
 # %% ../../nbs/12_data.catalogue.ipynb #624856ef
-from ..core.errors import UsageError, unknown_name, validate_fields
+from ..core.errors import CatalogueWarning, UnseenLabel, UsageError, unknown_name, validate_fields
 from .cache import cached_pixels
 from fashion_fastai.data.cells import (check_sep, check_truths, label_hint, many_labels_hint, plain_cells, sep_hint,
     truth_hint)
@@ -31,9 +32,9 @@ from .rows import contradictions, is_long, join_codes, split_files
 from fashion_fastai.data.splits import (SPLITS, default_split_col, group_names, make_split, read_folds, read_split,
     strata, unused_split_col)
 from .tables import (BOX, as_frame, box_columns, check_column, check_file_column,
-    join_paths, read_boxes, read_table, rejoin_commas)
+    join_paths, read_boxes, read_table, rejoin_commas, table_folder, table_schema_file)
 from ..schema import Schema, infer_taxonomy, read_schema
-from ..target import as_text, cell_text, target_from_column
+from ..target import UNKNOWN, as_text, cell_text, target_from_column
 
 # %% ../../nbs/12_data.catalogue.ipynb #93d087a6
 @dataclass(frozen=True)
@@ -87,8 +88,6 @@ def take(
     return replace(self, frame=frame, codes=codes, split=self.split[rows], group=self.group[rows], row=self.row[rows])
 
 # %% ../../nbs/12_data.catalogue.ipynb #ea82aeed
-class CatalogueWarning(UserWarning): "Something about a catalogue that the user should know, and that stops nothing"
-
 def _warn(message): warnings.warn(message, CatalogueWarning, stacklevel=3)
 
 ON_BAD = 'stop', 'skip', 'keep'
@@ -165,51 +164,101 @@ def _one_hot_targets(one_hot, frame, path, schema)->list[OneHot]:
         if schema is None or any(target.name not in frame for target in schema): raise
         return []
 
-def _target_columns(frame, path, one_of, any_of, one_hot, schema)->tuple[pd.DataFrame, dict[str, str]]:
+def _target_columns(frame, path, one_of, any_of, one_hot, known)->tuple[pd.DataFrame, dict[str, str]]:
     "Return the table with a column for each target, and the kinds of the targets"
     one_of,any_of = _names(one_of, 'one_of', frame.columns),_names(any_of, 'any_of', frame.columns)
-    made = _one_hot_targets(one_hot, frame, path, schema)
+    made = _one_hot_targets(one_hot, frame, path, known)
+    kinds = {target.name: target.kind for target in known or ()}
+    if known and one_of is None and any_of is None and {target.name for target in made}<=kinds.keys():
+        labelled = [name for name in kinds if kinds[name]=='one_of']
+        return read_one_hot(frame, made, labelled) if made else frame,kinds
     if made and one_of is None and any_of is None and 'category' in frame: one_of = ['category']
-    names = [target.name for target in made]
     frame = read_one_hot(frame, made, one_of or ()) if made else frame
-    if schema: return frame,{target.name: target.kind for target in schema}
-    if made: any_of = [*(any_of or []), *(name for name in names if name not in (one_of or []))]
+    names = [target.name for target in made if target.name not in (one_of or [])]
+    if made: any_of = [*(any_of or []), *names]
     return frame,_target_kinds(frame, path, one_of, any_of)
 
-def _infer_schema(frame, kinds, sep, empty)->Schema:
-    "Return the targets of the chosen columns, with the labels that occur; warn about labels that are hardly any"
-    schema = Schema(targets=[target_from_column(frame[column], kind, sep, empty) for column,kind in kinds.items()])
-    check_truths(schema.targets)
-    hints = [label_hint(target) for target in schema]
-    hints += [many_labels_hint(target, len(frame)) for target in schema]
-    hints += [sep_hint(frame[column]) for column,kind in kinds.items() if kind=='one_of']
-    for hint in [*hints, truth_hint(schema.targets)]:
+def _warn_of_labels(targets, frame):
+    "Warn about labels that are hardly any; raise a `UsageError` for columns of 0 and 1"
+    check_truths(targets)
+    hints = [label_hint(target) for target in targets]
+    hints += [many_labels_hint(target, len(frame)) for target in targets]
+    hints += [sep_hint(frame[target.name]) for target in targets if target.kind=='one_of']
+    for hint in [*hints, truth_hint(targets)]:
         if hint: _warn(hint)
-    return schema
 
-def _plain_targets(frame, path, one_of, any_of, one_hot, sep, empty, schema, long)->tuple[pd.DataFrame, Schema]:
+def _make_schema(frame, path, known, kinds, sep, empty)->Schema:
+    "Return the targets of the chosen columns: as `known` declares them, else with the labels that occur"
+    declared = {(target.name, target.kind): target for target in known or ()}
+    if declared.keys()==kinds.items(): return known
+    targets = [declared.get(column) or target_from_column(frame[column[0]], column[1], sep, empty)
+        for column in kinds.items()]
+    _warn_of_labels([target for target in targets if (target.name, target.kind) not in declared], frame)
+    rule = known and known.applicability and known.applicability.only(list(kinds))
+    return validate_fields(Schema, dict(targets=targets, applicability=rule), str(path))
+
+def _plain_targets(frame, path, one_of, any_of, one_hot, sep, empty, known, long)->tuple[pd.DataFrame, Schema]:
     "Return the table with plain cells in its target columns, and the targets"
     if sep=='': raise UsageError('sep is empty; it must be the text between two labels of a cell, for example a comma')
     try:
-        frame,kinds = _target_columns(frame, path, one_of, any_of, one_hot, schema)
-        if sep is None and not (schema or long):
+        frame,kinds = _target_columns(frame, path, one_of, any_of, one_hot, known)
+        declared = {target.name: target for target in known or () if kinds.get(target.name)==target.kind}
+        if sep is None and not long:
             for name,kind in kinds.items():
-                if kind=='any_of' and not holds_lists(frame[name]): check_sep(frame[name])
-        targets = {target.name: target for target in schema or ()}
-        frame,sep = plain_cells(frame, kinds, sep, targets, whole=bool(long) and sep is None)
-        return frame,schema or _infer_schema(frame, kinds, sep, empty)
+                if kind=='any_of' and name not in declared and not holds_lists(frame[name]): check_sep(frame[name])
+        frame,sep = plain_cells(frame, kinds, sep, declared, whole=bool(long) and sep is None)
+        return frame,_make_schema(frame, path, known, kinds, sep, empty)
     except UsageError as e:
         message = str(e)
         raise UsageError(message if message.startswith(str(path)) else f'{path}: {message}') from None
 
 # %% ../../nbs/12_data.catalogue.ipynb #89053186
-def _encode(frame, schema, path)->dict[str, np.ndarray]:
+ON_UNSEEN = 'raise', 'ignore'
+
+def _labels(cell, sep)->list[str]:
+    if pd.api.types.is_list_like(cell): return [str(label) for label in cell if label is not None]
+    return [] if pd.isna(cell) else str(cell).split(sep)
+
+def _find_unseen(target, column)->set[str]:
+    "Return the labels of a column that a target does not know in any spelling"
+    try: found = target_from_column(column, target.kind, target.sep).vocab
+    except UsageError: return set() # no label at all
+    def is_unseen(label):
+        try: target.encode(pd.Series([label if target.kind=='one_of' else [label]]))
+        except UnseenLabel: return True
+        return False
+    return {label for label in set(found)-set(target.vocab) if is_unseen(label)}
+
+def _without(column, target, unseen)->tuple[pd.Series, Counter]:
+    "Return a column without some labels, and in how many cells each of them was"
+    text = as_text(column)
+    if target.kind=='one_of': return text.mask(text.isin(unseen), UNKNOWN),Counter(text[text.isin(unseen)])
+    cells,counts = [_labels(cell, target.sep) for cell in column],Counter()
+    names = pd.Series(list({label for cell in cells for label in cell}), dtype=object)
+    is_unseen = dict(zip(names, as_text(names.str.strip().str.removeprefix(UNKNOWN)).isin(unseen)))
+    for cell in cells: counts.update({label.strip() for label in cell if is_unseen[label]})
+    return pd.Series([[label for label in cell if not is_unseen[label]] for cell in cells], column.index),counts
+
+def _ignore_unseen(frame, schema, path)->dict[str, np.ndarray]:
+    "Return the codes of all targets; warn about labels that the schema lacks"
+    codes,shown = {},[]
+    for target in schema:
+        column,counts = frame[target.name],{}
+        unseen = _find_unseen(target, column)
+        if unseen: column,counts = _without(column, target, unseen)
+        codes[target.name] = target.encode(column)
+        shown += [f'{target.name} {label} ({n:,} row{"s"*(n!=1)})' for label,n in sorted(counts.items())]
+    others = f' and {len(shown)-10} others' if len(shown)>10 else ''
+    if shown: _warn(f'{path}: labels that are not in the vocabulary are ignored: {", ".join(shown[:10])}{others}')
+    return codes
+
+def _encode(frame, schema, path, on_unseen='raise')->dict[str, np.ndarray]:
     "Return the codes of all targets; a target without a column is unknown in every row"
     absent = [target.name for target in schema if target.name not in frame]
     if absent: _warn(f'{path} has no column {", ".join(absent)}: unknown in every row')
     frame = frame.assign(**dict.fromkeys(absent, pd.Series('?', index=frame.index)))
-    try: return schema.encode(frame)
-    except UsageError as e: raise UsageError(f'{path}: {e}') from None
+    try: return schema.encode(frame) if on_unseen=='raise' else _ignore_unseen(frame, schema, path)
+    except UsageError as e: raise UnseenLabel(f'{path}: {e}') from None
 
 def _check_labels(catalogue, path):
     "Raise a `UsageError` if a target has no training label; warn about labels that are missing from train"
@@ -371,7 +420,8 @@ def make_catalogue(
     valid_fold:str|int|None=None, # fold that is the validation split; the others are train
     group_col:str|None=None, # rows of equal value stay in the same split; default: rows of the same file
     long:bool|None=None, # whether a row is one label of its image, so that the rows of an image are joined; None asks
-    schema:Schema|None=None, # the targets, if known; other labels are an error; default: inferred from the columns
+    schema:Schema|None=None, # targets whose labels are known; `one_of` and `any_of` choose some; default: inferred
+    on_unseen:str='raise', # a label that `schema` lacks: `raise` a `UsageError`, or `ignore` it with a warning
     taxonomy:Sequence[str]|str='none', # columns of main and sub target; `auto` tries the first two `one_of` targets
     on_bad:str='stop', # what to do about unusable images, see `usable_rows`
     valid_share:float=0.2, # share of the groups that is held out if no row is in the validation split
@@ -381,6 +431,7 @@ def make_catalogue(
 )->Catalogue: # usable rows, in the order of the table
     "Check a table of images with labels; raise a `UsageError` that names the row, column or file of a mistake"
     if on_bad not in ON_BAD: raise unknown_name('on_bad', on_bad, ON_BAD)
+    if on_unseen not in ON_UNSEEN: raise unknown_name('on_unseen', on_unseen, ON_UNSEEN)
     frame = as_frame(frame)
     check_file_column(frame.columns, file_col, origin)
     frame = frame.assign(**{file_col: cell_text(frame[file_col]).fillna('') if not holds_lists(frame[file_col])
@@ -388,7 +439,7 @@ def make_catalogue(
     if split_col and not all_as: check_column(frame.columns, split_col, origin)
     frame,schema = _plain_targets(frame, origin, one_of, any_of, one_hot, sep, empty, schema, long)
     split = np.full(len(frame), all_as or 'train', dtype=object)
-    codes,group = _encode(frame, schema, origin),_groups(frame, origin, file_col, group_col)
+    codes,group = _encode(frame, schema, origin, on_unseen),_groups(frame, origin, file_col, group_col)
     catalogue = Catalogue(frame, schema, Path(images), file_col, codes, split, group, row=np.arange(len(frame))+1)
     catalogue = _one_row_an_image(catalogue, origin, long, [name for name in (split_col, fold_col, group_col) if name])
     catalogue,bad,hint = _named_files(catalogue, origin, file_pattern, allow_outside)
@@ -406,8 +457,8 @@ def make_catalogue(
 # %% ../../nbs/12_data.catalogue.ipynb #37ebbe59
 @delegates(make_catalogue)
 def read_catalogue(
-    path:str|Path|pd.DataFrame, # a CSV or Parquet table, or a data frame of pandas or Polars
-    images:str|Path|None=None, # folder that the file names are relative to; default: the folder of the table
+    path:str|Path|pd.DataFrame, # a file, a folder of tables or a pattern, see `table_files`; or a data frame
+    images:str|Path|None=None, # the folder that the file names are relative to; default: the folder of the table
     **kwargs,
 )->Catalogue:
     "Read and check a table of images with labels; raise a `UsageError` that names the mistake"
@@ -415,11 +466,14 @@ def read_catalogue(
         raise UsageError(f'images must be the path of a folder, not {type(images).__name__}')
     if not isinstance(path, (str, os.PathLike)):
         return make_catalogue(as_frame(path), 'the data frame', images or '.', **kwargs)
-    path = Path(path)
-    schema_file = path.with_suffix('.schema.json')
-    has_targets = any(kwargs.get(name) for name in ('one_of', 'any_of', 'one_hot', 'schema'))
-    if not has_targets and schema_file.is_file(): kwargs['schema'] = read_schema(schema_file)
-    return make_catalogue(read_table(path), path, images or path.parent, **kwargs)
+    schema_file = table_schema_file(path)
+    is_declared = kwargs.get('schema') is None and schema_file.is_file()
+    if is_declared: kwargs['schema'] = read_schema(schema_file)
+    try: return make_catalogue(read_table(path), path, images or table_folder(path), **kwargs)
+    except UnseenLabel as e:
+        if not is_declared: raise
+        hint = f'{schema_file} lists the labels of this table: add it there, or remove that file'
+        raise UnseenLabel(f'{e}; {hint}') from None
 
 # %% ../../nbs/12_data.catalogue.ipynb #492c2d19
 @patch

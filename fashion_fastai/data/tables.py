@@ -1,4 +1,4 @@
-"""Read a CSV or Parquet table safely, and check the image files that it names
+"""Read a table from any of the usual files safely, and check the image files that it names
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/data.tables.html.md"""
 
@@ -6,146 +6,188 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.tables.html.md"""
 
 # %% ../../nbs/10_data.tables.ipynb #4582df8d
 from __future__ import annotations
-import os, re, stat, warnings
+import glob, os, re, stat, warnings, zlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq
 
 # %% auto #0
-__all__ = ['MAX_COLUMNS', 'SHEETS', 'OUTSIDE', 'BOX', 'read_table', 'table_columns', 'table_frames', 'check_column',
-           'check_file_column', 'rejoin_commas', 'as_frame', 'join_paths', 'file_issues', 'box_columns', 'read_boxes']
+__all__ = ['TABLE_SUFFIXES', 'OUTSIDE', 'BOX', 'table_suffix', 'is_table_name', 'table_files', 'table_exists', 'table_folder',
+           'table_schema_file', 'read_table', 'table_columns', 'table_frames', 'check_column', 'check_file_column',
+           'rejoin_commas', 'as_frame', 'join_paths', 'file_issues', 'box_columns', 'read_boxes']
 
 # %% ../../nbs/10_data.tables.ipynb #86d7efdc
-from ..core.errors import UsageError, unknown_name
+from ..core.errors import CatalogueWarning, UsageError, unknown_name
+from .csv_dialect import csv_dialect, csv_reader
+from .parquet_files import parquet_batches, parquet_frame
+from .row_files import excel_reader, json_names, json_reader
 
 # %% ../../nbs/10_data.tables.ipynb #16666ff4
-MAX_COLUMNS = 10_000
-SHEETS = '.xlsx', '.xls', '.ods' # files of spreadsheet programs
-_AS_CSV = 'save it as "CSV UTF-8" in the spreadsheet program'
-_UNREADABLE = OSError, ValueError, OverflowError, MemoryError, pa.ArrowException # raised on damaged files
+_TEXT = '.csv', '.tsv', '.jsonl', '.ndjson' # may be compressed
+_EXCEL = '.xlsx', '.xlsm'
+TABLE_SUFFIXES = *_TEXT, '.parquet', *_EXCEL
+_SPREADSHEET = 'save it as .xlsx or as "CSV UTF-8" in the spreadsheet program'
+_HINTS = {'.xls': _SPREADSHEET, '.xlsb': _SPREADSHEET, '.ods': _SPREADSHEET, '.zip': 'unpack it',
+    '.json': 'write JSON Lines: an object on each line, in a .jsonl file'}
 
-def _max_unpacked(path)->float: # bytes; real tables compress about tenfold
-    return 100*os.path.getsize(path)+256e6
+def table_suffix(
+    path:str|Path, # file name
+)->str: # one of `TABLE_SUFFIXES`, also for `labels.csv.gz`; empty for other files
+    "Return the ending that says how a table is read"
+    *above,suffix = ['', *(part.lower() for part in Path(path).suffixes)]
+    if suffix=='.gz': return above[-1] if above and above[-1] in _TEXT else ''
+    return suffix if suffix in TABLE_SUFFIXES else ''
 
-def _text_bytes(column)->int: # bytes of an Arrow array, each cell of a dictionary counted with its text
-    while pa.types.is_list(column.type): column = column.flatten()
-    if not pa.types.is_dictionary(column.type): return column.nbytes
-    text_bytes = pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0
-    return text_bytes+8*len(column)
+def is_table_name(
+    path:str|Path, # file name
+)->bool: # also for the files of spreadsheet programs that are refused with advice
+    "Return whether a file name is that of a table"
+    return bool(table_suffix(path)) or Path(path).suffix.lower() in ('.xls', '.xlsb', '.ods')
 
-def _without_dictionaries(column)->pa.Array: # the same cells as plain text
-    value_type,depth = column.type,0
-    while pa.types.is_list(value_type): value_type,depth = value_type.value_type,depth+1
-    if not pa.types.is_dictionary(value_type): return column
-    value_type = value_type.value_type
-    for _ in range(depth): value_type = pa.list_(value_type)
-    return column.cast(value_type)
+def _no_table(path)->UsageError:
+    hint = _HINTS.get(path.suffix.lower())
+    endings = 'a table must be a .csv or a .parquet file, or .tsv, .jsonl or .xlsx'
+    return UsageError(f'{path}: {endings}{"; " if hint else ""}{hint or ""}')
 
-def _check_claims(path, metadata, schema):
-    "Raise a `ValueError` if a Parquet file claims more than its bytes can hold"
-    def width(column): return max(1, column.length if column.physical_type=='FIXED_LEN_BYTE_ARRAY' else 1)
-    group_bytes = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-    unpacked = max(group_bytes, metadata.num_rows*sum(map(width, schema)))
-    if unpacked<=_max_unpacked(path): return
-    raise ValueError(f'it claims {metadata.num_rows:,} rows of {unpacked:,} bytes, '
-        f'which is not plausible for {os.path.getsize(path):,} bytes')
+# %% ../../nbs/10_data.tables.ipynb #59ddc41f
+_SPLITS = 'train', 'training', 'valid', 'val', 'validation', 'dev', 'test', 'testing'
 
-# %% ../../nbs/10_data.tables.ipynb #a942cf37
-def _text_columns(path)->list[str]:
-    "Check the header of a Parquet file; return its text columns, which are read as dictionaries"
-    with pq.ParquetFile(path) as file:
-        _check_claims(path, file.metadata, file.schema)
-        names = pd.Index(file.schema_arrow.names)
-        if not names.is_unique: raise ValueError(f'two columns have the same name, {names[names.duplicated()][0]!r}')
-        if len(names)>MAX_COLUMNS: raise ValueError(f'it has {len(names):,} columns; at most {MAX_COLUMNS:,} are read')
-        texts = [column for column in file.schema if column.physical_type=='BYTE_ARRAY']
-        return [column.path for column in texts if column.logical_type.type in ('STRING', 'NONE')]
+def _folder_tables(folder)->list[Path]:
+    files = [path for path in folder.iterdir() if table_suffix(path) and path.name[0] not in '._' and path.is_file()]
+    if files: return sorted(files)
+    raise UsageError(f'{folder}: a folder without a table; name a .csv or a .parquet file, '
+        'or read a folder for each label with --format folders')
 
-def _parquet_batches(path, columns, rows)->Iterator[pa.RecordBatch]:
-    "Yield a Parquet file batch by batch; raise a `ValueError` once it unpacks to an implausible size"
-    room = _max_unpacked(path)
-    with pq.ParquetFile(path, read_dictionary=_text_columns(path)) as file:
-        for batch in file.iter_batches(rows, columns=columns):
-            room -= sum(map(_text_bytes, batch.columns))
-            if room<0:
-                raise ValueError(f'its {os.path.getsize(path):,} bytes unpack to more than a hundred times as much')
-            batch.validate(full=True) # reports text that is not UTF-8 here instead of at its first use
-            yield pa.record_batch([_without_dictionaries(column) for column in batch.columns], names=batch.schema.names)
+def _check_parts(path, files):
+    "Raise a `UsageError` if several files are not the parts of one table; say what is read"
+    kinds = {table_suffix(file) for file in files}
+    names = ', '.join(file.name for file in files[:5])+(' and others' if len(files)>5 else '')
+    if len(kinds)>1 or len({file.name.removesuffix('.gz') for file in files})<len(files):
+        raise UsageError(f'{path}: {names} are not the parts of one table; name one of them')
+    message = f'{path}: {len(files)} files are read as one table: {names}'
+    warnings.warn(message, CatalogueWarning, stacklevel=3)
 
-def _table_file(path)->Path:
-    "Return `path`; raise a `UsageError` if it is missing or no table"
+def table_files(
+    path:str|Path, # a file; a folder of tables; or a pattern, such as `parts/*.csv`
+)->list[Path]: # at least one, in the order of their names
+    "Return the files of a table; raise a `UsageError` if there are none, or some that are no table"
+    path,pattern = Path(path),str(path)
+    if path.is_dir(): files = _folder_tables(path)
+    elif os.path.exists(path): files = [path]
+    elif not glob.has_magic(pattern): raise UsageError(f'{path}: no such file')
+    else: files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    if not files: raise UsageError(f'{path}: no file matches this pattern')
+    for file in files:
+        if not table_suffix(file) or not file.is_file(): raise _no_table(file)
+    if len(files)>1: _check_parts(path, files)
+    return files
+
+def table_exists(
+    path:str|Path, # as for `table_files`
+)->bool:
+    "Return whether a table, a folder or a file that a pattern finds exists"
+    return os.path.exists(path) or glob.has_magic(str(path)) and bool(glob.glob(str(path), recursive=True))
+
+def table_folder(
+    path:str|Path, # as for `table_files`
+)->Path: # the folder of the file, the folder itself, or the part of a pattern before the first `*`
+    "Return the folder that the file names of a table start from by default"
     path = Path(path)
-    if not os.path.exists(path): raise UsageError(f'{path}: no such file')
-    suffix = path.suffix.lower()
-    if suffix in ('.csv', '.parquet') and path.is_file(): return path
-    hint = f'; {_AS_CSV}' if suffix in SHEETS else ''
-    raise UsageError(f'{path}: a table must be a .csv or a .parquet file{hint}')
+    if path.is_dir(): return path
+    if path.exists(): return path.parent
+    return Path(*takewhile(lambda part: not glob.has_magic(part), path.parent.parts))
+
+def table_schema_file(
+    path:str|Path, # as for `table_files`
+)->Path: # `labels.schema.json` beside `labels.csv` or `labels.csv.gz`; may not exist
+    "Return the file in which `data convert` writes the schema of a table"
+    path = Path(path)
+    return path.with_name(path.name.removesuffix('.gz')).with_suffix('.schema.json')
 
 # %% ../../nbs/10_data.tables.ipynb #03e1a079
-_CSV = dict(dtype=str, keep_default_na=False, na_values=[''], index_col=False) # surplus fields are no row names
-
-def _csv_options(path)->dict: # arguments of `pd.read_csv`
-    "Return how to read a CSV file; raise a `ValueError` if its first line is no header"
-    with open(path, 'rb') as file: header = file.readline(1<<20)
-    unquoted = re.sub(rb'"[^"]*"', b'', header)
-    separator = max(b',', b';', b'\t', key=unquoted.count) # the comma if there is none
-    n_fields = unquoted.count(separator)+1
-    if n_fields>MAX_COLUMNS or len(header)==1<<20:
-        raise ValueError(f'its first line holds {n_fields:,} fields or more; at most {MAX_COLUMNS:,} columns are read')
-    options = _CSV | dict(sep=separator.decode())
-    with warnings.catch_warnings():
-        warnings.simplefilter('error', pd.errors.ParserWarning)
-        try: pd.read_csv(path, nrows=1, **options)
-        except pd.errors.ParserWarning: raise ValueError('its first row holds more fields than its header') from None
-    return options
+_UNREADABLE = OSError, ValueError, OverflowError, MemoryError, EOFError, zlib.error, pa.ArrowException # damaged files
 
 def _unreadable(path, error)->UsageError:
-    is_encoding = isinstance(error, UnicodeDecodeError)
-    reason = f'its text is not UTF-8; {_AS_CSV}' if is_encoding else ' '.join(str(error).split())[:300]
+    reason = ' '.join(str(error).split())[:300]
+    if isinstance(error, UnicodeError):
+        reason = 'its text is not UTF-8'
+        if table_suffix(path) in ('.csv', '.tsv'): reason += '; save it as "CSV UTF-8" in the spreadsheet program'
     return UsageError(f'{path} cannot be read as a table: {reason}')
 
-# %% ../../nbs/10_data.tables.ipynb #7b4b90d8
-def read_table(
-    path:str|Path, # a `.csv` or `.parquet` file
-)->pd.DataFrame: # at least one row; CSV cells are text
-    "Read a table; raise a `UsageError` if it is missing, unreadable or empty"
-    path = _table_file(path)
+def _file_columns(path)->list[str]:
+    kind = table_suffix(path)
+    if kind=='.parquet': return pq.read_schema(path).names
+    if kind in _EXCEL: return list(next(excel_reader(path), []))
+    return csv_dialect(path).names if kind in ('.csv', '.tsv') else json_names(path)
+
+def _file_frames(path, columns, rows)->Iterator[pd.DataFrame]:
+    kind = table_suffix(path)
+    if kind=='.parquet': yield from (batch.to_pandas() for batch in parquet_batches(path, columns, rows))
+    elif kind in _EXCEL: yield from excel_reader(path, rows)
+    else: yield from (csv_reader if kind in ('.csv', '.tsv') else json_reader)(path, rows)
+
+def _read_file(path)->pd.DataFrame:
+    "Read one file; raise a `UsageError` if it is unreadable or empty"
     try:
-        if path.suffix.lower()=='.parquet':
-            batches = list(_parquet_batches(path, None, 65_536))
-            frame = pa.Table.from_batches(batches).to_pandas() if batches else pd.DataFrame()
-            frame = frame.drop(columns=[column for column in frame if re.fullmatch(r'__index_level_\d+__', column)])
-        else: frame = pd.read_csv(path, **_csv_options(path))
-    except pd.errors.EmptyDataError: frame = pd.DataFrame()
+        kind = table_suffix(path)
+        if kind=='.parquet': frame = parquet_frame(path)
+        elif kind in ('.csv', '.tsv'): frame = next(csv_reader(path), pd.DataFrame())
+        else: frame = pd.concat([pd.DataFrame(), *_file_frames(path, None, 65_536)], ignore_index=True)
     except _UNREADABLE as e: raise _unreadable(path, e) from None
     if not len(frame): raise UsageError(f'{path}: the table is empty')
     return frame
 
+# %% ../../nbs/10_data.tables.ipynb #7b4b90d8
+def read_table(
+    path:str|Path, # file, folder or pattern; see `table_files`
+)->pd.DataFrame: # at least one row; cells are text, but of Parquet
+    "Read a table; raise a `UsageError` if it is missing, unreadable or empty"
+    files = table_files(path)
+    if len(files)==1: return _read_file(files[0])
+    _check_columns(files)
+    return pd.concat([_read_file(file) for file in files], ignore_index=True)
+
 # %% ../../nbs/10_data.tables.ipynb #56d26366
+def _columns_of(path)->list[str]:
+    try: names = _file_columns(path)
+    except _UNREADABLE as e: raise _unreadable(path, e) from None
+    if not names: raise UsageError(f'{path}: the table is empty')
+    return names
+
+def _check_columns(files)->list[str]:
+    "Return the columns of several files; raise a `UsageError` if they differ"
+    names = _columns_of(files[0])
+    for file in files[1:]:
+        others = _columns_of(file)
+        different = sorted(set(names)^set(others))
+        if different:
+            where = files[0] if different[0] in names else file
+            raise UsageError(f'{file} and {files[0]} are not parts of one table: '
+                f'only {where.name} has the column {different[0]}; name one of them')
+    stems = [file.name.split('.')[0].lower() for file in files]
+    if 'split' not in names and set(stems)<=set(_SPLITS):
+        raise UsageError(f'{files[0].parent}: {", ".join(stems)} are named after splits, but the tables have no column '
+            'split; add one with the name of the split, or name one of them')
+    return names
+
 def table_columns(
-    path:str|Path, # a `.csv` or `.parquet` file
+    path:str|Path, # file, folder or pattern; see `table_files`
 )->list[str]:
     "Return the column names of a table; raise a `UsageError` if it is missing, unreadable or empty"
-    path = _table_file(path)
-    try:
-        if path.suffix.lower()=='.parquet': return pq.read_schema(path).names
-        return list(pd.read_csv(path, **(_csv_options(path) | dict(nrows=0))))
-    except pd.errors.EmptyDataError: raise UsageError(f'{path}: the table is empty') from None
-    except _UNREADABLE as e: raise _unreadable(path, e) from None
+    return _check_columns(table_files(path))
 
 def table_frames(
-    path:str|Path, # a `.csv` or `.parquet` file
+    path:str|Path, # file, folder or pattern; see `table_files`
     columns:list[str]|None=None, # some of `table_columns`; default: all
     rows:int=65_536, # rows of a frame
-)->Iterator[pd.DataFrame]: # CSV cells are text
+)->Iterator[pd.DataFrame]: # cells are text, but of Parquet
     "Yield a table in frames of `rows` rows; raise a `UsageError` if it is missing or unreadable"
-    path = _table_file(path)
-    try:
-        if path.suffix.lower()=='.parquet':
-            for batch in _parquet_batches(path, columns, rows): yield batch.to_pandas()
-        else: yield from pd.read_csv(path, usecols=columns, chunksize=rows, **_csv_options(path))
-    except pd.errors.EmptyDataError: return
-    except _UNREADABLE as e: raise _unreadable(path, e) from None
+    files = table_files(path)
+    if len(files)>1: _check_columns(files)
+    for file in files:
+        try: yield from (frame if columns is None else frame[columns] for frame in _file_frames(file, columns, rows))
+        except _UNREADABLE as e: raise _unreadable(file, e) from None
 
 # %% ../../nbs/10_data.tables.ipynb #52f91934
 def check_column(

@@ -18,12 +18,12 @@ __all__ = ['score_predictions', 'format_headlines', 'run_baselines', 'enforce_co
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #8e495c86
 from ..config import TrainConfig
-from ..core.errors import UsageError
+from ..core.errors import UnseenLabel, UsageError
 from ..core.files import read_json
 from ..data.catalogue import Catalogue
 from ..data.from_config import catalogue_from_config, check_training_table
 from ..data.splits import default_split_col
-from ..data.tables import read_table
+from ..data.tables import table_columns
 from .calibration import Calibration, fit_calibration, run_calibration
 from .consistency import PairCounts, enforce_taxonomy, mask_unseen_pairs, taxonomy_scores
 from .ensemble import check_members, common_rows, mean_predictions, member_names
@@ -94,23 +94,31 @@ def scored_rows(
     split:str='valid', # `train`, `valid` or `test`
     data:str|Path|None=None, # another table; without a split column all of it is scored; default: the run's own
     images:str|Path|None=None, # folder that its file names start from; default: that of the table
+    on_unseen:str='raise', # a label that the run does not know: `raise` a `UsageError`, or `ignore` it with a warning
 )->tuple[Catalogue, TrainConfig, np.ndarray]: # the whole table; the settings for it; positions of the rows
-    "Return the rows to score a run on; raise a `UsageError` if there are none"
+    "Return the rows to score a run on; raise a `UsageError` if there are none, or none has a label"
     config = run.config.model_copy(deep=True)
     if config.training.refit and not data and split!='test':
         raise UsageError(f'{run.path} was refitted on train and valid; score it on the test split or on another table')
-    options = dict(schema=run.schema)
+    options = dict(schema=run.schema, on_unseen=on_unseen)
     if data:
         config.data.path,config.data.format = str(data),'table'
         config.data.images = str(images) if images else None
-        own = config.data.split_col or config.data.fold_col or default_split_col(read_table(data).columns)
+        own = config.data.split_col or config.data.fold_col or default_split_col(table_columns(data))
         if not own: options['all_as'] = split
     else: check_training_table(run)
-    catalogue = catalogue_from_config(config, **options)
+    try: catalogue = catalogue_from_config(config, **options)
+    except UnseenLabel as e: raise UnseenLabel(f'{e}; --on-unseen ignore leaves such labels out') from None
     positions = catalogue.where(split)
-    if not len(positions):
-        raise UsageError(f'{data or config.data.path or "the sample"}: no row is in the {split} split')
+    _check_labelled(catalogue, positions, split, data or config.data.path or 'the sample')
     return catalogue,config,positions
+
+def _check_labelled(catalogue, positions, split, origin):
+    "Raise a `UsageError` if there are no rows to score, or none of them has a label"
+    if not len(positions): raise UsageError(f'{origin}: no row is in the {split} split')
+    if any(target.any_known(catalogue.codes[target.name][positions]).any() for target in catalogue.schema): return
+    raise UsageError(f'{origin}: no row of the {split} split has a label of {", ".join(catalogue.schema.names)}, '
+        'so there is nothing to score; predict needs no labels')
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #ca7a757b
 def predicted_rows(
@@ -125,10 +133,11 @@ def evaluate(
     split:str='valid', # `train`, `valid` or `test`
     data:str|Path|None=None, # see `scored_rows`
     images:str|Path|None=None, # see `scored_rows`
+    on_unseen:str='raise', # see `scored_rows`
     **tta, # for `TTA`: `n`, `beta`, `use_max`
 )->Evaluation:
     "Predict a split of the run's table, or another table, from the cache if possible; the run is only read"
-    catalogue,config,positions = scored_rows(run, split, data, images)
+    catalogue,config,positions = scored_rows(run, split, data, images, on_unseen)
     predictions = run_predictions(run, catalogue, config, positions, **tta)
     return Evaluation(predictions, predicted_rows(catalogue.take(positions), predictions), catalogue)
 
@@ -188,11 +197,12 @@ def evaluate_ensemble(
     split:str='valid', # `train`, `valid` or `test`
     data:str|Path|None=None, # see `scored_rows`
     images:str|Path|None=None, # see `scored_rows`
+    on_unseen:str='raise', # see `scored_rows`
     **tta, # for `TTA`: `n`, `beta`, `use_max`
 )->EnsembleEvaluation:
     "Predict a split of a table with several runs and average them, from the cache if possible"
     check_members(runs)
-    catalogue,config,positions = scored_rows(runs[0], split, data, images)
+    catalogue,config,positions = scored_rows(runs[0], split, data, images, on_unseen)
     rows,members = catalogue.take(positions),[]
     if not data and split!='train': check_unseen(runs, rows)
     for run in runs:

@@ -23,8 +23,8 @@ from ..data.catalogue import CatalogueWarning
 from ..data.file_names import name_rule
 from ..data.image_files import IMAGE_SUFFIXES, find_images
 from ..data.splits import group_names, read_split
-from ..data.tables import OUTSIDE, SHEETS, box_columns, file_issues, check_column, check_file_column
-from ..data.tables import read_boxes, read_table, table_columns, table_frames
+from ..data.tables import OUTSIDE, box_columns, file_issues, check_column, check_file_column, is_table_name
+from ..data.tables import read_boxes, read_table, table_columns, table_exists, table_folder, table_frames
 from ..target import as_text, cell_text
 
 # %% ../../nbs/65_serving.inputs.ipynb #15d8eea7
@@ -70,7 +70,7 @@ def _file_rule(cells, source, images, file_col, pattern=None)->Callable[[list[st
     return rule
 
 def _images_of_table(source, file_col, images, split, allow_outside)->ImageFiles:
-    frame,images = read_table(source),Path(images or source.parent)
+    frame,images = read_table(source),Path(images or table_folder(source))
     if file_col not in frame: raise UsageError(f"{source}: {unknown_name('column', file_col, frame.columns)}")
     if split:
         if 'split' not in frame: raise UsageError(f'{source}: no column split to choose {split} by')
@@ -83,7 +83,7 @@ def _images_of_table(source, file_col, images, split, allow_outside)->ImageFiles
 
 # %% ../../nbs/65_serving.inputs.ipynb #b2dd100f
 def find_image_files(
-    source:str|Path, # an image, a folder, or a `.csv` or `.parquet` table
+    source:str|Path, # an image, a folder of images, or a table, see `table_files`
     file_col:str='file', # column with the file names of a table
     images:str|Path|None=None, # folder that the file names of a table are relative to; default: the folder of the table
     split:str|None=None, # only rows of a table with this value (`train`, `valid` or `test`) in the column `split`
@@ -91,9 +91,9 @@ def find_image_files(
 )->ImageFiles: # names are relative to the folder, or as written in the table
     "Return the images that `source` names; raise a `UsageError` if there are none"
     source = Path(source)
-    if not os.path.exists(source): raise UsageError(f'{source}: no such file or folder')
+    if not table_exists(source): raise UsageError(f'{source}: no such file or folder')
     if source.is_dir(): return _images_of_folder(source, allow_outside)
-    if source.suffix.lower() in ('.csv', '.parquet'):
+    if is_table_name(source):
         return _images_of_table(source, file_col, images, split, allow_outside)
     return _without_boxes([source], [str(source)])
 
@@ -114,9 +114,9 @@ BLOCK_ROWS = 65_536 # rows of a table in memory at a time
 
 def is_table(
     source:str|Path, # path that a user gave
-)->bool: # also for a sheet, which `read_table` refuses with advice
-    "Return whether `source` has the suffix of a table"
-    return Path(source).suffix.lower() in ('.csv', '.parquet', *SHEETS) and not Path(source).is_dir()
+)->bool: # also for files that `read_table` refuses with advice
+    "Return whether `source` has the name of a table; a folder holds images"
+    return is_table_name(source) and not Path(source).is_dir()
 
 # %% ../../nbs/65_serving.inputs.ipynb #4e7ef159
 def _columns_to_read(source, columns)->list[str]:
@@ -136,10 +136,10 @@ def check_source(
 ):
     "Raise a `UsageError` if `source` does not exist or lacks a column; cheap enough to call before loading a network"
     source = Path(source)
-    if not source.exists(): raise UsageError(f'{source}: no such file or folder')
+    if not table_exists(source): raise UsageError(f'{source}: no such file or folder')
     if is_table(source): _columns_to_read(source, columns)
     elif columns.group:
-        raise UsageError(f'{source} has no column {columns.group}; products are known from a .csv or .parquet table')
+        raise UsageError(f'{source} has no column {columns.group}; products are known from a table')
 
 # %% ../../nbs/65_serving.inputs.ipynb #e389306a
 def _row_mask(source, split)->np.ndarray|None:
@@ -158,7 +158,7 @@ def _record_batch(names, paths, groups=None)->pa.RecordBatch:
 def _table_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
     "Yield the rows of a table and their boxes"
     names_read,mask = _columns_to_read(source, columns),_row_mask(source, columns.split)
-    root = os.path.join(columns.images or source.parent, '')
+    root = os.path.join(columns.images or table_folder(source), '')
     start,rule = 0,None
     for frame in table_frames(source, names_read, BLOCK_ROWS):
         keep = slice(None) if mask is None else np.flatnonzero(mask[start:start+len(frame)])

@@ -8,12 +8,14 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.formats.registry.html
 from __future__ import annotations
 import inspect, os, re, warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd
 
 # %% auto #0
-__all__ = ['PRODUCT_COLS', 'PRODUCT_TARGETS', 'FORMATS', 'read_labels_table', 'read_list_column', 'read_two_csv', 'read_folders',
-           'product_rows', 'read_products', 'read_format', 'convert', 'catalogue_from']
+__all__ = ['MAX_LEVELS', 'PRODUCT_COLS', 'PRODUCT_TARGETS', 'FORMATS', 'RECOGNISED', 'read_labels_table', 'read_list_column',
+           'read_two_csv', 'read_folders', 'product_rows', 'read_products', 'recognised_format', 'read_format',
+           'convert', 'catalogue_from']
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #b26f7163
 from ...core.errors import UsageError, unknown_name, validate_fields
@@ -26,24 +28,27 @@ from .huggingface import read_hf
 from .meesho import read_meesho
 from ..image_files import find_images, is_image
 from ..splits import SPLITS, read_split
-from ..tables import check_column, read_table
-from ...schema import Schema
-from ...target import cell_text, Target, UNKNOWN
+from ..csv_dialect import csv_dialect
+from ..tables import check_column, read_table, table_exists, table_folder
+from ..tables import table_schema_file
+from ...schema import Schema, read_schema
+from ...target import Target, UNKNOWN, cell_text
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #b58ec409
 def read_labels_table(
-    path:str|Path, # `.csv` or `.parquet` file
-    one_of:Sequence[str]|None=None, # columns with exactly one label; default: `category` if it exists
-    any_of:Sequence[str]|None=None, # columns with any number of labels; default: `attributes` if it exists
+    path:str|Path, # a file, a folder of tables or a pattern, see `table_files`
+    one_of:Sequence[str]|None=None, # columns with exactly one label; default: those of the schema, else `category`
+    any_of:Sequence[str]|None=None, # columns with any number of labels; default: as `one_of`, else `attributes`
     sep:str=' ', # separator between the labels of an `any_of` cell
     file_col:str='file', # column of the file names
     images:str|Path|None=None, # folder that the file names are relative to; default: the folder of the table
 )->LabelTable:
-    "Read a CSV or Parquet table of file names and labels"
-    path,frame = Path(path),read_table(path)
+    "Read a table of file names and labels, and the schema beside it if there is one"
+    path,frame,declared = Path(path),read_table(path),_declared(path)
     if one_of is None and any_of is None:
-        one_of = [name for name in ('category',) if name in frame]
-        any_of = [name for name in ('attributes',) if name in frame]
+        kinds = {name: kind for name,kind,_ in declared} or dict(category='one_of', attributes='any_of')
+        found = [name for name in kinds if name in frame]
+        one_of,any_of = ([name for name in found if kinds[name]==kind] for kind in ('one_of', 'any_of'))
     one_of,any_of = tuple(one_of or ()),tuple(any_of or ())
     if not one_of+any_of:
         raise UsageError(f'{path}: no column category or attributes; say which are targets with --one-of and --any-of. '
@@ -51,7 +56,13 @@ def read_labels_table(
     for name in (file_col, *one_of, *any_of): check_column(frame.columns, name, path)
     files = cell_text(frame[file_col]).fillna('')
     frame = frame.assign(**{name: label_cells(frame[name], sep) for name in any_of}).drop(columns=file_col)
-    return LabelTable(frame.assign(file=files), Path(images or path.parent), one_of, any_of)
+    vocab = {name: labels for name,kind,labels in declared if name in (one_of if kind=='one_of' else any_of)}
+    return LabelTable(frame.assign(file=files), Path(images or table_folder(path)), one_of, any_of, vocab)
+
+def _declared(path)->list[tuple[str, str, tuple[str, ...]]]:
+    "Return name, kind and labels of each target of the schema beside a table; empty without one"
+    file = table_schema_file(path)
+    return [(target.name, target.kind, target.vocab) for target in read_schema(file)] if file.is_file() else []
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #c7d7bde3
 def _find_csv(path)->Path:
@@ -68,13 +79,20 @@ def _find_file_column(frame, path)->str:
     raise UsageError(f'{path}: no column holds names of image files; say which with --file-col. '
         f'It has {", ".join(frame.columns)}')
 
-def _find_label_column(frame)->str:
-    return next((name for name in frame.columns if name.lower()=='category'), 'Category')
+def _label_column(frame, any_of, path)->str:
+    "Return the column of the labels; raise a `UsageError` if it is not one column of the table"
+    names = any_of or [name for name in frame.columns if name.lower()=='category'] or ['Category']
+    if len(names)>1: raise UsageError(f'{path}: list-column reads one column of labels, not {", ".join(names)}')
+    if not any_of and names[0] not in frame:
+        raise UsageError(f'{path}: no column Category; say which column holds the labels with --any-of. '
+            f'It has {", ".join(frame.columns)}')
+    check_column(frame.columns, names[0], path)
+    return names[0]
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #7d6ef262
 def read_list_column(
     path:str|Path, # CSV file, or folder with one CSV file in it
-    label_col:str|None=None, # column of the labels; default: `Category` in any spelling
+    any_of:Sequence[str]|None=None, # the column of the labels; default: `Category` in any spelling
     file_col:str|None=None, # column of the file names; default: the first that holds some
     sep:str=',', # separator between the labels
     images:str|Path|None=None, # folder that the file names are relative to; default: the table's, or `images` in it
@@ -82,8 +100,7 @@ def read_list_column(
     "Read a CSV with a column of comma-separated labels"
     path = _find_csv(path)
     frame = read_strict_csv(path)
-    label_col = label_col or _find_label_column(frame)
-    check_column(frame.columns, label_col, path)
+    label_col = _label_column(frame, any_of, path)
     file_col = file_col or _find_file_column(frame, path)
     check_column(frame.columns, file_col, path)
     frame = frame.assign(**{label_col: label_cells(frame[label_col], sep)}).rename(columns={file_col: 'file'})
@@ -143,11 +160,13 @@ def _join_two(categories:Path|None, attributes:Path|None, split:str)->pd.DataFra
         attributes=labels.get(_ATTRIBUTES, UNKNOWN), split=split))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #55ec3914
+_ONE_PAIR = 'move one of them away, or name the files in Python: categories=..., attributes=... of read_two_csv'
+
 def _add_to_pair(pair:list, path:Path, header:list[str]):
     "Store `path` as the category file, the attribute file, or both of its split"
     for i,name in enumerate(_LABEL_COLS):
         if name not in header: continue
-        if pair[i]: raise UsageError(f'{path}: {pair[i]} has {name} for the same split; name the files with options')
+        if pair[i]: raise UsageError(f'{path}: {pair[i]} has {name} for the same split; {_ONE_PAIR}')
         pair[i] = path
 
 def _find_pairs(folder:Path)->dict[str, list]:
@@ -183,7 +202,7 @@ def read_two_csv(
     pairs = _named_pairs(path, categories, attributes, test) if categories else _find_pairs(path)
     if '' in pairs and len(pairs)>1:
         unnamed = next(file for file in pairs[''] if file)
-        raise UsageError(f'{unnamed}: its name says neither train nor test, as others do; name the files with options')
+        raise UsageError(f'{unnamed}: its name says neither train nor test, as others do; {_ONE_PAIR}')
     frames = [_join_two(*pairs[split], split) for split in ('', *SPLITS) if split in pairs]
     frame = pd.concat(frames, ignore_index=True)
     def error(row, message): return UsageError(f'{path}: the files of the splits: {message}')
@@ -207,40 +226,53 @@ def _has_splits(path:Path, paths:list[tuple[str, ...]])->bool:
             'either all folders are splits or none')
     return bool(splits)
 
-def _label_depth(path:Path, paths:list[tuple[str, ...]], has_splits:bool)->int:
-    "Return the number of folders that are labels; raises a `UsageError` unless it is 1 or 2, the same for all images"
-    depths = {len(parts)-1-has_splits: parts for parts in reversed(paths)} # with the first image of each depth
+MAX_LEVELS = 5
+
+def _is_flat_test(parts:tuple[str, ...], has_splits:bool)->bool:
+    return has_splits and len(parts)==2 and parts[0].lower()=='test'
+
+def _level_names(path:Path, paths:list[tuple[str, ...]], has_splits:bool)->list[str]:
+    "Return a name for each level of folders; raise a `UsageError` unless all labelled images have the same number"
+    labelled = [parts for parts in paths if not _is_flat_test(parts, has_splits)]
+    depths = {len(parts)-1-has_splits: parts for parts in reversed(labelled)} # with the first image of each depth
+    if not depths: raise UsageError(f'{path}: all images lie in test, without a folder for their label')
     for depth,parts in depths.items():
-        if depth in (1,2): continue
-        raise UsageError(f'{path/Path(*parts)}: {depth} folders above the image; '
-            'it must have one (category) or two (main, sub)')
+        if 1<=depth<=MAX_LEVELS: continue
+        raise UsageError(f'{path/Path(*parts)}: {depth} folders above the image that are labels; '
+            f'it must have one (category), two (main, sub) or up to {MAX_LEVELS}')
     if len(depths)>1:
-        one,two = Path(*depths[1]),Path(*depths[2])
-        raise UsageError(f'{path}: {one} has one folder above it and {two} has two; all must have the same')
-    return next(iter(depths))
+        (few,first),(many,second),*_ = sorted(depths.items())
+        raise UsageError(f'{path}: the labels of {Path(*first)} are {few} folder{"s"*(few>1)}, '
+            f'those of {Path(*second)} are {many}; all must have the same number')
+    n = next(iter(depths))
+    return {1: ['category'], 2: ['main', 'sub']}.get(n, [f'level_{i+1}' for i in range(n)])
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #04ac51b6
-def _qualify_shared(frame:pd.DataFrame)->str:
-    "Prefix every sub-category with its main one if a name is shared; return a note, empty if none is"
-    n_main = frame.groupby('sub').main.nunique()
-    if not (n_main>1).any(): return ''
-    frame['sub'] = frame.main+'/'+frame['sub']
-    return f'{n_main.idxmax()} lies in more than one main category, so each sub-category is called main/sub'
+def _qualify_shared(frame:pd.DataFrame, above:str, level:str)->str:
+    "Prefix every label of a level with that of the level above if a name is shared; return a note, empty if none is"
+    n_above = frame[frame[level]!=''].groupby(level)[above].nunique()
+    if not (n_above>1).any(): return ''
+    frame[level] = (frame[above]+'/'+frame[level]).where(frame[level]!='', '')
+    kind = 'main category' if above=='main' else 'folder of the level above'
+    name = 'sub-category' if level=='sub' else level
+    return f'{n_above.idxmax()} lies in more than one {kind}, so each {name} is called {above}/{level}'
 
 def read_folders(
     path:str|Path, # top folder
-)->LabelTable: # target `category`, or targets `main` and `sub`
-    "Read a folder for each label: `category/image.jpg` or `main/sub/image.jpg`"
+)->LabelTable: # target `category`, targets `main` and `sub`, or `level_1`, `level_2` and so on
+    "Read a folder for each label: `category/image.jpg`, `main/sub/image.jpg` or more levels"
     path = Path(path)
     paths,left_out = _image_paths(path)
     if not paths: raise UsageError(f'{path}: no image in it or below it{left_out.removeprefix(str(path))}')
     has_splits = _has_splits(path, paths)
-    columns = ['category'] if _label_depth(path, paths, has_splits)==1 else ['main', 'sub']
-    rows = [('/'.join(parts), *parts[has_splits:-1]) for parts in paths]
-    frame = pd.DataFrame(rows, columns=['file', *columns])
-    note = _qualify_shared(frame) if 'sub' in frame else ''
+    columns = _level_names(path, paths, has_splits)
+    flat = [_is_flat_test(parts, has_splits) for parts in paths]
+    labels = [[''] * len(columns) if is_flat else parts[has_splits:-1] for parts,is_flat in zip(paths, flat)]
+    frame = pd.DataFrame([('/'.join(parts), *row) for parts,row in zip(paths, labels)], columns=['file', *columns])
+    notes = [_qualify_shared(frame, *pair) for pair in zip(columns, columns[1:])]
+    if any(flat): notes.append(f'{path}: the labels of {sum(flat):,} images that lie directly in test are unknown')
     if has_splits: frame = add_split(frame, read_split(pd.Series([parts[0] for parts in paths])).tolist())
-    return LabelTable(frame, path, tuple(columns), notes=tuple(filter(None, (note, left_out))))
+    return LabelTable(frame, path, tuple(columns), notes=tuple(filter(None, [*notes, left_out])))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #865c3fe2
 PRODUCT_COLS = ('id', 'gender', 'masterCategory', 'subCategory', 'articleType', 'baseColour', 'season', 'year', 'usage',
@@ -253,6 +285,7 @@ def product_rows(
     "Read the product table"
     header,*lines = read_lines(path) or ['']
     if tuple(header.strip().split(','))!=PRODUCT_COLS:
+        if _is_products(path): return _resaved_rows(path)
         raise UsageError(f'{path}: line 1: the header must be {",".join(PRODUCT_COLS)}')
     n = len(PRODUCT_COLS)
     rows = ListFile(Path(path), [line.strip().split(',', n-1) for line in lines], first=2)
@@ -263,16 +296,46 @@ def product_rows(
     frame = pd.DataFrame(rows.rows, columns=list(PRODUCT_COLS))
     check_unique(frame.id, rows.error)
     frame['productDisplayName'] = frame.productDisplayName.str.replace(r'^"(.*)"$', r'\1', regex=True)
+    return _without_na(frame)
+
+def _without_na(frame)->pd.DataFrame:
     return frame.assign(**{name: frame[name].str.strip().replace('NA', '') for name in (*PRODUCT_TARGETS, 'year')})
+
+def _resaved_rows(path)->pd.DataFrame:
+    "Read a product table that was saved again, with quotes, and perhaps with other columns"
+    frame = read_table(path)
+    extra = [name for name in frame if name not in PRODUCT_COLS and not name.startswith('Unnamed: ')]
+    frame = frame[[*PRODUCT_COLS, *extra]].fillna('')
+    frame = frame.assign(**{name: frame[name].str.replace(r'\.0$', '', regex=True) for name in ('id', 'year')})
+    def error(row, message): return UsageError(f'{path}: row {row+1}: {message}')
+    for row in np.flatnonzero(~frame.id.str.fullmatch(r'\d+')):
+        raise error(row, f'{frame.id[row]!r}: the id must be a whole number')
+    check_unique(frame.id, error)
+    return _without_na(frame)
+
+def _styles_file(path)->Path:
+    "Return `styles.csv`: `path` itself, in it, or in a folder in it"
+    path = Path(path)
+    if path.is_file(): return path
+    own = path/'styles.csv'
+    return next((file for file in (own, *sorted(path.glob('*/styles.csv'))) if file.is_file()), own)
+
+def _is_products(path)->bool:
+    "Return whether a source is the product catalogue, by its column names; a column `file` means a plain table"
+    file = _styles_file(path)
+    if file.suffix.lower()!='.csv' or not file.is_file(): return False
+    try: names = csv_dialect(file).names
+    except (ValueError, OSError): return False # the reader says why
+    return set(PRODUCT_COLS)<=set(names) and 'file' not in names
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #2913b046
 def read_products(
-    path:str|Path, # folder of the data set, with `styles.csv` and `images` in it
-    images:str|Path|None=None, # folder of the images; default: `images` in `path`
+    path:str|Path, # `styles.csv`, the folder with it and `images`, or the folder above
+    images:str|Path|None=None, # folder of the images; default: `images` beside `styles.csv`
 )->LabelTable: # targets `PRODUCT_TARGETS`, all `one_of`; the other columns are kept
     "Read the product catalogue: `styles.csv` and `images/ID.jpg`"
-    table = Path(path)/'styles.csv'
-    images = Path(images or Path(path)/'images')
+    table = _styles_file(path)
+    images = Path(images or table.parent/'images')
     frame = product_rows(table)
     frame.insert(0, 'file', frame.id+'.jpg')
     exists = np.array([os.path.isfile(images/name) for name in frame.file])
@@ -288,12 +351,23 @@ FORMATS:dict[str, Callable[..., LabelTable]] = {
     'two-csv': read_two_csv, 'folders': read_folders, 'list-column': read_list_column, 'products': read_products,
     'meesho': read_meesho, 'hf': read_hf}
 
+RECOGNISED:dict[str, Callable[[Path], bool]] = { # formats that say which sources are theirs
+    'products': _is_products,
+    'meesho': lambda path: (Path(path)/'category_attributes.parquet').is_file(),
+    'hf': lambda path: any((Path(path)/name).is_file() for name in ('dataset_dict.json', 'state.json'))}
+
+def recognised_format(
+    path:str|Path, # file, folder or pattern
+)->str: # one of `FORMATS`; `table` if no format recognises it
+    "Return the format of a source that can only be in one"
+    return next((name for name,is_mine in RECOGNISED.items() if is_mine(path)), 'table')
+
 def _options_of(name)->list[str]: return list(inspect.signature(FORMATS[name]).parameters)[1:]
 
 def _reader(name, options)->Callable[..., LabelTable]:
     "Return the reader of a format; raises a `UsageError` for an option that it does not have"
     if name not in FORMATS: raise unknown_name('format', name, FORMATS)
-    known = _options_of(name)
+    known = [*_options_of(name), 'one_of', 'any_of']
     for option in options:
         if option not in known: raise UsageError(f'{unknown_name("option", option, known)} (of the format {name})')
     return FORMATS[name]
@@ -301,26 +375,40 @@ def _reader(name, options)->Callable[..., LabelTable]:
 def read_format(
     name:str, # one of `FORMATS`
     path:str|Path, # file or folder in that format
-    **options, # options of the reader; None stands for its default
+    **options, # options of the reader; `one_of` and `any_of` choose among the columns; None stands for the default
 )->LabelTable:
     "Read a data set; its notes are issued as `CatalogueWarning`"
     options = {option: value for option,value in options.items() if value is not None}
     reader = _reader(name, options)
-    if not Path(path).exists(): raise UsageError(f'{path}: no such file or folder')
-    table = reader(path, **options)
+    if not table_exists(path): raise UsageError(f'{path}: no such file or folder')
+    others = {'one_of', 'any_of'}-set(_options_of(name)) # not every reader has them
+    chosen = {kind: options.pop(kind) for kind in others & options.keys()}
+    table = _choose(reader(path, **options), path, **chosen)
     for note in table.notes: warnings.warn(note, CatalogueWarning, stacklevel=2)
     return table
 
+def _choose(table:LabelTable, path, one_of=None, any_of=None)->LabelTable:
+    "Return a table with chosen targets, default those of the format"
+    if one_of is None and any_of is None: return table
+    one_of,any_of = tuple(one_of or ()),tuple(any_of or ())
+    if not one_of+any_of: raise UsageError(f'{path}: no target; name at least one column with --one-of or --any-of')
+    for name in (*one_of, *any_of): check_column(table.frame.columns, name, path)
+    kept = {*one_of} & {*table.one_of} | {*any_of} & {*table.any_of}
+    vocab = {name: labels for name,labels in table.vocab.items() if name in kept}
+    rule = table.applicability and table.applicability.only([*one_of, *any_of])
+    return replace(table, one_of=one_of, any_of=any_of, vocab=vocab, applicability=rule)
+
 # %% ../../../nbs/13_data.formats.registry.ipynb #6648044d
 def convert(
-    name:str, # one of `FORMATS`
+    name:str, # one of `FORMATS`, or `auto` if the format is recognised
     path:str|Path, # file or folder in that format
     out:str|Path='labels.csv', # `.csv` file that does not exist yet
-    **options, # options of the reader
+    **options, # options of the reader; `one_of` and `any_of` choose among the columns
 )->LabelTable: # what was read and written
     "Write the table of a data set to `out`, its schema beside it, and for `hf` its images into a folder beside it"
     out = Path(out)
     if out.exists(): raise UsageError(f'{out} exists already; choose another name or remove it')
+    if name=='auto': name = recognised_format(path)
     if name=='hf' and not options.get('images'): options['images'] = out.parent/f'{out.stem}_images'
     table = read_format(name, path, **options)
     table.write(out)
@@ -333,16 +421,12 @@ def convert(
 def _empty_as(target:Target, empty:str)->Target:
     return target.model_copy(update=dict(empty=empty)) if target.kind=='any_of' else target
 
-def _chosen_schema(table:LabelTable, path, one_of=None, any_of=None, empty='none')->Schema|None:
-    "Return the chosen targets, default those of the format, as far as it declares them; None if none is chosen"
-    if one_of is None and any_of is None: one_of,any_of = table.one_of,table.any_of
-    kinds = {**dict.fromkeys(one_of or (), 'one_of'), **dict.fromkeys(any_of or (), 'any_of')}
-    if not kinds: return None
-    for name in kinds: check_column(table.frame.columns, name, path)
+def _schema_of(table:LabelTable, path, empty='none')->Schema:
+    "Return the targets of a table, as far as its format declares them"
+    kinds = {**dict.fromkeys(table.one_of, 'one_of'), **dict.fromkeys(table.any_of, 'any_of')}
     try: targets = [_empty_as(table.target(*item), empty) for item in kinds.items()]
     except UsageError as e: raise UsageError(f'{path}: {e}') from None
-    applicability = table.applicability and table.applicability.only(list(kinds))
-    return validate_fields(Schema, dict(targets=targets, applicability=applicability), str(path))
+    return validate_fields(Schema, dict(targets=targets, applicability=table.applicability), str(path))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #3f7e0513
 def catalogue_from(
@@ -352,10 +436,8 @@ def catalogue_from(
 )->Catalogue:
     "Return the checked catalogue of a data set; `one_of` and `any_of` choose among its columns"
     options = {option: value for option,value in options.items() if value is not None}
-    of_reader = {'images', *inspect.signature(FORMATS[name]).parameters} if name in FORMATS else set()
+    of_reader = {'images', 'one_of', 'any_of', *_options_of(name)} if name in FORMATS else set()
     table = read_format(name, path, **{option: options.pop(option) for option in list(options) if option in of_reader})
-    if 'schema' not in options:
-        choice = {name: options[name] for name in ('one_of', 'any_of', 'empty') if name in options}
-        options['schema'] = _chosen_schema(table, path, **choice)
+    if 'schema' not in options: options['schema'] = _schema_of(table, path, options.get('empty', 'none'))
     options.setdefault('group_col', table.group_col)
     return make_catalogue(table.frame, path, table.images, **options)
