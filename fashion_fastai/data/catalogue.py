@@ -364,7 +364,7 @@ def _named_files(catalogue, path, file_pattern, allow_outside)->tuple[Catalogue,
     cells,file_col = catalogue.files,catalogue.file_col
     checked = check_names(cells, catalogue.images, path, file_col, file_pattern, allow_outside)
     if checked.note: _warn(checked.note)
-    if checked.names==cells: return catalogue,checked.bad,checked.hint
+    if not (checked.note or file_pattern): return catalogue,checked.bad,checked.hint
     if 'file' not in catalogue.frame: file_col = 'file' # the column of the table is kept
     frame = catalogue.frame.assign(**{file_col: checked.names})
     return replace(catalogue, frame=frame, file_col=file_col),checked.bad,checked.hint
