@@ -341,7 +341,9 @@ def read_products(
     exists = np.array([os.path.isfile(images/name) for name in frame.file])
     missing = [f'line {row+2}: {frame.file[row]}' for row in np.flatnonzero(~exists)]
     examples = ', '.join(missing[:10])+(' and others' if len(missing)>10 else '')
-    if not exists.any(): raise UsageError(f'{table}: none of the {len(frame)} images is in {images}: {examples}')
+    if not exists.any():
+        raise UsageError(f'{table}: none of the {len(frame)} images is in {images}: {examples}; '
+            '--images names their folder')
     note = f'{table}: left out {len(missing)} of {len(frame)} rows without an image in {images}: {examples}'
     return LabelTable(frame[exists].reset_index(drop=True), images, PRODUCT_TARGETS, notes=(note,) if missing else ())
 
