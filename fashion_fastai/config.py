@@ -243,6 +243,7 @@ class TrainingConfig(_Section):
     refit:bool = False # train on the validation split too; see `refit`
     log:list[Literal['tensorboard', 'wandb', 'mlflow']] = [] # experiment trackers; see `tracker_callbacks`
     checkpoint_minutes:PositiveFloat = 10 # minutes between checkpoints within an epoch; see `Checkpoints`
+    goal:Literal['accuracy', 'balanced'] = 'accuracy' # what scores count: images, or labels; see `balance_heads`
     seed:int = Field(42, ge=0, lt=2**32) # seed of everything random
 
     @model_validator(mode='after')

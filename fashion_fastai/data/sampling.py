@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 # %% auto #0
-__all__ = ['CLASS_WEIGHTS', 'SAMPLERS', 'class_weights', 'label_weights', 'row_weights', 'effective_counts', 'flip_labels']
+__all__ = ['CLASS_WEIGHTS', 'SAMPLERS', 'class_weights', 'label_weights', 'row_weights', 'effective_counts', 'label_shares',
+           'flip_labels']
 
 # %% ../../nbs/13_data.sampling.ipynb #415c9407
 from ..core.errors import UsageError, unknown_name
@@ -75,6 +76,20 @@ def effective_counts(
         return {name: (rows/rows.mean()) @ matrix for name,matrix in matrices.items()}
     weights = label_weights(catalogue, formula)
     return {name: matrix.sum(0)*weights[name] for name,matrix in matrices.items()} if weights else None
+
+# %% ../../nbs/13_data.sampling.ipynb #3a6b59df
+def label_shares(
+    catalogue:Catalogue, # its train split is counted
+    sampler:str='shuffle', # `balanced` draws rows by `row_weights`
+)->dict[str, np.ndarray]: # target name -> float `(n_labels,)`, from 0 to 1
+    "Return the share of each label in the known cells of the rows that training draws"
+    train = catalogue.take(catalogue.where('train'))
+    weights = row_weights(train) if sampler=='balanced' else np.ones(len(train))
+    shares = {}
+    for target in train.schema:
+        codes = train.codes[target.name]
+        shares[target.name] = weights@target.one_hot(codes)/np.maximum(weights@target.known_mask(codes), 1e-9)
+    return shares
 
 # %% ../../nbs/13_data.sampling.ipynb #7990cb33
 def _flip(codes, rows, n_labels, share, rng)->tuple[np.ndarray, np.ndarray]:

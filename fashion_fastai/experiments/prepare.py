@@ -32,6 +32,7 @@ from ..data.catalogue import Catalogue
 from ..data.from_config import catalogue_from_config
 from ..data.images import ImageReader
 from ..data.sampling import effective_counts, flip_labels, label_weights, row_weights
+from .balance import check_balance
 from .linear_probe import LinearProbe, linear_probe, set_all_linear_heads, set_linear_heads
 from .minutes import plan_minutes
 from ..models.body import body_stats
@@ -169,6 +170,7 @@ def prepare(
     dls = _create_loaders(config, catalogue)
     training.norm_stats = _norm_stats(training, bool(weights.cfg), len(dls.train))
     learn = _create_learner(config, dls, weights)
+    if training.goal=='balanced': check_balance(learn)
     if training.precision in ('auto', 'measure'):
         training.precision = fastest_precision(learn.model, image.size, dls.device, training.precision=='measure')
     learn.add_cbs([*precision_callback(training.precision), *_training_callbacks(config)])

@@ -30,6 +30,7 @@ from ..evaluation.artifacts import finish_run
 from ..evaluation.calibration import Calibration, run_calibration
 from ..evaluation.inference import predict_catalogue
 from ..evaluation.predictions import Predictions
+from .balance import balance_heads
 from .prepare import plan, prepare, probe
 from .resume import begin_run, explain_interruption, find_starting_point
 from .resume import inherited_calibration, is_finished, read_resume_info
@@ -131,9 +132,9 @@ def fit(
     learn:FashionLearner, # from `prepare`
     training:TrainingConfig, # from `plan`, or of a run that is resumed
     checkpoints:Checkpoints|None=None, # write what is needed to resume, and know where to start
-    echo:Callable[[str], None]=noop, # prints which epoch is kept
+    echo:Callable[[str], None]=noop, # prints which epoch is kept, and that heads are balanced
 ):
-    "Train through all planned stages, or those that are left; end with the network of the best epoch if that is kept"
+    "Train through all planned stages, or those that are left; then choose the epoch and balance the heads, if asked to"
     keep_best = KeepBest(training.monitor) if training.keep=='best' else None
     with data_parallel(learn):
         learn.fit_progressive(training.stages, schedule=training.schedule, by=training.schedule_by,
@@ -141,6 +142,9 @@ def fit(
             keep_best=keep_best, seed=training.seed)
     scores = [row.get(training.monitor) for row in learn.history.rows]
     if keep_best and scores: echo(f'kept {best_epoch_text(scores, training.monitor)}')
+    if training.goal=='balanced':
+        balance_heads(learn, training.sampler)
+        echo('heads balanced for rare labels; the scores of the epochs are those before, the scores below those after')
 
 # %% ../../nbs/72_experiments.train.ipynb #1a1f48d2
 def _predict_valid(learn, config, network)->Predictions|None: # None if the network was trained on the validation split

@@ -13,7 +13,7 @@ from torch import nn
 
 # %% auto #0
 __all__ = ['HEADS', 'NECKS', 'linear_head', 'mlp_head', 'norm_neck', 'mlp_neck', 'DerivedHead', 'AttentionHead',
-           'ConditionedHead', 'create_head', 'create_neck']
+           'ConditionedHead', 'create_head', 'create_neck', 'output_bias']
 
 # %% ../../nbs/20_models.heads.ipynb #8968a858
 from ..core.errors import UsageError, unknown_name
@@ -169,3 +169,12 @@ def create_neck(
     "Create a neck by name; raise a `UsageError` for an unknown name or setting"
     if kind=='none' and not settings: return nn.Identity(),n_in
     return _factory(NECKS, kind, settings, 'neck', 1)(n_in, **settings)
+
+# %% ../../nbs/20_models.heads.ipynb #79696104
+def output_bias(
+    head:nn.Module, # from `create_head`
+)->nn.Parameter|None: # `(n_labels,)`; None if the head does not end in a linear layer with a bias
+    "Return the bias of the last layer of a head; of an attention or conditioned head, that of its linear part"
+    while hasattr(head, 'pooled'): head = head.pooled
+    last = list(head.modules())[-1]
+    return last.bias if isinstance(last, nn.Linear) else None

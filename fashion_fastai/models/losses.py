@@ -246,12 +246,15 @@ def _use_counts(self:FashionLoss, name, counts):
     if config.adjust: self.shifts[name] = torch.as_tensor(logit_shift(counts[name], config.adjust), dtype=torch.float32)
 
 # %% ../../nbs/20_models.losses.ipynb #00bf2e06
+def _smoothing(loss, name)->float:
+    smoothing = loss.per_target[name].smoothing
+    return loss.smoothing if smoothing is None else smoothing
+
 @patch
 def _target_rows(self:FashionLoss, target, logits, truth)->tuple[torch.Tensor, torch.Tensor]:
     logits,truth = [tensor.as_subclass(torch.Tensor) for tensor in (logits, truth)] # fastai's types do not mix
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    config = self.per_target[target.name]
-    smoothing = self.smoothing if config.smoothing is None else config.smoothing
+    config,smoothing = self.per_target[target.name],_smoothing(self, target.name)
     label_weights,shift = [None if (tensor:=tensors.get(target.name)) is None else tensor.to(logits)
         for tensors in (self.label_weights, self.shifts)]
     losses_of = partial(row_losses, target, logits, smoothing=smoothing, label_weights=label_weights,
@@ -338,3 +341,20 @@ def convex_settings(
     config = TargetLossConfig(negative_weight=self.per_target[target.name].negative_weight)
     return dict(label_weights=self.label_weights.get(target.name), one_of=self.one_of, config=config,
         shift=self.shifts.get(target.name), binary_mean=self.binary_mean)
+
+# %% ../../nbs/20_models.losses.ipynb #5e4ca6f9
+@patch
+def prior_logits(
+    self:FashionLoss,
+    target:Target, # one of the targets
+    shares:Sequence[float], # share of each label in the known cells of the training rows, `(n_labels,)`
+)->torch.Tensor: # float32 `(n_labels,)`
+    "Return the logits that the loss gives an image that shows nothing, without focal or asymmetric exponents"
+    name,shares = target.name,torch.as_tensor(shares, dtype=torch.float32)
+    config,smoothing = self.per_target[name],_smoothing(self, name)
+    if target.kind=='any_of' or self.one_of=='binary':
+        absent = (1-shares)*config.negative_weight
+        for_label,against = [(1-smoothing/2)*a + smoothing/2*b for a,b in ((shares, absent), (absent, shares))]
+        return for_label.clamp(min=1e-6).log() - against.clamp(min=1e-6).log()
+    expected = ((1-smoothing)*shares + smoothing/target.n_out)*self.label_weights.get(name, 1.)
+    return (expected.clamp(min=1e-6).log() - self.shifts.get(name, 0.)).log_softmax(0)

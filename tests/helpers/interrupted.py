@@ -24,7 +24,8 @@ VARIANTS = dict(
         training=dict(stages=STAGES, batch_size=8, swa_epochs=2),
         loss=dict(task_weights='uncertainty')),
     best_epoch=dict(
-        training=dict(stages=STAGES, batch_size=8, ema=0.9, keep='best', monitor='valid/category/accuracy')),
+        training=dict(stages=STAGES, batch_size=8, ema=0.9, keep='best', monitor='valid/category/accuracy',
+            goal='balanced')),
     one_fit=dict(
         training=dict(epochs=4, batch_size=4, unfreeze='none'),
         image=dict(size=32, augment=dict(random_crop=0.5, hue=0.1))))
