@@ -14,7 +14,7 @@ import typer
 
 # %% auto #0
 __all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'source_options', 'table_options', 'model_options',
-           'training_options', 'nested_settings', 'config_from']
+           'training_options', 'comma_separated', 'nested_settings', 'config_from']
 
 # %% ../../nbs/90_commands.options.ipynb #5d485792
 _data_option = partial(typer.Option, rich_help_panel='Data')
@@ -22,7 +22,8 @@ _model_option = partial(typer.Option, rich_help_panel='Model')
 _training_option = partial(typer.Option, rich_help_panel='Training')
 
 def source_options(
-    data:Annotated[Optional[str], _data_option(help='CSV or Parquet table. Default: the embedded sample.')]=None,
+    data:Annotated[Optional[str], _data_option(help='Table: CSV, Parquet, Excel or JSON Lines; '
+        'a folder or pattern of tables. Default: the embedded sample.')]=None,
 ): "Options that name the table"
 
 # %% ../../nbs/90_commands.options.ipynb #45b5bb7c
@@ -31,16 +32,27 @@ def table_options(
         help='Column with exactly one label per row; repeat or separate by commas.')]=None,
     any_of:Annotated[Optional[list[str]], _data_option(
         help='Column with any number of labels per row; repeat or separate by commas.')]=None,
+    one_hot:Annotated[Optional[list[str]], _data_option(
+        help='Columns of 0 and 1, one for each label of a target: striped,maxi or attr_* or NAME=striped,maxi; may be '
+            'repeated.')]=None,
     sep:Annotated[Optional[str], _data_option(
-        help='Separator of the labels in an --any-of cell. Default: a space.')]=None,
+        help='Separator of the labels in an --any-of cell; \\t: a tab, \\n: a line break. Default: a space.')]=None,
     file_col:Annotated[Optional[str], _data_option(help='Column of the file names. Default: file.')]=None,
+    file_pattern:Annotated[Optional[str], _data_option(
+        help='How its cells become file names, for example {id:06}.jpg, images/{id}.*, {path:1} or {stem}.png.')]=None,
     split_col:Annotated[Optional[str], _data_option(
-        help='Column of train, valid and test. Default: split, if there is one.')]=None,
+        help='Column of train, valid and test. Default: split or is_valid, if there is one.')]=None,
+    fold_col:Annotated[Optional[str], _data_option(
+        help='Column of the folds of a cross-validation, instead of --split-col.')]=None,
+    valid_fold:Annotated[Optional[str], _data_option(help='Fold of --fold-col that is the validation split.')]=None,
     group_col:Annotated[Optional[str], _data_option(
-        help='Rows with equal values in this column stay in one split.')]=None,
+        help='Rows with equal values in this column stay in one split; others are on their own.')]=None,
+    long:Annotated[Optional[bool], _data_option('--long/--no-long',
+        help='Each row is one label of its image: join them. Default: ask if the table looks so.')]=None,
     images:Annotated[Optional[str], _data_option(help='Folder of the images. Default: the folder of the table.')]=None,
     format:Annotated[Optional[str], _data_option(
-        help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products, meesho or hf.')]=None,
+        help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products, meesho or hf. '
+            'Default: the one that is recognised, else table.')]=None,
     taxonomy:Annotated[Optional[str], _data_option(
         help='Columns of the main and the sub category, separated by a comma; auto or none.')]=None,
     crop:Annotated[Optional[str], _data_option(help='box: crop images to the columns x1, y1, x2, y2.')]=None,
@@ -81,15 +93,22 @@ def training_options(
 # %% ../../nbs/90_commands.options.ipynb #09fb5375
 DEFAULT_RECIPE = 'two-head'
 _PATHS = dict(data='data.path', crop='image.crop', schema='data.schema_file', arch='model.arch',
-    weights='model.weights', size='image.size', epochs='training.epochs', batch_size='training.batch_size',
-    lr='training.lr', goal='training.goal', seed='training.seed', log='training.log',
-    checkpoint_minutes='training.checkpoint_minutes')
+    weights='model.weights', size='image.size', epochs='training.epochs', minutes='training.minutes',
+    batch_size='training.batch_size', lr='training.lr', goal='training.goal', seed='training.seed',
+    checkpoint_minutes='training.checkpoint_minutes', log='training.log')
 
 def _split(text)->list[str]: return [part.strip() for part in text.split(',') if part.strip()]
 
+def comma_separated(
+    values:list[str]|None, # of an option that may be repeated
+)->list[str]: # each part without blanks around it
+    "Return the parts of values that are separated by commas"
+    return [part for text in values or [] for part in _split(text)]
+
 def _value(name, value):
     "Return the value of an option, with comma-separated text as a list where a list is meant"
-    if name in ('one_of', 'any_of', 'log'): return [part for text in value or [] for part in _split(text)]
+    if name in ('one_of', 'any_of', 'log'): return comma_separated(value)
+    if name=='sep' and value in (r'\t', r'\n'): return {r'\t': '\t', r'\n': '\n'}[value]
     return _split(value) if name=='taxonomy' and ',' in (value or '') else value
 
 # %% ../../nbs/90_commands.options.ipynb #0df8b516
