@@ -238,8 +238,10 @@ class TrainingConfig(_Section):
     unfreeze:Literal['heads_first', 'gradual', 'none', 'heads_only'] = 'heads_first' # see `plan_stages`
     unfrozen:int|None = Field(None, ge=0) # layer groups of the body that `heads_first` trains; default: all
     stages:list[Stage]|None = None # default: planned by `unfreeze`; set by the run
-    keep:Literal['last', 'best'] = 'last' # epoch whose network is kept; `best`: that with the best `monitor`
+    from_probe:bool = False # whether all heads began with the solution of the linear probe; set by the run
+    keep:Literal['last', 'best'] = 'last' # network that is kept; `best`: by `monitor`, also that before the first epoch
     monitor:str = 'valid/loss' # score that `keep: best` follows, a column of `history.csv`; see `KeepBest`
+    kept:int|None = Field(None, ge=0) # epoch that `keep: best` kept, 0 is before the first one; set by the run
     refit:bool = False # train on the validation split too; see `refit`
     log:list[Literal['tensorboard', 'wandb', 'mlflow']] = [] # experiment trackers; see `tracker_callbacks`
     checkpoint_minutes:PositiveFloat = 10 # minutes between checkpoints within an epoch; see `Checkpoints`

@@ -14,7 +14,7 @@ __all__ = ['safe_divide', 'to_json_number', 'check_scores_input', 'binary_confus
            'recall_from_counts', 'f1_from_counts', 'ranking_scores', 'top_k_recall', 'top_ks', 'label_score_table',
            'weighted_f1', 'ranking_means', 'one_of_scores', 'any_of_scores', 'samples_f1', 'target_scores',
            'scalar_scores', 'headline_scores', 'overall_scores', 'check_thresholds', 'compute_metrics', 'score_names',
-           'best_epoch', 'best_epoch_text', 'score_table']
+           'best_epoch', 'kept_epoch_text', 'score_table']
 
 # %% ../nbs/04_metrics.ipynb #1c1f7895
 from .core.errors import UsageError
@@ -350,15 +350,19 @@ def best_epoch(
     if np.isnan(values).all(): return None
     return int(np.nanargmin(values) if score.endswith('loss') else np.nanargmax(values))
 
-def best_epoch_text(
-    values:Sequence[float|None], # score of each epoch, see `best_epoch`
-    score:str, # its name
+def kept_epoch_text(
+    kept:int|None, # epoch whose network is kept, 0 for the network before the first one; None if no epoch has the score
+    n:int, # number of epochs
+    score:str, # name of the score that chose it
+    value:float|None=None, # the score of that epoch; default: it is not named
+    from_probe:bool=False, # whether the heads began with the solution of the linear probe
 )->str:
-    "Say which epoch is the best one, for people"
-    best,n = best_epoch(values, score),len(values)
-    if best is None: return f'epoch {n} of {n}, the last one, since {score} is not defined'
+    "Say which network is kept, for people"
+    if kept is None: return f'epoch {n} of {n}, the last one, since {score} is not defined'
+    epoch = f'epoch {kept} of {n}' if kept else 'the network before the first epoch'
+    if from_probe and not kept: epoch += ' (the linear probe)'
     extreme = 'lowest' if score.endswith('loss') else 'highest'
-    return f'epoch {best+1} of {n}, with the {extreme} {score}, {values[best]:.4f}'
+    return f'{epoch}, with the {extreme} {score}' + ('' if value is None else f', {value:.4f}')
 
 # %% ../nbs/04_metrics.ipynb #17998e52
 def score_table(

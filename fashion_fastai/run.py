@@ -12,12 +12,12 @@ from pathlib import Path
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['REQUIRED_FILES', 'Run', 'open_run', 'check_new', 'start_run']
+__all__ = ['REQUIRED_FILES', 'Run', 'open_run', 'check_new', 'write_config', 'start_run']
 
 # %% ../nbs/05_run.ipynb #8aeb5f98
 from .config import TrainConfig
 from .core.errors import UsageError, validate_fields
-from .core.files import atomic_folder, read_yaml
+from .core.files import atomic_file, atomic_folder, read_yaml
 from .schema import Schema, read_schema
 
 # %% ../nbs/05_run.ipynb #0c28543b
@@ -116,6 +116,13 @@ def check_new(
         raise UsageError(f'{path} holds an interrupted training; continue it with --resume, or choose another --out')
     if Path(path).exists(): raise UsageError(f'{path} exists already; choose another --out')
 
+def write_config(
+    run:Run, # its folder exists
+    config:TrainConfig, # all settings
+):
+    "Write the settings of a run, atomically"
+    with atomic_file(run.path/'config.yaml') as file: file.write_text(config.to_yaml(), encoding='utf-8')
+
 def start_run(
     path:str|Path, # run folder; must not exist
     config:TrainConfig, # all settings
@@ -125,7 +132,7 @@ def start_run(
     "Create a run folder with its settings and targets; raise a `UsageError` if it exists"
     check_new(path)
     with atomic_folder(path) as folder:
-        (folder/'config.yaml').write_text(config.to_yaml(), encoding='utf-8')
+        write_config(Run(folder), config)
         (folder/'schema.json').write_text(schema.to_json(), encoding='utf-8')
         if more: more(Run(folder))
     return Run(path)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 
 # %% auto #0
-__all__ = ['print_frame', 'print_scores_of', 'print_overall', 'echo']
+__all__ = ['print_frame', 'print_scores_of', 'print_red', 'print_overall', 'echo']
 
 # %% ../../nbs/90_commands.printing.ipynb #6924c4b5
 def _cell(value)->str:
@@ -39,11 +39,20 @@ def print_frame(
 # %% ../../nbs/90_commands.printing.ipynb #3b6884f4
 def print_scores_of(
     metrics:Mapping, # in the layout of `metrics.json`
+    warning:str='', # printed in red below the table; default: none
 ):
     "Print the scores of all targets"
     from fashion_fastai.metrics import score_table
     print_frame(score_table(metrics), f'{metrics["rows"]:,} images of the {metrics["split"]} split')
+    if warning: print_red(warning)
     print_overall(metrics)
+
+def print_red(
+    line:str, # text without a line break
+):
+    "Print a line, in red on a terminal"
+    from rich.console import Console
+    Console().print(line, style='red', markup=False, highlight=False, soft_wrap=True)
 
 def print_overall(
     metrics:Mapping, # in the layout of `metrics.json`

@@ -53,11 +53,13 @@ def train_command(
     if refit: return _refit(refit, out, resume, settings)
     config = _train_config(out, resume, settings)
     if not resume: _check_out(out)
+    from fashion_fastai.evaluation.limitations import run_warning
     from fashion_fastai.experiments.train import train
     from fashion_fastai.training.distributed import is_main_process
     run = train(config, out or _new_name(Path(config.recipe).stem), echo, resume)
     if not is_main_process(): return
-    if run.metrics.is_file(): print_scores_of(json.loads(run.metrics.read_text(encoding='utf-8')))
+    if run.metrics.is_file():
+        print_scores_of(json.loads(run.metrics.read_text(encoding='utf-8')), run_warning(run))
     print(f'run: {run.path}')
 
 # %% ../../nbs/91_commands.train.ipynb #9ddc5e93

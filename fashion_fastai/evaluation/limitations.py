@@ -6,17 +6,69 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.limitations.htm
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #383777fb
 from __future__ import annotations
-import math
+import math, shlex, warnings
+from pathlib import Path
 import numpy as np, pandas as pd
 
 # %% auto #0
-__all__ = ['RARE', 'limitations']
+__all__ = ['RARE', 'probe_warning', 'run_warning', 'limitations']
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #9fcb0e36
 from ..core.plotting import display_name, join_names
+from ..data.catalogue import CatalogueWarning
+from ..data.from_config import catalogue_from_config
 from .calibration_metrics import confidence_and_correct
-from .summary import RunSummary
+from .summary import RunSummary, compare_scores, summarize_run
 from ..metrics import headline_scores
+from ..run import Run
+
+# %% ../../nbs/54_evaluation.limitations.ipynb #871ee933
+def _is_probe(training)->bool: # whether the network is the linear probe
+    fine_tuned = training.epochs or training.stages
+    return training.from_probe and training.kept==0 or not fine_tuned
+
+def _below_probe(scores)->pd.DataFrame: # rows whose score is below that of the linear probe, beyond noise
+    return scores[scores.high<scores['linear probe']] if 'linear probe' in scores else scores[:0]
+
+def _remedy(training, below)->str:
+    longer = 'train for more epochs or at a lower rate'
+    if training.keep=='best':
+        score = shlex.quote('training.monitor=valid/'+'/'.join((below['linear probe']-below.value).idxmax()))
+        return f'choose the network by the score that counts, for example with --set {score}, or {longer}'
+    if training.from_probe: return f'deliver the better network with --set training.keep=best, or {longer}'
+    return f'{longer}, or with linear heads and no neck, which start from the probe'
+
+def probe_warning(
+    summary:RunSummary, # from `summarize_run`
+    scores:pd.DataFrame, # from `compare_scores`
+)->str: # empty if there are none
+    "Say which headline scores are below those of the linear probe beyond noise, and what to do"
+    below = _below_probe(scores)
+    if not len(below) or _is_probe(summary.config.training): return ''
+    names = [f'{target}/{score} {value:.3f}' for (target,score),value in below.value.items()]
+    probe = join_names([f'{value:.3f}' for value in below['linear probe']])
+    verb = 'is' if len(below)==1 else 'are'
+    return f'{join_names(names)} {verb} below the linear probe ({probe}), beyond noise: ' \
+        f'{_remedy(summary.config.training, below)}.'
+
+# %% ../../nbs/54_evaluation.limitations.ipynb #cb932638
+def _is_any_below(summary)->bool: # whether a headline score is below that of the linear probe, by chance or not
+    own,probe = summary.metrics.get('targets', {}),summary.probe.get('targets', {})
+    pairs = [(own[target.name].get(score), probe[target.name].get(score)) for target in summary.schema
+        if target.name in own and target.name in probe for score in headline_scores(target)]
+    return any(None not in pair and pair[0]<pair[1] for pair in pairs)
+
+def run_warning(
+    run:Run, # complete
+)->str: # empty if there is none
+    "Return the `probe_warning` of a run"
+    summary,path = summarize_run(run),run.config.data.path
+    if not _is_any_below(summary): return ''
+    if not path or Path(path).exists():
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', CatalogueWarning) # shown already when the training read the table
+            summary = summarize_run(run, catalogue_from_config(run.config, schema=run.schema))
+    return probe_warning(summary, compare_scores(summary))
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #7d7b05ac
 RARE = 20 # a label with fewer training images is called rare
@@ -72,20 +124,17 @@ _BASELINES = {
 
 def _not_better(main, column)->list[str]: # main scores that are not clearly above a baseline
     weak = main[np.fmin(main.value, main.low)<=main[column]]
-    if column=='linear probe': weak = weak[weak.value>=weak[column]] # else fine-tuning made it worse
+    if column=='linear probe': weak = weak.drop(_below_probe(weak).index) # `probe_warning` names these
     names = [f'{target} {display_name(score)} ({row.value:.3f} against {row[column]:.3f})'
         for (target,score),row in weak.iterrows()]
     return [f'Not clearly better than {_BASELINES[column]}: {join_names(names)}.'] if names else []
 
 def _baseline_limits(summary, table)->list[str]:
     main,sentences = table[~table.index.get_level_values('target').duplicated()],[]
-    for column in [column for column in ('majority', 'kNN') if column in table]: sentences += _not_better(main, column)
-    fine_tuned = summary.config.training.epochs or summary.config.training.stages # else the network is the probe
-    if 'linear probe' not in table or not fine_tuned: return sentences
-    for (target,_),row in main[main.value<main['linear probe']].iterrows():
-        scores = f'{row.value:.1%} against {row["linear probe"]:.1%}'
-        sentences.append(f'Fine-tuning made {target} worse than the quick baseline ({scores}).')
-    return sentences + _not_better(main, 'linear probe')
+    columns = ['majority', 'kNN'] if _is_probe(summary.config.training) else ['majority', 'kNN', 'linear probe']
+    for column in columns:
+        if column in table: sentences += _not_better(main, column)
+    return sentences
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #d4f483a1
 def _slice_limits(summary, slices, most=4)->list[str]: # slices clearly below the rest, the worst first
@@ -106,7 +155,8 @@ def limitations(
 )->list[str]: # sentences, plain text
     "Return the measured weaknesses of a network"
     if summary.refit: return ['Trained again on all rows, including the validation set: nothing is left to score it.']
-    sentences = []
+    warning = probe_warning(summary, scores)
+    sentences = [warning] if warning else []
     for target in summary.schema:
         if summary.train_codes is not None: sentences += _training_limits(summary, target)
         if target in summary.scored: sentences += _unmeasured_limits(summary, target)

@@ -32,7 +32,7 @@ from .bootstrap import score_with_baselines
 from .calibration import Calibration, cross_fitted, read_calibration
 from .predictions import Predictions, read_predictions
 from .slices import MISSING, OTHER, cut_slices, slice_scores
-from ..metrics import best_epoch_text, headline_scores
+from ..metrics import headline_scores, kept_epoch_text
 from ..run import Run
 from ..schema import Schema
 from ..target import Target
@@ -154,7 +154,9 @@ def _epochs_text(training, n_done)->str:
 
 def _kept_text(training, history)->str: # empty for the last epoch
     if training.keep=='last' or training.monitor not in history: return ''
-    return best_epoch_text(history[training.monitor].tolist(), training.monitor)
+    kept,score = training.kept,training.monitor
+    value = history[score].iloc[kept-1] if kept else None
+    return kept_epoch_text(kept, len(history), score, value, training.from_probe)
 
 def _rows_text(catalogue, metrics)->str: # rows of each split
     if catalogue is None: return f'{metrics["rows"]:,} {metrics["split"]}' if metrics else ''

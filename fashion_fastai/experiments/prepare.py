@@ -216,6 +216,7 @@ def plan(
     training,pretrained = config.training,config.model.weights!='none'
     if training.epochs==0: set_all_linear_heads(learn, solved)
     all_solved = solved is not None and set_linear_heads(learn, solved)==learn.schema.names
+    training.from_probe,training.kept = all_solved,None # the settings may be those of another run
     if not training.stages and training.lr=='auto' and training.epochs:
         with data_parallel(learn): training.lr = learn.search_lr().lr
     if not training.stages:

@@ -30,14 +30,13 @@ from ..evaluation.artifacts import finish_run
 from ..evaluation.calibration import Calibration, run_calibration
 from ..evaluation.inference import predict_catalogue
 from ..evaluation.predictions import Predictions
-from .balance import balance_heads
 from .prepare import plan, prepare, probe
 from .resume import begin_run, explain_interruption, find_starting_point
 from .resume import inherited_calibration, is_finished, read_resume_info
 from .resume import resume_run, table_digest
-from ..metrics import best_epoch_text
+from ..metrics import kept_epoch_text
 from ..models.network import count_parameters, load_network, save_network
-from ..run import Run
+from ..run import Run, write_config
 from ..training.checkpoint import Checkpoints
 from ..training.distributed import broadcast_from_main, check_same_everywhere, data_parallel, distributed
 from ..training.distributed import is_main_process, main_process_first
@@ -72,8 +71,8 @@ def train(
         elif is_main_process(): resume_run(run, start, table, config.versions, echo)
         checkpoints = Checkpoints(run.checkpoint, config.training.checkpoint_minutes, signals, start.state)
         with recording(learn, run, config, cbs, echo):
-            with signals.deferred(): fit(learn, config.training, checkpoints, echo)
-            broadcast_from_main(lambda: finish(learn, run))
+            with signals.deferred(): kept = fit(learn, config.training, checkpoints, echo)
+            broadcast_from_main(lambda: finish(learn, run, kept))
     return run
 
 # %% ../../nbs/72_experiments.train.ipynb #39fd247c
@@ -132,19 +131,19 @@ def fit(
     learn:FashionLearner, # from `prepare`
     training:TrainingConfig, # from `plan`, or of a run that is resumed
     checkpoints:Checkpoints|None=None, # write what is needed to resume, and know where to start
-    echo:Callable[[str], None]=noop, # prints which epoch is kept, and that heads are balanced
-):
-    "Train through all planned stages, or those that are left; then choose the epoch and balance the heads, if asked to"
+    echo:Callable[[str], None]=noop, # prints which network is kept
+)->int|None: # epoch of the best network if that is kept, 0 is before the first one; None: that of the last epoch
+    "Train through all planned stages, or those that are left; end with the best network if that is kept"
+    if not training.stages: return None
     keep_best = KeepBest(training.monitor) if training.keep=='best' else None
     with data_parallel(learn):
         learn.fit_progressive(training.stages, schedule=training.schedule, by=training.schedule_by,
             gamma=training.gamma, patience=training.patience, factor=training.factor, checkpoints=checkpoints,
             keep_best=keep_best, seed=training.seed)
-    scores = [row.get(training.monitor) for row in learn.history.rows]
-    if keep_best and scores: echo(f'kept {best_epoch_text(scores, training.monitor)}')
-    if training.goal=='balanced':
-        balance_heads(learn, training.sampler)
-        echo('heads balanced for rare labels; the scores of the epochs are those before, the scores below those after')
+    if keep_best is None: return None
+    kept,n = keep_best.kept,len(learn.history.rows)
+    echo(f'kept {kept_epoch_text(kept, n, training.monitor, keep_best.value, training.from_probe)}')
+    return kept
 
 # %% ../../nbs/72_experiments.train.ipynb #1a1f48d2
 def _predict_valid(learn, config, network)->Predictions|None: # None if the network was trained on the validation split
@@ -156,9 +155,13 @@ def _predict_valid(learn, config, network)->Predictions|None: # None if the netw
 def finish(
     learn:FashionLearner, # trained
     run:Run, # with settings and checkpoints
+    kept:int|None=None, # from `fit`
 ):
     "Write weights and predictions, and everything that is made from them"
     config,probe_scores = run.config,read_resume_info(run).linear_probe
+    if kept is not None:
+        config.training.kept = kept
+        write_config(run, config)
     set_seed(config.training.seed, reproducible=True) # independent of the random numbers drawn in training
     save_network(learn.model, run.model)
     network = load_network(run)

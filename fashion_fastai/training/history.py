@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np, torch
 from fastai.callback.core import Callback
 from fastai.learner import Learner, Metric
-from fastcore.basics import patch
+from fastcore.basics import noop, patch
 
 # %% auto #0
-__all__ = ['BUFFER_CELLS', 'is_real_fit', 'History', 'history_names', 'check_score', 'ScoreMetric']
+__all__ = ['BUFFER_CELLS', 'is_real_fit', 'History', 'history_names', 'check_score', 'score_valid', 'ScoreMetric']
 
 # %% ../../nbs/41_training.history.ipynb #a3d68330
 from ..core.errors import unknown_name
@@ -206,6 +206,20 @@ def score(
     "Return a loss or score of the current epoch"
     value = self.latest.get(name, self.latest.get(f'{self.split}/{name}'))
     return float('nan') if value is None else value
+
+# %% ../../nbs/41_training.history.ipynb #28dfae9d
+class _PassScores(Callback):
+    order = History.order
+    def before_validate(self): self.scores = _SplitScores(self.loss_func.schema)
+    def after_batch(self): self.scores.add(self.loss_func, self.loss, self.pred, self.yb)
+
+def score_valid(
+    learn:Learner, # with a `FashionLoss`
+)->dict[str, float]: # by their names in a row of the history
+    "Compute losses and scores of the validation split, without an epoch"
+    cb = _PassScores()
+    learn.get_preds(cbs=cb, act=noop)
+    return {f'valid/{name}': value for name,value in cb.scores.scores(learn.loss_func).items()}
 
 # %% ../../nbs/41_training.history.ipynb #6d782f8a
 class ScoreMetric(Metric):

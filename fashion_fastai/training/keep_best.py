@@ -1,4 +1,4 @@
-"""Train through all stages, and end with the network of the epoch that scored best
+"""Train through all stages, and end with the network that scored best
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.keep_best.html.md"""
 
@@ -18,7 +18,7 @@ from ..core.errors import unknown_name
 from ..metrics import best_epoch, score_names
 from ..schema import Schema
 from .distributed import broadcast_from_main
-from .history import is_real_fit
+from .history import is_real_fit, score_valid
 from .serialization import copy_state
 
 # %% ../../nbs/42_training.keep_best.ipynb #e5fddab8
@@ -33,36 +33,53 @@ def check_monitor(
 
 # %% ../../nbs/42_training.keep_best.ipynb #156621a7
 class KeepBest(Callback):
-    "Copy the network of the epoch with the best score so far; for `fit_progressive`, which loads it at the end"
+    "Copy the network with the best score so far; for `fit_progressive`, which loads it at the end"
     order = 55 # after the `History`, before callbacks that may end the fit
     def __init__(self,
         monitor:str='valid/loss', # column of the history, see `check_monitor`
     ):
         self.monitor = monitor
         self.first = None # number of epochs in the history before this training
+        self.start = {} # scores of the network before the first epoch; empty if it was not scored
+        self.kept,self.value = None,None # epoch of the copy, 0 is before the first one, and its score; None without one
         self.network = {} # copy of the network's state; empty before the first score
+
+    @property
+    def rows(self)->list[dict]:
+        "Scores before the first epoch, and after each epoch of this training"
+        return [self.start, *self.history.rows[self.first:]]
 
     def before_fit(self):
         if self.first is None and is_real_fit(self.learn): self.first = len(self.history.rows)
 
     def after_epoch(self):
-        if is_real_fit(self.learn) and broadcast_from_main(self._is_best):
-            self.network = copy_state(get_model(self.model).state_dict())
+        if is_real_fit(self.learn): self._copy_if_best()
 
-    def _is_best(self)->bool:
-        values = [row.get(self.monitor) for row in self.history.rows[self.first:]]
-        return best_epoch(values, self.monitor)==len(values)-1
+    def _copy_if_best(self):
+        values = [row.get(self.monitor) for row in self.rows]
+        if broadcast_from_main(lambda: best_epoch(values, self.monitor))!=len(values)-1: return
+        self.kept,self.value = len(values)-1,values[-1]
+        self.network = copy_state(get_model(self.model).state_dict())
 
 # %% ../../nbs/42_training.keep_best.ipynb #f2f4b7d4
+@patch
+def score_start(self:KeepBest):
+    "Score and copy the network before the first epoch"
+    self.first = len(self.history.rows)
+    self.start = broadcast_from_main(lambda: score_valid(self.learn))
+    self._copy_if_best()
+
 @patch
 def load(self:KeepBest):
     "Load the best network, if there is one"
     if self.network: get_model(self.model).load_state_dict(self.network)
 
+_STATE = 'first', 'start', 'kept', 'value', 'network'
+
 @patch
 def to_state(self:KeepBest)->dict: # numbers and tensors
-    "Return the copy of the best network"
-    return dict(first=self.first, network=self.network)
+    "Return the copy of the best network and its origin"
+    return {name: getattr(self, name) for name in _STATE}
 
 @patch
 def from_state(
@@ -70,4 +87,4 @@ def from_state(
     state:dict, # from `to_state`
 ):
     "Restore the copy of the best network"
-    self.first,self.network = state['first'],state['network']
+    for name in _STATE: setattr(self, name, state[name])

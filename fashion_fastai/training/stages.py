@@ -170,19 +170,20 @@ def fit_progressive(
     lr:float=1e-2, # highest learning rate of the heads, for planned stages
     unfreeze:str='heads_first', # one of `PLANS`, for planned stages
     checkpoints:Checkpoints|None=None, # writes checkpoints, and resumes from the one that it has; default: none
-    keep_best:KeepBest|None=None, # keeps the network of the best epoch; default: the network of the last epoch
+    keep_best:KeepBest|None=None, # keeps the best network, the first included; default: the network of the last epoch
     seed:int|None=None, # seed of random draws, see `SeededDraws`; default: draw from the generators as they are
     **kwargs,
 ):
     "Train in stages, unfreezing the body from the top down"
     if self.opt is None: self.create_opt()
     if isinstance(stages, int): stages = plan_stages(stages, lr, len(self.opt.param_lists)-1, unfreeze)
-    cbs = [cb for cb in (checkpoints, keep_best) if cb is not None]
+    cbs = [] if checkpoints is None else [checkpoints]
     if seed is not None: cbs.append(SeededDraws(seed))
     try:
-        with self.added_cbs(cbs):
-            self._fit_stages(stages, checkpoints, **kwargs)
-            if keep_best is not None: keep_best.load()
+        with self.added_cbs(keep_best):
+            if keep_best and not (checkpoints and checkpoints.state): keep_best.score_start()
+            with self.added_cbs(cbs): self._fit_stages(stages, checkpoints, **kwargs)
+            if keep_best: keep_best.load()
     finally:
         self._number_epochs()
         if hasattr(self, 'plain_progress'): self.plain_progress.after_fit() # closes the bar after an error

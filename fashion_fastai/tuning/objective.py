@@ -25,6 +25,7 @@ from ..experiments.prepare import plan, prepare, probe
 from ..experiments.train import describe, fit
 from ..metrics import best_epoch, score_names
 from ..schema import Schema
+from ..training.history import is_real_fit
 from .search_space import Parameter
 
 # %% ../../nbs/76_tuning.objective.ipynb #0de93df5
@@ -125,8 +126,10 @@ class TrialCallback(Callback):
         if self.deadline is not None and time.monotonic()>self.deadline: self._stop('time')
 
     def after_epoch(self):
+        if not is_real_fit(self.learn): return
         rows = self.history.rows
-        self.value = objective_value(kept_row(rows, self.monitor), self.by, self.loss_func.schema)
+        scored = self.keep_best.rows if self.monitor else rows
+        self.value = objective_value(kept_row(scored, self.monitor), self.by, self.loss_func.schema)
         if math.isnan(self.value): self._stop('failed')
         self.trial.report(self.value, round(100*len(rows)/self.n_epochs))
         if len(rows)<self.n_epochs and self.trial.should_prune(): self._stop('pruned')
