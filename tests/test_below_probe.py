@@ -36,15 +36,15 @@ def after_table(output):
 def test_a_ruined_training_says_so_below_its_table(trained):
     run,_,output = trained['ruined']
     line = after_table(output)
-    assert line.startswith('category/mean_class_accuracy 0.') and ' below the linear probe (0.' in line
+    assert 'category/mean_class_accuracy 0.' in line and ' below the linear probe (0.' in line
     assert line.endswith('beyond noise: deliver the better network with --set training.keep=best, '
         'or train for more epochs or at a lower rate.')
     assert line in (run.path/'MODEL_CARD.md').read_text() and line in (run.path/'report.html').read_text()
 
-def test_the_line_outlives_its_table(trained, tmp_path, monkeypatch):
+def test_the_line_outlives_its_table(trained, tmp_path):
     run = open_run(trained['ruined'][0].path)
     run.config.data.path = str(tmp_path/'moved.csv')
-    assert run_warning(run).startswith('category/mean_class_accuracy 0.')
+    assert ' below the linear probe (0.' in run_warning(run)
 
 def test_the_best_network_is_then_the_probe(trained):
     run,log,output = trained['kept']
