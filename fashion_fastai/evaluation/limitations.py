@@ -44,12 +44,13 @@ def probe_warning(
 )->str: # empty if there are none
     "Say which headline scores are below those of the linear probe beyond noise, and what to do"
     below = _below_probe(scores)
-    if not len(below) or _is_probe(summary.config.training): return ''
+    training = summary.config.training
+    if not len(below) or _is_probe(training) or training.goal=='balanced': return '' # that goal gives up accuracy
     names = [f'{target}/{score} {value:.3f}' for (target,score),value in below.value.items()]
     probe = join_names([f'{value:.3f}' for value in below['linear probe']])
     verb = 'is' if len(below)==1 else 'are'
     return f'{join_names(names)} {verb} below the linear probe ({probe}), beyond noise: ' \
-        f'{_remedy(summary.config.training, below)}.'
+        f'{_remedy(training, below)}.'
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #cb932638
 def _is_any_below(summary)->bool: # whether a headline score is below that of the linear probe, by chance or not

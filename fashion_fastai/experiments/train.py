@@ -30,6 +30,7 @@ from ..evaluation.artifacts import finish_run
 from ..evaluation.calibration import Calibration, run_calibration
 from ..evaluation.inference import predict_catalogue
 from ..evaluation.predictions import Predictions
+from .balance import balance_heads
 from .prepare import plan, prepare, probe
 from .resume import begin_run, explain_interruption, find_starting_point
 from .resume import inherited_calibration, is_finished, read_resume_info
@@ -127,13 +128,7 @@ def recording(
         learn.add_cbs(trackers)
         yield
 
-def fit(
-    learn:FashionLearner, # from `prepare`
-    training:TrainingConfig, # from `plan`, or of a run that is resumed
-    checkpoints:Checkpoints|None=None, # write what is needed to resume, and know where to start
-    echo:Callable[[str], None]=noop, # prints which network is kept
-)->int|None: # epoch of the best network if that is kept, 0 is before the first one; None: that of the last epoch
-    "Train through all planned stages, or those that are left; end with the best network if that is kept"
+def _train_stages(learn, training, checkpoints, echo)->int|None: # see `fit`
     if not training.stages: return None
     keep_best = KeepBest(training.monitor) if training.keep=='best' else None
     with data_parallel(learn):
@@ -143,6 +138,19 @@ def fit(
     if keep_best is None: return None
     kept,n = keep_best.kept,len(learn.history.rows)
     echo(f'kept {kept_epoch_text(kept, n, training.monitor, keep_best.value, training.from_probe)}')
+    return kept
+
+def fit(
+    learn:FashionLearner, # from `prepare`
+    training:TrainingConfig, # from `plan`, or of a run that is resumed
+    checkpoints:Checkpoints|None=None, # write what is needed to resume, and know where to start
+    echo:Callable[[str], None]=noop, # prints which network is kept, and that heads are balanced
+)->int|None: # epoch of the best network if that is kept, 0 is before the first one; None: that of the last epoch
+    "Train through all planned stages, or those that are left; then choose the epoch and balance the heads, if asked to"
+    kept = _train_stages(learn, training, checkpoints, echo)
+    if training.goal=='balanced':
+        balance_heads(learn, training.sampler)
+        echo('heads balanced for rare labels; the scores of the epochs are those before, the scores below those after')
     return kept
 
 # %% ../../nbs/72_experiments.train.ipynb #1a1f48d2
