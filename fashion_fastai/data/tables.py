@@ -166,7 +166,7 @@ def _check_columns(files)->list[str]:
             raise UsageError(f'{file} and {files[0]} are not parts of one table: '
                 f'only {where.name} has the column {different[0]}; name one of them')
     stems = [file.name.split('.')[0].lower() for file in files]
-    if 'split' not in names and set(stems)<=set(_SPLITS):
+    if len(files)>1 and 'split' not in names and set(stems)<=set(_SPLITS):
         raise UsageError(f'{files[0].parent}: {", ".join(stems)} are named after splits, but the tables have no column '
             'split; add one with the name of the split, or name one of them')
     return names

@@ -29,6 +29,13 @@ from ..run import Run
 from ..schema import Schema
 
 # %% ../../nbs/73_experiments.compare.ipynb #7240be60
+def _unplanned(resolved, config)->TrainConfig:
+    "Return `resolved` with the settings of `config` in place of those that `plan_minutes` planned"
+    resolved = resolved.model_copy(deep=True)
+    resolved.model.arch,resolved.image.size = config.model.arch,config.image.size
+    for name in ('epochs', 'unfrozen'): setattr(resolved.training, name, getattr(config.training, name))
+    return resolved
+
 def _same_settings(resolved, config)->bool:
     "Return whether a run with `resolved` settings was started with `config`, apart from what a training resolves"
     resolved,config = resolved.model_copy(deep=True),config.model_copy(deep=True)
@@ -37,6 +44,9 @@ def _same_settings(resolved, config)->bool:
     if config.image.mean is None: resolved.image = resolved.image.model_copy(update=dict(mean=None, std=None))
     if config.training.precision in ('auto', 'measure'): resolved.training.precision = config.training.precision
     if config.training.stages is None: resolved.training.stages = None
+    for name in ('kept', 'from_probe'): setattr(resolved.training, name, getattr(config.training, name))
+    if config.training.norm_stats=='auto': resolved.training.norm_stats = 'auto'
+    if config.training.minutes: resolved = _unplanned(resolved, config)
     resolved.training.checkpoint_minutes = config.training.checkpoint_minutes
     if config.training.lr=='auto': resolved.training.lr = 'auto'
     return resolved==config
