@@ -152,7 +152,7 @@ def test_a_separator_that_nobody_named(shop, sep):
 
 def test_odd_labels_are_told(shop):
     for label in ('(new)', '"quoted"', "men'"):
-        with pytest.warns(CatalogueWarning, match='begin or end of'):
+        with pytest.warns(CatalogueWarning, match='starts or ends'):
             read_catalogue(shop.assign(category=shop.category.replace('dress', label)), shop.attrs['folder'])
 
 def test_a_cleaned_copy_has_no_brackets(shop):

@@ -122,7 +122,7 @@ def label_hint(
             f'divided by {target.sep!r}; name the separator with --sep, or write the cells without brackets')
     if not odd: return ''
     shown = ', '.join(repr(label[:80]) for label in odd[:3])+(f' and {len(odd)-3} more' if len(odd)>3 else '')
-    return f'{target.name}: a bracket, quote or separator is the begin or end of {shown}; labels are taken as they are'
+    return f'{target.name}: a bracket, quote or separator starts or ends {shown}; labels are taken as they are'
 
 _MANY = 50 # labels from which a column may be something else
 

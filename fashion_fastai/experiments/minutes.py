@@ -70,7 +70,7 @@ class Speed:
         (small,large),(low,high) = (side**2 for side in SIZES),getattr(self, kind)
         return max(low/2, low + (high-low)*(size**2-small)/(large-small))
 
-def _seconds(work, device, repeats=2)->float: # the fastest, after a first one that warms up
+def _seconds(work, device, repeats=3)->float: # the fastest, after a first one that warms up
     def once():
         started = time.perf_counter()
         work()
