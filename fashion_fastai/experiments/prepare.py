@@ -58,7 +58,8 @@ def _check_settings(config)->tuple[TrainConfig, Weights]:
     check_trackers(config.training.log)
     check_batch_size(config.training.batch_size)
     model = config.model
-    model.arch = find_arch(model.arch)
+    arch = find_arch(model.arch)
+    if arch!=model.arch: model.arch = arch # an assignment would make a default look chosen
     return config,find_weights(model.arch, model.weights)
 
 def _read_table(config)->tuple[Catalogue, dict[str, np.ndarray]|None]:

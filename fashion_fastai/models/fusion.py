@@ -1,4 +1,4 @@
-"""Merge each BatchNorm into the convolution before it, for inference and for training with fixed statistics: the same outputs with less work
+"""Merge BatchNorm into the convolution before it, for inference and for training with fixed statistics
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/models.fusion.html.md"""
 
