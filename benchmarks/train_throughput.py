@@ -1,26 +1,34 @@
-"""Training images per second: ours, plain fastai, fastai as an expert sets it, and the ceiling (our network, loss and
-optimiser on one ready batch).
+"""Training images per second: ours, ours as `train --minutes` plans it (lowest layer group frozen, pretrained
+statistics of BatchNorm), plain fastai, fastai as an expert sets it, and the ceiling (our network, loss and optimiser on
+one ready batch, all unfrozen).
 
 Each trains through its own `Learner.fit` in a process of its own, because the allocator setting holds for a whole
 process. They take turns.
 
-    python benchmarks/train_throughput.py [TABLE] [--write]
+    python benchmarks/train_throughput.py [TABLE] [--size 128] [--arch tf_efficientnet_lite0] [--write]
 """
 from bench import alternate, arguments, now, rates, report
 
-def make_learner(name, table):
-    "Return the learner of a contender, all unfrozen"
-    if name in ('ours', 'ceiling'):
-        from fashion_fastai.core.allocator import tune_allocator
-        tune_allocator()
-        from fashion_fastai.data.catalogue import read_catalogue
-        from fashion_fastai.training.learner import fashion_learner
-        learn = fashion_learner(read_catalogue(table))
+PLAN = 'ours, minutes'
+
+def our_learner(args, is_plan):
+    "Return a learner of this library, as it trains by default or in a plan of minutes"
+    from fashion_fastai.core.allocator import tune_allocator
+    tune_allocator()
+    from fashion_fastai.data.catalogue import read_catalogue
+    from fashion_fastai.training.learner import fashion_learner
+    norm_stats = 'pretrained' if is_plan else 'batch'
+    return fashion_learner(read_catalogue(args.table), args.arch, args.size, norm_stats=norm_stats)
+
+def make_learner(name, args):
+    "Return the learner of a contender, unfrozen"
+    if name in ('ours', PLAN, 'ceiling'): learn = our_learner(args, name==PLAN)
     else:
         from peers.plain_fastai import learner
-        learn = learner(table, expert=name=='expert')
+        learn = learner(args.table, args.arch, args.size, expert=name=='expert')
     learn.create_opt()
-    learn.unfreeze()
+    if name==PLAN: learn.freeze_to(1)
+    else: learn.unfreeze()
     return learn
 
 def ceiling(learn, n):
@@ -40,7 +48,7 @@ def ceiling(learn, n):
 
 def prepare(name, args):
     "Return a function that measures the rate of a contender, in images per second"
-    learn = make_learner(name, args.table)
+    learn = make_learner(name, args)
     if name=='ceiling': return ceiling(learn, args.batches)
     from fastai.callback.core import Callback, CancelFitException
     class Clock(Callback):
@@ -59,7 +67,7 @@ def prepare(name, args):
     return work
 
 if __name__=='__main__':
-    args = arguments(__doc__, rounds=7, batches=6)
+    args = arguments(__doc__, rounds=7, batches=6, size=128, arch='tf_efficientnet_lite0')
     references = ('ceiling', 'plain fastai', 'expert')
-    figures = alternate(('ours', *references), prepare, args, args.rounds)
-    report('train_throughput', rates(figures, references, 'training, batches of 64, 128 px'), args.write)
+    figures = alternate(('ours', PLAN, *references), prepare, args, args.rounds)
+    report('train_throughput', rates(figures, references, f'{args.arch}, batches of 64, {args.size} px'), args.write)

@@ -53,6 +53,10 @@ def test_rare_classes_are_found(runs):
     before,after = [category_scores(runs[goal])['mean_class_accuracy'] for goal in ('accuracy', 'balanced')]
     assert after>before+0.05
 
+def test_the_card_names_the_goal(runs):
+    cards = {goal: (run.path/'MODEL_CARD.md').read_text() for goal,run in runs.items()}
+    assert 'balanced: every label counts the same' in cards['balanced'] and 'balanced:' not in cards['accuracy']
+
 def test_it_is_in_the_weights(runs, skewed):
     "So evaluating and predicting need no code of their own"
     plain,balanced = [load_file(run.model) for run in runs.values()]

@@ -13,6 +13,7 @@ import fashion_fastai.training.stages # noqa: F401 patches `fit_progressive`
 SMALL = ['train', '--size', '48', '--batch-size', '16']
 RUINED = ['--epochs', '1', '--lr', '1.0']
 KEPT = [*RUINED, '--set', 'training.keep=best']
+GENTLE = ['--epochs', '1', '--lr', '1e-5']
 
 @pytest.fixture(scope='module')
 def trained(sample, tmp_path_factory):
@@ -21,7 +22,7 @@ def trained(sample, tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr('fashion_fastai.evaluation.artifacts.save_figures', lambda *args: None)
         monkeypatch.setenv('FASHION_CACHE', str(folder/'cache'))
-        for name,options in dict(ruined=RUINED, kept=KEPT, probe=['--epochs', '0']).items():
+        for name,options in dict(ruined=RUINED, kept=KEPT, gentle=GENTLE, probe=['--epochs', '0']).items():
             args = [*SMALL, '--data', str(sample), '--out', str(folder/name), *options]
             log,out = io.StringIO(),io.StringIO()
             with contextlib.redirect_stderr(log), contextlib.redirect_stdout(out): assert main(args)==0
@@ -58,6 +59,10 @@ def test_the_best_network_is_then_the_probe(trained):
 
 def test_the_probe_is_not_compared_with_itself(trained):
     assert not any('below the linear probe' in line for line in trained['probe'][2])
+
+def test_a_training_at_its_probe_says_nothing(trained):
+    "Rates so low that nothing but noise differs"
+    assert not any('below the linear probe' in line for line in trained['gentle'][2])
 
 def test_the_start_is_scored_as_an_epoch_is(sample):
     catalogue = read_catalogue(sample)

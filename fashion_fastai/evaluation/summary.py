@@ -187,6 +187,7 @@ def training_summary(
         'recipe': config.recipe,
         'epochs': _epochs_text(training, len(summary.history)),
         'kept': _kept_text(training, summary.history),
+        'goal': 'balanced: every label counts the same' if training.goal=='balanced' else '',
         'optimiser': f'{training.optimizer}, {training.schedule}',
         'batches': f'{training.batch_size} images, {training.precision}',
         'label noise': f'{noise:.0%} of the training labels were replaced on purpose' if noise else '',
