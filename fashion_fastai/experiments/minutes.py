@@ -6,18 +6,19 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.minutes.html.m
 
 # %% ../../nbs/71_experiments.minutes.ipynb #c106c241
 from __future__ import annotations
-import math, time
+import math, statistics, time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 import numpy as np, torch
 from fastai.torch_core import default_device
-from fastcore.basics import noop
+from fastai.callback.core import Callback, CancelFitException
+from fastcore.basics import noop, store_attr
 from pydantic import BaseModel
 
 # %% auto #0
 __all__ = ['SIZES', 'STARTUP', 'SOLVE', 'SPARE', 'Rung', 'read_rungs', 'Speed', 'measure_speed', 'Costs', 'Plan', 'choose_plan',
-           'plan_minutes']
+           'plan_minutes', 'Deadline']
 
 # %% ../../nbs/71_experiments.minutes.ipynb #3f024485
 from ..config import TrainConfig, read_packaged
@@ -70,14 +71,14 @@ class Speed:
         (small,large),(low,high) = (side**2 for side in SIZES),getattr(self, kind)
         return max(low/2, low + (high-low)*(size**2-small)/(large-small))
 
-def _seconds(work, device, repeats=3)->float: # the fastest, after a first one that warms up
+def _seconds(work, device, repeats=3)->float: # the median, after a first one that warms up
     def once():
         started = time.perf_counter()
         work()
         if device.type=='cuda': torch.cuda.synchronize(device)
         return time.perf_counter()-started
     once()
-    return min(once() for _ in range(repeats))
+    return statistics.median(once() for _ in range(repeats))
 
 def _network_seconds(schema, arch, size, unfrozen, bs, device)->tuple[float, float]: # training and inference, per image
     network = create_network(schema, arch, size, 'none').to(device, memory_format=torch.channels_last)
@@ -124,8 +125,15 @@ class Costs:
     )->float: # seconds
         "Return the time of all that is not an epoch: reading, the probe and the files of the run"
         sampled = min(self.n_train, MAX_ROWS)
-        n_infer = sampled + self.n_valid + self.n_valid + min(self.n_train, MAX_REFERENCE)
-        return STARTUP + (self.n_train+self.n_valid)*self.decode + n_infer*speed.at('infer', size) + sampled*SOLVE
+        probe = (sampled+self.n_valid)*speed.at('infer', size) + sampled*SOLVE
+        return STARTUP/2 + (self.n_train+self.n_valid)*self.decode + probe + self.after(speed, size)
+
+    def after(self,
+        speed:Speed, # of the body
+        size:int, # image side in pixels
+    )->float: # seconds
+        "Return the time of the files of the run"
+        return STARTUP/2 + (self.n_valid+min(self.n_train, MAX_REFERENCE))*speed.at('infer', size)
 
     def epoch(self,
         speed:Speed, # of the body
@@ -142,6 +150,17 @@ class Plan:
     epochs:int # 0: the linear probe alone
     seconds:float # estimated for all of it
     speed:Speed # of this machine
+    costs:Costs # of the table
+
+    @property
+    def epoch(self)->float:
+        "Estimated seconds of an epoch"
+        return self.costs.epoch(self.speed, self.rung.size)
+
+    @property
+    def after(self)->float:
+        "Estimated seconds between the last epoch and the end"
+        return self.costs.after(self.speed, self.rung.size)
 
     def __str__(self):
         size = self.rung.size
@@ -162,10 +181,11 @@ def choose_plan(
         fixed,epoch = costs.fixed(speed, rung.size),costs.epoch(speed, rung.size)
         epochs = min(int((seconds-fixed)/epoch), math.ceil(rung.most/costs.n_train))
         least = max(1, math.ceil(rung.least/costs.n_train))
-        if epochs>=least: return Plan(rung, epochs, fixed+epochs*epoch, speed)
+        if epochs>=least: return Plan(rung, epochs, fixed+epochs*epoch, speed, costs)
     for rung in reversed(rungs):
         speed = speed_of(rung)
-        if costs.fixed(speed, rung.size)<=seconds: return Plan(rung, 0, costs.fixed(speed, rung.size), speed)
+        fixed = costs.fixed(speed, rung.size)
+        if fixed<=seconds: return Plan(rung, 0, fixed, speed, costs)
     return None
 
 # %% ../../nbs/71_experiments.minutes.ipynb #363e7069
@@ -189,7 +209,7 @@ def plan_minutes(
     catalogue:Catalogue, # the table
     started:float, # `time.monotonic()` at the start of the training
     echo:Callable[[str], None]=noop, # prints the plan
-)->TrainConfig: # with body, size, epochs and unfrozen groups
+)->tuple[TrainConfig, Plan]: # settings with body, size, epochs and unfrozen groups
     "Plan a training that ends within `training.minutes`; raise a `UsageError` if that is too short"
     config = config.model_copy(deep=True)
     training,device = config.training,default_device()
@@ -205,4 +225,26 @@ def plan_minutes(
     echo(f'plan for {training.minutes:g} minutes: {plan}')
     config.model.arch,config.image.size,training.epochs = plan.rung.arch,plan.rung.size,plan.epochs
     if plan.epochs: training.unfrozen = plan.rung.unfrozen
-    return config
+    return config,plan
+
+# %% ../../nbs/71_experiments.minutes.ipynb #6acf4e65
+class Deadline(Callback):
+    "Train fewer epochs than planned where the last one would end too late"
+    order = -100 # before the callbacks that prepare for an epoch
+    def __init__(self,
+        plan:Plan, # of the training
+        ends:float, # `time.monotonic()` by which all of it must have ended
+        echo:Callable[[str], None]=noop, # prints the new number of epochs
+    ): store_attr()
+
+    def before_epoch(self):
+        if self.epoch>=self.n_epoch: raise CancelFitException # fastai has fixed the number of its loops
+        self.began = time.monotonic()
+
+    def after_epoch(self):
+        now,planned = time.monotonic(),self.n_epoch
+        seconds = now-self.began
+        after = self.plan.after*max(1, seconds/self.plan.epoch)
+        left = max(1, int((self.ends-now-after)/seconds)) # one at least, in which the rate falls
+        self.learn.n_epoch = min(planned, self.epoch+1+left)
+        if self.n_epoch<planned: self.echo(f'slower than planned: {self.n_epoch} instead of {planned} epochs')

@@ -34,7 +34,7 @@ from ..data.images import ImageReader
 from ..data.sampling import effective_counts, flip_labels, label_weights, row_weights
 from .balance import check_balance
 from .linear_probe import LinearProbe, linear_probe, set_all_linear_heads, set_linear_heads
-from .minutes import plan_minutes
+from .minutes import Deadline, plan_minutes
 from ..models.body import body_stats
 from ..models.weights import Weights, find_arch, find_weights
 from ..training.callbacks import MicroBatches, ProgressiveResizing, UncertaintyWeighting
@@ -158,12 +158,13 @@ def prepare(
     echo:Callable[[str], None]=noop, # prints the plan of `training.minutes`
 )->tuple[FashionLearner, TrainConfig]: # learner with a frozen body; resolved settings
     "Return the learner for `config`, and the settings with everything resolved; raise a `UsageError` for any mistake"
-    started = time.monotonic()
+    started,deadline = time.monotonic(),[]
     config,weights = _check_settings(config)
     catalogue,flipped = _read_table(config)
     if config.training.minutes and not config.training.stages:
         if world_size()>1: raise UsageError('training.minutes plans for a single process; for several, give --epochs')
-        config = plan_minutes(config, catalogue, started, echo)
+        config,planned = plan_minutes(config, catalogue, started, echo)
+        deadline.append(Deadline(planned, started+60*config.training.minutes, echo))
         weights = find_weights(config.model.arch, config.model.weights)
     check_monitor(config.training.monitor, catalogue.schema)
     model,image,training = config.model,config.image,config.training
@@ -174,7 +175,7 @@ def prepare(
     if training.goal=='balanced': check_balance(learn)
     if training.precision in ('auto', 'measure'):
         training.precision = fastest_precision(learn.model, image.size, dls.device, training.precision=='measure')
-    learn.add_cbs([*precision_callback(training.precision), *_training_callbacks(config)])
+    learn.add_cbs([*precision_callback(training.precision), *_training_callbacks(config), *deadline])
     if training.compile: _compile_network(learn.model, dls.device)
     if flipped: learn.history.flipped = _flipped_train_labels(flipped, catalogue, dls.catalogue)
     if not image.mean: config.image = image.model_copy(update=dict(zip(('mean', 'std'), body_stats(learn.model.body))))
