@@ -17,7 +17,7 @@ from ..run import Run
 from ..schema import read_schema
 
 # %% auto #0
-__all__ = ['catalogue_from_config', 'check_training_table']
+__all__ = ['is_plain_table', 'catalogue_from_config', 'check_training_table']
 
 # %% ../../nbs/14_data.from_config.ipynb #4a821310
 _NOT_FOR_READERS = {'path', 'format', 'schema_file', 'label_noise', 'cache'} # fields of the section `data`
@@ -36,6 +36,14 @@ def _hint(data)->str:
     "Return which format reads what was read as a plain table; empty if none is recognised"
     name = recognised_format(data.path) if data.path and data.format=='auto' else 'table'
     return '' if name=='table' else f'; without --file-col it is read as {name}'
+
+def is_plain_table(
+    config:TrainConfig, # its section `data` names the table
+)->bool: # False for a published format
+    "Return whether the source that `config` names is a table"
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', CatalogueWarning)
+        return _format_of(config.data)=='table'
 
 def catalogue_from_config(
     config:TrainConfig, # its section `data` names the table
