@@ -5,7 +5,7 @@ one ready batch, all unfrozen).
 Each trains through its own `Learner.fit` in a process of its own, because the allocator setting holds for a whole
 process. They take turns.
 
-    python benchmarks/train_throughput.py [TABLE] [--size 128] [--arch tf_efficientnet_lite0] [--write]
+    python benchmarks/train_throughput.py [TABLE] [--sizes 128,224] [--arch tf_efficientnet_lite0] [--write]
 """
 from bench import alternate, arguments, now, rates, report
 
@@ -67,7 +67,10 @@ def prepare(name, args):
     return work
 
 if __name__=='__main__':
-    args = arguments(__doc__, rounds=7, batches=6, size=128, arch='tf_efficientnet_lite0')
-    references = ('ceiling', 'plain fastai', 'expert')
-    figures = alternate(('ours', PLAN, *references), prepare, args, args.rounds)
-    report('train_throughput', rates(figures, references, f'{args.arch}, batches of 64, {args.size} px'), args.write)
+    args = arguments(__doc__, rounds=7, batches=6, sizes='128,224', arch='tf_efficientnet_lite0')
+    references,tables = ('ceiling', 'plain fastai', 'expert'),[]
+    for size in map(int, args.sizes.split(',')):
+        args.size = size
+        figures = alternate(('ours', PLAN, *references), prepare, args, args.rounds)
+        tables.append(rates(figures, references, f'{args.arch}, batches of 64, {args.size} px'))
+    report('train_throughput', '\n\n'.join(tables), args.write)

@@ -33,6 +33,7 @@ def _unplanned(resolved, config)->TrainConfig:
     "Return `resolved` with the settings of `config` in place of those that `plan_minutes` planned"
     resolved = resolved.model_copy(deep=True)
     resolved.model.arch,resolved.image.size = config.model.arch,config.image.size
+    resolved.image.augment.mixup = config.image.augment.mixup
     for name in ('epochs', 'unfrozen'): setattr(resolved.training, name, getattr(config.training, name))
     return resolved
 

@@ -41,6 +41,7 @@ class Rung(BaseModel, extra='forbid'):
     least:int # training images, repetitions counted, from which the rung beats the one below
     most:int # training images, repetitions counted, after which nothing is gained
     arch:str|None = None # architecture of the body; default: that of the settings
+    mixup:float = 0 # alpha of MixUp, unless the settings have one
 
 def read_rungs(
     config:TrainConfig, # size and architecture, where the user chose them, replace those of the rungs
@@ -225,6 +226,7 @@ def plan_minutes(
     echo(f'plan for {training.minutes:g} minutes: {plan}')
     config.model.arch,config.image.size,training.epochs = plan.rung.arch,plan.rung.size,plan.epochs
     if plan.epochs: training.unfrozen = plan.rung.unfrozen
+    if not config.image.augment.mixup: config.image.augment.mixup = plan.rung.mixup
     return config,plan
 
 # %% ../../nbs/71_experiments.minutes.ipynb #6acf4e65

@@ -63,14 +63,13 @@ def _check_settings(config)->tuple[TrainConfig, Weights]:
     return config,find_weights(model.arch, model.weights)
 
 def _read_table(config)->tuple[Catalogue, dict[str, np.ndarray]|None]:
-    "Return the table, and which labels were flipped, if any; bound the augmentations by the labels"
+    "Return the table, and which labels were flipped, if any"
     catalogue,flipped = catalogue_from_config(config),None
-    image,training = config.image,config.training
+    training = config.training
     if config.data.label_noise: catalogue,flipped = flip_labels(catalogue, config.data.label_noise, training.seed)
     if training.refit:
         split = np.where(catalogue.split=='valid', 'train', catalogue.split).astype(object)
         catalogue = replace(catalogue, split=split)
-    image.augment = bounded(image.augment, catalogue.schema, image.augment_bounds)
     return catalogue,flipped
 
 # %% ../../nbs/71_experiments.prepare.ipynb #863aecb2
@@ -168,6 +167,7 @@ def prepare(
         weights = find_weights(config.model.arch, config.model.weights)
     check_monitor(config.training.monitor, catalogue.schema)
     model,image,training = config.model,config.image,config.training
+    image.augment = bounded(image.augment, catalogue.schema, image.augment_bounds)
     set_seed(training.seed, reproducible=True)
     dls = _create_loaders(config, catalogue)
     training.norm_stats = _norm_stats(training, bool(weights.cfg), len(dls.train))
