@@ -8,8 +8,9 @@ from fashion_fastai.audit.issues import issue_table
 from fashion_fastai.cli import main
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.data.catalogue import CatalogueWarning, read_catalogue
-from fashion_fastai.data.splits import assign_folds, make_split
-from fashion_fastai.serving.inputs import Columns, read_rows, write_rows
+from fashion_fastai.data.formats.registry import convert
+from fashion_fastai.data.splits import SplitColumn, assign_folds, make_split
+from fashion_fastai.serving.inputs import Columns, find_image_files, read_rows, table_column, write_rows
 
 N = 60
 LABELS = [[label for label,on in (('striped', i%2), ('wide fit', i%3==0), ('maxi', i%5==0)) if on] for i in range(N)]
@@ -137,6 +138,44 @@ def test_several_images_in_a_cell(shop, write):
     assert catalogue.files==shop.file.tolist() and catalogue.row.tolist()==sorted([*range(1, N//2+1)]*2)
     assert (pd.Series(catalogue.split).groupby(catalogue.row).nunique()==1).all()
 
+@pytest.mark.parametrize('write', [';'.join, str, json.dumps, list], ids=['semicolon', 'python', 'json', 'list'])
+def test_several_images_in_a_cell_are_predicted(shop, tmp_path, write, monkeypatch):
+    monkeypatch.setattr('fashion_fastai.serving.inputs.BLOCK_ROWS', 7)
+    path = Path(shop.attrs['folder'])/'several.parquet'
+    cells = [write([f'{2*i}.jpg', f'{2*i+1}.jpg']) for i in range(N//2)]
+    pd.DataFrame(dict(file=cells, kind=[f'K{i}' for i in range(N//2)], product=['A', 'A']+[None]*(N//2-2))).to_parquet(path)
+    with pytest.warns(CatalogueWarning, match='30 cells of file name several images'): write_rows([path], tmp_path, Columns(group='product'))
+    rows = read_rows(tmp_path)
+    assert rows.names(0, N)==shop.file.tolist()
+    assert rows.group_codes[0].tolist()==[0]*4+[i//2 for i in range(2, N-2)]
+    assert table_column([path], Columns(), 'kind')[:3]==['K0', 'K0', 'K1']
+    with pytest.warns(CatalogueWarning): assert find_image_files(path).names==shop.file.tolist()
+
+LIST_TEXTS = {'python': str, 'json': json.dumps, 'plain': ','.join}
+
+@pytest.mark.parametrize('form', LIST_TEXTS)
+@pytest.mark.parametrize('format', ['table', 'list-column'])
+def test_written_lists_are_converted(shop, form, format, tmp_path):
+    path = Path(shop.attrs['folder'])/f'{form}.csv'
+    shop.assign(attributes=[LIST_TEXTS[form](labels) for labels in LABELS]).to_csv(path, index=False)
+    sep = ',' if (form, format)==('plain', 'table') else None
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', CatalogueWarning)
+        table = convert(format, path, tmp_path/'labels.csv', any_of=['attributes'], sep=sep)
+    assert table.schema['attributes'].vocab==('maxi', 'striped', 'wide_fit')
+    assert table.frame.attributes[3]=='striped wide_fit' and table.frame.attributes[2]==''
+
+def test_a_conversion_reads_every_shape_that_a_training_reads(shop, tmp_path):
+    path = Path(shop.attrs['folder'])/'shapes.csv'
+    hot(shop).to_csv(path, index=False)
+    assert main(['data', 'convert', str(path), '--one-hot', 'maxi,striped,wide fit', '--out', str(tmp_path/'hot.csv')])==0
+    long_table(shop).to_csv(path, index=False)
+    assert main(['data', 'convert', str(path), '--file-col', 'ImageId', '--any-of', 'ClassId', '--long', '--out', str(tmp_path/'long.csv')])==0
+    found = [pd.read_csv(tmp_path/f'{name}.csv', keep_default_na=False) for name in ('hot', 'long')]
+    assert found[0].attributes.tolist()==found[1].ClassId.tolist()
+    assert found[0].attributes[3]=='striped wide_fit' and len(found[1])==N
+    assert main(['data', 'convert', str(path), '--file-col', 'ImageId', '--any-of', 'ClassId', '--out', str(tmp_path/'asked.csv')])==2
+
 def test_lists_that_are_wrong(shop):
     attributes = [str(labels) for labels in LABELS]
     refused(shop.assign(attributes=['striped, maxi', *attributes[1:]]), 'row 1', 'which is no list of labels')
@@ -205,6 +244,23 @@ def test_folds(shop):
     refused(frame.rename(columns=dict(fold='split')), 'numbers of folds', '--fold-col split --valid-fold 0')
     refused(shop.assign(split=[None, *['train']*(N-1)]), 'row 1: split is empty, as in 1 of 60 rows')
     refused(shop.assign(chosen=[i%2==0 for i in range(N)]), 'chosen holds False and True', split_col='chosen')
+
+@pytest.mark.parametrize('columns,chosen,split', [(dict(is_valid=1), {}, 'dev'), (dict(split='Dev'), {}, 'valid'),
+    (dict(subset='testing'), dict(split_col='subset'), 'test'), (dict(fold=3), dict(fold_col='fold', valid_fold='3'), 'valid')])
+def test_a_prediction_finds_the_split_of_a_training(shop, tmp_path, columns, chosen, split):
+    path = Path(shop.attrs['folder'])/'predicted.csv'
+    others = dict(is_valid=0, split='training', subset='Train', fold=1)
+    shop.assign(**{name: [value if i%6==0 else others[name] for i in range(N)] for name,value in columns.items()}).to_csv(path, index=False)
+    write_rows([path], tmp_path, Columns(split=split, split_column=SplitColumn(**chosen)))
+    assert read_rows(tmp_path).names(0, N)==shop.file[::6].tolist()
+
+def test_a_split_that_cannot_be_found_is_told(shop, tmp_path):
+    path = Path(shop.attrs['folder'])/'unsplit.csv'
+    shop.assign(fold=1).to_csv(path, index=False)
+    for columns,words in [(Columns(split='valid'), 'no column split to choose valid by; name it with --split-col'),
+        (Columns(split='vlaid'), "unknown split 'vlaid'; did you mean valid"), (Columns(split='valid', split_column=SplitColumn('fodl')), 'did you mean fold'),
+        (Columns(split='valid', split_column=SplitColumn(fold_col='fold')), 'choose one with --valid-fold')]:
+        with pytest.raises(UsageError, match=words): write_rows([path], tmp_path, columns)
 
 def test_an_unused_column_of_splits_is_told(shop):
     with pytest.warns(CatalogueWarning, match='--split-col subset'):

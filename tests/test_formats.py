@@ -441,6 +441,27 @@ def test_hf_of_the_hub(drawn, tmp_path):
     fails('hf', drawn, "unknown column 'brandt'; did you mean brand?", one_of=['brandt'], images=tmp_path)
 
 
+@pytest.mark.parametrize('valid', ['dev', 'Validation', 'val', 'partial-valid'])
+def test_hf_splits_as_people_name_them(drawn, tmp_path, valid):
+    for part,labels in (('training', [0, 1]), (valid, [1, 0]), ('testing', [0, 0])):
+        (drawn.root/part).mkdir(parents=True)
+        pq.write_table(hub_table(['navy', 'red'], labels), drawn.root/part/'0000.parquet')
+    assert sorted(read_format('hf', drawn.root, images=tmp_path).frame.split)==['test']*2+['train']*2+['valid']*2
+
+def test_hf_lists_and_vectors(drawn, tmp_path):
+    "Columns of text with lists, of truth values, and with vectors of 0 and 1"
+    drawn.root.mkdir()
+    rows = dict(image=[dict(bytes=png(color), path=None) for color in ('navy', 'red', 'lime')], kind=list('abc'),
+        written=["['maxi', 'wide fit']", '[]', '["maxi"]'], is_maxi=[True, False, True], is_wide=[True, False, False], hot=[[1, 1], [0, 0], [1, 0]])
+    pq.write_table(pa.table(rows), drawn.root/'train.parquet')
+    expected = ['maxi wide_fit', '', 'maxi']
+    assert read_format('hf', drawn.root, images=tmp_path, one_of=['kind'], any_of=['written']).frame.written.tolist()==expected
+    for spec,labels in (('hot=maxi,wide fit', expected), ('made=is_*', ['maxi wide', '', 'maxi'])):
+        table = read_format('hf', drawn.root, images=tmp_path, one_of=['kind'], one_hot=[spec])
+        assert table.frame[table.any_of[0]].tolist()==labels
+    fails('hf', drawn, 'hot holds vectors of 2 zeros and ones', '--one-hot hot=FIRST,SECOND', one_of=['kind'], any_of=['hot'], images=tmp_path)
+    fails('hf', drawn, "unknown column 'has_maxi'", one_hot=['has_maxi'], images=tmp_path)
+
 def test_hf_errors(drawn, tmp_path):
     drawn.root.mkdir()
     fails('hf', drawn, 'no dataset_dict.json, state.json or .parquet file in it')
@@ -464,8 +485,8 @@ def test_table(drawn, tmp_path):
     assert sorted(o.name for o in (tmp_path/'out').iterdir()) == ['labels.csv', 'labels.schema.json']
     catalogue = read_catalogue(tmp_path/'out/labels.csv', options['images'], schema=schema_from_json((tmp_path/'out/labels.schema.json').read_text()))
     assert catalogue.codes['tags'].tolist() == [[1, 1], [-1, -1]] and catalogue.files[0] == '1.jpg'
-    with pytest.raises(UsageError, match='no column category or attributes'): read_format('table', table)
-    with pytest.raises(UsageError, match="unknown column 'file'"): read_format('table', table, one_of=['kind'])
+    with pytest.raises(UsageError, match='no column category or attributes'): read_format('table', table, file_col='name')
+    with pytest.raises(UsageError, match='no column file with the names of the images among name, kind'): read_format('table', table, one_of=['kind'])
     with pytest.raises(UsageError, match='labels.csv exists already'): convert('table', table, tmp_path/'out/labels.csv', **options)
     with pytest.raises(UsageError, match='ends in .csv'): convert('table', table, tmp_path/'labels.txt', **options)
 

@@ -230,6 +230,12 @@ def test_a_flat_test_folder(tmp_path):
     assert table.schema['category'].vocab==('dress', 'shirt')
     assert table.frame.groupby('split').category.apply(list).to_dict()==dict(train=['dress', 'shirt'], valid=['dress'], test=['', ''])
 
+@pytest.mark.parametrize('train,valid,test', [('training', 'validation', 'testing'), ('Train', 'dev', 'Test'), ('trn', 'VAL', 'tst')])
+def test_folders_of_splits_as_people_name_them(tmp_path, train, valid, test):
+    images(tmp_path, f'{train}/dress/1.jpg', f'{train}/shirt/2.jpg', f'{valid}/dress/3.jpg', f'{test}/4.jpg')
+    with pytest.warns(CatalogueWarning, match='the labels of 1 images'): table = read_format('folders', tmp_path)
+    assert table.one_of==('category',) and sorted(table.frame.split)==['test', 'train', 'train', 'valid']
+
 @pytest.mark.parametrize('names,says', [(['test/1.jpg', 'test/2.jpg'], 'all images lie in test'), (['train/1.jpg', 'test/a/2.jpg'], '0 folders above')])
 def test_what_is_no_flat_test(tmp_path, names, says):
     images(tmp_path, *names)

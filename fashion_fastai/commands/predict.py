@@ -32,16 +32,31 @@ def _format(path, out, format, target)->str:
     if schema: submission_targets(format, schema, target)
     return format
 
-def _file_column(run, sources)->tuple[str, str|None]:
-    "Return the default file column and pattern: `file`, or those of the run's table if the tables have only that"
+def _run_columns(run, sources, file_col)->dict:
+    "Return the file column, its pattern and the split column of the run, as far as the tables have these columns"
+    from fashion_fastai.data.splits import SplitColumn
     from fashion_fastai.data.tables import table_columns, table_exists
     from fashion_fastai.run import open_run
     from fashion_fastai.serving.inputs import is_table
     tables = [table_columns(source) for source in sources if is_table(source) and table_exists(source)]
-    if not tables or _is_onnx(run): return 'file',None
+    if not tables or _is_onnx(run): return {}
     data = open_run(run).config.data
-    is_own = all(data.file_col in columns and 'file' not in columns for columns in tables)
-    return (data.file_col, data.file_pattern) if is_own else ('file', None)
+    split_column = SplitColumn(data.split_col, data.fold_col, data.valid_fold)
+    is_own = all(split_column.of_table(names)==split_column for names in tables)
+    found = dict(split_column=split_column) if is_own else {}
+    is_meant = all(data.file_col in names and (file_col or 'file' not in names) for names in tables)
+    if is_meant and file_col in (None, data.file_col): found |= dict(file=data.file_col, pattern=data.file_pattern)
+    return found
+
+def _given(**values)->dict: return {name: value for name,value in values.items() if value is not None}
+
+def _split_column(split, **names):
+    "Return the split column that the options name, None if they name none"
+    from fashion_fastai.data.splits import SplitColumn
+    given = _given(**names)
+    if given and not split:
+        raise UsageError(f'--{next(iter(given)).replace("_", "-")} needs --split, the split to predict')
+    return SplitColumn(**given) if given else None
 
 # %% ../../nbs/91_commands.predict.ipynb #adb860e0
 def _postprocess(predictor, is_enforced):
@@ -136,6 +151,11 @@ _FilePattern = Annotated[Optional[str], typer.Option(
 _Images = Annotated[Optional[str], typer.Option(
     help='Folder of the images of a table. Default: the folder of the table.')]
 _Split = Annotated[Optional[str], typer.Option(help='Only rows of this split of a table: train, valid or test.')]
+_SplitCol = Annotated[Optional[str], typer.Option(
+    help='Column of the split. Default: that of the run, else split or is_valid, if the table has it.')]
+_FoldCol = Annotated[Optional[str], typer.Option(
+    help='Column of the folds of a cross-validation, instead of --split-col.')]
+_ValidFold = Annotated[Optional[str], typer.Option(help='Fold of --fold-col that is the validation split.')]
 _GroupCol = Annotated[Optional[str], typer.Option(
     help='Column with the product of each image: one result per product.')]
 _Aggregate = Annotated[Optional[str], typer.Option(
@@ -172,6 +192,9 @@ def predict_command(
     file_pattern:_FilePattern=None,
     images:_Images=None,
     split:_Split=None,
+    split_col:_SplitCol=None,
+    fold_col:_FoldCol=None,
+    valid_fold:_ValidFold=None,
     group_col:_GroupCol=None,
     aggregate:_Aggregate=None,
     allow_outside:_AllowOutside=False,
@@ -189,8 +212,10 @@ def predict_command(
     "Predict the labels of images."
     if engine not in ENGINES: raise UsageError(f'--engine {engine}: it must be {" or ".join(ENGINES)}')
     from fashion_fastai.serving.inputs import Columns
-    own = _file_column(run, sources) if engine=='local' and not file_col else (file_col or 'file', None)
-    columns = Columns(own[0], images, split, group_col, allow_outside=allow_outside, pattern=file_pattern or own[1])
+    split_column = _split_column(split, split_col=split_col, fold_col=fold_col, valid_fold=valid_fold)
+    given = _given(file=file_col, pattern=file_pattern, split_column=split_column)
+    known = _run_columns(run, sources, file_col) if engine=='local' else {}
+    columns = Columns(images=images, split=split, group=group_col, allow_outside=allow_outside, **known | given)
     if engine=='local':
         report = _predict([run, *(ensemble_with or [])], sources, out, format, columns, aggregate, target, prefix,
             enforce_taxonomy, not no_calibration, batch_size)

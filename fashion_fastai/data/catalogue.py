@@ -28,13 +28,12 @@ from .file_names import check_names
 from .images import ImageReader
 from .lists import holds_lists
 from .one_hot import OneHot, one_hot_targets, read_one_hot
-from .rows import contradictions, is_long, join_codes, split_files
-from fashion_fastai.data.splits import (SPLITS, default_split_col, group_names, make_split, read_folds, read_split,
-    strata, unused_split_col)
+from .rows import contradictions, file_cells, is_long, join_codes, several_note, split_files
+from .splits import SPLITS, SplitColumn, group_names, make_split, strata, unused_split_col
 from .tables import (BOX, as_frame, box_columns, check_column, check_file_column,
     join_paths, read_boxes, read_table, rejoin_commas, table_folder, table_schema_file)
 from ..schema import Schema, infer_taxonomy, read_schema
-from ..target import UNKNOWN, as_text, cell_text, target_from_column
+from ..target import UNKNOWN, as_text, target_from_column
 
 # %% ../../nbs/12_data.catalogue.ipynb #93d087a6
 @dataclass(frozen=True)
@@ -307,13 +306,11 @@ def _joined_rows(catalogue, file_of, path, same)->Catalogue: # `same`: columns t
 
 def _divided_cells(catalogue, path)->Catalogue:
     "Return a catalogue with a row for each image that a cell names"
-    parts = split_files(catalogue.frame[catalogue.file_col], catalogue.images)
-    if parts is None: return catalogue
-    n_images = np.array([len(names) for names in parts])
-    _warn(f'{path}: {int((n_images>1).sum()):,} cells of {catalogue.file_col} name several images; each image becomes '
-        'a row, and the images of a cell stay together')
-    divided = catalogue.take(np.repeat(np.arange(len(parts)), n_images))
-    files = [name for names in parts for name in names]
+    found = split_files(catalogue.frame[catalogue.file_col], catalogue.images)
+    if found is None: return catalogue
+    cell_of,files = found
+    _warn(several_note(path, catalogue.file_col, int((np.bincount(cell_of)>1).sum())))
+    divided = catalogue.take(cell_of)
     return replace(divided, frame=divided.frame.assign(**{catalogue.file_col: files}))
 
 # %% ../../nbs/12_data.catalogue.ipynb #99921a8d
@@ -327,16 +324,12 @@ def _one_row_an_image(catalogue, path, long, same)->Catalogue:
     return _divided_cells(catalogue, path)
 
 # %% ../../nbs/12_data.catalogue.ipynb #6bf04991
-def _table_split(frame, path, split_col, fold_col, valid_fold, known)->np.ndarray: # `train` if there is no split column
+def _table_split(frame, path, split_column, known)->np.ndarray: # `train` if there is no split column
     "Return the split of each row of a table; warn about a column of splits that is not used"
-    if fold_col and split_col: raise UsageError('a split column or a fold column, not both')
-    if valid_fold is not None and not fold_col: raise UsageError('a fold to validate on needs --fold-col, its column')
-    for column in filter(None, (split_col, fold_col)): check_column(frame.columns, column, path)
-    split_col = split_col or default_split_col(frame.columns)
-    try:
-        if fold_col: return read_folds(frame[fold_col], valid_fold)
-        if split_col: return read_split(frame[split_col])
-    except UsageError as e: raise UsageError(f'{path}: {e}') from None
+    name = split_column.name(frame.columns)
+    if name:
+        check_column(frame.columns, name, path)
+        return split_column.read(frame[name], path)
     if unused := unused_split_col(frame, known):
         _warn(f'{path}: the column {unused} holds splits and is not used; --split-col {shlex.quote(unused)} uses it')
     return np.full(len(frame), 'train', dtype=object)
@@ -434,8 +427,7 @@ def make_catalogue(
     if on_unseen not in ON_UNSEEN: raise unknown_name('on_unseen', on_unseen, ON_UNSEEN)
     frame = as_frame(frame)
     check_file_column(frame.columns, file_col, origin)
-    frame = frame.assign(**{file_col: cell_text(frame[file_col]).fillna('') if not holds_lists(frame[file_col])
-        else frame[file_col].map(str)})
+    frame = frame.assign(**{file_col: file_cells(frame[file_col])})
     if split_col and not all_as: check_column(frame.columns, split_col, origin)
     frame,schema = _plain_targets(frame, origin, one_of, any_of, one_hot, sep, empty, schema, long)
     split = np.full(len(frame), all_as or 'train', dtype=object)
@@ -447,7 +439,8 @@ def make_catalogue(
     rows = usable_rows(bad, catalogue, on_bad)
     if not all_as:
         known = {file_col, group_col, *schema.names}
-        split = _table_split(frame, origin, split_col, fold_col, valid_fold, known)[catalogue.row-1]
+        split_column = SplitColumn(split_col, fold_col, valid_fold)
+        split = _table_split(frame, origin, split_column, known)[catalogue.row-1]
         catalogue = _held_out(replace(catalogue, split=split), valid_share, seed)
     catalogue = replace(catalogue, schema=_with_taxonomy(catalogue, taxonomy, origin))
     if len(rows)<len(catalogue): catalogue = catalogue.take(rows)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 # %% auto #0
-__all__ = ['plain_cells', 'check_sep', 'sep_hint', 'check_truths', 'truth_hint', 'label_hint', 'many_labels_hint']
+__all__ = ['label_lists', 'plain_cells', 'check_sep', 'sep_hint', 'check_truths', 'truth_hint', 'label_hint', 'many_labels_hint']
 
 # %% ../../nbs/11_data.cells.ipynb #28f57119
 from ..core.errors import UsageError
@@ -27,7 +27,9 @@ def _are_vectors(lists:pd.Series)->bool:
     numbers = {label for labels in some for label in labels}
     return numbers<={'0', '1', '0.0', '1.0', 'True', 'False'} and any(len(set(labels))<len(labels) for labels in some)
 
-def _target_lists(column:pd.Series)->pd.Series:
+def label_lists(
+    column:pd.Series, # lists, see `holds_lists`
+)->pd.Series: # a list of labels for each row, None for an empty cell
     "Return the lists of labels of a column; raise a `UsageError` for vectors of 0 and 1"
     lists = read_lists(column)
     if not _are_vectors(lists): return lists
@@ -44,7 +46,7 @@ def plain_cells(
 )->tuple[pd.DataFrame, str]: # the table with text in the target columns; separator of its `any_of` cells
     "Turn the lists in the target columns of a table into text"
     targets,columns = targets or {},[name for name in kinds if name in frame]
-    lists = {name: _target_lists(frame[name]) for name in columns if holds_lists(frame[name])}
+    lists = {name: label_lists(frame[name]) for name in columns if holds_lists(frame[name])}
     changed = {name: single_labels(lists.pop(name)) for name in list(lists) if kinds[name]=='one_of'}
     texts = [name for name in columns if kinds[name]=='any_of' and name not in lists]
     texts = {name: as_text(frame[name]).astype(object) for name in texts}

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc
 
 # %% auto #0
-__all__ = ['is_long', 'contradictions', 'join_codes', 'split_files']
+__all__ = ['is_long', 'contradictions', 'join_codes', 'file_cells', 'split_files', 'several_note']
 
 # %% ../../nbs/11_data.rows.ipynb #4a62eeb3
 from .image_files import IMAGE_SUFFIXES
-from .lists import parse_list
-from ..target import Target
+from .lists import holds_lists, parse_list
+from ..target import Target, cell_text
 
 # %% ../../nbs/11_data.rows.ipynb #a92b7e7d
 _LOOKED_AT = 20_000 # rows of repeated files
@@ -59,6 +59,14 @@ def join_codes(
     is_unknown = np.minimum.reduceat(codes[order], starts)<0
     return np.where((joined<1) & is_unknown, -1, joined).astype(codes.dtype),np.zeros(0, dtype=int)
 
+# %% ../../nbs/11_data.rows.ipynb #d0796524
+def file_cells(
+    column:pd.Series, # file column of a table
+)->pd.Series: # text; empty for an empty cell, and a written list for a list
+    "Return the cells of a file column"
+    if holds_lists(column): column = column.map(str, na_action='ignore')
+    return cell_text(column).fillna('')
+
 # %% ../../nbs/11_data.rows.ipynb #753d66fb
 _SUFFIX = '(?:'+'|'.join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)+')'
 _SEVERAL = re.compile(rf'{_SUFFIX}\s*[;|,\s].*{_SUFFIX}\s*$', re.DOTALL | re.IGNORECASE)
@@ -75,9 +83,9 @@ def _files_in(cell:str)->list[str]: # `cell` alone if it is one file
 _MAY_BE_SEVERAL = r'(?i)^[\[({]|\.[a-z]+\s*[;|,\s]\s*\S'
 
 def split_files(
-    column:pd.Series, # file column, text without empty cells
+    column:pd.Series, # from `file_cells`
     images:str|Path, # the image folder
-)->list[list[str]]|None: # the files of each cell; None if each cell names one
+)->tuple[np.ndarray, list[str]]|None: # position of each file's cell, int; the files; None if each cell names one
     "Return the image files that cells name, if there are cells that name several"
     may_be = pc.match_substring_regex(pa.array(column, pa.string()), _MAY_BE_SEVERAL)
     suspect = np.flatnonzero(may_be.to_numpy(zero_copy_only=False))
@@ -85,4 +93,14 @@ def split_files(
     parts = [[name] for name in files]
     for i in suspect:
         if not os.path.isfile(os.path.join(images, files[i])): parts[i] = _files_in(files[i])
-    return parts if any(parts[i]!=[files[i]] for i in suspect) else None
+    if all(parts[i]==[files[i]] for i in suspect): return None
+    return np.repeat(np.arange(len(parts)), list(map(len, parts))),[name for names in parts for name in names]
+
+def several_note(
+    origin:str|Path, # the table
+    file_col:str, # its file column
+    n_cells:int, # number of cells with several images
+)->str:
+    "Return the line that says what became of cells with several images"
+    cells = f'a cell of {file_col} names' if n_cells==1 else f'{n_cells:,} cells of {file_col} name'
+    return f'{origin}: {cells} several images; each image becomes a row, and the images of a cell stay together'

@@ -8,11 +8,12 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.splits.html.md"""
 from __future__ import annotations
 import re, shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc
 
 # %% auto #0
-__all__ = ['SPLITS', 'SPLIT_NAMES', 'SPLIT_COLS', 'read_split', 'read_folds', 'default_split_col', 'unused_split_col',
-           'group_names', 'group_codes', 'strata', 'make_split', 'assign_folds']
+__all__ = ['SPLITS', 'SPLIT_NAMES', 'SPLIT_COLS', 'split_named', 'read_split', 'read_folds', 'default_split_col',
+           'unused_split_col', 'SplitColumn', 'group_names', 'group_codes', 'strata', 'make_split', 'assign_folds']
 
 # %% ../../nbs/10_data.splits.ipynb #6ca82ddb
 from ..core.errors import UsageError, unknown_name
@@ -55,6 +56,14 @@ def _check_no_folds(names, column):
     shown = ', '.join(names[:10])+(f' and {len(names)-10} more' if len(names)>10 else '')
     raise UsageError(f'{column} holds numbers of folds ({shown}), not splits; '
         f'validate on one of them with --fold-col {shlex.quote(str(column))} --valid-fold {names[0]}')
+
+def split_named(
+    name:str, # in `SPLIT_NAMES`, in upper or lower case
+)->str: # `train`, `valid` or `test`
+    "Return the split that a name stands for; raise a `UsageError` if there is none"
+    split = SPLIT_NAMES.get(name.strip().lower())
+    if split is None: raise unknown_name('split', name, SPLITS)
+    return split
 
 def read_split(
     column:pd.Series, # split of each row: a name in `SPLIT_NAMES`, or true and false if the column is about a split
@@ -103,6 +112,39 @@ def unused_split_col(
         splits = set(values.str.strip().str.lower())
         if len(splits)>1 and splits<=SPLIT_NAMES.keys(): return str(name)
     return ''
+
+# %% ../../nbs/10_data.splits.ipynb #0022c700
+@dataclass(frozen=True)
+class SplitColumn:
+    "The column of a table that says in which split each row is"
+    split_col:str|None = None # column of the split; default: one of `SPLIT_COLS`
+    fold_col:str|None = None # column of the folds of a cross-validation, instead of `split_col`
+    valid_fold:str|int|None = None # fold that is the validation split; the others are train
+
+    def __post_init__(self):
+        if self.fold_col and self.split_col: raise UsageError('a split column or a fold column, not both')
+        if self.valid_fold is None or self.fold_col: return
+        raise UsageError('a fold to validate on needs --fold-col, its column')
+
+    def name(self,
+        columns:Iterable[str], # column names of a table
+    )->str|None: # None if the user named no column and the table has none of `SPLIT_COLS`
+        "Return the name of the column"
+        return self.fold_col or self.split_col or default_split_col(columns)
+
+    def read(self,
+        column:pd.Series, # the column
+        origin:str, # the table, for messages
+    )->np.ndarray: # `train`, `valid` or `test`, `(n,)`
+        "Return the split of each row; raise a `UsageError` for the first row that has none"
+        try: return read_folds(column, self.valid_fold) if self.fold_col else read_split(column)
+        except UsageError as e: raise UsageError(f'{origin}: {e}') from None
+
+    def of_table(self,
+        columns:Iterable[str], # column names of another table
+    )->SplitColumn:
+        "Return the same choice if the table has the column, and the default otherwise"
+        return self if (self.fold_col or self.split_col) in columns else SplitColumn()
 
 # %% ../../nbs/10_data.splits.ipynb #de9d699e
 _NO_GROUP = ['nan', 'none', 'null', 'na', 'n/a', '<na>', 'nat', '?'] # in lower case: how programs write a missing value

@@ -22,6 +22,7 @@ from ..core.errors import CatalogueWarning, UsageError, unknown_name
 from .csv_dialect import csv_dialect, csv_reader
 from .parquet_files import parquet_batches, parquet_frame
 from .row_files import excel_reader, json_names, json_reader
+from .splits import SPLIT_NAMES
 
 # %% ../../nbs/10_data.tables.ipynb #16666ff4
 _TEXT = '.csv', '.tsv', '.jsonl', '.ndjson' # may be compressed
@@ -51,8 +52,6 @@ def _no_table(path)->UsageError:
     return UsageError(f'{path}: {endings}{"; " if hint else ""}{hint or ""}')
 
 # %% ../../nbs/10_data.tables.ipynb #59ddc41f
-_SPLITS = 'train', 'training', 'valid', 'val', 'validation', 'dev', 'test', 'testing'
-
 def _folder_tables(folder)->list[Path]:
     files = [path for path in folder.iterdir() if table_suffix(path) and path.name[0] not in '._' and path.is_file()]
     if files: return sorted(files)
@@ -166,7 +165,7 @@ def _check_columns(files)->list[str]:
             raise UsageError(f'{file} and {files[0]} are not parts of one table: '
                 f'only {where.name} has the column {different[0]}; name one of them')
     stems = [file.name.split('.')[0].lower() for file in files]
-    if len(files)>1 and 'split' not in names and set(stems)<=set(_SPLITS):
+    if len(files)>1 and 'split' not in names and set(stems)<=SPLIT_NAMES.keys():
         raise UsageError(f'{files[0].parent}: {", ".join(stems)} are named after splits, but the tables have no column '
             'split; add one with the name of the split, or name one of them')
     return names

@@ -22,7 +22,7 @@ from ..core.errors import UnseenLabel, UsageError
 from ..core.files import read_json
 from ..data.catalogue import Catalogue
 from ..data.from_config import catalogue_from_config, check_training_table
-from ..data.splits import default_split_col
+from ..data.splits import SplitColumn
 from ..data.tables import table_columns
 from .calibration import Calibration, fit_calibration, run_calibration
 from .consistency import PairCounts, enforce_taxonomy, mask_unseen_pairs, taxonomy_scores
@@ -92,7 +92,7 @@ class Evaluation:
 def scored_rows(
     run:Run, # a complete run
     split:str='valid', # `train`, `valid` or `test`
-    data:str|Path|None=None, # another table; without a split column all of it is scored; default: the run's own
+    data:str|Path|None=None, # another table; all of it if it has no split column; default: the run's own
     images:str|Path|None=None, # folder that its file names start from; default: that of the table
     on_unseen:str='raise', # a label that the run does not know: `raise` a `UsageError`, or `ignore` it with a warning
 )->tuple[Catalogue, TrainConfig, np.ndarray]: # the whole table; the settings for it; positions of the rows
@@ -104,14 +104,20 @@ def scored_rows(
     if data:
         config.data.path,config.data.format = str(data),'table'
         config.data.images = str(images) if images else None
-        own = config.data.split_col or config.data.fold_col or default_split_col(table_columns(data))
-        if not own: options['all_as'] = split
+        if not _split_as_trained(config.data, data): options['all_as'] = split
     else: check_training_table(run)
     try: catalogue = catalogue_from_config(config, **options)
     except UnseenLabel as e: raise UnseenLabel(f'{e}; --on-unseen ignore leaves such labels out') from None
     positions = catalogue.where(split)
     _check_labelled(catalogue, positions, split, data or config.data.path or 'the sample')
     return catalogue,config,positions
+
+def _split_as_trained(settings, data)->bool:
+    "Change `settings` to the split column of another table, the run's own if it has that; return whether it has one"
+    columns = table_columns(data)
+    column = SplitColumn(settings.split_col, settings.fold_col, settings.valid_fold).of_table(columns)
+    settings.split_col,settings.fold_col,settings.valid_fold = column.split_col,column.fold_col,column.valid_fold
+    return column.name(columns) is not None
 
 def _check_labelled(catalogue, positions, split, origin):
     "Raise a `UsageError` if there are no rows to score, or none of them has a label"

@@ -14,18 +14,19 @@ from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa
 
 # %% auto #0
-__all__ = ['BLOCK_ROWS', 'ImageFiles', 'check_inside', 'find_image_files', 'Columns', 'is_table', 'check_source', 'table_column',
-           'write_rows', 'Rows', 'read_rows']
+__all__ = ['BLOCK_ROWS', 'ImageFiles', 'check_inside', 'Columns', 'is_table', 'check_source', 'image_rows', 'find_image_files',
+           'table_column', 'write_rows', 'Rows', 'read_rows']
 
 # %% ../../nbs/65_serving.inputs.ipynb #e6f63d34
-from ..core.errors import UsageError, unknown_name
+from ..core.errors import UsageError
 from ..data.catalogue import CatalogueWarning
 from ..data.file_names import name_rule
 from ..data.image_files import IMAGE_SUFFIXES, find_images
-from ..data.splits import group_names, read_split
+from ..data.rows import file_cells, several_note, split_files
+from ..data.splits import SplitColumn, group_names, split_named
 from ..data.tables import OUTSIDE, box_columns, file_issues, check_column, check_file_column, is_table_name
-from ..data.tables import read_boxes, read_table, table_columns, table_exists, table_folder, table_frames
-from ..target import as_text, cell_text
+from ..data.tables import read_boxes, table_columns, table_exists, table_folder, table_frames
+from ..target import as_text
 
 # %% ../../nbs/65_serving.inputs.ipynb #15d8eea7
 @dataclass(frozen=True)
@@ -63,39 +64,10 @@ def _images_of_folder(folder, allow_outside)->ImageFiles:
     if not allow_outside: check_inside(folder, names, folder)
     return _without_boxes([folder/name for name in names], names)
 
-def _file_rule(cells, source, images, file_col, pattern=None)->Callable[[list[str]], list[str]]:
-    "Return the function that makes file names of cells, see `name_rule`"
-    rule,note = name_rule(cells, images, source, file_col, pattern)
-    if note: warnings.warn(note, CatalogueWarning, stacklevel=4)
-    return rule
-
-def _images_of_table(source, file_col, images, split, allow_outside)->ImageFiles:
-    frame,images = read_table(source),Path(images or table_folder(source))
-    if file_col not in frame: raise UsageError(f"{source}: {unknown_name('column', file_col, frame.columns)}")
-    if split:
-        if 'split' not in frame: raise UsageError(f'{source}: no column split to choose {split} by')
-        frame = frame[read_split(frame['split'])==split]
-        if not len(frame): raise UsageError(f'{source}: no row is in the {split} split')
-    names = cell_text(frame[file_col]).fillna('').tolist()
-    files = _file_rule(names, source, images, file_col)(names)
-    if not allow_outside: check_inside(source, files, images)
-    return ImageFiles([images/file for file in files], names, read_boxes(frame))
-
-# %% ../../nbs/65_serving.inputs.ipynb #b2dd100f
-def find_image_files(
-    source:str|Path, # an image, a folder of images, or a table, see `table_files`
-    file_col:str='file', # column with the file names of a table
-    images:str|Path|None=None, # folder that the file names of a table are relative to; default: the folder of the table
-    split:str|None=None, # only rows of a table with this value (`train`, `valid` or `test`) in the column `split`
-    allow_outside:bool=False, # names and links may lead out of the folder, see `file_issues`
-)->ImageFiles: # names are relative to the folder, or as written in the table
-    "Return the images that `source` names; raise a `UsageError` if there are none"
+def _plain_images(source, allow_outside)->ImageFiles:
+    "Return the image, or the images of the folder, `source`"
     source = Path(source)
-    if not table_exists(source): raise UsageError(f'{source}: no such file or folder')
-    if source.is_dir(): return _images_of_folder(source, allow_outside)
-    if is_table_name(source):
-        return _images_of_table(source, file_col, images, split, allow_outside)
-    return _without_boxes([source], [str(source)])
+    return _images_of_folder(source, allow_outside) if source.is_dir() else _without_boxes([source], [str(source)])
 
 # %% ../../nbs/65_serving.inputs.ipynb #e01e3998
 @dataclass(frozen=True)
@@ -103,7 +75,8 @@ class Columns:
     "Columns and rows of a table that a prediction reads"
     file:str = 'file' # column with the file names
     images:str|Path|None = None # folder that the file names are relative to; default: the folder of the table
-    split:str|None = None # only rows with this value (`train`, `valid` or `test`) in the column `split`
+    split:str|None = None # only rows of this split, one of `SPLIT_NAMES`
+    split_column:SplitColumn = SplitColumn() # where the split is
     group:str|None = None # column that is equal for images of one product; default: no products
     boxes:bool = False # read boxes where the table has them
     pattern:str|None = None # how cells of `file` become file names, see `FilePattern`; default: see `name_rule`
@@ -119,11 +92,19 @@ def is_table(
     return is_table_name(source) and not Path(source).is_dir()
 
 # %% ../../nbs/65_serving.inputs.ipynb #4e7ef159
+def _split_column(source, names, columns)->str:
+    "Return the column that says which rows are in a split; raise a `UsageError` if there is none, or no such split"
+    split_named(columns.split)
+    column = columns.split_column.name(names)
+    if column is None:
+        raise UsageError(f'{source}: no column split to choose {columns.split} by; name it with --split-col')
+    check_column(names, column, source)
+    return column
+
 def _columns_to_read(source, columns)->list[str]:
     "Return the names of the columns to read; raise a `UsageError` if the table lacks one"
     names = table_columns(source)
-    if columns.split and 'split' not in names:
-        raise UsageError(f'{source}: no column split to choose {columns.split} by')
+    if columns.split: _split_column(source, names, columns)
     check_file_column(names, columns.file, source)
     if columns.group: check_column(names, columns.group, source)
     group = [columns.group] if columns.group else []
@@ -142,12 +123,48 @@ def check_source(
         raise UsageError(f'{source} has no column {columns.group}; products are known from a table')
 
 # %% ../../nbs/65_serving.inputs.ipynb #e389306a
-def _row_mask(source, split)->np.ndarray|None:
-    "Return whether each row of a table is in `split`, bool `(n,)`; None without a split, which takes all rows"
-    if split is None: return None
-    mask = read_split(pd.concat(frame['split'] for frame in table_frames(source, ['split'], BLOCK_ROWS)))==split
+def _row_mask(source, columns)->np.ndarray|None:
+    "Return whether each row of a table is in the split, bool `(n,)`; None without a split, which takes all rows"
+    if columns.split is None: return None
+    name,split = _split_column(source, table_columns(source), columns),split_named(columns.split)
+    cells = pd.concat(frame[name] for frame in table_frames(source, [name], BLOCK_ROWS))
+    mask = columns.split_column.read(cells, source)==split
     if not mask.any(): raise UsageError(f'{source}: no row is in the {split} split')
     return mask
+
+# %% ../../nbs/65_serving.inputs.ipynb #b872698f
+_CELL = '\0cell' # column with the cell that an image is named in; no column of a table is called so
+
+def image_rows(
+    frame:pd.DataFrame, # rows of a table
+    file_col:str, # its file column
+    images:str|Path, # folder that the file names are relative to
+)->pd.DataFrame: # with text in `file_col`; the rows of a cell have the same index
+    "Return a row for each image that the cells of a table name"
+    cells = file_cells(frame[file_col])
+    frame = frame.assign(**{file_col: cells, _CELL: cells})
+    found = split_files(cells, images)
+    return frame if found is None else frame.iloc[found[0]].assign(**{file_col: found[1]})
+
+def _image_frames(source, columns, names)->Iterator[pd.DataFrame]: # the columns `names`, and `_CELL`
+    "Yield the rows to predict, one for each image"
+    mask,root,start = _row_mask(source, columns),columns.images or table_folder(source),0
+    for frame in table_frames(source, names, BLOCK_ROWS):
+        rows = slice(None) if mask is None else np.flatnonzero(mask[start:start+len(frame)])
+        start += len(frame)
+        yield image_rows(frame.iloc[rows], columns.file, root)
+    if not start: raise UsageError(f'{source}: the table is empty')
+
+# %% ../../nbs/65_serving.inputs.ipynb #f3c4bb11
+def _file_rule(cells, source, images, file_col, pattern=None)->Callable[[list[str]], list[str]]:
+    "Return the function that makes file names of cells, see `name_rule`"
+    rule,note = name_rule(cells, images, source, file_col, pattern)
+    if note: warnings.warn(note, CatalogueWarning, stacklevel=4)
+    return rule
+
+def _groups(frame, columns)->list[str]|None: # None without a group column
+    if not columns.group: return None
+    return group_names(frame[_CELL if columns.group==columns.file else columns.group], frame[_CELL]).tolist()
 
 def _record_batch(names, paths, groups=None)->pa.RecordBatch:
     fields = dict(name=pa.array(names, pa.string()), path=pa.array(paths, pa.string()))
@@ -157,29 +174,41 @@ def _record_batch(names, paths, groups=None)->pa.RecordBatch:
 # %% ../../nbs/65_serving.inputs.ipynb #58931ccb
 def _table_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
     "Yield the rows of a table and their boxes"
-    names_read,mask = _columns_to_read(source, columns),_row_mask(source, columns.split)
     root = os.path.join(columns.images or table_folder(source), '')
-    start,rule = 0,None
-    for frame in table_frames(source, names_read, BLOCK_ROWS):
-        keep = slice(None) if mask is None else np.flatnonzero(mask[start:start+len(frame)])
-        cells = cell_text(frame[columns.file]).fillna('').to_numpy(dtype=object)
-        groups = group_names(frame[columns.group], cells) if columns.group else None
-        names = cells[keep].tolist()
+    rule,n_several = None,0
+    for frame in _image_frames(source, columns, _columns_to_read(source, columns)):
+        names = frame[columns.file].tolist()
         rule = rule or _file_rule(names, source, root, columns.file, columns.pattern)
         files = rule(names)
         if not columns.allow_outside: check_inside(source, files, root)
+        n_several += frame.index[frame.index.duplicated()].nunique()
         paths = [os.path.join(root, file) for file in files]
-        yield _record_batch(names, paths, None if groups is None else groups[keep].tolist()),read_boxes(frame)[keep]
-        start += len(frame)
-    if not start: raise UsageError(f'{source}: the table is empty')
+        yield _record_batch(names, paths, _groups(frame, columns)),read_boxes(frame)
+    if n_several: warnings.warn(several_note(source, columns.file, n_several), CatalogueWarning, stacklevel=3)
 
 def _source_rows(source, columns)->Iterator[tuple[pa.RecordBatch, np.ndarray]]:
     "Yield the rows of an image, a folder or a table, and their boxes"
     check_source(source, columns)
     if is_table(source): yield from _table_rows(Path(source), columns)
     else:
-        images = find_image_files(source, allow_outside=columns.allow_outside)
+        images = _plain_images(source, columns.allow_outside)
         yield _record_batch(images.names, [str(path) for path in images.paths]), images.boxes
+
+# %% ../../nbs/65_serving.inputs.ipynb #b2dd100f
+def find_image_files(
+    source:str|Path, # an image, a folder of images, or a table, see `table_files`
+    file_col:str='file', # column with the file names of a table
+    images:str|Path|None=None, # folder that the file names of a table are relative to; default: the folder of the table
+    split:str|None=None, # only rows of a table that are in this split, one of `SPLIT_NAMES`
+    allow_outside:bool=False, # names and links may lead out of the folder, see `file_issues`
+)->ImageFiles: # names are relative to the folder, or as written in the table
+    "Return the images that `source` names; raise a `UsageError` if there are none"
+    columns = Columns(file_col, images, split, boxes=True, allow_outside=allow_outside)
+    check_source(source, columns)
+    if not is_table(source): return _plain_images(source, allow_outside)
+    parts = [ImageFiles([Path(path) for path in batch['path'].to_pylist()], batch['name'].to_pylist(), boxes)
+        for batch,boxes in _table_rows(Path(source), columns)]
+    return sum(parts[1:], start=parts[0])
 
 # %% ../../nbs/65_serving.inputs.ipynb #216aa43c
 def table_column(
@@ -189,12 +218,9 @@ def table_column(
 )->list[str]|None: # a text for each row that is predicted, empty for an empty cell; None if a source has no such column
     "Return a column of the rows that a prediction reads"
     if not all(is_table(source) and name in table_columns(source) for source in sources): return None
-    texts = []
-    for source in sources:
-        column = as_text(pd.concat(frame[name] for frame in table_frames(source, [name], BLOCK_ROWS))).fillna('')
-        mask = _row_mask(source, columns.split)
-        texts += column.tolist() if mask is None else column[mask].tolist()
-    return texts
+    names = list(dict.fromkeys([columns.file, name]))
+    frames = chain.from_iterable(_image_frames(Path(source), columns, names) for source in sources)
+    return [text for frame in frames for text in as_text(frame[name]).fillna('')]
 
 # %% ../../nbs/65_serving.inputs.ipynb #fd025965
 _ROWS_FILE,_BOXES_FILE = 'rows.arrow','boxes.f64'

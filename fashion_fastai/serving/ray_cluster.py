@@ -26,10 +26,9 @@ from ..data.images import BadImage
 from ..data.tables import box_columns, check_file_column, read_boxes
 from ..run import open_run
 from .batch import BatchReport
-from .inputs import ImageFiles, Columns
+from .inputs import Columns, ImageFiles, image_rows
 from .predictor import Predictor
 from .results import join_results
-from ..target import cell_text
 
 # %% ../../nbs/69_serving.ray_cluster.ipynb #fc022fca
 def image_address(
@@ -103,8 +102,8 @@ class Worker:
         batch:pa.Table, # rows with `file_col`, and boxes if the run was trained on boxes
     )->pa.Table: # as `Results.frame`
         "Return the results of some rows"
-        frame = batch.to_pandas()
-        names = cell_text(frame[self.file_col]).fillna('').tolist()
+        frame = image_rows(batch.to_pandas(), self.file_col, self.images)
+        names = frame[self.file_col].tolist()
         files = [RemoteFile(self.pool.submit(_fetch, image_address(name, self.images))) for name in names]
         results = join_results(list(self.predictor.stream(ImageFiles(files, names, read_boxes(frame)), bs=64)))
         return pa.Table.from_pandas(results.frame(), preserve_index=False)

@@ -20,6 +20,8 @@ __all__ = ['LabelTable', 'label_cells', 'relative_paths', 'find_images_folder', 
 # %% ../../../nbs/10_data.formats.base.ipynb #65a2548c
 from ...core.errors import UsageError, validate_fields
 from ...core.files import atomic_file
+from ..cells import label_lists
+from ..lists import holds_lists
 from ...schema import Applicability, Schema
 from ...target import Target, target_from_column
 
@@ -62,15 +64,15 @@ def schema(self:LabelTable)->Schema:
 
 # %% ../../../nbs/10_data.formats.base.ipynb #9c392e33
 def _label_cell(cell, sep:str)->str:
-    if pd.api.types.is_list_like(cell): labels = [str(label) for label in cell if label is not None]
-    else: labels = [] if pd.isna(cell) else str(cell).split(sep)
+    labels = cell if isinstance(cell, list) else [] if pd.isna(cell) else str(cell).split(sep)
     return ' '.join('_'.join(label.split()) for label in labels if label.strip())
 
 def label_cells(
-    column:pd.Series, # lists of labels, or text with `sep` between the labels
+    column:pd.Series, # lists of labels, real or written ones, or text with `sep` between the labels
     sep:str=' ', # separator between the labels of a text
 )->pd.Series: # labels separated by single blanks, with `_` for a blank inside a label; empty cells stay empty
-    "Return an `any_of` column in the grammar of `labels.csv`"
+    "Return an `any_of` column in the grammar of `labels.csv`; raise a `UsageError` for vectors of 0 and 1"
+    if holds_lists(column): column = label_lists(column)
     return column.map(lambda cell: _label_cell(cell, sep)).astype(object)
 
 # %% ../../../nbs/10_data.formats.base.ipynb #0619a8f6

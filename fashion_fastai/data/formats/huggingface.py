@@ -7,8 +7,8 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.formats.huggingface.h
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #9d5c0a22
 from __future__ import annotations
 import hashlib, json, re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.ipc, pyarrow.parquet as pq
 
@@ -21,19 +21,20 @@ from ...core.errors import UsageError, unknown_name
 from ...core.files import atomic_file, cache_folder, read_json, walk_files
 from .base import LabelTable, add_split, label_cells
 from ..images import MAX_MEGABYTES, image_suffix
-from ..splits import SPLITS, read_split
+from ..one_hot import OneHot, one_hot_targets, read_one_hot
+from ..splits import SPLIT_NAMES, SPLITS, read_split
 from ..tables import OUTSIDE, file_issues
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #41ee1eb5
 _SHARD = re.compile(r'(.+?)-\d+-of-\d+.*')
-_SPLIT = re.compile(r'(train|valid|validation|val|test)([-_.].*)?')
 
 def _split_of(path:Path, root:Path)->str:
     "Return the split that a Parquet file belongs to; empty if its name and folder tell none"
     shard = _SHARD.fullmatch(path.stem)
     names = [shard[1]] if shard else []
     for name in [*names, path.stem, path.parent.name if path.parent!=root else '']:
-        if _SPLIT.fullmatch(name.lower()): return re.split('[-_.]', name.lower())[0]
+        word = re.split('[-_.]', name.lower().removeprefix('partial-'))[0] # the Hub adds `partial-` to a huge split
+        if word in SPLIT_NAMES: return word
     return shard[1] if shard else ''
 
 def _is_name(name)->bool: return isinstance(name, str) and 0<len(name.encode('utf-8', 'surrogatepass'))<256
@@ -152,11 +153,17 @@ class HubColumns:
     one_of:list[str] # columns with exactly one label
     any_of:list[str] # columns with any number of labels
     vocab:dict[str, list[str]] # names of the ClassLabel columns
+    one_hot:tuple[OneHot, ...] = () # targets made of columns or vectors of 0 and 1
 
     @property
     def targets(self)->list[str]:
-        "Return the names of all targets"
+        "Return the names of all targets that are columns"
         return self.one_of+self.any_of
+    @property
+    def used(self)->list[str]:
+        "Return the columns that targets are made of"
+        numbers = [column or target.name for target in self.one_hot for column in target.columns.values()]
+        return [*self.targets, *dict.fromkeys(numbers)]
 
 def hub_columns(
     schema:pa.Schema, # schema of a data file
@@ -226,31 +233,40 @@ def _image_bytes(cell, source:Path, allow_outside:bool)->bytes|None:
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #f66ae1a8
 _RESERVED = 'file', 'split'
 
-def _choose_columns(schema:pa.Schema, path, one_of, any_of)->HubColumns:
+def _check_targets(columns:HubColumns, schema:pa.Schema, path):
+    "Raise a `UsageError` if there is no target, or one with a name that is taken"
+    for name in columns.used:
+        if name in (columns.image, *_RESERVED):
+            raise UsageError(f'{path}: the column {name} cannot be a target: its name is taken; '
+                'say which are targets with --one-of and --any-of')
+    if columns.used: return
+    others = ', '.join(name for name in schema.names if name!=columns.image)
+    raise UsageError(f'{path}: no column is a ClassLabel; say which are targets with --one-of and --any-of. '
+        f'It has {others}')
+
+def _choose_columns(schema:pa.Schema, path, one_of, any_of, one_hot)->HubColumns:
     "Return the columns that the user chose, or else those that the schema declares"
     try: columns = hub_columns(schema)
     except UsageError as e: raise UsageError(f'{path}: {e}') from None
     for name in [*(one_of or []), *(any_of or [])]:
         if name not in schema.names: raise UsageError(f'{path}: {unknown_name("column", name, schema.names)}')
     if one_of is not None or any_of is not None:
-        columns = HubColumns(columns.image, list(one_of or []), list(any_of or []), columns.vocab)
-    for name in columns.targets:
-        if name in (columns.image, *_RESERVED):
-            raise UsageError(f'{path}: the column {name} cannot be a target: its name is taken; '
-                'say which are targets with --one-of and --any-of')
-    if not columns.targets:
-        others = ', '.join(name for name in schema.names if name!=columns.image)
-        raise UsageError(f'{path}: no column is a ClassLabel; say which are targets with --one-of and --any-of. '
-            f'It has {others}')
+        columns = replace(columns, one_of=list(one_of or []), any_of=list(any_of or []))
+    if one_hot:
+        made = HubColumns(columns.image, [], [], {}, tuple(one_hot_targets(one_hot, schema.names, path)))
+        def rest(names): return [name for name in names if name not in made.used]
+        columns = replace(made, one_of=rest(columns.one_of), any_of=rest(columns.any_of), vocab=columns.vocab)
     vocab = {name: labels for name,labels in columns.vocab.items() if name in columns.targets}
-    return HubColumns(columns.image, columns.one_of, columns.any_of, vocab)
+    columns = replace(columns, vocab=vocab)
+    _check_targets(columns, schema, path)
+    return columns
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #6e2572e2
 def _dropped_columns(batch:pa.RecordBatch, columns:HubColumns)->list[str]:
     "Return the columns that a table of text and numbers cannot hold, the image included"
     def is_dropped(field):
         if field.name in (columns.image, *_RESERVED): return True
-        return field.name not in columns.targets and (pa.types.is_nested(field.type) or _is_bytes(field.type))
+        return field.name not in columns.used and (pa.types.is_nested(field.type) or _is_bytes(field.type))
     return [field.name for field in batch.schema if is_dropped(field)]
 
 def _hub_frames(file:Path, images:Path, columns:HubColumns, sep:str, allow_outside:bool)->Iterator[pd.DataFrame]:
@@ -259,7 +275,7 @@ def _hub_frames(file:Path, images:Path, columns:HubColumns, sep:str, allow_outsi
     for batch in hub_batches(file):
         start = first_row+1
         def error(i, message): return UsageError(f'{file}: row {start+i}: {message}')
-        missing = [name for name in (columns.image, *columns.targets) if name not in batch.schema.names]
+        missing = [name for name in (columns.image, *columns.used) if name not in batch.schema.names]
         if missing: raise UsageError(f'{file}: no column {missing[0]}, which the first file has')
         data = [_image_bytes(cell, file, allow_outside) for cell in batch.column(columns.image).to_pylist()]
         frame = batch.drop_columns(_dropped_columns(batch, columns)).to_pandas(ignore_metadata=True)
@@ -270,8 +286,15 @@ def _hub_frames(file:Path, images:Path, columns:HubColumns, sep:str, allow_outsi
         yield frame
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #81bd194f
+def _with_one_hot(frame, columns:HubColumns, path)->pd.DataFrame:
+    "Return the table with a column of labels for each target of 0 and 1"
+    if not columns.one_hot: return frame
+    try: frame = read_one_hot(frame, columns.one_hot)
+    except UsageError as e: raise UsageError(f'{path}: {e}') from None
+    return frame.assign(**{target.name: label_cells(frame[target.name]) for target in columns.one_hot})
+
 def _check_splits(splits:set[str], path):
-    unknown = sorted(split for split in splits if split not in (*SPLITS, 'val', 'validation'))
+    unknown = sorted(split for split in splits if split.lower() not in SPLIT_NAMES)
     if len(splits)<2 or not unknown: return
     raise UsageError(f'{path}: the split {unknown[0]!r} is none of {", ".join(SPLITS)}; '
         'give the folder or file of one split')
@@ -285,6 +308,7 @@ def read_hf(
     path:str|Path, # folder from `save_to_disk`, folder of Parquet files, or one such file
     one_of:list[str]|None=None, # columns with exactly one label; default: the ClassLabel columns
     any_of:list[str]|None=None, # columns with any number of labels; default: the lists
+    one_hot:Sequence[str]|str|None=None, # columns or vectors of 0 and 1 that make a target, see `one_hot_targets`
     sep:str=',', # separator between the labels of an `any_of` column of text
     images:str|Path|None=None, # folder that the images are written to; default: the user's cache
     allow_outside:bool=False, # images that are only named may be outside the folder of the dataset
@@ -294,7 +318,7 @@ def read_hf(
     images = Path(images) if images else cache_folder()/'images'
     first = next(hub_batches(files[0][0]), None)
     if first is None: raise UsageError(f'{files[0][0]}: holds no rows')
-    columns = _choose_columns(first.schema, path, one_of, any_of)
+    columns = _choose_columns(first.schema, path, one_of, any_of, one_hot)
     splits = {split for _,split in files}
     _check_splits(splits, path)
     frames = []
@@ -303,9 +327,10 @@ def read_hf(
         for frame in _hub_frames(file, images, columns, sep, allow_outside):
             frames.append(frame)
             row_splits += [split]*len(frame)
-    frame = pd.concat(frames, ignore_index=True)
+    frame = _with_one_hot(pd.concat(frames, ignore_index=True), columns, path)
     if len(splits)>1: frame = add_split(frame, read_split(pd.Series(row_splits)).tolist())
     n_empty = int((frame.file=='').sum())
     notes = (f'{path}: {n_empty} rows have no image',) if n_empty else ()
     vocab = _declared_vocab(columns)
-    return LabelTable(frame, images, tuple(columns.one_of), tuple(columns.any_of), vocab, notes=notes)
+    any_of = (*columns.any_of, *(target.name for target in columns.one_hot))
+    return LabelTable(frame, images, tuple(columns.one_of), any_of, vocab, notes=notes)

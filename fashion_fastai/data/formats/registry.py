@@ -20,49 +20,46 @@ __all__ = ['MAX_LEVELS', 'PRODUCT_COLS', 'PRODUCT_TARGETS', 'FORMATS', 'RECOGNIS
 # %% ../../../nbs/13_data.formats.registry.ipynb #b26f7163
 from ...core.errors import UsageError, unknown_name, validate_fields
 from ...core.files import walk_files
-from ..catalogue import Catalogue, CatalogueWarning, make_catalogue
+from ..catalogue import Catalogue, CatalogueWarning, make_catalogue, read_catalogue
 from .base import LabelTable, ListFile, add_split, check_unique, find_images_folder
 from .base import label_cells, line_error, match_names, read_lines, read_strict_csv
 from .deepfashion import read_deepfashion, read_deepfashion_six
 from .huggingface import read_hf
 from .meesho import read_meesho
 from ..image_files import find_images, is_image
-from ..splits import SPLITS, read_split
+from ..splits import SPLIT_NAMES, SPLITS, read_split
 from ..csv_dialect import csv_dialect
-from ..tables import check_column, read_table, table_exists, table_folder
-from ..tables import table_schema_file
-from ...schema import Schema, read_schema
-from ...target import Target, UNKNOWN, cell_text
+from ..tables import check_column, read_table, table_exists
+from ...schema import Schema
+from ...target import Target, UNKNOWN
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #b58ec409
 def read_labels_table(
     path:str|Path, # a file, a folder of tables or a pattern, see `table_files`
     one_of:Sequence[str]|None=None, # columns with exactly one label; default: those of the schema, else `category`
     any_of:Sequence[str]|None=None, # columns with any number of labels; default: as `one_of`, else `attributes`
-    sep:str=' ', # separator between the labels of an `any_of` cell
+    one_hot:Sequence[str]|str|None=None, # as for `make_catalogue`, and so are the other options
+    sep:str|None=None, # separator between the labels of an `any_of` cell; default: a space
     file_col:str='file', # column of the file names
+    file_pattern:str|None=None, # how its cells become file names
+    long:bool|None=None, # whether a row is one label of its image
     images:str|Path|None=None, # folder that the file names are relative to; default: the folder of the table
 )->LabelTable:
-    "Read a table of file names and labels, and the schema beside it if there is one"
-    path,frame,declared = Path(path),read_table(path),_declared(path)
-    if one_of is None and any_of is None:
-        kinds = {name: kind for name,kind,_ in declared} or dict(category='one_of', attributes='any_of')
-        found = [name for name in kinds if name in frame]
-        one_of,any_of = ([name for name in found if kinds[name]==kind] for kind in ('one_of', 'any_of'))
-    one_of,any_of = tuple(one_of or ()),tuple(any_of or ())
-    if not one_of+any_of:
-        raise UsageError(f'{path}: no column category or attributes; say which are targets with --one-of and --any-of. '
-            f'It has {", ".join(map(str, frame.columns))}')
-    for name in (file_col, *one_of, *any_of): check_column(frame.columns, name, path)
-    files = cell_text(frame[file_col]).fillna('')
-    frame = frame.assign(**{name: label_cells(frame[name], sep) for name in any_of}).drop(columns=file_col)
-    vocab = {name: labels for name,kind,labels in declared if name in (one_of if kind=='one_of' else any_of)}
-    return LabelTable(frame.assign(file=files), Path(images or table_folder(path)), one_of, any_of, vocab)
+    "Read a table as a training does, and the schema beside it if there is one; its images need not be there"
+    catalogue = read_catalogue(path, images, one_of=one_of, any_of=any_of, one_hot=one_hot, sep=sep, long=long,
+        file_col=file_col, file_pattern=file_pattern, on_bad='keep', all_as='train')
+    return _plain_table(catalogue, file_col)
 
-def _declared(path)->list[tuple[str, str, tuple[str, ...]]]:
-    "Return name, kind and labels of each target of the schema beside a table; empty without one"
-    file = table_schema_file(path)
-    return [(target.name, target.kind, target.vocab) for target in read_schema(file)] if file.is_file() else []
+def _plain_table(catalogue, file_col)->LabelTable:
+    "Return the table of a catalogue in the grammar of `labels.csv`"
+    schema = catalogue.schema
+    one_of,any_of = ([target for target in schema if target.kind==kind] for kind in ('one_of', 'any_of'))
+    cells = {target.name: label_cells(catalogue.frame[target.name], target.sep) for target in any_of}
+    frame = catalogue.frame.drop(columns=file_col).assign(file=catalogue.files, **cells)
+    vocab = {target.name: target.vocab for target in one_of}
+    vocab |= {target.name: ['_'.join(label.split()) for label in target.vocab] for target in any_of}
+    names = [tuple(target.name for target in targets) for targets in (one_of, any_of)]
+    return LabelTable(frame, catalogue.images, *names, vocab, applicability=schema.applicability)
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #c7d7bde3
 def _find_csv(path)->Path:
@@ -133,8 +130,9 @@ def _read_label_csv(path)->pd.DataFrame:
 def _split_in_name(path:str)->str:
     "Return the split in the name of a file or its folder; empty if there is none"
     for word in re.findall('[a-z]+', path.lower()):
+        if word in SPLIT_NAMES: return SPLIT_NAMES[word]
         for split in SPLITS:
-            if word.startswith(split) or (word,split)==('val','valid'): return split
+            if word.startswith(split): return split
     return ''
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #bca954f7
@@ -220,7 +218,7 @@ def _image_paths(path:Path)->tuple[list[tuple[str, ...]], str]:
 def _has_splits(path:Path, paths:list[tuple[str, ...]])->bool:
     "Return whether the top folders are splits; raises a `UsageError` if only some are"
     top = {parts[0].lower() for parts in paths if len(parts)>1}
-    splits = top & {'train', 'valid', 'val', 'validation', 'test'}
+    splits = top & SPLIT_NAMES.keys()
     if splits and splits!=top:
         raise UsageError(f'{path}: beside {", ".join(sorted(splits))} there is {sorted(top-splits)[0]}; '
             'either all folders are splits or none')
@@ -229,7 +227,7 @@ def _has_splits(path:Path, paths:list[tuple[str, ...]])->bool:
 MAX_LEVELS = 5
 
 def _is_flat_test(parts:tuple[str, ...], has_splits:bool)->bool:
-    return has_splits and len(parts)==2 and parts[0].lower()=='test'
+    return has_splits and len(parts)==2 and SPLIT_NAMES[parts[0].lower()]=='test'
 
 def _level_names(path:Path, paths:list[tuple[str, ...]], has_splits:bool)->list[str]:
     "Return a name for each level of folders; raise a `UsageError` unless all labelled images have the same number"
