@@ -6,7 +6,6 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/commands.data.html.md"""
 
 # %% ../../nbs/91_commands.data.ipynb #b6570de3
 from __future__ import annotations
-import shlex
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -16,7 +15,8 @@ __all__ = ['sample_command', 'convert_command', 'describe_command', 'fetch_comma
            'explore_command']
 
 # %% ../../nbs/91_commands.data.ipynb #d21ac276
-from .options import config_from, option_value, with_settings, with_table
+from .options import check_new, config_from, option_value, plain_settings
+from .options import settings_of_run, table_flags, with_settings, with_table
 from .printing import echo, print_frame
 from ..core.errors import UsageError
 
@@ -104,37 +104,6 @@ def fetch_command(
     limits = FetchLimits(per_host, max_mb, timeout, allow_private)
     _print_fetched(fetch_table(table, out, file_col, limits))
 
-# %% ../../nbs/91_commands.data.ipynb #76c4f035
-def _plain(settings, catalogue)->dict:
-    "Return settings that read the plain table of `catalogue`, which `settings` read in another shape"
-    targets = list(catalogue.schema)
-    seps = [target.sep for target in targets if target.kind=='any_of']
-    shaped = any(settings.get(name) not in (None, [], False) for name in ('one_hot', 'long'))
-    if not shaped and set(seps)<={settings.get('sep') or ' '}: return settings
-    kinds = {kind: [target.name for target in targets if target.kind==kind] for kind in ('one_of', 'any_of')}
-    return settings | kinds | dict(one_hot=None, long=None, sep=seps[0] if set(seps)-{' '} else None)
-
-_TABLE_FLAGS = ('data', 'images', 'file_col', 'file_pattern', 'one_of', 'any_of', 'sep', 'split_col', 'group_col',
-    'taxonomy')
-
-def _flags(settings)->str:
-    "Return the options that read a table as `settings` do, quoted for a shell"
-    given = {name: settings.get(name) for name in _TABLE_FLAGS if settings.get(name) not in (None, [])}
-    texts = {name: ','.join(value) if isinstance(value, list) else str(value) for name,value in given.items()}
-    return ' '.join(f'--{name.replace("_", "-")} {shlex.quote(text)}' for name,text in texts.items())
-
-# %% ../../nbs/91_commands.data.ipynb #f8909e88
-def _check_new(out):
-    "Raise a `UsageError` if `out` exists"
-    if out.exists(): raise UsageError(f'{out} exists already; choose another --out')
-
-def _write_table(frame, out):
-    "Write a table as CSV or Parquet, by the suffix of `out`"
-    from fashion_fastai.core.files import atomic_file
-    with atomic_file(out) as file:
-        if out.suffix=='.csv': frame.to_csv(file, index=False)
-        else: frame.to_parquet(file, index=False)
-
 # %% ../../nbs/91_commands.data.ipynb #5a4535c6
 @with_table
 def split_command(
@@ -146,31 +115,22 @@ def split_command(
     **settings,
 ):
     "Split a table so that no product and no copy of an image is in two splits."
-    if out.suffix not in ('.csv', '.parquet'):
-        raise UsageError(f'--out {out}: a table must be a .csv or a .parquet file')
-    _check_new(out)
+    from fashion_fastai.data.edits import check_table_name, write_table
+    check_table_name(out)
+    check_new(out)
     config = config_from(settings | dict(data=table))
     from fashion_fastai.audit.split import new_split
     from fashion_fastai.data.from_config import catalogue_from_config
     catalogue = catalogue_from_config(config)
     split,group = new_split(catalogue, valid_share, test_share, seed)
-    _write_table(catalogue.frame.assign(split=split, group=group), out)
+    write_table(catalogue.frame.assign(split=split, group=group), out)
     sizes = {name: int((split==name).sum()) for name in ('train', 'valid', 'test')}
     print(', '.join(f'{name} {n:,}' for name,n in sizes.items() if n) + f' in {len(set(group)):,} groups: {out}')
     print(f'file names are relative to {catalogue.images}')
-    plain = _plain(settings, catalogue)
-    if plain!=settings: print(f'read it with {_flags(plain | dict(data=out, images=catalogue.images))}')
+    plain = plain_settings(settings, catalogue)
+    if plain!=settings: print(f'read it with {table_flags(plain | dict(data=out, images=catalogue.images))}')
 
 # %% ../../nbs/91_commands.data.ipynb #0a9efbaf
-def _of_run(run, settings)->dict:
-    "Return `settings` with the targets and columns of a run where the user gave none"
-    data = run.config.data
-    kinds = {kind: [target.name for target in run.schema if target.kind==kind] for kind in ('one_of', 'any_of')}
-    given = {name: value for name,value in settings.items() if value not in (None, [])}
-    if kinds.keys() & given.keys(): kinds = {}
-    shape = dict(one_hot=data.one_hot, long=data.long) if kinds else {}
-    return settings | kinds | shape | dict(sep=data.sep, file_col=data.file_col, file_pattern=data.file_pattern) | given
-
 def _trained_files(run)->set[str]:
     "Return the resolved paths of the images that a run was trained on; empty if its table is missing"
     from fashion_fastai.data.from_config import catalogue_from_config
@@ -205,10 +165,10 @@ def audit_command(
     **settings,
 ):
     "Find problems of a table: leaks, copies, broken images, label errors, images without a garment, drift."
-    _check_new(out)
+    check_new(out)
     from fashion_fastai.run import open_run
     run,reference_run = run and open_run(run),reference_run and open_run(reference_run)
-    config = config_from((_of_run(run, settings) if run else settings) | dict(data=table))
+    config = config_from((settings_of_run(run, settings) if run else settings) | dict(data=table))
     from fashion_fastai.audit.audit import audit, write_audit
     from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.embeddings.embedder import body_embedder
@@ -217,8 +177,8 @@ def audit_command(
     found = audit(catalogue, body_embedder(config), run, trained, reference_run, label_budget, echo)
     _print_audit(found, len(catalogue), reference_run)
     print(f'{out}: {", ".join(write_audit(found, out, fix, table))}')
-    cleaned = _plain(settings, catalogue) | dict(data=out/'cleaned.csv', images=catalogue.images)
-    if fix: print(f'train on the cleaned copy with {_flags(cleaned)}')
+    cleaned = plain_settings(settings, catalogue) | dict(data=out/'cleaned.csv', images=catalogue.images)
+    if fix: print(f'train on the cleaned copy with {table_flags(cleaned)}')
 
 # %% ../../nbs/91_commands.data.ipynb #f8baa3cf
 @with_table
@@ -228,7 +188,7 @@ def explore_command(
     **settings,
 ):
     "Write a page about a table: examples of each class, label counts and co-occurrence, image sizes and brightness."
-    _check_new(out)
+    check_new(out)
     config = config_from(settings | dict(data=table))
     from fashion_fastai.audit.explore import write_explore_page
     from fashion_fastai.audit.image_issues import cached_metadata

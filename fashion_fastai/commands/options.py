@@ -6,15 +6,20 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/commands.options.html.md""
 
 # %% ../../nbs/90_commands.options.ipynb #f19ecd61
 from __future__ import annotations
-import inspect
+import inspect, shlex
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Optional
 import typer
 
 # %% auto #0
 __all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'source_options', 'table_options', 'model_options',
-           'training_options', 'comma_separated', 'option_value', 'nested_settings', 'config_from']
+           'training_options', 'comma_separated', 'option_value', 'nested_settings', 'config_from', 'plain_settings',
+           'table_flags', 'check_new', 'settings_of_run']
+
+# %% ../../nbs/90_commands.options.ipynb #7dfed1d8
+from ..core.errors import UsageError
 
 # %% ../../nbs/90_commands.options.ipynb #5d485792
 _data_option = partial(typer.Option, rich_help_panel='Data')
@@ -150,3 +155,47 @@ def _with_options(groups, command)->Callable:
 
 with_settings = partial(_with_options, [source_options, table_options, model_options, training_options]) # all settings
 with_table = partial(_with_options, [table_options, model_options]) # for a command with a table argument
+
+# %% ../../nbs/90_commands.options.ipynb #1f30a0f2
+def plain_settings(
+    settings:dict, # values of options by name
+    catalogue, # the `Catalogue` that they read
+)->dict: # values of options by name
+    "Return settings that read the plain table of `catalogue`, which `settings` read in another shape"
+    targets = list(catalogue.schema)
+    seps = [target.sep for target in targets if target.kind=='any_of']
+    shaped = any(settings.get(name) not in (None, [], False) for name in ('one_hot', 'long'))
+    if not shaped and set(seps)<={settings.get('sep') or ' '}: return settings
+    kinds = {kind: [target.name for target in targets if target.kind==kind] for kind in ('one_of', 'any_of')}
+    return settings | kinds | dict(one_hot=None, long=None, sep=seps[0] if set(seps)-{' '} else None)
+
+_TABLE_FLAGS = ('data', 'images', 'file_col', 'file_pattern', 'one_of', 'any_of', 'sep', 'split_col', 'group_col',
+    'taxonomy')
+
+def table_flags(
+    settings:dict, # values of options by name
+)->str:
+    "Return the options that read a table as `settings` do, quoted for a shell"
+    given = {name: settings.get(name) for name in _TABLE_FLAGS if settings.get(name) not in (None, [])}
+    texts = {name: ','.join(value) if isinstance(value, list) else str(value) for name,value in given.items()}
+    return ' '.join(f'--{name.replace("_", "-")} {shlex.quote(text)}' for name,text in texts.items())
+
+# %% ../../nbs/90_commands.options.ipynb #52009538
+def check_new(
+    out:Path, # file or folder to write
+):
+    "Raise a `UsageError` if `out` exists"
+    if out.exists(): raise UsageError(f'{out} exists already; choose another --out')
+
+# %% ../../nbs/90_commands.options.ipynb #0a2893f3
+def settings_of_run(
+    run, # from `open_run`
+    settings:dict, # values of options by name
+)->dict: # values of options by name
+    "Return `settings` with the targets and columns of a run where the user gave none"
+    data = run.config.data
+    kinds = {kind: [target.name for target in run.schema if target.kind==kind] for kind in ('one_of', 'any_of')}
+    given = {name: value for name,value in settings.items() if value not in (None, [])}
+    if kinds.keys() & given.keys(): kinds = {}
+    shape = dict(one_hot=data.one_hot, long=data.long) if kinds else {}
+    return settings | kinds | shape | dict(sep=data.sep, file_col=data.file_col, file_pattern=data.file_pattern) | given
