@@ -47,8 +47,8 @@ REFERENCE = {
 TUTORIALS = ('first_model', 'shop_table', 'learning_rate', 'dirty_catalogue', 'run_to_app', 'several_targets',
     'reproduce_system')
 HOW_TO = { # the order of the how-to pages; others follow at the end
-    'Understand and clean a table': ('tables', 'file-names', 'fetch', 'explore', 'audit', 'missing-labels', 'taxonomy',
-        'custom-format'),
+    'Understand and clean a table': ('tables', 'file-names', 'fetch', 'explore', 'audit', 'review', 'missing-labels',
+        'taxonomy', 'custom-format'),
     'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices',
         'memory', 'resume', 'trackers'),
     'Evaluate': ('evaluate', 'compare', 'protocols', 'thresholds', 'ensembles'),

@@ -26,7 +26,7 @@ from .commands.export import export_command
 from .commands.predict import predict_command
 from .commands.printing import echo
 from .commands.recipes import recipes_command
-from .commands.review import merge_command
+from .commands.review import merge_command, review_command, tasks_command
 from .commands.soup import soup_command
 from .commands.train import lr_find_command, train_command
 from .commands.tune import tune_command
@@ -40,7 +40,7 @@ _COMMANDS = {'train': train_command, 'lr-find': lr_find_command, 'evaluate': eva
     'similar': similar_command, 'export': export_command, 'app': app_command}
 _DATA_COMMANDS = {'sample': sample_command, 'convert': convert_command, 'fetch': fetch_command,
     'describe': describe_command, 'split': split_command, 'audit': audit_command, 'explore': explore_command,
-    'merge': merge_command}
+    'review': review_command, 'tasks': tasks_command, 'merge': merge_command}
 
 app = typer.Typer(name='fashion-fastai', no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help='Train, evaluate and serve one network for the category and the attributes of garments.')

@@ -117,7 +117,7 @@ def test_every_module_has_a_notebook():
     "What was left when a notebook was renamed would go into the wheel"
     said = [re.search(r'#\| *default_exp +([\w.]+)', o.read_text(encoding='utf-8'))[1] for o in (ROOT/'nbs').glob('*.ipynb')]
     found = ['.'.join(o.relative_to(ROOT/'fashion_fastai').with_suffix('').parts) for o in (ROOT/'fashion_fastai').rglob('*.py') if not o.name.startswith('_')]
-    assert sorted(set(found)-{'serving.app.main'})==sorted(said)
+    assert sorted(set(found)-{'commands.page_script'})==sorted(said)
 
 def test_every_data_file_goes_into_the_wheel():
     (patterns,) = re.findall(r"package_data=\{'fashion_fastai': (\[.*?\])\}", (ROOT/'setup.py').read_text(), re.S)

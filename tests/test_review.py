@@ -6,7 +6,7 @@ from fashion_fastai.audit.decisions import Decision, append_decisions, live_deci
 from fashion_fastai.cli import main
 
 def decide(row, target, current, suggested, value, decision='accept', who='anna', file=None):
-    return Decision(now(), who, row, f'{row-1}.png' if file is None else file, target, current, suggested, value, 'looks so', decision)
+    return Decision(now(), who, row+1, f'{row-1}.png' if file is None else file, target, current, suggested, value, 'looks so', decision)
 
 @pytest.fixture
 def shop(tmp_path):
@@ -54,9 +54,9 @@ def test_a_line_that_was_cut_off_is_no_decision(cut, tmp_path):
     path = tmp_path/'decisions.csv'
     append_decisions(path, [decide(1, 'category', 'dress', 'shirt', 'shirt'), decide(2, 'category', 'dress', 'shirt', 'shirt', 'relabel')])
     path.write_bytes(path.read_bytes()[:-cut])
-    assert [decision.row for decision in read_decisions(path)]==([1,2] if cut==1 else [1])
+    assert [decision.row for decision in read_decisions(path)]==([2,3] if cut==1 else [2])
     append_decisions(path, [decide(3, 'category', 'dress', 'shirt', 'shirt')])
-    assert [decision.row for decision in read_decisions(path)][-1]==3
+    assert [decision.row for decision in read_decisions(path)][-1]==4
 
 def test_an_undo_takes_back_the_last_decision_of_its_person_alone():
     made = [decide(1, 'category', 'dress', 'shirt', 'shirt', who=who) for who in ('anna', 'ben')]
@@ -118,11 +118,11 @@ def test_every_change_and_every_conflict_is_listed(shop, capsys):
     assert code==0 and new.category.tolist()==['shirt','dress','shirt']
     changes = pd.read_csv(table.parent/'new.changes.csv', keep_default_na=False)
     assert changes[['row','column','before','after','who']].values.tolist()==[
-        [1,'category','dress','shirt','anna; ben'], [4,'','','the row is gone','anna']]
+        [2,'category','dress','shirt','anna; ben'], [5,'','','the row is gone','anna']]
     conflicts = pd.read_csv(table.parent/'new.conflicts.csv')
-    assert conflicts.row.tolist()==[2,3] and 'left as it is' in conflicts.result[0] and 'now' in conflicts.result[1]
+    assert conflicts.row.tolist()==[3,4] and 'left as it is' in conflicts.result[0] and 'now' in conflicts.result[1]
     out = capsys.readouterr()
-    assert '1 cells changed, 1 rows removed' in out.out and '2 decisions disagree or do not fit' in out.err
+    assert 'changed cells: 1, removed rows: 1' in out.out and '2 decisions disagree or do not fit' in out.err
 
 @pytest.mark.parametrize('line,message', [
     ("now,anna,1,0.png,category,dress,shirt,shrit,,relabel", "unknown category 'shrit'; did you mean shirt"),

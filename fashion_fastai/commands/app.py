@@ -17,7 +17,7 @@ import typer
 from ..core.errors import UsageError
 
 # %% auto #0
-__all__ = ['FIRST_PORT', 'free_port', 'streamlit_command', 'serve', 'app_command']
+__all__ = ['FIRST_PORT', 'PAGES', 'free_port', 'streamlit_command', 'serve', 'serve_page', 'app_command']
 
 # %% ../../nbs/90_commands.app.ipynb #8b62a5dc
 FIRST_PORT = 8501
@@ -45,12 +45,15 @@ def free_port(
     raise UsageError(f'no port from {FIRST_PORT} to {FIRST_PORT+_N_PORTS-1} is free on {host}; choose one with --port')
 
 # %% ../../nbs/90_commands.app.ipynb #6d74e1bd
+PAGES = {'app': 'fashion_fastai.serving.app.page', 'review': 'fashion_fastai.audit.review_page'}
+
 def streamlit_command(
-    run:Path, # run folder
+    page:str, # one of `PAGES`
+    folder:Path, # that the page shows: of a run, or of a review
     port:int, # port to listen on
     host:str='localhost', # address to listen on
 )->list[str]: # for `subprocess`
-    "Return the command that starts the page"
+    "Return the command that starts a page"
     from fashion_fastai.serving.app.view import UploadLimits
     package = Path(str(files('fashion_fastai')))
     settings = {'server.port': port, 'server.address': host, 'server.headless': 'true',
@@ -58,8 +61,8 @@ def streamlit_command(
         'browser.gatherUsageStats': 'false', 'client.toolbarMode': 'minimal', 'logger.level': 'warning',
         'theme.base': package/'assets/app_theme.toml'}
     flags = [word for name,value in settings.items() for word in (f'--{name}', str(value))]
-    main = package/'serving/app/main.py'
-    return [sys.executable, '-m', 'streamlit', 'run', str(main), *flags, '--', str(run.resolve())]
+    script = package/'commands/page_script.py'
+    return [sys.executable, '-m', 'streamlit', 'run', str(script), *flags, '--', PAGES[page], str(folder.resolve())]
 
 # %% ../../nbs/90_commands.app.ipynb #963cb0dc
 @contextmanager
@@ -101,6 +104,20 @@ def serve(
         try: server.wait(5)
         except subprocess.TimeoutExpired: server.kill()
 
+def serve_page(
+    page:str, # one of `PAGES`
+    folder:Path, # that the page shows
+    port:int|None, # requested port; default: the first free one from 8501
+    host:str, # address to listen on
+    what:str, # what the page is for, printed after its address
+):
+    "Run a page until Ctrl-C; raise a `UsageError` if Streamlit is missing or the port in use"
+    if importlib.util.find_spec('streamlit') is None:
+        raise UsageError("the page needs Streamlit: pip install 'fashion_fastai[app]'")
+    port = free_port(port, host)
+    url = f'http://{"localhost" if host in ("0.0.0.0", "") else host}:{port}'
+    serve(streamlit_command(page, folder, port, host), url, f'{url} {what}; Ctrl-C ends it')
+
 # %% ../../nbs/90_commands.app.ipynb #77714b26
 def app_command(
     run:Annotated[Path, typer.Argument(help='Run folder.')],
@@ -112,8 +129,4 @@ def app_command(
     from fashion_fastai.run import open_run
     opened = open_run(run)
     _ = opened.config,opened.schema # a damaged run is refused here
-    if importlib.util.find_spec('streamlit') is None:
-        raise UsageError("the app needs Streamlit: pip install 'fashion_fastai[app]'")
-    port = free_port(port, host)
-    url = f'http://{"localhost" if host in ("0.0.0.0", "") else host}:{port}'
-    serve(streamlit_command(run, port, host), url, f'{url} tags images with {run}; Ctrl-C ends it')
+    serve_page('app', run, port, host, f'tags images with {run}')

@@ -14,10 +14,10 @@ import matplotlib, numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw
 
 # %% auto #0
-__all__ = ['THUMBNAIL_SIDE', 'data_uri', 'inline_image', 'inline_figure', 'shorten_path', 'render_page']
+__all__ = ['THUMBNAIL_SIDE', 'data_uri', 'inline_image', 'inline_figure', 'hanger_icon', 'shorten_path', 'render_page']
 
 # %% ../../nbs/00_core.html.ipynb #ea131792
 THUMBNAIL_SIDE = 160 # pixels of the longer side
@@ -51,6 +51,20 @@ def inline_figure(
     with matplotlib.rc_context({'svg.hashsalt': 'fashion_fastai', 'svg.fonttype': 'path'}):
         figure.savefig(file:=io.BytesIO(), format='svg', metadata=dict(Date=None))
     return dict(src=data_uri(file.getvalue(), 'svg+xml'), alt=alt)
+
+# %% ../../nbs/00_core.html.ipynb #0880ec0b
+def hanger_icon(
+    side:int=64, # in pixels
+)->Image.Image: # mode RGB
+    "Draw a coat hanger on a blue background"
+    big = 4*side
+    image = Image.new('RGB', (big,big), '#0b5f93')
+    draw,style = ImageDraw.Draw(image),dict(fill='white', width=big//14, joint='curve')
+    def scaled(*points): return [(x*big, y*big) for x,y in points]
+    draw.line(scaled((.5,.42), (.14,.7), (.86,.7), (.5,.42), (.14,.7)), **style)
+    draw.line(scaled((.5,.45), (.5,.36)), **style)
+    draw.arc((.41*big, .17*big, .59*big, .38*big), 170, 90, fill='white', width=big//14)
+    return image.resize((side,side), Image.Resampling.LANCZOS)
 
 # %% ../../nbs/00_core.html.ipynb #7483ec07
 def shorten_path(

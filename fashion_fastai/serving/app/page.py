@@ -12,16 +12,16 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 import streamlit as st
-from PIL import Image, ImageDraw
 from starlette.formparsers import MultiPartParser
 
 # %% auto #0
 __all__ = ['PAGE', 'keep_uploads_in_memory', 'dropped_images', 'chosen_examples', 'show_heat_map', 'similar_html', 'show_image',
-           'show_results', 'images_page', 'card_page', 'hanger_icon', 'main']
+           'show_results', 'images_page', 'card_page', 'main']
 
 # %% ../../../nbs/68_serving.app.page.ipynb #6851582f
 from ...config import ImageConfig
 from ...core.errors import UsageError
+from ...core.html import hanger_icon
 from ...data.catalogue import Catalogue
 from ...data.image_files import IMAGE_SUFFIXES
 from ...data.images import BadImage, read_image
@@ -273,20 +273,6 @@ def card_page(
     with st.container(key='model_card'):
         if path.is_file(): st.markdown(card_body(path.read_text(encoding='utf-8')))
         else: st.info('This run has no MODEL_CARD.md. `train` writes one at its end.')
-
-# %% ../../../nbs/68_serving.app.page.ipynb #0880ec0b
-def hanger_icon(
-    side:int=64, # in pixels
-)->Image.Image: # mode RGB
-    "Draw a coat hanger on a blue background"
-    big = 4*side
-    image = Image.new('RGB', (big,big), '#0b5f93')
-    draw,style = ImageDraw.Draw(image),dict(fill='white', width=big//14, joint='curve')
-    def scaled(*points): return [(x*big, y*big) for x,y in points]
-    draw.line(scaled((.5,.42), (.14,.7), (.86,.7), (.5,.42), (.14,.7)), **style)
-    draw.line(scaled((.5,.45), (.5,.36)), **style)
-    draw.arc((.41*big, .17*big, .59*big, .38*big), 170, 90, fill='white', width=big//14)
-    return image.resize((side,side), Image.Resampling.LANCZOS)
 
 # %% ../../../nbs/68_serving.app.page.ipynb #89ac84c6
 def main(
