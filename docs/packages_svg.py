@@ -16,7 +16,7 @@ FLOORS = [
     [('commands', 'one command for each verb', USE)],
     [('tuning', 'search over settings', RESULT)],
     [('experiments', 'from settings to a run: probe, train, resume, soup, compare', RESULT)],
-    [('audit', 'problems of a table', USE), ('serving', 'predictor, batch, ONNX, Ray, app', USE)],
+    [('audit', 'problems of a table', USE), ('serving', 'predictor, batch, ONNX, Ray, HTTP, app', USE)],
     [('evaluation', 'predictions, calibration, scores, report, model card', RESULT)],
     [('training', 'learner, callbacks, stages, checkpoints', MODEL)],
     [('embeddings', 'nearest neighbours, search, OOD detector, drift', MODEL)],
@@ -28,7 +28,7 @@ FLOORS = [
 WAY = [('catalogue', 'data', DATA), ('loaders', 'data', DATA), ('network', 'models', MODEL),
     ('learner', 'training', MODEL), ('run', 'experiments', RESULT), ('predictions', 'evaluation', RESULT),
     ('scores', 'evaluation, report', RESULT)]
-SERVED = 'results: command line, app, ONNX, Ray', 'serving', USE
+SERVED = 'results: command line, HTTP, app, ONNX, Ray', 'serving', USE
 
 def box(x, y, width, height, title, text, fill):
     "Return a box with a title and a line of text below it"

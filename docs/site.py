@@ -36,8 +36,8 @@ REFERENCE = {
     'evaluation': ('Evaluation', ('evaluation',), 'Predictions, calibration, scores with intervals, interpretation, '
         'report and model card.'),
     'audit': ('Audit', ('audit',), 'Problems of a table: leaks, duplicates, broken images, label errors.'),
-    'serving': ('Serving', ('serving',), 'Predictions for new images: one or a million, by ONNX, on a cluster, in a '
-        'browser.'),
+    'serving': ('Serving', ('serving',), 'Predictions for new images: one or a million, by ONNX, over HTTP, on a '
+        'cluster, in a browser.'),
     'experiments': ('Experiments', ('experiments', 'tuning'), 'From settings to a run, comparisons of settings, and '
         'the search for better ones.'),
     'command-line': ('Command line', ('all', 'commands', 'cli'), 'One Typer command for each verb; how to call '
@@ -52,7 +52,7 @@ HOW_TO = { # the order of the how-to pages; others follow at the end
     'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices',
         'memory', 'resume', 'trackers'),
     'Evaluate': ('evaluate', 'compare', 'protocols', 'thresholds', 'ensembles'),
-    'Predict': ('app', 'bulk', 'cluster', 'onnx'),
+    'Predict': ('app', 'serve', 'bulk', 'cluster', 'onnx'),
 }
 EXPLANATION = {'': ('packages', 'why-one-network', 'two-head-splitter', 'linear-probe', 'progressive-unfreezing',
     'minutes', 'what-a-threshold-costs', 'why-the-cpu-path-is-fast')}

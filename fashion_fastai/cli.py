@@ -27,6 +27,7 @@ from .commands.predict import predict_command
 from .commands.printing import echo
 from .commands.recipes import recipes_command
 from .commands.review import merge_command, review_command, tasks_command
+from .commands.serve import serve_command
 from .commands.soup import soup_command
 from .commands.train import lr_find_command, train_command
 from .commands.tune import tune_command
@@ -37,7 +38,7 @@ from .core.errors import UsageError
 _COMMANDS = {'train': train_command, 'lr-find': lr_find_command, 'evaluate': evaluate_command,
     'calibrate': calibrate_command, 'predict': predict_command, 'compare': compare_command,
     'tune': tune_command, 'soup': soup_command, 'recipes': recipes_command, 'embed': embed_command,
-    'similar': similar_command, 'export': export_command, 'app': app_command}
+    'similar': similar_command, 'export': export_command, 'serve': serve_command, 'app': app_command}
 _DATA_COMMANDS = {'sample': sample_command, 'convert': convert_command, 'fetch': fetch_command,
     'describe': describe_command, 'split': split_command, 'audit': audit_command, 'explore': explore_command,
     'review': review_command, 'tasks': tasks_command, 'merge': merge_command}

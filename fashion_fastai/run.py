@@ -51,6 +51,11 @@ def model(self:Run)->Path:
     return self.path/'model.safetensors'
 
 @patch(as_prop=True)
+def onnx(self:Run)->Path:
+    "Return the path of the same network for ONNX Runtime; it exists after an export into the run"
+    return self.path/'model.onnx'
+
+@patch(as_prop=True)
 def metrics(self:Run)->Path:
     "Return the path of the scores on the validation split"
     return self.path/'metrics.json'

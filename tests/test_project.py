@@ -133,7 +133,7 @@ def is_private(name): return name.startswith('_') and not name.startswith('__')
 def private_names(tree):
     "Return the private names that a module defines or sets, attributes included"
     nodes = list(ast.walk(tree))
-    found = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    found = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
     found |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     found |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
     return {name for name in found if is_private(name)}

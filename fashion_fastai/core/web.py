@@ -13,7 +13,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['SECONDS', 'MAX_REDIRECTS', 'is_address', 'is_public', 'DownloadError', 'Downloader']
+__all__ = ['SECONDS', 'MAX_REDIRECTS', 'is_address', 'is_public', 'DownloadError', 'PrivateAddress', 'TooLong', 'Downloader']
 
 # %% ../../nbs/01_core.web.ipynb #a2ac1377
 _ADDRESS = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://\S')
@@ -51,6 +51,9 @@ class DownloadError(Exception):
     ):
         super().__init__(reason)
         self.again,self.wait,self.answered = again,wait,answered
+
+class PrivateAddress(DownloadError): "A server is at an address that is not public"
+class TooLong(DownloadError): "An answer has more bytes than allowed"
 
 _BUSY = 408, 425, 429, 500, 502, 503, 504 # statuses that pass
 
@@ -91,7 +94,7 @@ def _connect(host, port, allow_private, timeout)->socket.socket:
     private = [address for address in addresses if not is_public(address)]
     if private and not allow_private:
         at = '' if private[0]==host else f'{host} is at '
-        raise DownloadError(f'{at}{private[0]}, a private address; --allow-private would read it')
+        raise PrivateAddress(f'{at}{private[0]}, a private address')
     for i,address in enumerate(addresses):
         try: return socket.create_connection((address, port), timeout)
         except OSError:
@@ -204,7 +207,7 @@ def _send(self:Downloader, target)->http.client.HTTPResponse:
 def _body(self:Downloader, response)->bytes:
     "Return the body of a response; raise a `DownloadError` if it is too long or breaks off"
     claimed = response.length
-    too_long = DownloadError(f'has more than {self.max_bytes/1e6:g} MB, the limit (--max-mb)')
+    too_long = TooLong(f'has more than {self.max_bytes/1e6:g} MB, the limit')
     if claimed is not None and claimed>self.max_bytes: raise too_long
     if response.getheader('Content-Encoding', 'identity')!='identity':
         raise DownloadError('is compressed by the server, which was not asked for')

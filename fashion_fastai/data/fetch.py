@@ -23,7 +23,7 @@ from ..core.console import track
 from ..core.errors import UsageError
 from ..core.files import atomic_file, walk_files
 from ..core.lock import lock_folder
-from ..core.web import Downloader, DownloadError, is_address
+from ..core.web import Downloader, DownloadError, PrivateAddress, TooLong, is_address
 from .images import BadImage, image_suffix, read_image
 from .tables import check_column, read_table
 from ..target import as_text
@@ -59,6 +59,12 @@ class Task:
     tries:int = 1 # this one included
 
 # %% ../../nbs/12_data.fetch.ipynb #509a2977
+def _reason(error:DownloadError|None)->str: # empty without an error
+    "Return why a download failed, with the option that would allow it"
+    if isinstance(error, PrivateAddress): return f'{error}; --allow-private would read it'
+    if isinstance(error, TooLong): return f'{error} (--max-mb)'
+    return str(error or '')
+
 class Schedule:
     "Decides which address comes next; all methods may be called from any thread"
     def __init__(self,
@@ -94,7 +100,7 @@ class Schedule:
         host.failures = host.failures+1 if again and not error.answered else 0
         if not again:
             host.limit = min(self.per_host, host.limit+0.05)
-            return str(error or '')
+            return _reason(error)
         if error.answered: host.limit = max(1, host.limit/2)
         wait = 2**(task.tries-1) if error.wait is None else error.wait
         if wait>MAX_WAIT: host.given_up = f'{error}, and the server asks to wait {wait:,.0f} s'
@@ -144,7 +150,7 @@ def _read_object(address, max_bytes)->bytes:
     except PermissionError as e: raise DownloadError(f'access denied ({str(e)[:100]})', answered=True) from None
     except Exception as e: # every store raises its own
         raise DownloadError(f'{type(e).__name__}: {str(e)[:100]}', again=isinstance(e, OSError)) from None
-    if len(content)>max_bytes: raise DownloadError(f'has more than {max_bytes/1e6:g} MB, the limit (--max-mb)')
+    if len(content)>max_bytes: raise TooLong(f'has more than {max_bytes/1e6:g} MB, the limit')
     return content
 
 # %% ../../nbs/12_data.fetch.ipynb #7c0e2424

@@ -18,8 +18,8 @@ from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # noqa: F401  
 
 # %% auto #0
 __all__ = ['MAX_MEGAPIXELS', 'IMAGE_FORMATS', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'CROPS', 'BadImage',
-           'open_image', 'to_rgb', 'read_image', 'image_suffix', 'fit_image', 'crop_to_box', 'center_crop',
-           'ImageReader']
+           'open_image', 'to_rgb', 'read_image', 'image_suffix', 'megapixels', 'fit_image', 'crop_to_box',
+           'center_crop', 'ImageReader']
 
 # %% ../../nbs/10_data.images.ipynb #debbacb2
 from ..config import ImageConfig
@@ -223,6 +223,15 @@ def image_suffix(
     "Return the suffix that suits the content of an image; raise `BadImage` if it is none"
     with open_image(io.BytesIO(content)) as image: kind = image.format
     return dict(JPEG='jpg', MPO='jpg', HEIF='heic').get(kind, kind.lower())
+
+def megapixels(
+    content:bytes, # of an image file
+)->float: # as its header says
+    "Return the size of an image without decoding it; raise `BadImage` if it is none"
+    try:
+        with open_image(io.BytesIO(content)) as image: return image.width*image.height/1e6
+    except Image.DecompressionBombError: raise BadImage(f'has more than {MAX_MEGAPIXELS} megapixels') from None
+    except _DAMAGED as e: raise BadImage(f'is damaged ({str(e)[:200] or type(e).__name__})') from None
 
 # %% ../../nbs/10_data.images.ipynb #b8e600c9
 FITS = 'pad', 'squash', 'crop'

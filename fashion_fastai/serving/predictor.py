@@ -147,10 +147,20 @@ def _make_results(self:BasePredictor, names, outputs, bad)->Results:
     return Results(predictions, bad, self.thresholds, None if self.limit is None else outputs[-1], self.limit)
 
 @patch
+def unread_results(
+    self:BasePredictor,
+    names:Sequence[str], # of the images
+    reasons:Sequence[str], # why each of them cannot be read
+)->Results:
+    "Return results for images that cannot be read"
+    probs = [np.full((len(names), target.n_out), np.nan, dtype=np.float32) for target in self.schema]
+    distance = np.full(len(names), np.nan, dtype=np.float32)
+    return self._make_results(list(names), [*probs, distance], dict(enumerate(reasons)))
+
+@patch
 def empty_results(self:BasePredictor)->Results:
     "Return results for no image"
-    probs = [np.zeros((0, target.n_out), dtype=np.float32) for target in self.schema]
-    return self._make_results([], [*probs, np.zeros(0, dtype=np.float32)], {})
+    return self.unread_results([], [])
 
 # %% ../../nbs/66_serving.predictor.ipynb #5482ddbf
 @patch
