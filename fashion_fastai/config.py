@@ -85,6 +85,7 @@ class ImageConfig(_Section):
     initial_size:int|None = Field(None, ge=16, le=2048) # progressive resizing: side in the first epoch; default: `size`
     crop:Literal['none', 'box'] = 'none' # `box` crops images to the columns x1, y1, x2, y2
     fit:Literal['pad', 'squash', 'crop'] = 'pad' # how an image becomes square; see `fit_image`
+    interpolation:Literal['bicubic', 'bilinear', 'lanczos', 'nearest'] = 'bicubic' # of resized images
     augment:AugmentConfig = AugmentConfig() # random changes of training images
     augment_bounds:dict[str, AugmentBounds] = {} # augmentation bounds by target name or role; see `bounded`
     mean:tuple[float, float, float]|None = None # channel means; default: those of the pretrained weights
@@ -145,8 +146,8 @@ def _check_layers(settings, fewest=0):
 # %% ../nbs/04_config.ipynb #a4fe0f5a
 class ModelConfig(_Section):
     "Body, neck and heads; see `create_network`"
-    arch:str = 'tf_efficientnet_lite0' # body: an architecture name of timm
-    weights:str = 'auto' # pretrained weights of the body: `auto`, `hub`, `package`, `none` or a file
+    arch:str = 'tf_efficientnet_lite0' # body: an architecture name of timm, or the address of a repository
+    weights:str = 'auto' # of the body: `auto`, `hub`, `package`, `none`, a file, or the address of a repository
     args:dict[str, Any] = {} # keyword arguments for `timm.create_model`
     heads:dict[str, dict[str, Any]] = {} # kind and settings of each head, by target name or role; see `Schema.roles`
     neck:dict[str, Any] = {} # kind and settings of the layers shared by all heads; see `create_neck`

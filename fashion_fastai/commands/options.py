@@ -73,9 +73,10 @@ def table_options(
 def model_options(
     recipe:Annotated[Optional[str], _model_option(
         help='Recipe: a name, or a YAML file of your own. Default: two-head.')]=None,
-    arch:Annotated[Optional[str], _model_option(help='Architecture of the body: any name of timm.')]=None,
+    arch:Annotated[Optional[str], _model_option(
+        help='Body: any architecture of timm, hf-hub:ORG/NAME[@REVISION] or local-dir:FOLDER.')]=None,
     weights:Annotated[Optional[str], _model_option(
-        help='Pretrained weights: auto, hub, package, none or a file.')]=None,
+        help='Pretrained weights: auto, hub, package, none, a file or an address.')]=None,
     size:Annotated[Optional[str], _model_option(help='Image side in pixels.')]=None,
 ): "Options of the network and its input"
 
@@ -135,10 +136,11 @@ def nested_settings(
 
 def config_from(
     options:dict, # values of options by name
+    *settings:dict, # between the recipe and the options, nested as in `TrainConfig`
 )->Any: # a `TrainConfig`
     "Combine the recipe and the options; raise a `UsageError` for an invalid setting"
     from fashion_fastai.config import make_config
-    return make_config(options.get('recipe') or DEFAULT_RECIPE, *nested_settings(options))
+    return make_config(options.get('recipe') or DEFAULT_RECIPE, *settings, *nested_settings(options))
 
 # %% ../../nbs/90_commands.options.ipynb #68876861
 def _params(function)->list[inspect.Parameter]:

@@ -73,7 +73,8 @@ def _disk_pixels(files, reader, boxes)->tuple[np.ndarray, dict[int,str]]:
         reasons = json.loads((folder/'bad.json').read_text(encoding='utf-8'))
         pixels = np.load(folder/'pixels.npy', mmap_mode='r', allow_pickle=False)
         return pixels,{int(position): reason for position,reason in reasons.items()}
-    return cached(f'images/{files_key(files, boxes, reader.side, reader.fit)}', make, read, folder=True)
+    key = files_key(files, boxes, reader.side, reader.fit, reader.interpolation)
+    return cached(f'images/{key}', make, read, folder=True)
 
 def cached_pixels(
     files:Sequence[str|Path], # image files

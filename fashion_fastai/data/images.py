@@ -9,7 +9,7 @@ from __future__ import annotations
 import io, os, stat, struct, threading, zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
@@ -17,8 +17,8 @@ from PIL import Image, ImageOps, features
 from PIL import AvifImagePlugin, TiffImagePlugin, WebPImagePlugin # noqa: F401  Pillow loads the other `IMAGE_FORMATS`
 
 # %% auto #0
-__all__ = ['MAX_MEGAPIXELS', 'IMAGE_FORMATS', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'CROPS', 'BadImage',
-           'open_image', 'to_rgb', 'read_image', 'image_suffix', 'megapixels', 'fit_image', 'crop_to_box',
+__all__ = ['MAX_MEGAPIXELS', 'IMAGE_FORMATS', 'MAX_MEGABYTES', 'MAX_RATIO', 'MAX_SCANS', 'FITS', 'INTERPOLATIONS', 'CROPS',
+           'BadImage', 'open_image', 'to_rgb', 'read_image', 'image_suffix', 'megapixels', 'fit_image', 'crop_to_box',
            'center_crop', 'ImageReader']
 
 # %% ../../nbs/10_data.images.ipynb #debbacb2
@@ -235,6 +235,8 @@ def megapixels(
 
 # %% ../../nbs/10_data.images.ipynb #b8e600c9
 FITS = 'pad', 'squash', 'crop'
+INTERPOLATIONS = {method.name.lower(): method for method in (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR,
+    Image.Resampling.LANCZOS, Image.Resampling.NEAREST)}
 
 def _shrink(image, size)->Image.Image: # keeps at least one pixel of the shorter side
     scale = size/max(image.size)
@@ -244,10 +246,12 @@ def fit_image(
     image:Image.Image, # mode RGB
     size:int, # side of the square in pixels
     fit:str='pad', # `pad` on white, `squash`, or `crop` to the centre
+    interpolation:str='bicubic', # or `bilinear`, `lanczos`, `nearest`
 )->Image.Image: # `size` by `size` pixels
     "Resize `image` to a square"
     if fit not in FITS: raise unknown_name('way to fit an image', fit, FITS)
-    shape,method = (size, size),Image.Resampling.BICUBIC
+    if interpolation not in INTERPOLATIONS: raise unknown_name('interpolation', interpolation, INTERPOLATIONS)
+    shape,method = (size, size),INTERPOLATIONS[interpolation]
     if fit=='squash' or image.width==image.height: return image.resize(shape, method)
     if fit=='crop': return ImageOps.fit(image, shape, method)
     if 2*size*min(image.size)<=max(image.size): image = _shrink(image, size)
@@ -283,17 +287,20 @@ class ImageReader:
     fit:str = 'pad' # how an image becomes a square, see `fit_image`
     crop:str = 'none' # `box` crops images to their bounding boxes first
     load_size:int|None = None # image side in pixels at loading, from which training crops; default: `size`
+    interpolation:str = 'bicubic' # of resized images, see `fit_image`
 
     def __post_init__(self):
         if self.fit not in FITS: raise unknown_name('way to fit an image', self.fit, FITS)
         if self.crop not in CROPS: raise unknown_name('crop', self.crop, CROPS)
+        if self.interpolation not in INTERPOLATIONS:
+            raise unknown_name('interpolation', self.interpolation, INTERPOLATIONS)
 
     @classmethod
     def from_config(cls,
         image:ImageConfig, # the section `image` of the settings
     )->ImageReader:
         "Return the reader of a run"
-        return cls(image.size, image.fit, image.crop, image.load_size)
+        return cls(image.size, image.fit, image.crop, image.load_size, image.interpolation)
 
     @property
     def side(self)->int:
@@ -320,7 +327,7 @@ def resized(
     size:int, # image side in pixels that the network receives
 )->ImageReader:
     "Return a reader of the same part of an image at another size"
-    return ImageReader(size, self.fit, self.crop, round(size*max(1, self.side/self.size)))
+    return replace(self, size=size, load_size=round(size*max(1, self.side/self.size)))
 
 # %% ../../nbs/10_data.images.ipynb #565c49ee
 @patch
@@ -331,7 +338,7 @@ def square(
 )->np.ndarray: # uint8 `(side, side, 3)`
     "Read an image at loading size; raise `BadImage` if that is impossible"
     image = read_image(source, self.side) if box is None else crop_to_box(read_image(source), box)
-    return np.asarray(fit_image(image, self.side, self.fit))
+    return np.asarray(fit_image(image, self.side, self.fit, self.interpolation))
 
 @patch
 def read(

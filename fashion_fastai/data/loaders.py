@@ -330,13 +330,14 @@ def dataloaders(
     on_bad:str='stop', # what to do about unreadable images, see `usable_rows`
     cache:str='auto', # where decoded images are cached, see `choose_cache`
     need_valid:bool=True, # an empty validation split is an error
+    interpolation:str='bicubic', # of resized images, see `fit_image`
     item_tfms=None, # fastai's changes of single images, at loading size, which are then read one by one; default: none
     batch_tfms=None, # fastai's changes of batches, after those of `augment`; default: none
     **kwargs, # for `DataBlock.dataloaders`, for example `device`
 )->FashionDataLoaders: # with attributes `catalogue` (usable rows), `pixels` (decoded images) and `size`
     "Return fastai `DataLoaders` of the train and validation split"
     _check_arguments(kwargs)
-    images = ImageReader(size, fit, crop, load_size)
+    images = ImageReader(size, fit, crop, load_size, interpolation)
     catalogue,pixels = self.decode(images, on_bad, cache)
     splits = {split: catalogue.where(split) for split in ('train', 'valid')}
     bs = _batch_size(splits, bs, need_valid)

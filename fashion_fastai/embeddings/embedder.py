@@ -24,11 +24,11 @@ from ..core.files import atomic_file
 from ..data.cache import CACHE_SHARD, files_key
 from ..data.catalogue import Catalogue
 from ..data.images import ImageReader
-from ..models.body import body_stats, create_body
+from ..models.body import body_stats, create_body, resolve_body
 from ..models.fusion import fuse_conv_bn
 from ..models.inference import cached_array, run_pixels
 from ..models.network import load_network
-from ..models.weights import find_arch, find_weights
+from ..models.weights import find_weights
 from ..run import Run
 
 # %% ../../nbs/30_embeddings.embedder.ipynb #50ae7f26
@@ -65,12 +65,13 @@ def body_embedder(
     config:TrainConfig, # its sections `model` and `image` are used
 )->Embedder:
     "Return the body that a training with `config` would start from as an embedder"
+    config = resolve_body(config)
     model,image = config.model,config.image
-    arch = find_arch(model.arch)
-    weights = find_weights(arch, model.weights)
-    body = create_body(arch, image.size, weights, config.training.seed, **model.args).eval()
+    weights = find_weights(model.arch, model.weights)
+    body = create_body(model.arch, image.size, weights, config.training.seed, **model.args).eval()
     mean,std = (image.mean,image.std) if image.mean else body_stats(body)
-    return Embedder(body, image.model_copy(update=dict(mean=mean, std=std)), f'{arch}, weights from {weights.origin}')
+    origin = f'{model.arch}, weights from {weights.origin}'
+    return Embedder(body, image.model_copy(update=dict(mean=mean, std=std)), origin)
 
 # %% ../../nbs/30_embeddings.embedder.ipynb #6383384f
 def _features(embedder, paths, boxes, bs)->np.ndarray: # float32 `(n, n_features)`

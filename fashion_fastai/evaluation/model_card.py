@@ -64,7 +64,7 @@ def card_data(
 )->ModelCardData: # without a licence
     "Return the metadata that a hub reads"
     model,results = summary.config.model,_eval_results(summary, scores)
-    base = re.search(r'(?:^|begun from )hub (\S+)$', model.origin or '') # a soup names the origin of its members
+    base = re.search(r'(?:^|begun from )hub ([^\s@]+)(?:@\S+)?$', model.origin or '') # a soup names that of its members
     return ModelCardData(library_name='fashion_fastai', pipeline_tag='image-classification',
         tags=['fashion', 'fastai', 'timm', 'image-classification', model.arch], base_model=base and base[1],
         metrics=sorted({result.metric_type for result in results}) or None,

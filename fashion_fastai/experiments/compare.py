@@ -25,6 +25,7 @@ from .comparison_table import compare_classes, comparison_table, markdown_table
 from .comparison_table import name_best_and_worst, summarize_seeds
 from .resume import settings_to_resume
 from .train import train
+from ..models.body import resolve_body
 from ..run import Run
 from ..schema import Schema
 
@@ -133,6 +134,7 @@ def run_comparison(
 )->pd.DataFrame: # see `comparison_table`
     "Train the runs that are not finished yet, and compare all; raise a `UsageError` before that if a name is wrong"
     configs,out = comparison_configs(comparison, *settings, seeds=seeds),Path(out)
+    configs = {name: resolve_body(config) for name,config in configs.items()}
     runs = {name: Run(out/name) for name in configs}
     trained = {name: run for name,run in runs.items() if _is_trained(run, configs[name])}
     check_names(comparison, _schemas(configs, trained))

@@ -35,8 +35,8 @@ from ..data.sampling import effective_counts, flip_labels, label_weights, row_we
 from .balance import check_balance
 from .linear_probe import LinearProbe, linear_probe, set_all_linear_heads, set_linear_heads
 from .minutes import Deadline, plan_minutes
-from ..models.body import body_stats
-from ..models.weights import Weights, find_arch, find_weights
+from ..models.body import body_stats, resolve_body
+from ..models.weights import Weights, find_weights
 from ..training.callbacks import MicroBatches, ProgressiveResizing, UncertaintyWeighting
 from ..training.distributed import broadcast_from_main, check_batch_size, data_parallel, distributed
 from ..training.distributed import main_process_first, world_size
@@ -53,14 +53,11 @@ from ..training.weight_averaging import EMA, SWA
 # %% ../../nbs/71_experiments.prepare.ipynb #363324b5
 def _check_settings(config)->tuple[TrainConfig, Weights]:
     "Return a copy of `config` with the full name of its architecture, and its weights"
-    config = config.model_copy(deep=True)
+    config = resolve_body(config)
     config.training = accelerate_settings(config.training, world_size())
     check_trackers(config.training.log)
     check_batch_size(config.training.batch_size)
-    model = config.model
-    arch = find_arch(model.arch)
-    if arch!=model.arch: model.arch = arch # an assignment would make a default look chosen
-    return config,find_weights(model.arch, model.weights)
+    return config,find_weights(config.model.arch, config.model.weights)
 
 def _read_table(config)->tuple[Catalogue, dict[str, np.ndarray]|None]:
     "Return the table, and which labels were flipped, if any"
@@ -84,7 +81,8 @@ def _create_loaders(config, catalogue)->DataLoaders:
     image,training = config.image,config.training
     weights = row_weights(catalogue) if training.sampler=='balanced' else None
     dls = catalogue.dataloaders(image.size, training.batch_size, image.fit, image.augment, image.load_size, image.crop,
-        weights, config.data.on_bad, _cache_place(config, len(catalogue)), need_valid=not training.refit)
+        weights, config.data.on_bad, _cache_place(config, len(catalogue)), need_valid=not training.refit,
+        interpolation=image.interpolation)
     if image.mean:
         for dl in dls: dl.after_batch.add(Normalize.from_stats(image.mean, image.std, cuda=dls.device.type!='cpu'))
     return dls

@@ -36,6 +36,7 @@ from .resume import begin_run, explain_interruption, find_starting_point
 from .resume import inherited_calibration, is_finished, read_resume_info
 from .resume import resume_run, table_digest
 from ..metrics import kept_epoch_text
+from ..models.body import resolve_body
 from ..models.network import count_parameters, load_network, save_network
 from ..run import Run, write_config
 from ..training.checkpoint import Checkpoints
@@ -61,7 +62,8 @@ def train(
         if broadcast_from_main(lambda: resume and is_finished(run)):
             echo(f'{run.path} is complete: there is nothing to resume; to train again, use another --out')
             return run
-        start = broadcast_from_main(lambda: find_starting_point(run, config, resume, calibration, echo))
+        start = broadcast_from_main(lambda: find_starting_point(run, config and resolve_body(config), resume,
+            calibration, echo))
         learn,config = main_process_first(partial(prepare, echo=echo), start.config)
         table = common_table_digest(learn, config)
         if start.state is None:

