@@ -122,7 +122,7 @@ def test_no_choice_of_labels_without_heat_maps(bare):
 def test_limits(bare, monkeypatch):
     page = drop(opened(bare(CATEGORY).path), a_png=bytes(11*10**6), b_png=image('black', size=(9000,6000)), c_png=b'')
     assert 'is 11.0 MB large; this page reads up to 10 MB' in text(page)
-    assert 'has 54 megapixels; at most 50 are read' in text(page) and 'is empty: 0 bytes arrived' in text(page)
+    assert 'has 54 megapixels; at most 51 are read' in text(page) and 'is empty: 0 bytes arrived' in text(page)
     page = drop(page, **{f'p{i}_png': image() for i in range(43)})
     assert '43 images were dropped; the first 40 are shown' in text(page) and len(page.dataframe[0].value)==40
     assert text(page).count('<p class="ff-top">')==8 and len(page.get('pagination'))==1

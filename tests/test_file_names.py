@@ -1,11 +1,16 @@
 "File names that are nearly right, through the command line and the library"
-import unicodedata
+import base64, io, unicodedata
 import pandas as pd, pytest
 from PIL import Image
 from fashion_fastai.cli import main
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.data.catalogue import CatalogueWarning, read_catalogue
 from fashion_fastai.serving.inputs import Columns, find_image_files, read_rows, write_rows
+
+def jpeg(size=(90, 120)):
+    file = io.BytesIO()
+    Image.effect_noise(size, 80).convert('RGB').save(file, 'JPEG')
+    return file.getvalue()
 
 KINDS = ['shirt', 'dress', 'skirt']
 
@@ -73,6 +78,13 @@ def test_addresses_name_the_command_that_downloads_them(tmp_path, capsys):
     said = capsys.readouterr().err
     assert f"data fetch {path} --file-col 'image url' --out FOLDER" in ' '.join(said.split()) and not (tmp_path/'run').exists()
     with pytest.raises(UsageError, match='holds addresses, such as https://shop.example/0.png'): write_rows([path], tmp_path, Columns('image url'))
+
+def test_images_in_the_cells_are_no_names(tmp_path, capsys):
+    path = shop(tmp_path, ['1.jpg'], [base64.b64encode(jpeg()).decode()]*3)
+    assert main(['data', 'describe', str(path), '--file-col', 'id'])==2
+    said = capsys.readouterr().err
+    assert 'the cells of id hold images that are written as text (base64)' in ' '.join(said.split()) and len(said)<1500
+    with pytest.raises(UsageError, match='base64'): write_rows([path], tmp_path, Columns('id'))
 
 def test_rows_of_a_prediction_follow_the_rule_of_the_first_block(tmp_path, monkeypatch):
     monkeypatch.setattr('fashion_fastai.serving.inputs.BLOCK_ROWS', 8)

@@ -6,6 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/commands.evaluate.html.md"
 
 # %% ../../nbs/91_commands.evaluate.ipynb #cd48020d
 from __future__ import annotations
+import shlex
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -110,7 +111,7 @@ def _check_options(run, split, min_precision):
     "Raise a `UsageError` for an unknown split, or an option of `calibrate`"
     if min_precision is not None:
         raise UsageError('evaluate does not change a run; thresholds are fitted by: '
-            f'fashion-fastai calibrate {run} --min-precision {min_precision:g}')
+            f'fashion-fastai calibrate {shlex.quote(str(run))} --min-precision {min_precision:g}')
     if split not in ('train', 'valid', 'test'): raise UsageError(f'--split {split}: it must be valid, test or train')
 
 def _check_protocols(schema, names):

@@ -6,6 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/commands.export.html.md"""
 
 # %% ../../nbs/91_commands.export.ipynb #83c9b5cf
 from __future__ import annotations
+import shlex
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -47,7 +48,7 @@ def _print_usage(path):
     print('\nto predict with it without torch, fastai and timm, in a new environment:')
     print(f'  pip install {" ".join(quoted)}')
     print('  pip install --no-deps fashion_fastai')
-    print(f'  fashion-fastai predict {path} IMAGES --out results.csv')
+    print(f'  fashion-fastai predict {shlex.quote(str(path))} IMAGES --out results.csv')
 
 # %% ../../nbs/91_commands.export.ipynb #ecb02c77
 def export_command(

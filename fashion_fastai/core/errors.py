@@ -16,18 +16,23 @@ __all__ = ['UsageError', 'UnseenLabel', 'CatalogueWarning', 'unknown_name', 'che
 # %% ../../nbs/00_core.errors.ipynb #ac33603d
 def _escaped(match:re.Match)->str: return ascii(match[0])[1:-1]
 
+def _readable(text:str)->str:
+    "Cut long words and long texts, and escape what would control a terminal"
+    text = re.sub(r'\S{300,}', lambda match: f'{match[0][:200]}...', text)
+    text = text if len(text)<=3000 else f'{text[:3000]}...'
+    return re.sub(r'[^\S \n]|[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]', _escaped, text)
+
 class UsageError(Exception):
     "Report a mistake in what the user provided: the message names it and says what would be right"
     code = 2 # exit code of a command
-    def __str__(self):
-        text = re.sub(r'\S{300,}', lambda match: f'{match[0][:200]}...', super().__str__())
-        text = text if len(text)<=3000 else f'{text[:3000]}...'
-        return re.sub(r'[^\S \n]|[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]', _escaped, text)
+    def __str__(self): return _readable(super().__str__())
 
 class UnseenLabel(UsageError): "A label in a table that the vocabulary of its target lacks"
 
 # %% ../../nbs/00_core.errors.ipynb #81550688
-class CatalogueWarning(UserWarning): "Something about a table that the user should know, and that stops nothing"
+class CatalogueWarning(UserWarning):
+    "Something about a table that the user should know, and that stops nothing"
+    def __str__(self): return _readable(super().__str__())
 
 # %% ../../nbs/00_core.errors.ipynb #67d79a4f
 _MAX_COMPARED = 20_000 # names; a vocabulary of a million would take a minute

@@ -285,8 +285,8 @@ def _ask_whether_long(catalogue, file_of, path):
         if len(rows):
             first = np.flatnonzero(file_of==file_of[rows[0]])[0]
             labels = ' and '.join(target.decode(codes[[first, rows[0]]]))
-            _warn(f'{path}: {len(set(file_of[rows])):,} images or more have rows with different {target.name}, such as '
-                f'{catalogue.files[rows[0]]}: {labels}; are they labels of one image? --any-of '
+            _warn(f'{path}: several rows of an image have different {target.name}, as in {len(set(file_of[rows])):,} '
+                f'or more images, such as {catalogue.files[rows[0]]}: {labels}; are they labels of one image? --any-of '
                 f'{shlex.quote(target.name)} --long joins them')
 
 def _joined_rows(catalogue, file_of, path, same)->Catalogue: # `same`: columns that must agree
@@ -385,7 +385,9 @@ def _with_taxonomy(catalogue, taxonomy, path)->Schema:
     auto = taxonomy=='auto'
     pair = [target.name for target in schema if target.kind=='one_of'][:2] if auto else list(taxonomy)
     if auto and len(pair)<2: return schema
-    if len(pair)!=2: raise UsageError(f'a taxonomy has two columns, the main and the sub target, not {", ".join(pair)}')
+    if len(pair)!=2:
+        raise UsageError(f'a taxonomy has two columns, the main and the sub target, not {", ".join(pair)}; '
+            'more levels are targets of their own, and two of them can be kept together')
     for name in pair: schema[name] # raises a `UsageError` for an unknown target
     if auto: frame = frame[_taxonomy_rows(catalogue, *pair)]
     try:

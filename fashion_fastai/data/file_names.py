@@ -155,6 +155,15 @@ def _check_addresses(cells, missing, origin, file_col):
     raise UsageError(f'{origin}: the column {file_col} holds addresses, such as {addresses[0][:100]}; '
         f'download the images first: {command}')
 
+_IMAGE_TEXT = 'data:image/', '/9j/', 'iVBORw0KGgo', 'R0lGOD', 'UklGR' # how an image begins that is written as text
+
+def _check_contents(cells, missing, origin, file_col):
+    "Raise a `UsageError` if most cells hold an image itself, written as text"
+    n = sum(len(cells[i])>200 and cells[i].startswith(_IMAGE_TEXT) for i in missing)
+    if 2*n<=len(cells): return
+    raise UsageError(f'{origin}: the cells of {file_col} hold images that are written as text (base64), not the names '
+        'of files; write each to a file and its name into the table')
+
 def _note(origin, file_col, cells, names, changed, pattern)->str:
     first = changed[0]
     how = ('which differ in upper and lower case, slashes or accents' if pattern.text=='{path}' else
@@ -205,6 +214,7 @@ def check_names(
     bad = file_issues(cells, images, allow_outside)
     missing = [i for i in bad if cells[i]]
     if not missing: return CheckedNames(cells, bad)
+    _check_contents(cells, missing, origin, file_col)
     return _found_names(cells, bad, missing, images, origin, file_col, allow_outside)
 
 # %% ../../nbs/12_data.file_names.ipynb #49b5bfda

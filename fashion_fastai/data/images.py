@@ -32,7 +32,7 @@ from .image_files import AVIF_BRANDS, HEIF_BRANDS
 class BadImage(Exception):
     "The image cannot be used; the message says why"
 
-MAX_MEGAPIXELS = 50
+MAX_MEGAPIXELS = 51 # a phone with 50 megapixels takes 8160 x 6144
 
 # %% ../../nbs/10_data.images.ipynb #e6efc4da
 IMAGE_FORMATS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'AVIF', 'HEIF'

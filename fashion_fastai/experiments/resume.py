@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.resume.html.md
 
 # %% ../../nbs/70_experiments.resume.ipynb #fb178d37
 from __future__ import annotations
-import hashlib, shutil, signal
+import hashlib, shlex, shutil, signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -228,7 +228,7 @@ def resume_run(
 def _has_checkpoint(out)->bool: return bool(checkpoint_numbers(Run(out).checkpoint))
 
 def _how_to_resume(out)->str:
-    command = f'fashion-fastai train --resume --out {out}'
+    command = f'fashion-fastai train --resume --out {shlex.quote(str(out))}'
     if _has_checkpoint(out): return f'resume with: {command}'
     if Run(out).path.exists(): return f'no checkpoint was written yet, so start again with: {command}'
     return 'nothing was written yet, so start again'
