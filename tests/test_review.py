@@ -96,6 +96,12 @@ def test_a_table_with_a_row_for_each_label(shop):
     assert code==0
     assert new.values.tolist()==[['0.png','striped','1'], ['0.png','floral','1'], ['2.png','striped','3']]
 
+def test_a_row_number_chooses_among_the_rows_of_a_file(shop):
+    table = shop()
+    pd.DataFrame(dict(file=['0.png','0.png','1.png'], category=['dress','dress','shirt'])).to_csv(table, index=False)
+    code,new = merge(table, [decide(2, 'category', 'dress', 'shirt', 'shirt', file='0.png')], '--no-long')
+    assert code==0 and new.category.tolist()==['dress','shirt','shirt']
+
 def test_types_of_a_parquet_file_stay(shop):
     table = shop('shop.parquet', category=[36,36,38,38], attributes=[['a'],['a','b'],[],['b']])
     code,_ = merge(table, [decide(1, 'category', '36', '38', '38'), decide(2, 'attributes', 'a b', 'b', 'b')], '--one-of', 'category', '--any-of', 'attributes', out='new.csv')
