@@ -48,10 +48,11 @@ def plain_cells(
     targets,columns = targets or {},[name for name in kinds if name in frame]
     lists = {name: label_lists(frame[name]) for name in columns if holds_lists(frame[name])}
     changed = {name: single_labels(lists.pop(name)) for name in list(lists) if kinds[name]=='one_of'}
-    texts = [name for name in columns if kinds[name]=='any_of' and name not in lists]
+    is_divided = bool(lists) and not targets
+    texts = [name for name in columns if kinds[name]=='any_of' and name not in lists and (whole or is_divided)]
     texts = {name: as_text(frame[name]).astype(object) for name in texts}
     if whole: lists |= {name: text.map(lambda cell: [cell], na_action='ignore') for name,text in texts.items()}
-    elif lists and not targets: lists |= {name: text.str.split(sep or ' ') for name,text in texts.items()}
+    elif is_divided: lists |= {name: text.str.split(sep or ' ') for name,text in texts.items()}
     labels = {label for cells in lists.values() for cell in cells if isinstance(cell, list) for label in cell}
     if lists: sep = choose_sep(labels, sep)
     changed |= {name: join_lists(cells, targets[name].sep if name in targets else sep) for name,cells in lists.items()}

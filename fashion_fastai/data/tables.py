@@ -251,6 +251,7 @@ def join_paths(
 )->list[str]:
     "Join each name to the folder, as `os.path.join`, which takes as long as checking that the file exists"
     root = os.path.join(images, '')
+    if os.sep=='/': return [name if name[:1]=='/' else root+name for name in files]
     return [name if os.path.isabs(name) else root+name for name in files]
 
 # %% ../../nbs/10_data.tables.ipynb #e43bc161
@@ -299,12 +300,22 @@ def _file_issue(name, path, root)->str: # empty if there is none
     except (OSError, ValueError): return 'no such file'
     return '' if stat.S_ISREG(mode) else _special_file(path, mode, root)
 
+_LOOKED_AT = 10_000 # names by which a table is known whose rows share files
+
+def _issues_of_repeated(files, images, allow_outside)->dict[int, str]:
+    "Return the issues of names that occur several times, each looked up once"
+    position,names = pd.factorize(np.array(files, dtype=object), use_na_sentinel=False)
+    issues = file_issues(names.tolist(), images, allow_outside)
+    return {i: issues[position[i]] for i in np.flatnonzero(np.isin(position, list(issues))).tolist()} if issues else {}
+
 def file_issues(
     files:list[str], # file names as written in a table
     images:str|Path, # the image folder that they are relative to
     allow_outside:bool=False, # accept files outside that folder
 )->dict[int,str]: # position -> reason
     "Return which file names are missing, lead out of the image folder, or are no plain files"
+    first = files[:_LOOKED_AT]
+    if len(set(first))<len(first): return _issues_of_repeated(files, images, allow_outside)
     outside = set() if allow_outside else _leaving(files, images)
     root = None if allow_outside else os.path.realpath(images)
     issues = {}
