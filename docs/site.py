@@ -51,7 +51,7 @@ HOW_TO = { # the order of the how-to pages; others follow at the end
         'taxonomy', 'custom-format'),
     'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices',
         'memory', 'resume', 'trackers'),
-    'Evaluate': ('evaluate', 'compare', 'protocols', 'thresholds', 'ensembles'),
+    'Evaluate': ('evaluate', 'compare', 'protocols', 'thresholds', 'accept', 'ensembles'),
     'Predict': ('app', 'serve', 'bulk', 'cluster', 'onnx'),
 }
 EXPLANATION = {'': ('packages', 'why-one-network', 'two-head-splitter', 'linear-probe', 'progressive-unfreezing',

@@ -62,13 +62,6 @@ def test_fitted_thresholds_never_worsen_f1_where_they_were_fitted(seed):
         if plain[score] is not None: assert fitted[score]>=plain[score]-1e-12
 
 @pytest.mark.parametrize('seed', SEEDS)
-def test_a_minimum_precision_is_reached(seed):
-    predictions = draw(seed)
-    thresholds = fit_calibration(predictions, min_precision=0.8).thresholds
-    labels = predictions.metrics('valid', thresholds)['targets']['attributes']['labels']
-    assert all(scores['precision'] is None or scores['precision']>=0.8 for scores in labels.values())
-
-@pytest.mark.parametrize('seed', SEEDS)
 def test_the_order_of_rows_does_not_matter(seed):
     predictions = draw(seed)
     other,category = shuffled(predictions, seed),predictions.schema['category']
@@ -145,7 +138,7 @@ def test_calibrate_changes_one_file(probe, tmp_path, capsys):
     out = tmp_path/'run'
     shutil.copytree(probe, out)
     run,before = open_run(out),contents(out)
-    assert main(['calibrate', str(out), '--min-precision', '0.9'])==0
+    assert main(['calibrate', str(out), '--accept-precision', '0.9'])==0
     output = ' '.join(capsys.readouterr().out.split())
     assert 'scored on the half that they were not fitted on' in output and str(run.calibration) in output
     assert 'update_documents' in output
@@ -153,8 +146,8 @@ def test_calibrate_changes_one_file(probe, tmp_path, capsys):
     changed = {path for path in after if after[path][2]!=before[path][2]}
     assert changed=={run.calibration} and after.keys()==before.keys()
     calibration,predictions = read_calibration(run.calibration, run.schema),read_predictions(run.predictions('valid'))
-    assert json.loads(run.calibration.read_text())['targets']['attributes']['min_precision']==0.9
-    expected = fit_calibration(predictions, 0.9)
+    assert json.loads(run.calibration.read_text())['acceptance']['precision']==0.9
+    expected = fit_calibration(predictions)
     assert calibration.thresholds['attributes'].tolist()==expected.thresholds['attributes'].tolist()
     assert main(['calibrate', str(out)])==0
     assert run.calibration.read_bytes()==before[run.calibration][2] # the same as after training
@@ -165,23 +158,22 @@ def test_report_and_card_follow_a_new_calibration(probe, tmp_path):
     card = (out/'MODEL_CARD.md').read_text()
     update_documents(out)
     assert (out/'MODEL_CARD.md').read_text()==card # nothing has changed yet
-    assert main(['calibrate', str(out), '--min-precision', '0.9'])==0
+    assert main(['calibrate', str(out), '--accept-precision', '0.5', '--confidence', '0.8'])==0
     update_documents(out)
-    run = open_run(out)
-    thresholds = read_calibration(run.calibration, run.schema).thresholds['attributes']
-    assert f'thresholds from {thresholds.min():.2f} to {thresholds.max():.2f}' in (out/'report.html').read_text()
+    for name in ('MODEL_CARD.md', 'report.html'):
+        assert 'at least 0.5 of the accepted answers' in (out/name).read_text()
 
 def test_what_calibrate_refuses(probe, tmp_path, capsys):
     out = tmp_path/'run'
     shutil.copytree(probe, out)
     before = contents(out)
-    refused = {'must lie above 0': ['--min-precision', '0'], 'be at most 1': ['--min-precision', '1.5'],
-        'exclude each other': ['--f1', '--min-precision', '0.9']}
-    for message,flags in refused.items():
+    for flags in (['--accept-precision', '0'], ['--accept-precision', '1'], ['--accept-precision', '1.5'],
+        ['--accept-precision', '0.9', '--confidence', '1'], ['--accept-precision', 'nan']):
         assert main(['calibrate', str(out), *flags])==2
-        assert message in capsys.readouterr().err and contents(out)==before
-    assert main(['evaluate', str(out), '--min-precision', '0.9'])==2
-    assert f'fashion-fastai calibrate {out} --min-precision 0.9' in capsys.readouterr().err and contents(out)==before
+        assert 'must lie between 0 and 1' in capsys.readouterr().err and contents(out)==before
+    for command,flag in (('calibrate', '--min-precision'), ('calibrate', '--f1'), ('evaluate', '--accept-precision')):
+        assert main([command, str(out), flag, '0.9'])==2 and contents(out)==before
+    capsys.readouterr()
     (out/'predictions'/'valid.parquet').unlink()
     assert main(['calibrate', str(out)])==2 and 'valid.parquet: there are no predictions' in capsys.readouterr().err
 

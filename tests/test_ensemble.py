@@ -190,8 +190,6 @@ def test_evaluate_prints_the_gain(trained, tmp_path, capfd):
         target,score = row['target'],row['score']
         best = max(scores[target][score] for scores in written['members'].values())
         assert row['gain']==pytest.approx(written['targets'][target][score]-best) and row['low']<=row['high']
-    assert main(['evaluate', str(a.path), '--ensemble-with', str(b.path), '--min-precision', '0.9'])==2
-    assert f'fashion-fastai calibrate {a.path} --min-precision 0.9' in capfd.readouterr().err
 
 def test_evaluate_and_predict_agree(trained, tmp_path):
     from fashion_fastai.evaluation.evaluate import evaluate_ensemble

@@ -14,27 +14,30 @@ import typer
 __all__ = ['calibrate_command']
 
 # %% ../../nbs/91_commands.calibrate.ipynb #3f9a17ec
-from .printing import echo, print_frame
-from ..core.errors import UsageError
+from .printing import print_frame
 
 # %% ../../nbs/91_commands.calibrate.ipynb #a7ee9f2c
-def _groups(run, predictions):
-    "Return the groups of the predicted rows, or None if the table of the run is missing or has changed"
-    from fashion_fastai.data.from_config import catalogue_from_config, check_training_table
-    from fashion_fastai.evaluation.summary import summarize_run
-    try:
-        check_training_table(run)
-        return summarize_run(run, catalogue_from_config(run.config, schema=run.schema)).groups
-    except UsageError as e:
-        echo(f'{e}; images of one product may be in both halves of the table below')
-        return None
-
-def _print_expected(run, predictions, min_precision):
+def _print_expected(predictions, groups):
     "Print the scores at a threshold of 0.5, and at thresholds fitted on the other half"
     from fashion_fastai.evaluation.calibration import cross_fitted
-    criterion = f'a precision of at least {min_precision:g}' if min_precision else 'F1'
-    title = f'thresholds fitted for {criterion}, scored on the half that they were not fitted on'
-    print_frame(cross_fitted(predictions, _groups(run, predictions), min_precision), title)
+    title = 'thresholds fitted for F1, scored on the half that they were not fitted on'
+    print_frame(cross_fitted(predictions, groups), title)
+
+_SHOWN = 30 # rows of the table of promises
+
+def _print_promise(calibration, predictions, groups):
+    "Print from which confidence answers are accepted, and what is missing for the others"
+    from fashion_fastai.evaluation.coverage import fit_promises, missing_rows_text, promise_table
+    promise = calibration.acceptance
+    fits = fit_promises(calibration.apply(predictions), promise.precision, promise.confidence, groups)
+    table = promise_table(fits)
+    table = table[table['accepted from'].notna()]
+    unit = 'images' if groups is None or len(set(groups))==len(groups) else 'products'
+    if len(table):
+        print_frame(table.head(_SHOWN), f'accepted answers: at least {promise.precision:.3g} of new ones are right, '
+            f'with a confidence of {promise.confidence:g} for each target; counts are {unit}')
+    if len(table)>_SHOWN: print(f'and {len(table)-_SHOWN:,} more labels in calibration.json')
+    for line in missing_rows_text(fits, unit): print(line)
 
 # %% ../../nbs/91_commands.calibrate.ipynb #2280ce6c
 _UPDATE = ('report.html and MODEL_CARD.md show the previous calibration; update them with: '
@@ -42,21 +45,23 @@ _UPDATE = ('report.html and MODEL_CARD.md show the previous calibration; update 
 
 def calibrate_command(
     run:Annotated[Path, typer.Argument(help='Run folder.')],
-    f1:Annotated[bool, typer.Option(
-        '--f1', help='Thresholds with the highest F1, as after a training. The default.')]=False,
-    min_precision:Annotated[Optional[float], typer.Option(
-        help='Lowest thresholds with at least this precision for every label; above 0, at most 1.')]=None,
+    accept_precision:Annotated[Optional[float], typer.Option(
+        help='Accept answers so that at least this share of them is right on new images of the same kind; '
+        'the others go to review. Between 0 and 1. Default: nothing is promised.')]=None,
+    confidence:Annotated[float, typer.Option(
+        help='How certain that promise is, for each target. Between 0 and 1.')]=0.9,
 ):
-    "Fit the temperatures and thresholds of a run on its validation split; later predictions use them."
-    if f1 and min_precision is not None: raise UsageError('--f1 and --min-precision exclude each other; choose one')
+    "Fit temperatures and thresholds of a run on its validation split, and which answers need no review."
     from fashion_fastai.run import open_run
     run = open_run(run)
     from fashion_fastai.evaluation.calibration import compare_calibrations, run_calibration
-    from fashion_fastai.evaluation.evaluate import calibrate
+    from fashion_fastai.evaluation.evaluate import calibrate, held_out_groups
     from fashion_fastai.evaluation.predictions import held_out_predictions
     before = run_calibration(run)
-    after = calibrate(run, min_precision)
-    _print_expected(run, held_out_predictions(run), min_precision)
+    after = calibrate(run, accept_precision, confidence)
+    predictions,groups = held_out_predictions(run),held_out_groups(run)
+    _print_expected(predictions, groups)
+    if after.acceptance: _print_promise(after, predictions, groups)
     print_frame(compare_calibrations(before, after), 'what changed')
     print(f'written: {run.calibration}')
     if (run.path/'report.html').is_file(): print(_UPDATE.format(path=str(run.path)))

@@ -6,7 +6,6 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/commands.evaluate.html.md"
 
 # %% ../../nbs/91_commands.evaluate.ipynb #cd48020d
 from __future__ import annotations
-import shlex
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -42,11 +41,33 @@ def _ensemble_gain(evaluation, split)->dict:
 # %% ../../nbs/91_commands.evaluate.ipynb #643c4fa0
 def _print_thresholds(runs, predictions, groups):
     "Print the scores of fitted thresholds on rows that they were not fitted on"
-    from fashion_fastai.evaluation.calibration import cross_fitted, run_calibration
-    min_precision = run_calibration(runs[0]).min_precision if len(runs)==1 else None
-    criterion = f'a precision of at least {min_precision:g}' if min_precision else 'F1'
-    title = f'thresholds fitted for {criterion}, scored on the half that they were not fitted on'
-    print_frame(cross_fitted(predictions, groups, min_precision), title)
+    from fashion_fastai.evaluation.calibration import cross_fitted
+    title = 'thresholds fitted for F1, scored on the half that they were not fitted on'
+    print_frame(cross_fitted(predictions, groups), title)
+
+def _promises(runs, groups)->list:
+    "Return what the validation rows of one run, or of the mean of several, allow to promise; empty without such rows"
+    from fashion_fastai.evaluation.coverage import usual_promises
+    from fashion_fastai.evaluation.ensemble import mean_predictions, shared_held_out
+    from fashion_fastai.evaluation.evaluate import held_out_groups
+    members = shared_held_out(runs)
+    if members is None: return []
+    predictions = mean_predictions(members)
+    if groups is None or len(groups)!=len(predictions): groups = held_out_groups(runs[0])
+    return usual_promises(predictions, groups)
+
+def _print_coverage(runs, evaluation, predictions, thresholds, is_own)->dict:
+    "Print how many answers could go live under several promises, and return the table for the file"
+    from fashion_fastai.evaluation.calibration import run_calibration
+    from fashion_fastai.evaluation.coverage import coverage_table
+    if len(runs)==1: predictions = run_calibration(runs[0]).apply(predictions)
+    promises = _promises(runs, evaluation.rows.group if is_own else None)
+    table = coverage_table(predictions, thresholds, promises)
+    own = ', which are the rows of the fit' if is_own else ''
+    print_frame(table, 'share of the answers that is accepted if 0.9, 0.95 or 0.99 of them shall be right '
+        f'(confidence 0.9), and how many of these are right here{own}')
+    values = table.astype(object).where(table.notna(), None)
+    return {name: row.to_dict() for name,row in values.iterrows()}
 
 def _print_consistency(run, predictions, thresholds):
     "Print the effect of excluding label pairs that did not occur in training"
@@ -101,17 +122,18 @@ def _report(runs, evaluation, split, is_own, enforce_taxonomy, columns, protocol
     if gain and thresholds: print(f'thresholds of the mean: {origin}')
     metrics = _print_scores(runs[0], evaluation, predictions, split, is_own)
     if split=='valid': _print_thresholds(runs, predictions, evaluation.rows.group)
-    if not enforce_taxonomy: _print_consistency(runs[0], predictions, thresholds)
+    coverage = {}
+    if not enforce_taxonomy:
+        coverage = dict(coverage=_print_coverage(runs, evaluation, predictions, thresholds, is_own))
+        _print_consistency(runs[0], predictions, thresholds)
     _print_slices(evaluation, columns, thresholds)
     _print_protocols(predictions, protocols)
-    return metrics | dict(fitted=score_predictions(predictions, split, thresholds)['targets']) | gain
+    fitted = score_predictions(predictions, split, thresholds)['targets']
+    return metrics | dict(fitted=fitted) | coverage | gain
 
 # %% ../../nbs/91_commands.evaluate.ipynb #166ccce8
-def _check_options(run, split, min_precision):
-    "Raise a `UsageError` for an unknown split, or an option of `calibrate`"
-    if min_precision is not None:
-        raise UsageError('evaluate does not change a run; thresholds are fitted by: '
-            f'fashion-fastai calibrate {shlex.quote(str(run))} --min-precision {min_precision:g}')
+def _check_split(split):
+    "Raise a `UsageError` for an unknown split"
     if split not in ('train', 'valid', 'test'): raise UsageError(f'--split {split}: it must be valid, test or train')
 
 def _check_protocols(schema, names):
@@ -139,10 +161,9 @@ def evaluate_command(
     out:Annotated[Optional[Path], typer.Option(help='JSON file for all scores.')]=None,
     ensemble_with:Annotated[Optional[list[Path]], typer.Option(
         help='Another run with the same targets, to average probabilities with; may be repeated.')]=None,
-    min_precision:Annotated[Optional[float], typer.Option(hidden=True, help='An option of calibrate.')]=None,
 ):
     "Score a run on a split of its table or on another table, with intervals and baselines; the run is not changed."
-    _check_options(run, split, min_precision)
+    _check_split(split)
     from fashion_fastai.run import open_run
     runs = [open_run(path) for path in (run, *(ensemble_with or []))]
     _check_protocols(runs[0].schema, protocol or [])

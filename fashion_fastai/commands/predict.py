@@ -59,6 +59,12 @@ def _split_column(split, **names):
     return SplitColumn(**given) if given else None
 
 # %% ../../nbs/91_commands.predict.ipynb #adb860e0
+def _drop_promise(predictor, reason):
+    "Accept no answers, and say why"
+    if any(member.acceptance for member in predictor.members):
+        echo(f'every answer needs a review: the promise of {predictor.origin} does not hold, because {reason}')
+    predictor.acceptance = None
+
 def _postprocess(predictor, is_enforced):
     "Return a function that makes predictions agree with the taxonomy and with training, or leaves them unchanged"
     if not is_enforced: return lambda predictions: predictions
@@ -67,6 +73,7 @@ def _postprocess(predictor, is_enforced):
             'an .onnx file does not know the label pairs of training')
     from fashion_fastai.evaluation.consistency import enforce_taxonomy, mask_unseen_pairs, run_pair_counts
     pairs = run_pair_counts(predictor.run)
+    _drop_promise(predictor, '--enforce-taxonomy changes the answers')
     return lambda predictions: mask_unseen_pairs(enforce_taxonomy(predictions), pairs)
 
 def _load(paths, is_calibrated):
@@ -76,6 +83,7 @@ def _load(paths, is_calibrated):
     from fashion_fastai.serving.ensemble import Ensemble # scores of several runs need SciPy, one ONNX file does not
     predictor = Ensemble.load(paths, is_calibrated)
     if predictor.thresholds: echo(f'thresholds of the mean: {predictor.thresholds_from}')
+    _drop_promise(predictor, 'it was made for each run alone')
     return predictor
 
 # %% ../../nbs/91_commands.predict.ipynb #e8a0a2a2
@@ -115,6 +123,7 @@ def _predict(runs, sources, out, format, columns, aggregate, target, prefix, is_
     predictor = _load(runs, is_calibrated)
     check_products(columns.group, aggregate, predictor.schema)
     postprocess = _postprocess(predictor, is_enforced)
+    if columns.group: _drop_promise(predictor, 'it was made for single images, not for the mean of those of a product')
     if format in SUBMISSIONS: return _submit(predictor, sources, out, format, columns, bs, postprocess, target, prefix)
     return predict_to_file(predictor, sources, out, format, columns, aggregate, bs, postprocess)
 
@@ -135,6 +144,9 @@ def _print_report(report, unit, has_images):
         hint = '; set the folder of the images with --images' if report.bad==report.rows and not has_images else ''
         echo(f'{report.bad:,} of {report.rows:,} {problem}; see the column error{hint}')
     print(f'results for {report.rows-report.bad:,} {unit}: {report.out}')
+    if report.went_through is not None and report.rows:
+        share = report.went_through/report.rows
+        print(f'{report.went_through:,} of {report.rows:,} {unit} ({share:.1%}) need no review')
 
 # %% ../../nbs/91_commands.predict.ipynb #3b202fd8
 _Run = Annotated[Path, typer.Argument(help='Run folder, or an .onnx file.')]

@@ -19,9 +19,10 @@ __all__ = ['SHRINKAGE', 'fit_thresholds', 'Calibration', 'fit_calibration', 'com
            'cross_fitted', 'no_calibration', 'run_calibration']
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #27a49f03
-from ..core.errors import UsageError, unknown_name
+from ..core.errors import UsageError, unknown_name, validate_fields
 from ..core.files import read_text, write_json
 from ..data.splits import group_codes
+from .acceptance import Acceptance
 from .calibration_metrics import ece, fit_temperature, known_rows, nll
 from .predictions import Predictions
 from ..metrics import scalar_scores
@@ -40,14 +41,12 @@ def _candidates(positive, negative)->tuple[np.ndarray, np.ndarray, np.ndarray]:
     return thresholds, len(positive)-n_below, len(negative)-n_negative_below
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #80a1b732
-def _objective(hits, wrong, n_positive, min_precision)->np.ndarray: # of thresholds, to maximise; -1 below the precision
-    if min_precision is None: return 2*hits/np.maximum(hits+wrong+n_positive, 1)
-    return np.where((hits>0) & (hits/np.maximum(hits+wrong, 1)>=min_precision), hits, -1)
+def _f1(hits, wrong, n_positive)->np.ndarray: # of thresholds
+    return 2*hits/np.maximum(hits+wrong+n_positive, 1)
 
-def _best_threshold(positive, negative, min_precision)->float: # 1 if no threshold has the precision
+def _best_threshold(positive, negative)->float:
     candidates,hits,wrong = _candidates(positive, negative)
-    values = _objective(hits, wrong, len(positive), min_precision)
-    if values.max(initial=-1)<0: return 1.
+    values = _f1(hits, wrong, len(positive))
     return candidates[np.flatnonzero(values==values.max())[-1]]
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #3002a191
@@ -55,21 +54,21 @@ SHRINKAGE = 3 # images; weight of the shared threshold
 
 def _logit(threshold): return logit(np.clip(threshold, 1e-7, 1-1e-7))
 
-def _nearest_allowed(threshold, positive, negative, min_precision)->float:
-    "Return `threshold`, or the nearest candidate that keeps the F1 of 0.5 or the precision"
+def _nearest_allowed(threshold, positive, negative)->float:
+    "Return `threshold`, or the nearest candidate that keeps the F1 of 0.5"
     def value(threshold):
         hits,wrong = (len(probs)-np.searchsorted(probs, np.float64(threshold)) for probs in (positive, negative))
-        return _objective(hits, wrong, len(positive), min_precision)
-    required = value(0.5) if min_precision is None else 0
+        return _f1(hits, wrong, len(positive))
+    required = value(0.5)
     if value(threshold)>=required: return threshold
     candidates,hits,wrong = _candidates(positive, negative)
-    allowed = candidates[_objective(hits, wrong, len(positive), min_precision)>=required]
-    return allowed[np.abs(_logit(allowed)-_logit(threshold)).argmin()] if len(allowed) else 1.
+    allowed = candidates[_f1(hits, wrong, len(positive))>=required]
+    return allowed[np.abs(_logit(allowed)-_logit(threshold)).argmin()]
 
-def _shrunk(positive, negative, shared, min_precision)->float: # toward the threshold `shared`
+def _shrunk(positive, negative, shared)->float: # toward the threshold `shared`
     n = len(positive)
     if not n: return shared
-    best = _best_threshold(positive, negative, min_precision)
+    best = _best_threshold(positive, negative)
     return expit((n*_logit(best)+SHRINKAGE*_logit(shared))/(n+SHRINKAGE))
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #8d11605f
@@ -81,23 +80,12 @@ def _samples_f1(probs, truth, thresholds)->float: # same as `any_of_scores`; 0 i
 def _sorted_probs(probs, truth)->tuple[np.ndarray, np.ndarray]: # sorted; with the label, without the label
     return np.sort(probs[truth==1]), np.sort(probs[truth==0])
 
-def _check_precision(min_precision):
-    if min_precision is not None and not 0<min_precision<=1:
-        raise UsageError(f'min_precision is {min_precision}; it must lie above 0 and be at most 1')
-
 # %% ../../nbs/51_evaluation.calibration.ipynb #c51596f1
-def _fit_for_precision(labels, shared, min_precision)->np.ndarray: # `(n_labels,)`
-    def fit(positive, negative):
-        if not len(positive): return 1.
-        threshold = _shrunk(positive, negative, shared, min_precision)
-        return _nearest_allowed(threshold, positive, negative, min_precision)
-    return np.array([fit(*pair) for pair in labels])
-
-def _fit_for_f1(labels, shared, probs, truth)->np.ndarray: # `(n_labels,)`
-    shrunk = _logit([_shrunk(*pair, shared, None) for pair in labels])
+def _fit_labels(labels, shared, probs, truth)->np.ndarray: # `(n_labels,)`
+    shrunk = _logit([_shrunk(*pair, shared) for pair in labels])
     required = _samples_f1(probs, truth, 0.5)
     for share in (1, 0.75, 0.5, 0.25):
-        thresholds = np.array([_nearest_allowed(t, *pair, None) for t,pair in zip(expit(share*shrunk), labels)])
+        thresholds = np.array([_nearest_allowed(t, *pair) for t,pair in zip(expit(share*shrunk), labels)])
         if _samples_f1(probs, truth, thresholds)>=required: return thresholds
     return np.full(len(labels), 0.5)
 
@@ -105,16 +93,12 @@ def fit_thresholds(
     target:Target, # of the kind `any_of`
     probs:np.ndarray, # `(n, n_labels)`, probabilities
     truth:np.ndarray, # `(n, n_labels)`: 1, 0, or -1 for unknown
-    min_precision:float|None=None, # precision of every label, above 0, at most 1; default: maximise F1
-)->np.ndarray: # `(n_labels,)`, see `Target.decide`; 1 if a label cannot reach the precision
+)->np.ndarray: # `(n_labels,)`, see `Target.decide`
     "Fit a threshold per label; on these rows neither macro F1 nor samples F1 is below that of 0.5"
-    _check_precision(min_precision)
     probs,truth = known_rows(target, probs, truth)
-    if not (truth==1).any(): return np.full(target.n_out, 0.5 if min_precision is None else 1.)
+    if not (truth==1).any(): return np.full(target.n_out, 0.5)
     labels = [_sorted_probs(p, t) for p,t in zip(probs.T, truth.T)]
-    shared = _best_threshold(*_sorted_probs(probs, truth), min_precision)
-    if min_precision is not None: return _fit_for_precision(labels, shared, min_precision)
-    return _fit_for_f1(labels, shared, probs, truth)
+    return _fit_labels(labels, _best_threshold(*_sorted_probs(probs, truth)), probs, truth)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #8318fd79
 @dataclass(frozen=True)
@@ -123,6 +107,7 @@ class Calibration:
     schema:Schema # the targets
     temperatures:dict[str, float] # of each `one_of` target
     thresholds:dict[str, np.ndarray] # of each `any_of` target `(n_labels,)`, see `Target.decide`
+    acceptance:Acceptance|None = None # from which confidence answers are accepted; default: nothing is promised
     metadata:dict[str, dict] = field(default_factory=dict, repr=False) # rows, criterion and scores of each fit
 
 @patch
@@ -134,12 +119,12 @@ def apply(
     changed = {name: apply_temperature(predictions.probs[name], temperature)
         for name,temperature in self.temperatures.items() if name in predictions.probs}
     return replace(predictions, probs=predictions.probs | changed)
-
-@patch(as_prop=True)
-def min_precision(self:Calibration)->float|None:
-    "The precision that the thresholds were fitted for; None if they were fitted for F1, or edited by hand"
-    values = [self.metadata.get(name, {}).get('min_precision') for name in self.thresholds]
-    return values[0] if values and _within(values[0], sys.float_info.min, 1) else None
+@patch
+def without_promise(self:Calibration)->Calibration:
+    "Return the calibration without a promise, for another network than the one that it was tested on"
+    metadata = {name: {key: value for key,value in fields.items() if key!='promise'}
+        for name,fields in self.metadata.items()}
+    return replace(self, acceptance=None, metadata=metadata)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #c57fa06b
 def _within(number, low, high)->bool: return type(number) in (int, float) and low<=number<=high
@@ -157,13 +142,12 @@ def _any_of_scores(target, probs, truth, thresholds)->dict:
     scores = scalar_scores(target, probs, truth, thresholds, ranking=False)
     return {name: scores[name] for name in ('samples_f1', 'macro_f1', 'micro_f1', 'precision', 'recall')}
 
-def _threshold_metadata(target, probs, truth, thresholds, min_precision)->dict:
+def _threshold_metadata(target, probs, truth, thresholds)->dict:
     probs,truth = known_rows(target, probs, truth)
     before,after = [_any_of_scores(target, probs, truth, threshold) for threshold in (0.5, thresholds)]
-    criterion = 'f1' if min_precision is None else 'precision'
-    return dict(kind=target.kind, known=len(probs), criterion=criterion, min_precision=min_precision,
-        **{score: _change(before[score], after[score]) for score in before},
-        positives=dict(zip(target.vocab, (truth==1).sum(0).tolist())))
+    changes = {score: _change(before[score], after[score]) for score in before}
+    positives = dict(zip(target.vocab, (truth==1).sum(0).tolist()))
+    return dict(kind=target.kind, known=len(probs), criterion='f1', **changes, positives=positives)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #1aa57fce
 def _nothing_known(target, n)->np.ndarray:
@@ -171,10 +155,8 @@ def _nothing_known(target, n)->np.ndarray:
 
 def fit_calibration(
     predictions:Predictions, # of rows that the network was not trained on, with labels
-    min_precision:float|None=None, # for the labels of `any_of` targets, see `fit_thresholds`
-)->Calibration: # targets without labels get a temperature of 1, or the thresholds for no rows
+)->Calibration: # targets without labels get a temperature of 1, or thresholds of 0.5
     "Fit temperatures and thresholds for all targets"
-    _check_precision(min_precision)
     temperatures,thresholds,metadata = {},{},{}
     for target in predictions.schema:
         name,probs = target.name,predictions.probs[target.name]
@@ -183,9 +165,9 @@ def fit_calibration(
             temperatures[name] = fit_temperature(target, probs, truth)
             metadata[name] = _temperature_metadata(target, probs, truth, temperatures[name])
         else:
-            thresholds[name] = fit_thresholds(target, probs, truth, min_precision)
-            metadata[name] = _threshold_metadata(target, probs, truth, thresholds[name], min_precision)
-    return Calibration(predictions.schema, temperatures, thresholds, metadata)
+            thresholds[name] = fit_thresholds(target, probs, truth)
+            metadata[name] = _threshold_metadata(target, probs, truth, thresholds[name])
+    return Calibration(predictions.schema, temperatures, thresholds, metadata=metadata)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #71738f02
 def _settings(calibration:Calibration)->dict[tuple[str, str], float]: # by target and setting
@@ -193,7 +175,9 @@ def _settings(calibration:Calibration)->dict[tuple[str, str], float]: # by targe
     settings = {(name, 'temperature'): temperature for name,temperature in calibration.temperatures.items()}
     for name,thresholds in calibration.thresholds.items():
         settings[name, 'median threshold'] = float(np.median(thresholds))
-        settings[name, 'labels never predicted'] = int((thresholds>=1).sum())
+    for name,accepted in (calibration.acceptance.thresholds if calibration.acceptance else {}).items():
+        if isinstance(accepted, dict): settings[name, 'labels that are accepted'] = len(accepted)
+        else: settings[name, 'accepted from'] = accepted
     return settings
 
 def compare_calibrations(
@@ -202,7 +186,7 @@ def compare_calibrations(
 )->pd.DataFrame: # a row per target and setting, columns `before` and `after`
     "Return what differs between two calibrations"
     old,new = _settings(before),_settings(after)
-    rows = {key: (old[key], new[key]) for key in new}
+    rows = {key: (old.get(key), new.get(key)) for key in old | new}
     for name,thresholds in after.thresholds.items():
         rows[name, 'thresholds that changed'] = (None, int((thresholds!=before.thresholds[name]).sum()))
     index = pd.MultiIndex.from_tuples(list(rows), names=['target', 'setting'])
@@ -219,7 +203,9 @@ def write(
     for name,thresholds in self.thresholds.items():
         fitted[name] = dict(thresholds=dict(zip(self.schema[name].vocab, np.asarray(thresholds).tolist())))
     metadata = {name: self.metadata.get(name, dict(kind=self.schema[name].kind)) for name in fitted}
-    write_json(path, dict(version=1, targets={name: metadata[name] | values for name,values in fitted.items()}))
+    targets = {name: metadata[name] | values for name,values in fitted.items()}
+    promise = dict(acceptance=self.acceptance.model_dump()) if self.acceptance else {}
+    write_json(path, dict(version=1, **promise, targets=targets))
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #2609ee3f
 def _finite(text)->float:
@@ -248,15 +234,22 @@ def _read_thresholds(target:Target, fields:dict)->np.ndarray:
     return np.array([values[label] for label in target.vocab], dtype=np.float64)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #164c2b23
-def _read_targets(path)->dict:
-    "Return the `targets` of a calibration file"
+def _read_fields(path)->dict: # `targets` and, if something was promised, `acceptance`
+    "Return the content of a calibration file"
     text = read_text(path)
     try: fields = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as e: raise UsageError(f'{path} is not JSON: {e}') from None
     targets = fields.get('targets') if isinstance(fields, dict) and fields.get('version')==1 else None
     if not isinstance(targets, dict) or not all(isinstance(values, dict) for values in targets.values()):
         raise UsageError(f'{path} is no calibration: it must hold version 1 and targets')
-    return targets
+    return fields
+
+def _read_acceptance(fields, schema, path)->Acceptance|None:
+    if fields is None: return None
+    acceptance = validate_fields(Acceptance, fields, f'{path}: acceptance')
+    try: acceptance.check(schema)
+    except ValueError as e: raise UsageError(f'{path}: acceptance: {e}') from None
+    return acceptance
 
 def _check_targets(targets, schema, path):
     for name in targets:
@@ -271,7 +264,8 @@ def read_calibration(
     schema:Schema, # of the run that it belongs to
 )->Calibration:
     "Read a calibration; raise a `UsageError` if the file holds none, or one of another schema"
-    targets = _read_targets(path)
+    file = _read_fields(path)
+    targets = file['targets']
     _check_targets(targets, schema, path)
     fitted = dict(one_of={}, any_of={})
     for target in schema:
@@ -280,7 +274,8 @@ def read_calibration(
         except ValueError as e: raise UsageError(f'{path}: target {target.name!r}: {e}') from None
     metadata = {name: {key: value for key,value in fields.items() if key not in ('temperature', 'thresholds')}
         for name,fields in targets.items()}
-    return Calibration(schema, fitted['one_of'], fitted['any_of'], metadata)
+    acceptance = _read_acceptance(file.get('acceptance'), schema, path)
+    return Calibration(schema, fitted['one_of'], fitted['any_of'], acceptance, metadata)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #c8482146
 def _first_half(groups, seed)->np.ndarray: # bool `(n,)`; groups in a random order until half of the rows are taken
@@ -305,11 +300,11 @@ def _scores(target, probs, truth, results)->dict: # `results`: probabilities for
     return dict(nll=nll(target, results, truth), ece=ece(target, results, truth), accuracy=accuracy)
 
 # %% ../../nbs/51_evaluation.calibration.ipynb #3f8eb7ca
-def _cross_fitted_results(predictions, first, min_precision)->dict[str, np.ndarray]: # see `_scores`
+def _cross_fitted_results(predictions, first)->dict[str, np.ndarray]: # see `_scores`
     "Predict each half with the calibration that was fitted on the other"
     results = {name: np.array(probs) for name,probs in predictions.probs.items()}
     for half in (first, ~first):
-        calibration = fit_calibration(_take(predictions, ~half), min_precision)
+        calibration = fit_calibration(_take(predictions, ~half))
         probs = calibration.apply(_take(predictions, half)).probs
         for target in predictions.schema:
             values = probs[target.name]
@@ -320,13 +315,12 @@ def _cross_fitted_results(predictions, first, min_precision)->dict[str, np.ndarr
 def cross_fitted(
     predictions:Predictions, # of rows that the network was not trained on, with labels
     groups:Sequence|None=None, # group of each row, `(n,)`, never divided between the halves; default: the files
-    min_precision:float|None=None, # see `fit_thresholds`
     seed:int=42, # of the halves
 )->pd.DataFrame: # a row per target and score; columns `plain` (uncalibrated) and `fitted`; NaN is undefined
     "Score a calibration on rows that it was not fitted on"
     first = _first_half(predictions.files if groups is None else groups, seed)
     if len(first)!=len(predictions): raise ValueError(f'{len(first)} groups for {len(predictions)} predictions')
-    results,rows = _cross_fitted_results(predictions, first, min_precision),{}
+    results,rows = _cross_fitted_results(predictions, first),{}
     for target in predictions.schema:
         if target.name not in predictions.truth: continue
         probs,truth = predictions.probs[target.name],predictions.truth[target.name]

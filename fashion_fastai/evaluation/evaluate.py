@@ -6,31 +6,34 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.evaluate.html.m
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #3cb7adb1
 from __future__ import annotations
-import os
+import os, warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
 
 # %% auto #0
 __all__ = ['score_predictions', 'format_headlines', 'run_baselines', 'enforce_consistency', 'Evaluation', 'scored_rows',
-           'predicted_rows', 'evaluate', 'calibrate', 'check_unseen', 'EnsembleEvaluation', 'evaluate_ensemble']
+           'predicted_rows', 'evaluate', 'held_out_groups', 'calibrate', 'check_unseen', 'EnsembleEvaluation',
+           'evaluate_ensemble']
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #8e495c86
 from ..config import TrainConfig
 from ..core.errors import UnseenLabel, UsageError
 from ..core.files import read_json
-from ..data.catalogue import Catalogue
+from ..data.catalogue import Catalogue, CatalogueWarning
 from ..data.from_config import catalogue_from_config, check_training_table
 from ..data.splits import SplitColumn
 from ..data.tables import table_columns
 from .calibration import Calibration, fit_calibration, run_calibration
 from .consistency import PairCounts, enforce_taxonomy, mask_unseen_pairs, taxonomy_scores
+from .coverage import as_acceptance, fit_promises
 from .ensemble import check_members, common_rows, mean_predictions, member_names
 from .inference import run_predictions
 from .predictions import Predictions, held_out_predictions
 from .protocols import protocol_scores
-from .summary import frozen_baselines
+from .risk_control import check_promise
+from .summary import frozen_baselines, summarize_run
 from ..run import Run
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #dd3fea41
@@ -147,19 +150,45 @@ def evaluate(
     predictions = run_predictions(run, catalogue, config, positions, **tta)
     return Evaluation(predictions, predicted_rows(catalogue.take(positions), predictions), catalogue)
 
+# %% ../../nbs/54_evaluation.evaluate.ipynb #c718318d
+def held_out_groups(
+    run:Run, # a complete run that held out a validation split
+)->np.ndarray|None: # `(n,)`; None, with a warning, if its table is missing or has changed
+    "Return the product of each row of `held_out_predictions`"
+    try:
+        check_training_table(run)
+        return summarize_run(run, catalogue_from_config(run.config, schema=run.schema)).groups
+    except UsageError as e:
+        warnings.warn(f'{e}; each image counts as a product of its own', CatalogueWarning, stacklevel=2)
+        return None
+
+def _promise_fields(own)->dict: # for `calibration.json`
+    if isinstance(own, dict): return {label: _promise_fields(fit) for label,fit in own.items()}
+    return {name: value for name,value in asdict(own).items() if name!='threshold' and value is not None}
+
+def _with_promise(calibration, predictions, precision, confidence, groups)->Calibration:
+    fits = fit_promises(calibration.apply(predictions), precision, confidence, groups)
+    metadata = {name: fields | ({'promise': _promise_fields(fits[name])} if name in fits else {})
+        for name,fields in calibration.metadata.items()}
+    return replace(calibration, acceptance=as_acceptance(fits, precision, confidence), metadata=metadata)
+
 # %% ../../nbs/54_evaluation.evaluate.ipynb #b1dec107
 def calibrate(
     run:Run, # a complete run that held out a validation split
-    min_precision:float|None=None, # of every label of `any_of` targets, above 0, at most 1; default: maximise F1
+    accept_precision:float|None=None, # of accepted answers, between 0 and 1; default: nothing is promised
+    confidence:float=0.9, # that the promise holds, between 0 and 1
 )->Calibration: # used for all further predictions of the run
     "Fit temperatures and thresholds and write them to `calibration.json`; raise a `UsageError` if nothing was held out"
     if run.config.training.refit:
         raise UsageError(f'{run.path} was refitted on train and valid, so no rows are left to fit on; '
             'calibrate the run that it was made from')
+    if accept_precision is not None: check_promise(accept_precision, confidence)
     predictions = held_out_predictions(run)
     if predictions is None or not len(predictions):
         raise UsageError(f'{run.predictions("valid")}: there are no predictions of a validation split to fit on')
-    calibration = fit_calibration(predictions, min_precision)
+    calibration = fit_calibration(predictions)
+    if accept_precision is not None:
+        calibration = _with_promise(calibration, predictions, accept_precision, confidence, held_out_groups(run))
     calibration.write(run.calibration)
     return calibration
 

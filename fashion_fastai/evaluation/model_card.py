@@ -21,6 +21,7 @@ from ..core.files import atomic_file
 from ..core.plotting import display_name
 from ..data.catalogue import Catalogue
 from .bootstrap import format_interval, format_score
+from .coverage import PROMISES, promise_text
 from .limitations import limitations
 from fashion_fastai.evaluation.summary import (RunSummary, compare_scores, costs, sliced_scores, summarize_run,
     training_summary)
@@ -99,6 +100,17 @@ def _calibration(summary)->list[list[str]]: # cells of each row
     return [[_code(target), fits[target], display_name(score), format_score(row.plain), format_score(row.fitted)]
         for (target,score),row in summary.cross_fitted_scores.iterrows()]
 
+def _coverage(summary)->dict: # of answers that could go live without a review
+    table = summary.coverage
+    if table is None: return dict(rows=[])
+    names = [target.name for target in summary.scored]
+    columns = ['right', 'AURC', *(f'accepted at {share:g}' for share in PROMISES)]
+    rows = [[_code(name), f'{table.answers[name]:,.0f}', *map(format_score, table.loc[name, columns])]
+        for name in names]
+    promise = summary.calibration.acceptance
+    return dict(columns=['target', 'answers', *columns], rows=rows,
+        promise=[_escape(line) for line in promise_text(promise, summary.schema)] if promise else [])
+
 # %% ../../nbs/55_evaluation.model_card.ipynb #70fdbddf
 def _targets(summary)->list[str]:
     kinds = dict(one_of='exactly one', any_of='any number')
@@ -113,7 +125,7 @@ def _template_values(summary, table, sliced)->dict:
     return dict(title=_escape(folder), folder=json.dumps(folder, ensure_ascii=False), shell_folder=shlex.quote(folder),
         refit=summary.refit, arch=_code(config.model.arch), size=config.image.size, targets=_targets(summary),
         labels=[_labels(summary, target) for target in summary.schema], data=data, training=training,
-        scores=_scores(summary, table), calibration=_calibration(summary),
+        scores=_scores(summary, table), calibration=_calibration(summary), coverage=_coverage(summary),
         limitations=[_escape(text) for text in limitations(summary, table, sliced)],
         sliced=', '.join(map(_code, sliced)), cost={name: _escape(text) for name,text in costs(summary).items()})
 

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 # %% auto #0
-__all__ = ['reliability_bins', 'plot_reliability']
+__all__ = ['reliability_bins', 'plot_reliability', 'plot_risk_coverage']
 
 # %% ../../nbs/51_evaluation.reliability_diagram.ipynb #f09f2ec6
 from ..core.plotting import BLUE, GREY, ORANGE, PageFigure, add_caption, add_title, plot_style
 from .calibration_metrics import confidence_and_correct, ece, equal_mass_bins
+from .risk_control import aurc, risk_coverage
 from ..target import Target
 
 # %% ../../nbs/51_evaluation.reliability_diagram.ipynb #8f8882dd
@@ -104,4 +105,27 @@ def plot_reliability(
     true,mean = ('have the label', 'probability') if edge else ('are correct', 'confidence')
     texts = [f'{value:.1%} {name}'.strip() for name,value in means.items() if not np.isnan(value)]
     if texts: add_caption(fig, f'{correct.mean():.1%} of the {what} {true}; mean {mean} {" and ".join(texts)}.')
+    return fig
+
+# %% ../../nbs/51_evaluation.reliability_diagram.ipynb #c6e56fe0
+_MARKED = 0.1, 0.05, 0.01 # shares of mistakes
+
+@plot_style()
+def plot_risk_coverage(
+    target:Target, # of either kind
+    confidence:np.ndarray, # of each answer, `(n,)`, see `target_answers`
+    is_wrong:np.ndarray, # bool `(n,)`
+)->Figure: # coverage to the right, risk upwards
+    "Plot the share of mistakes among accepted answers against the share that is accepted"
+    fig = PageFigure(3.4)
+    ax = fig.subplots()
+    coverage,risk = risk_coverage(confidence, is_wrong)
+    for share in _MARKED: ax.axhline(share, color=GREY, linestyle=':', linewidth=0.8)
+    ax.plot(coverage, risk, color=BLUE)
+    ax.set(xlim=(0, 1), ylim=(0, max(0.12, 1.1*risk.max(initial=0))), xlabel='share of the answers that is accepted',
+        ylabel='share of mistakes')
+    what = 'predictions' if target.kind=='one_of' else 'predicted labels'
+    add_title(fig, target, f'risk and coverage of {len(risk):,} {what}')
+    if len(risk): add_caption(fig, f'{risk[-1]:.1%} of all are wrong; area under the curve (AURC) '
+        f'{aurc(confidence, is_wrong):.4f}.')
     return fig

@@ -23,11 +23,13 @@ from ..data.catalogue import Catalogue
 from ..data.images import BadImage, ImageReader
 from .calibration_metrics import ece
 from .consistency import all_pair_counts, consistency_effect, unlikely_predictions
+from .coverage import PROMISES, promise_text, target_answers
 from .interpretation import confident_mistakes
 from .limitations import limitations
 from fashion_fastai.evaluation.plots import (class_table, largest_confusions, plot_confusion, plot_curves,
     plot_label_correlation)
-from .reliability_diagram import plot_reliability
+from .reliability_diagram import plot_reliability, plot_risk_coverage
+from .risk_control import aurc
 from .saliency import overlay, saliency
 from fashion_fastai.evaluation.summary import (RunSummary, compare_scores, costs, sliced_scores, summarize_run,
     training_summary)
@@ -122,6 +124,24 @@ def _confidence(summary)->dict|None:
     parts = [dict(target=target, fit=_fit(summary.calibration, target), rows=_changes(summary, target),
         figure=_reliability(summary, target) if i<MAX_DRAWN else None) for i,target in enumerate(summary.scored)]
     return _section('confidence', 'Confidence', parts, calibrated=summary.calibration is not None)
+
+# %% ../../nbs/55_evaluation.report.ipynb #00477d6f
+def _risk_coverage(summary, target)->dict: # the figure
+    confidence,is_wrong = target_answers(target, summary.calibrated, summary.calibration.thresholds)
+    alt = f'Risk-coverage curve of {target.name}: AURC {aurc(confidence, is_wrong):.4f}'
+    return inline_figure(plot_risk_coverage(target, confidence, is_wrong), alt)
+
+def _acceptance(summary)->dict|None:
+    table = summary.coverage
+    if table is None: return None
+    def part(i, target):
+        numbers = _numbers(table.loc[target.name], *table.columns[1:])
+        figure = _risk_coverage(summary, target) if i<MAX_DRAWN else None
+        return dict(target=target, answers=int(table.answers[target.name]), figure=figure, **numbers)
+    parts = [part(*item) for item in enumerate(summary.scored)]
+    promise = summary.calibration.acceptance
+    return _section('acceptance', 'Accept or review', parts, promises=[f'{share:g}' for share in PROMISES],
+        promise=promise_text(promise, summary.schema) if promise else [])
 
 # %% ../../nbs/55_evaluation.report.ipynb #ab3e2ef6
 def _curves(summary)->dict|None:
@@ -277,9 +297,9 @@ def report_html(
 )->str: # a whole page
     "Render the report of a run as HTML"
     table,sliced = compare_scores(summary),sliced_scores(summary, slices)
-    sections = [_training(summary), _scores(summary, table), _confidence(summary), _curves(summary),
-        _confusions(summary), _labels(summary), _mistakes(summary, network), _slices(sliced), _together(summary),
-        _unlikely(summary), _cost(summary)]
+    sections = [_training(summary), _scores(summary, table), _confidence(summary), _acceptance(summary),
+        _curves(summary), _confusions(summary), _labels(summary), _mistakes(summary, network), _slices(sliced),
+        _together(summary), _unlikely(summary), _cost(summary)]
     n_train = 0 if summary.catalogue is None else len(summary.catalogue.where('train'))
     return render_page('report.html', title=summary.run.path.resolve().name, summary=summary, n_train=n_train,
         tiles=_tiles(table), limitations=limitations(summary, table, sliced), sections=list(filter(None, sections)))

@@ -30,6 +30,7 @@ from ..data.images import ImageReader
 from ..data.tables import BOX
 from .bootstrap import score_with_baselines
 from .calibration import Calibration, cross_fitted, read_calibration
+from .coverage import coverage_table, usual_promises
 from .predictions import Predictions, read_predictions
 from .slices import MISSING, OTHER, cut_slices, slice_scores
 from ..metrics import headline_scores, kept_epoch_text
@@ -58,6 +59,16 @@ class RunSummary:
     def cross_fitted_scores(self)->pd.DataFrame|None:
         "The table of `cross_fitted`; None if the run has no calibration"
         return cross_fitted(self.predictions, self.groups) if self.calibration and self.scored else None
+    @cached_property
+    def calibrated(self)->Predictions|None:
+        "The predictions with calibrated probabilities; None if the run has no calibration"
+        return self.calibration.apply(self.predictions) if self.calibration and self.scored else None
+    @cached_property
+    def coverage(self)->pd.DataFrame|None:
+        "The table of `coverage_table` for the `PROMISES`; None if the run has no calibration"
+        if self.calibrated is None: return None
+        promises = usual_promises(self.calibrated, self.groups)
+        return coverage_table(self.calibrated, self.calibration.thresholds, promises)
 
 # %% ../../nbs/53_evaluation.summary.ipynb #9e8d03f8
 @patch(as_prop=True)

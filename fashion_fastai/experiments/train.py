@@ -203,4 +203,7 @@ def refit(
         if run.config.training.keep=='best': echo('the last epoch is kept: without a validation split none is the best')
         echo(f'training on train and valid with the settings of {run.path}; '
             'score the result on the test split or on another table')
-    return train(config, out, echo, resume, run_calibration(run))
+    calibration = run_calibration(run)
+    if calibration.acceptance and is_main_process():
+        echo('no answer of it is accepted without a review: the promise was tested on the network before')
+    return train(config, out, echo, resume, calibration.without_promise())

@@ -103,11 +103,12 @@ def product_results(
     bad:dict[int,str], # for the position of each product without an eligible image, the reason
     distance:np.ndarray|None, # smallest apparel distance of its images `(n,)`; None without an OOD detector
     how:str, # one of `AGGREGATES`
-)->Results:
+)->Results: # nothing is accepted: what was promised holds for images
     "Return the results of products"
     thresholds = empty.thresholds
     if how=='vote': thresholds = {name: np.full_like(values, 0.5) for name,values in thresholds.items()}
-    return replace(empty, predictions=predictions, bad=bad, apparel_distance=distance, thresholds=thresholds)
+    return replace(empty, predictions=predictions, bad=bad, apparel_distance=distance, thresholds=thresholds,
+        acceptance=None)
 
 # %% ../../nbs/66_serving.aggregation.ipynb #e813d7fb
 def product_table(

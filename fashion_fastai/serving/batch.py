@@ -6,6 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.batch.html.md"""
 
 # %% ../../nbs/68_serving.batch.ipynb #f864385f
 from __future__ import annotations
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ Postprocess = Callable[[Predictions], Predictions]
 def image_frames(
     shards:Shards, # all of them done
     postprocess:Postprocess=noop, # changes probabilities before labels are decided
-)->Iterator[pd.DataFrame]: # for each shard, see `result_table`
+)->Iterator[pd.DataFrame]: # for each shard, see `Results.frame`
     "Yield the results of all images, shard by shard"
     for i in range(len(shards)):
         results = read_shard(shards, i)
@@ -148,19 +149,18 @@ def write_frames(
     frames:Iterable[pd.DataFrame], # with the same columns, at least one
     path:str|Path, # the file
     format:str, # one of `RESULT_FORMATS`
-)->tuple[int, int]: # rows of the file, and rows with an error
+)->dict[str, int]: # `rows`, `bad` ones, and with a promise those that `went_through` without a review
     "Write tables one after the other, atomically"
-    n_rows,n_bad = 0,0
+    counts = Counter(rows=0, bad=0)
     def count():
-        nonlocal n_rows,n_bad
         for frame in frames:
-            n_rows += len(frame)
-            n_bad += int((frame.error!='').sum())
+            counts.update(rows=len(frame), bad=int((frame.error!='').sum()))
+            if 'needs_review' in frame: counts.update(went_through=int((~frame.needs_review).sum()))
             yield frame
     with atomic_file(path) as file:
         if format=='parquet': _write_parquet(count(), file)
         else: _write_text(count(), file, format)
-    return n_rows,n_bad
+    return dict(counts)
 
 # %% ../../nbs/68_serving.batch.ipynb #34fe941c
 @dataclass(frozen=True)
@@ -169,6 +169,7 @@ class BatchReport:
     out:str|Path # the file
     rows:int # of the file
     bad:int # rows with an error instead of predictions
+    went_through:int|None = None # rows that need no review; None: nothing was promised
 
 def check_products(
     group_col:str|None, # column that is equal for images of one product
@@ -200,4 +201,4 @@ def predict_to_file(
     sources = [sources] if isinstance(sources, (str, Path)) else sources
     with predict_shards(predictor, sources, out, columns, bs) as shards:
         frames = product_frames(shards, columns.group, how, postprocess) if how else image_frames(shards, postprocess)
-        return BatchReport(out, *write_frames(frames, out, format))
+        return BatchReport(out, **write_frames(frames, out, format))

@@ -26,7 +26,7 @@ from .results import Results
 def mean_results(
     results:Sequence[Results], # of each member, for the same images
     thresholds:dict[str, np.ndarray], # of the mean, for each `any_of` target `(n_labels,)`
-)->Results:
+)->Results: # nothing is accepted: what was promised holds for a single run
     "Return the mean of the results of several predictors"
     first,bad = results[0],{}
     for member in results: bad = member.bad | bad
@@ -36,7 +36,8 @@ def mean_results(
         distance[list(bad)] = np.nan
     predictions = mean_predictions([member.predictions for member in results])
     bad = dict(sorted(bad.items()))
-    return replace(first, predictions=predictions, bad=bad, thresholds=thresholds, apparel_distance=distance)
+    return replace(first, predictions=predictions, bad=bad, thresholds=thresholds, apparel_distance=distance,
+        acceptance=None)
 
 # %% ../../nbs/67_serving.ensemble.ipynb #25fcd876
 def _choose_thresholds(members, fitted)->tuple[dict[str, np.ndarray], str]: # thresholds, and their origin in words

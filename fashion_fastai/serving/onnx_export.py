@@ -60,7 +60,7 @@ def _make_metadata(network:TorchNetwork)->OnnxMetadata:
     distance = None if network.limit is None else _unused_name('apparel_distance', [*outputs, 'pixels'])
     return OnnxMetadata(input=_unused_name('pixels', outputs), outputs=outputs, distance=distance, schema=schema,
         image=network.image, thresholds=thresholds, temperatures=network.inference.temperatures,
-        apparel_limit=network.limit, arch=network.run.config.model.arch,
+        acceptance=network.acceptance, apparel_limit=network.limit, arch=network.run.config.model.arch,
         made_by=f'fashion_fastai {version("fashion_fastai")}')
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #9d684c87

@@ -22,6 +22,7 @@ from ..config import ImageConfig
 from ..core.errors import UsageError, validate_fields
 from ..core.files import parse_json
 from ..core.parallel import prefetch, n_cores
+from ..evaluation.acceptance import Acceptance
 from ..schema import Schema
 from ..target import apply_temperature
 
@@ -38,6 +39,7 @@ class OnnxMetadata(BaseModel, extra='forbid'):
     image:ImageConfig # how images are read
     thresholds:dict[str, dict[str,float]] # by `any_of` target and label
     temperatures:dict[str,float] # by `one_of` target; already in the graph
+    acceptance:Acceptance|None = None # which answers may go live; default: nothing was promised
     apparel_limit:float|None = None # largest distance of an image that looks like apparel
     arch:str = '' # of the body
     precision:Literal['float32', 'int8'] = 'float32' # of weights and activations
@@ -55,6 +57,7 @@ class OnnxMetadata(BaseModel, extra='forbid'):
                 raise ValueError(f'the thresholds of {name!r} are not those of its labels')
         if (self.distance is None)!=(self.apparel_limit is None):
             raise ValueError('distance and apparel_limit go together')
+        if self.acceptance: self.acceptance.check(schema)
         return self
 
     def _check_targets(self, field, values, kind):
@@ -120,6 +123,10 @@ class OnnxNetwork:
     def limit(self)->float|None:
         "Return the largest distance of an image that looks like apparel; None without an OOD detector"
         return self.metadata.apparel_limit
+    @property
+    def acceptance(self)->Acceptance|None:
+        "Return which answers may go live; None if nothing was promised"
+        return self.metadata.acceptance if self.fitted else None
     @property
     def thresholds(self)->dict[str, np.ndarray]: # for each `any_of` target `(n_labels,)`
         "Return the thresholds that decide the labels"

@@ -20,6 +20,7 @@ __all__ = ['is_single_image', 'as_images', 'BasePredictor', 'Predictor']
 from ..config import ImageConfig
 from ..core.console import track
 from ..data.images import BadImage, ImageReader
+from ..evaluation.acceptance import Acceptance
 from ..evaluation.predictions import Predictions
 from ..run import Run
 from ..schema import Schema
@@ -57,9 +58,10 @@ class BasePredictor:
         origin:Path, # run folder or file that it was loaded from
         limit:float|None=None, # largest distance of an image that looks like apparel; default: no OOD detector
         run:Run|None=None, # that it was loaded from; default: none
+        acceptance:Acceptance|None=None, # which answers may go live; default: nothing was promised
     ):
         self.schema,self.image,self.thresholds = schema,image,thresholds
-        self.origin,self.limit,self.run = origin,limit,run
+        self.origin,self.limit,self.run,self.acceptance = origin,limit,run,acceptance
 
     @property
     def members(self)->Sequence[Predictor]:
@@ -86,7 +88,8 @@ class Predictor(BasePredictor):
         network, # a `TorchNetwork` or an `OnnxNetwork`
         origin:Path, # run folder or file that it was loaded from
     ):
-        super().__init__(network.schema, network.image, network.thresholds, origin, network.limit, network.run)
+        super().__init__(network.schema, network.image, network.thresholds, origin, network.limit, network.run,
+            network.acceptance)
         self.compute,self.network,self.fitted = network.compute,network.network,network.fitted
 
     def __repr__(self): return f'Predictor({str(self.origin)!r}); targets {", ".join(self.schema.names)}'
@@ -144,7 +147,8 @@ def _make_results(self:BasePredictor, names, outputs, bad)->Results:
     "Return results from the arrays of one batch"
     for values in outputs: values[list(bad)] = np.nan
     predictions = Predictions(self.schema, names, dict(zip(self.schema.names, outputs)))
-    return Results(predictions, bad, self.thresholds, None if self.limit is None else outputs[-1], self.limit)
+    distance = None if self.limit is None else outputs[-1]
+    return Results(predictions, bad, self.thresholds, distance, self.limit, self.acceptance)
 
 @patch
 def unread_results(

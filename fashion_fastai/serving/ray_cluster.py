@@ -210,4 +210,7 @@ def predict_on_cluster(
     first,*others = _predict_sources(ray, opened, files, columns.file, workers, bs, fitted)
     (first.union(*others) if others else first).write_parquet(folder, filesystem=store)
     written = pads.dataset(folder, filesystem=store, format='parquet')
-    return BatchReport(out, written.count_rows(), written.count_rows(filter=pads.field('error')!=''))
+    n_bad = written.count_rows(filter=pads.field('error')!='')
+    has_promise = 'needs_review' in written.schema.names
+    went_through = written.count_rows(filter=~pads.field('needs_review')) if has_promise else None
+    return BatchReport(out, written.count_rows(), n_bad, went_through)

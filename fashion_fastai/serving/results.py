@@ -13,12 +13,13 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['RESULT_FORMATS', 'ImageResult', 'Results', 'join_results', 'result_table', 'result_format', 'write_results']
+__all__ = ['RESULT_FORMATS', 'ImageResult', 'Results', 'join_results', 'result_format', 'write_results']
 
 # %% ../../nbs/65_serving.results.ipynb #62f26d26
 from ..core.errors import unknown_name
 from ..core.files import atomic_file
 from ..data.images import BadImage
+from ..evaluation.acceptance import Acceptance, ReviewReason, accept, accepted_codes, review_reasons
 from ..evaluation.predictions import Predictions
 from ..target import TargetResult
 
@@ -31,7 +32,14 @@ class ImageResult(Mapping):
     thresholds:dict[str, dict[str, float]] = field(default_factory=dict, repr=False) # by `any_of` target and label
     apparel_distance:float|None = None # 0 (like the training images) to 1 and above; None without an OOD detector
     looks_like_apparel:bool|None = None # None without an OOD detector
+    accepted:dict[str, tuple[str, ...]]|None = None # by target the labels that may go live; None without a promise
+    review:tuple[ReviewReason, ...] = () # why a person should look at it
     error:str = '' # why the image cannot be read
+
+    @property
+    def needs_review(self)->bool|None: # None without a promise
+        "Return whether a person should look at the image"
+        return None if self.accepted is None else bool(self.review)
 
     def __getitem__(self, name)->TargetResult:
         if self.error: raise BadImage(f'{self.name}: {self.error}')
@@ -46,6 +54,7 @@ class ImageResult(Mapping):
         texts = [f'{name}: {result}' for name,result in self.targets.items()]
         if self.looks_like_apparel is False:
             texts.append(f'does not look like apparel (distance {self.apparel_distance:.2f})')
+        if self.review: texts.append(f'review: {", ".join(map(str, self.review))}')
         return '; '.join(texts)
 
 # %% ../../nbs/65_serving.results.ipynb #d21e5d53
@@ -57,6 +66,7 @@ class Results(Sequence):
     thresholds:dict[str, np.ndarray] # for each `any_of` target `(n_labels,)`
     apparel_distance:np.ndarray|None = None # float32 `(n,)`, NaN for an unreadable image; None without OOD detector
     limit:float|None = None # largest distance of an image that looks like apparel
+    acceptance:Acceptance|None = None # which answers may go live; None: nothing was promised
 
     def __len__(self): return len(self.predictions)
     def __repr__(self):
@@ -71,7 +81,22 @@ class Results(Sequence):
     def __getitem__(self, i):
         if isinstance(i, slice): return self._slice(range(len(self))[i])
         i = range(len(self))[i]
-        return ImageResult(self.predictions.files[i], {}, error=self.bad[i]) if i in self.bad else self._image_result(i)
+        return self._bad_result(i) if i in self.bad else self._image_result(i)
+
+# %% ../../nbs/65_serving.results.ipynb #f3de33e3
+@patch(as_prop=True)
+def is_ood(self:Results)->np.ndarray|None: # bool `(n,)`
+    "Which images differ strongly from the training images; None without an OOD detector"
+    return None if self.apparel_distance is None else self.apparel_distance>self.limit
+
+@patch
+def decide_review(
+    self:Results, # with a promise
+)->tuple[dict[str, np.ndarray], list[tuple[ReviewReason, ...]]]: # see `accept` and `review_reasons`
+    "Return which answers may go live, and why each image needs a review"
+    args = self.acceptance,self.predictions,self.thresholds
+    accepted = accept(*args, self.is_ood)
+    return accepted,review_reasons(*args, accepted, self.is_ood)
 
 # %% ../../nbs/65_serving.results.ipynb #7c525cb5
 @patch
@@ -80,10 +105,25 @@ def _image_result(self:Results, i:int)->ImageResult:
     targets = {target.name: target.to_result(probs[target.name][i], self.thresholds.get(target.name, 0.5))
         for target in schema}
     thresholds = {name: dict(zip(schema[name].vocab, map(float, values))) for name,values in self.thresholds.items()}
-    result = ImageResult(self.predictions.files[i], targets, thresholds)
+    result = ImageResult(self.predictions.files[i], targets, thresholds, **self._review_of(i))
     if self.apparel_distance is None: return result
     distance = float(self.apparel_distance[i])
     return replace(result, apparel_distance=distance, looks_like_apparel=bool(distance<=self.limit))
+
+@patch
+def _review_of(self:Results, i:int)->dict: # fields of `ImageResult`
+    if self.acceptance is None: return {}
+    alone = self._slice(range(i, i+1))
+    accepted,(review,) = alone.decide_review()
+    def labels(target):
+        codes = accepted_codes(target, alone.predictions.probs[target.name], accepted[target.name])
+        return tuple(label for label,has in zip(target.vocab, target.one_hot(codes)[0]) if has)
+    return dict(accepted={target.name: labels(target) for target in alone.predictions.schema}, review=review)
+
+@patch
+def _bad_result(self:Results, i:int)->ImageResult:
+    review = dict(accepted={}, review=(ReviewReason('unreadable'),)) if self.acceptance else {}
+    return ImageResult(self.predictions.files[i], {}, error=self.bad[i], **review)
 
 @patch
 def _slice(self:Results, positions:range)->Results:
@@ -116,31 +156,29 @@ def _label_probs(predictions)->pd.DataFrame:
         return pd.DataFrame(predictions.probs[target.name], columns=columns)
     return pd.concat([frame(target) for target in predictions.schema], axis=1)
 
-def result_table(
-    predictions:Predictions, # NaN where an image cannot be read
-    bad:dict[int,str], # for the position of each image that cannot be read, the reason
-    thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets; default: 0.5
-    distance:np.ndarray|None=None, # see `Results.apparel_distance`; default: no OOD detector
-    limit:float|None=None, # largest distance of an image that looks like apparel
-    all_probs:bool=False, # add the probability of every label in columns `TARGET/LABEL`
-)->pd.DataFrame: # as `Predictions.results`, then `looks_like_apparel`, `apparel_distance` (with `distance`), `error`
-    "Return predictions as labels and probabilities in text, empty where an image cannot be read"
-    frame,bad_rows = predictions.results(thresholds),list(bad)
-    frame.loc[bad_rows, frame.columns[1:]] = ''
-    if distance is not None:
-        frame['looks_like_apparel'] = pd.array(distance<=limit, dtype='boolean')
-        frame.loc[bad_rows, 'looks_like_apparel'] = pd.NA
-        frame['apparel_distance'] = distance
-    if all_probs: frame = pd.concat([frame, _label_probs(predictions)], axis=1)
-    return frame.assign(error=[bad.get(i, '') for i in range(len(frame))])
+def _review_columns(results)->dict: # of `Results.frame`
+    accepted,reasons = results.decide_review()
+    schema,probs = results.predictions.schema,results.predictions.probs
+    labels = {f'{target.name}_accepted':
+        target.decode(accepted_codes(target, probs[target.name], accepted[target.name])) for target in schema}
+    return labels | dict(needs_review=np.array(list(map(bool, reasons)), dtype=bool),
+        review=['; '.join(map(str, own)) for own in reasons])
 
 @patch
 def frame(
     self:Results,
     all_probs:bool=False, # add the probability of every label in columns `TARGET/LABEL`
-)->pd.DataFrame: # see `result_table`
-    "Return the results as a table"
-    return result_table(self.predictions, self.bad, self.thresholds, self.apparel_distance, self.limit, all_probs)
+)->pd.DataFrame: # as `Predictions.results`, then what is known of review and OOD, the probabilities, and `error`
+    "Return predictions as labels and probabilities in text, empty where an image cannot be read"
+    frame,bad_rows = self.predictions.results(self.thresholds),list(self.bad)
+    frame.loc[bad_rows, frame.columns[1:]] = ''
+    if self.acceptance: frame = frame.assign(**_review_columns(self))
+    if self.apparel_distance is not None:
+        frame['looks_like_apparel'] = pd.array(self.looks_like_apparel, dtype='boolean')
+        frame.loc[bad_rows, 'looks_like_apparel'] = pd.NA
+        frame['apparel_distance'] = self.apparel_distance
+    if all_probs: frame = pd.concat([frame, _label_probs(self.predictions)], axis=1)
+    return frame.assign(error=[self.bad.get(i, '') for i in range(len(frame))])
 
 # %% ../../nbs/65_serving.results.ipynb #cd6a2706
 RESULT_FORMATS = 'csv', 'parquet', 'jsonl'
@@ -156,7 +194,7 @@ def result_format(
     return format
 
 def write_results(
-    frame:pd.DataFrame, # from `result_table`
+    frame:pd.DataFrame, # from `Results.frame`
     path:str|Path, # the file
     format:str, # one of `RESULT_FORMATS`, see `result_format`
 ):

@@ -17,6 +17,7 @@ __all__ = ['TorchNetwork', 'load_torch']
 # %% ../../nbs/65_serving.torch_backend.ipynb #cd4ab066
 from ..config import ImageConfig
 from ..embeddings.ood import run_ood_detector
+from ..evaluation.acceptance import Acceptance
 from ..evaluation.calibration import no_calibration, run_calibration
 from ..models.inference import InferenceNetwork, infer_batches, load_inference_network
 from ..models.network import FashionNetwork
@@ -32,6 +33,7 @@ class TorchNetwork:
     thresholds:dict[str, np.ndarray] # for each `any_of` target `(n_labels,)`
     limit:float|None = None # largest distance of an image that looks like apparel; default: no OOD detector
     fitted:bool = True # fitted temperatures and thresholds are used; else 1 and 0.5
+    acceptance:Acceptance|None = None # which answers may go live; default: nothing was promised
 
     @property
     def schema(self)->Schema:
@@ -65,4 +67,4 @@ def load_torch(
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     inference = load_inference_network(run, calibration.temperatures, ood_detector, device)
     limit = ood_detector.threshold() if ood_detector else None
-    return TorchNetwork(run, inference, calibration.thresholds, limit, fitted)
+    return TorchNetwork(run, inference, calibration.thresholds, limit, fitted, calibration.acceptance)

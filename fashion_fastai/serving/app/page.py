@@ -30,9 +30,9 @@ from ...run import Run, open_run
 from .gallery import SimilarItems, example_image, example_rows, row_labels
 from .state import Analysis, InputImage, Shared, cached_analyses, load_shared, result_or_none
 from .view import UploadLimits, apparel_html, card_body, count_text, figure_html
-from .view import figure_row_html, image_uri, notice_html, results_html, similarity_text
-from .view import strict_thresholds, strictness_text, targets_text, too_many_text
-from .view import upload_error
+from .view import figure_row_html, image_uri, notice_html, results_html, review_html
+from .view import similarity_text, strict_thresholds, strictness_text, targets_text
+from .view import too_many_text, upload_error
 from ..results import Results, ImageResult, join_results
 
 # %% ../../../nbs/68_serving.app.page.ipynb #e3e875a0
@@ -160,7 +160,8 @@ def show_image(
         left.html(figure_html(analysis.uri, image.name, [f'labelled {name}: {label}' for name,label in labels.items()]))
         if result_or_none(shared.has_heat_maps):
             with left: show_heat_map(image, analysis, shared, result)
-        right.html(apparel_html(result, results.limit)+results_html(shared.predictor.schema, result))
+        notices = apparel_html(result, results.limit)+review_html(result)
+        right.html(notices+results_html(shared.predictor.schema, result))
         items = result_or_none(shared.similar)
         if items: right.html(similar_html(items, analysis, None if catalogue is None else catalogue.group[image.row]))
 

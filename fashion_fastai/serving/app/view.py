@@ -17,8 +17,8 @@ from scipy.special import expit, logit
 # %% auto #0
 __all__ = ['MAX_ODDS_FACTOR', 'UploadLimits', 'upload_error', 'too_many_text', 'strict_thresholds', 'strictness_text',
            'prob_text', 'top_labels', 'bars_html', 'Chip', 'chips', 'chips_html', 'results_html', 'notice_html',
-           'apparel_html', 'image_uri', 'figure_html', 'figure_row_html', 'similarity_text', 'targets_text',
-           'count_text', 'card_body']
+           'apparel_html', 'review_html', 'image_uri', 'figure_html', 'figure_row_html', 'similarity_text',
+           'targets_text', 'count_text', 'card_body']
 
 # %% ../../../nbs/65_serving.app.view.ipynb #bd0d66b2
 from ...data.images import MAX_MEGAPIXELS
@@ -184,6 +184,15 @@ def apparel_html(
     if result.looks_like_apparel is None or result.looks_like_apparel: return ''
     return notice_html('Very different from the training images: check these tags.',
         f'Distance {result.apparel_distance:.2f}; garments have at most {limit:.2f}.')
+
+# %% ../../../nbs/65_serving.app.view.ipynb #2bcaec67
+def review_html(
+    result:ImageResult, # of an image that could be read
+)->str: # empty if nothing was promised, or `apparel_html` has said it
+    "Return whether the tags may go live, or why a person should look at them"
+    if result.needs_review is None or result.looks_like_apparel is False: return ''
+    if result.needs_review: return notice_html('Needs a review:', f'{"; ".join(map(str, result.review))}.')
+    return '<p class="ff-note">Every tag may go live: no review is needed.</p>'
 
 # %% ../../../nbs/65_serving.app.view.ipynb #2c04d6cc
 def image_uri(
