@@ -79,11 +79,11 @@ def test_a_review_by_keys_alone_that_is_killed_and_continued(page, tmp_path):
     def verbs(): return [decision.decision for decision in live_decisions(read_decisions(folder/'decisions.csv'))]
     with review_of(folder, signal.SIGKILL) as url:
         opened(page, url, 0)
+        shown(page, 'remove')
+        press(page, 'a', '1 of 6 decided')
         shown(page, 'copies')
         press(page, 'g', '2 copies accepted: dress')
-        press(page, 'u', '0 of 6 decided')
-        press(page, 'a', '1 of 6 decided')
-        shown(page, 'remove')
+        press(page, 'u', '1 of 6 decided')
         press(page, 'a', '2 of 6 decided')
         shown(page, 'wrong')
         press(page, 'k', '3 of 6 decided')

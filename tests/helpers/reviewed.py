@@ -11,9 +11,11 @@ SUGGESTIONS = [
     ('1.png', 3, 'category', 'shirt', 'dress', 0.97, 'wrong_label', 'no shirt is <belted>'),
     ('2.png', 4, 'attributes', '', 'striped', 0.8, 'missed_label', ''),
     ('4.png', 6, 'category', 'shirt', 'dress', 0.7, 'label_conflict', '')]
-ISSUES = [ # kind, row, file, group, target, given, suggested
-    ('label_conflict', 6, '4.png', 0, '', '', ''), ('label_conflict', 7, '5.png', 0, '', '', ''), ('label_conflict', 2, '0.png', 0, '', '', ''),
-    ('no_apparel', 5, '3.png', -1, '', '', ''), ('spelling', 0, '', -1, 'category', 'Dress', 'dress')]
+ISSUES = [ # kind, row, file, group, target, given, suggested, fix
+    ('label_conflict', 6, '4.png', 0, '', '', '', ''), ('label_conflict', 7, '5.png', 0, '', '', '', ''),
+    ('label_conflict', 2, '0.png', 0, '', '', '', ''),
+    ('leak', 5, '3.png', 1, '', '', '', 'drop'),
+    ('spelling', 0, '', -1, 'category', 'Dress', 'dress', '')]
 
 def garment(path, i):
     image = Image.new('RGB', (300, 400), 'white')
@@ -28,7 +30,7 @@ def review_folder(folder):
     table.to_csv(folder/'shop.csv', index=False)
     (folder/'audit').mkdir()
     pd.DataFrame(SUGGESTIONS, columns=SUGGESTION_COLS).to_csv(folder/'audit/suggestions.csv', index=False)
-    issues = pd.DataFrame(ISSUES, columns=['kind','row','file','group','target','given','suggested'])
-    issues.assign(score=1., fix='', reason='').to_csv(folder/'audit/audit.csv', index=False)
+    issues = pd.DataFrame(ISSUES, columns=['kind','row','file','group','target','given','suggested','fix'])
+    issues.assign(score=1., reason='').to_csv(folder/'audit/audit.csv', index=False)
     start_review(folder/'review', make_config('two-head', dict(data=dict(path=str(folder/'shop.csv')))), folder/'audit', 'anna')
     return folder/'review'
