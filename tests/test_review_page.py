@@ -104,6 +104,19 @@ def test_mistakes_are_one_line(args, message, folder, capsys):
     code = main(['data', 'review', paths['TABLE'], '--out', str(folder.parent/'other'), *(paths.get(arg, arg) for arg in args)])
     assert code==2 and message in capsys.readouterr().err
 
+def test_answers_of_predict_that_need_a_review(folder, monkeypatch):
+    monkeypatch.setattr('fashion_fastai.commands.review.serve_page', lambda *args: None)
+    results = folder.parent/'results.csv'
+    pd.DataFrame(dict(file=['0.png','1.png','2.png'], category=['dress','shirt','dress'], category_probability=[0.61,0.99,0.5],
+        category_accepted=['','shirt',''], needs_review=[True,False,True], review=['category: low confidence (dress)', '', 'category: close labels (dress, shirt)'])).to_csv(results, index=False)
+    assert main(['data', 'review', str(results), '--audit', str(results), '--out', str(folder.parent/'answers'), '--one-of', 'category'])==0
+    page = opened(folder.parent/'answers')
+    assert 'Needs review · 61 % sure' in text(page) and 'low confidence' in text(page) and done(page)=='0 of 2 decided'
+    page = press(page, 'accept')
+    page = press(checked(page.selectbox[0].set_value('shirt').run()), 'write')
+    assert '1 cell changed' in text(page)
+    assert pd.read_csv(folder.parent/'answers/reviewed.csv').category.tolist()==['dress','shirt','shirt']
+
 @pytest.mark.slow
 def test_a_table_without_an_audit_is_audited_once(sample, tmp_path, monkeypatch, capsys):
     table,_ = plant(sample, tmp_path/'shop')
