@@ -16,6 +16,7 @@ __all__ = ['app', 'data_app', 'main', 'run_script']
 # %% ../nbs/95_cli.ipynb #49e35dba
 from . import __version__
 from .commands.app import app_command
+from .commands.bodies import bodies_command
 from .commands.calibrate import calibrate_command
 from .commands.compare import compare_command
 from .commands.data import audit_command, convert_command, describe_command
@@ -37,8 +38,9 @@ from .core.errors import UsageError
 # %% ../nbs/95_cli.ipynb #d97c56aa
 _COMMANDS = {'train': train_command, 'lr-find': lr_find_command, 'evaluate': evaluate_command,
     'calibrate': calibrate_command, 'predict': predict_command, 'compare': compare_command,
-    'tune': tune_command, 'soup': soup_command, 'recipes': recipes_command, 'embed': embed_command,
-    'similar': similar_command, 'export': export_command, 'serve': serve_command, 'app': app_command}
+    'tune': tune_command, 'soup': soup_command, 'recipes': recipes_command, 'bodies': bodies_command,
+    'embed': embed_command, 'similar': similar_command, 'export': export_command, 'serve': serve_command,
+    'app': app_command}
 _DATA_COMMANDS = {'sample': sample_command, 'convert': convert_command, 'fetch': fetch_command,
     'describe': describe_command, 'split': split_command, 'audit': audit_command, 'explore': explore_command,
     'review': review_command, 'tasks': tasks_command, 'merge': merge_command}

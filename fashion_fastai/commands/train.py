@@ -28,12 +28,22 @@ def _check_out(out):
     from fashion_fastai.run import check_new
     if out and int(os.environ.get('WORLD_SIZE', 1))==1: check_new(out)
 
+def _preset_settings(preset, settings)->list[dict]: # nested as in `TrainConfig`; empty without a preset
+    "Return the settings of a preset, and print what it chose"
+    if preset is None: return []
+    if settings.get('arch'): raise UsageError('--preset chooses the body; leave --arch out')
+    from fashion_fastai.experiments.bodies import preset_settings
+    chosen,sentence = preset_settings(preset)
+    echo(sentence)
+    return [chosen]
+
 def _train_config(out, resume, settings):
     "Return the settings of a training, or of the one to resume"
-    if not resume: return config_from(settings)
+    chosen = _preset_settings(settings.pop('preset'), settings)
+    if not resume: return config_from(settings, *chosen)
     from fashion_fastai.experiments.resume import resumed_config
     recipe = settings.pop('recipe')
-    return resumed_config(out, *nested_settings(settings), recipe=recipe)
+    return resumed_config(out, *chosen, *nested_settings(settings), recipe=recipe)
 
 @with_settings
 def train_command(
@@ -45,10 +55,12 @@ def train_command(
         help='Train the settings of this run again on train and valid together, for delivery; without scores.')]=None,
     minutes:Annotated[Optional[str], typer.Option(rich_help_panel='Training',
         help='Time for the whole training; plans size and epochs for this machine.')]=None,
+    preset:Annotated[Optional[str], typer.Option(rich_help_panel='Model',
+        help='Body and image size for this machine: fast, balanced or best; see the command bodies.')]=None,
     **settings,
 )->None:
     "Train a network and save it as a run."
-    settings['minutes'] = minutes
+    settings |= dict(minutes=minutes, preset=preset)
     if resume and not out: raise UsageError('--resume needs --out: the folder of the interrupted training')
     if refit: return _refit(refit, out, resume, settings)
     config = _train_config(out, resume, settings)

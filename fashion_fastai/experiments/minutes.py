@@ -81,8 +81,9 @@ def _seconds(work, device, repeats=3)->float: # the median, after a first one th
     once()
     return statistics.median(once() for _ in range(repeats))
 
-def _network_seconds(schema, arch, size, unfrozen, bs, device)->tuple[float, float]: # training and inference, per image
-    network = create_network(schema, arch, size, 'none').to(device, memory_format=torch.channels_last)
+def _network_seconds(schema, arch, size, unfrozen, bs, device, args)->tuple[float, float]: # training and inference
+    network = create_network(schema, arch, size, 'none', **args)
+    network = network.to(device, memory_format=torch.channels_last)
     groups = head_groups(network)
     for number,group in enumerate(groups):
         for parameter in group: parameter.requires_grad_(number>=len(groups)-1-unfrozen)
@@ -103,9 +104,10 @@ def measure_speed(
     unfrozen:int, # layer groups of the body that are trained
     bs:int, # images in a batch
     device:torch.device, # of the training
+    **args, # for `timm.create_model`
 )->Speed:
     "Run a few steps of a network with random weights"
-    pairs = [_network_seconds(schema, arch, size, unfrozen, bs, device) for size in SIZES]
+    pairs = [_network_seconds(schema, arch, size, unfrozen, bs, device, args) for size in SIZES]
     return Speed(*zip(*pairs))
 
 # %% ../../nbs/71_experiments.minutes.ipynb #81633bc7
@@ -218,7 +220,8 @@ def plan_minutes(
     rungs = [rung.model_copy(update=dict(arch=rung.arch or config.model.arch)) for rung in read_rungs(config)]
     costs = _measure_costs(config, catalogue)
     @cache
-    def speed_of(arch, unfrozen): return measure_speed(catalogue.schema, arch, unfrozen, training.batch_size, device)
+    def speed_of(arch, unfrozen):
+        return measure_speed(catalogue.schema, arch, unfrozen, training.batch_size, device, **config.model.args)
     seconds = 60*training.minutes*(1-SPARE)-(time.monotonic()-started)
     plan = choose_plan(rungs, seconds, costs, lambda rung: speed_of(rung.arch, rung.unfrozen))
     if plan is None:
