@@ -2,7 +2,7 @@
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from fastai.data.all import CategoryBlock, DataBlock, TransformBlock
-from fashion_fastai.audit.label_errors import check_label_errors
+from fashion_fastai.audit.audit import audit
 from fashion_fastai.audit.labeling_queue import active_learning_queue
 from fashion_fastai.config import AugmentBounds, AugmentConfig, make_config, setting
 from fashion_fastai.core.errors import UsageError
@@ -103,7 +103,8 @@ NAMES = { # what is misspelt: the call, and what the message must offer
     'submission target': (lambda: submission_lines('category-csv', predictions(), target='categry'), 'category'),
     'submission thresholds': (lambda: submission_lines('attribute-csv', predictions(), WRONG_THRESHOLDS), 'attributes'),
     'temperatures': (lambda: InferenceNetwork(network(), SCHEMA, temperatures=dict(categry=2)), 'category'),
-    'probabilities of an audit': (lambda: check_label_errors(shop(), FEATURES, probs=dict(categry=[])), 'category'),
+    'targets of an audit': (lambda: audit(shop(), None, only=['categry']), 'category'),
+    'ignored targets of an audit': (lambda: audit(shop(), None, ignore=['categry']), 'category'),
     'counts of a queue': (lambda: active_learning_queue(SCHEMA, FEATURES, predictions().probs, dict(categry=[]), 2), 'category'),
     'split': (lambda: shop().where('vald'), 'valid'),
     'class weights': (lambda: class_weights(np.ones(2), 'balnced'), 'balanced'),

@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/audit.audit.html.md"""
 
 # %% ../../nbs/63_audit.audit.ipynb #96f12cba
 from __future__ import annotations
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -18,12 +18,16 @@ __all__ = ['label_probabilities', 'Audit', 'audit', 'write_audit']
 from .duplicates import check_duplicates, duplicate_groups, join_groups, near_pairs
 from .fixes import cleaned_copy
 from .image_issues import check_images, cached_metadata
-from .issues import KINDS, issue_table
-from .label_errors import out_of_fold, check_label_errors
+from .issues import KINDS, TODO, issue_table, suggestion_table
+from .label_errors import label_errors
 from .label_issues import check_labels
+from .label_noise import LabelNoise, label_noise
 from .labeling_queue import active_learning_queue
+from .linear_model import PrincipalAxes, out_of_fold, principal_axes
 from .outliers import check_outliers
 from .report import write_audit_page
+from .rules import find_rules
+from .similar_labels import PAIR_COLS, merge_names, pairs_by_image, pairs_by_name, sure_names
 from ..core.errors import UsageError
 from ..core.files import atomic_folder
 from ..data.catalogue import Catalogue
@@ -42,65 +46,87 @@ def _in_vocab(target:Target, run_target:Target, probs)->np.ndarray|None: # `(n, 
     selected = probs[:,[run_target.vocab.index(label) for label in target.vocab]]
     return selected if target.kind=='any_of' else selected/selected.sum(1, keepdims=True).clip(min=1e-9)
 
+def _run_probs(rows, run, trained_files)->tuple[np.ndarray, dict[str, np.ndarray]]: # bool `(n,)`; of these rows
+    "Return which rows a run was not trained on, and its probabilities of their labels"
+    unseen = np.array([str(Path(path).resolve()) not in trained_files for path in rows.paths])
+    if not unseen.any(): return unseen, {}
+    return unseen, run_predictions(run, rows.take(unseen), run.config, np.arange(int(unseen.sum()))).probs
+
 def label_probabilities(
-    rows:Catalogue, # rows whose images can be read
-    features:np.ndarray, # of its images, `(n, n_features)`
+    rows:Catalogue, # rows whose images can be read; with one name for each label
+    axes:PrincipalAxes, # of the features of its images
     groups:np.ndarray, # `(n,)`, equal for rows that show the same
     run:Run|None=None, # predicts the rows that it was not trained on; default: a linear model predicts all
-    trained_files:set[str]|None=None, # resolved paths of the images that it was trained on
-)->dict[str, np.ndarray]: # for each target `(n, n_labels)`
-    "Predict the labels of each row with models that have not seen it"
-    probs = {target.name: out_of_fold(target, features, rows.codes[target.name], groups) for target in rows.schema}
-    unseen = np.array([str(Path(path).resolve()) not in (trained_files or ()) for path in rows.paths])
-    if run is None or not unseen.any(): return probs
-    run_probs = run_predictions(run, rows.take(unseen), run.config, np.arange(int(unseen.sum()))).probs
-    for target in rows.schema:
-        run_target = next((other for other in run.schema if other.name==target.name), None)
-        better = run_target and _in_vocab(target, run_target, run_probs[run_target.name])
-        if better is not None: probs[target.name][unseen] = better
-    return probs
+    trained_files:Collection[str]=(), # resolved paths of the images that it was trained on
+)->tuple[dict[str, np.ndarray], dict[str, LabelNoise]]: # for each target its probabilities `(n, n_labels)`; its noise
+    "Predict the labels of each row with models that have not seen it, and estimate how many of them are wrong"
+    probs = {target.name: out_of_fold(target, axes, rows.codes[target.name], groups) for target in rows.schema}
+    noise = {target.name: label_noise(target, probs[target.name], rows.codes[target.name]) for target in rows.schema}
+    unseen,run_probs = _run_probs(rows, run, trained_files) if run else (None, {})
+    for target in rows.schema if run_probs else ():
+        name,run_target = target.name,next((other for other in run.schema if other.name==target.name), None)
+        better = None if run_target is None else _in_vocab(target, run_target, run_probs[name])
+        if better is None: continue
+        probs[name][unseen] = better
+        noise[name] = noise[name].with_rows(unseen, label_noise(target, better, rows.codes[name][unseen]))
+    return probs, noise
 
 # %% ../../nbs/63_audit.audit.ipynb #0f9380ea
-def _merged_codes(codes)->np.ndarray: # `(n,)`
-    "Return the codes of one `any_of` label from those of its spellings, `(n, n_spellings)`"
-    return np.where((codes==1).any(1), 1, np.where((codes<0).any(1), -1, 0)).astype(codes.dtype)
+@dataclass(frozen=True)
+class _Names:
+    "A catalogue in which each label has one name"
+    rows:Catalogue # with merged targets; no taxonomy
+    at:dict[str, np.ndarray] # for each target the position of each label of the table in the merged vocabulary
 
-def _merge_target(target:Target, codes, names)->tuple[dict, np.ndarray]: # fields of the new target; its codes
-    "Merge the spellings of a target; `names`: wrong to right spelling"
-    vocab = [label for label in target.vocab if label not in names]
-    at = np.array([vocab.index(names.get(label, label)) for label in target.vocab])
-    if target.kind=='one_of': merged = np.where(codes<0, -1, at[codes])
-    else: merged = np.stack([_merged_codes(codes[:,at==i]) for i in range(len(vocab))], axis=1)
-    return target.model_dump() | dict(vocab=vocab), merged
+def _merged(rows, names)->_Names: # `names`: for each target label to the label that stands for it
+    "Merge the names of labels"
+    merged = {target.name: merge_names(target, rows.codes[target.name], names[target.name]) for target in rows.schema}
+    schema = Schema(targets=[target for target,_,_ in merged.values()])
+    codes = {name: codes for name,(_,codes,_) in merged.items()}
+    return _Names(replace(rows, schema=schema, codes=codes), {name: at for name,(_,_,at) in merged.items()})
 
-def _merge_spellings(rows:Catalogue, issues)->Catalogue:
-    "Return `rows` with one label in place of its spellings"
-    renames = issues[issues.fix=='rename label']
-    if not len(renames): return rows
-    targets,codes = [],{}
-    for target in rows.schema:
-        spellings = renames[renames.target==target.name]
-        names = dict(zip(spellings.given, spellings.suggested))
-        fields,codes[target.name] = _merge_target(target, rows.codes[target.name], names)
-        targets.append(fields)
-    return replace(rows, schema=Schema(targets=targets), codes=codes)
+def _spelling_issues(pairs, joins)->pd.DataFrame: # see `issue_table`
+    "Return pairs of labels as issues; those that a person has joined are renamed by `--fix`"
+    issues,listed = [],set()
+    for pair in pairs:
+        target,label,canonical = pair['target'],pair['label'],pair['canonical']
+        joined = joins.get(target, {})
+        if joined.get(canonical)==label: label,canonical = canonical,label
+        confirmed = joined.get(label)
+        listed.add((target, label))
+        labels = f'{pair["label"]} ({pair["rows"]:,} rows) and {pair["canonical"]} ({pair["canonical_rows"]:,})'
+        reason = f'{labels}: {pair["reason"]}.'
+        issues.append(dict(kind='spelling', target=target, given=label, suggested=confirmed or canonical, reason=reason,
+            score=pair['score'], fix='rename label' if confirmed else ''))
+    for target,names in joins.items():
+        issues += [dict(kind='spelling', target=target, given=label, suggested=canonical, score=1, fix='rename label',
+            reason='A person has joined them.') for label,canonical in names.items() if (target, label) not in listed]
+    return issue_table(issues)
 
 # %% ../../nbs/63_audit.audit.ipynb #8174a418
 @dataclass(frozen=True)
 class Audit:
     "Everything that an audit found in a table"
-    catalogue:Catalogue # all rows, including those whose image cannot be read
+    catalogue:Catalogue # all rows, including those whose image cannot be read; `row` as a spreadsheet shows it
     metadata:pd.DataFrame # of every image, see `image_metadata`
     issues:pd.DataFrame # see `issue_table`, in the order of `KINDS`
+    noise:dict[str, LabelNoise] # of each target that was looked at
+    pairs:list[dict] # labels that may be one, columns `PAIR_COLS`
     queue:pd.DataFrame # unlabelled rows in the order in which to label them: `row`, `file`, `score`, `reason`
     drift:pd.DataFrame|None # comparison with a run, see `drift`; None without a run
 
-    def summary(self)->pd.DataFrame: # columns `issues`, `rows`, `fixed by --fix`
+    @property
+    def suggestions(self)->pd.DataFrame: # see `suggestion_table`
+        "Return the cells that a person should look at"
+        return suggestion_table(self.issues)
+
+    def summary(self)->pd.DataFrame: # columns `issues`, `rows`, `what to do`, `fixed by --fix`
         "Count the issues of each kind"
         kinds = self.issues.groupby('kind', sort=False)
         n_rows = kinds.row.agg(lambda rows: rows[rows>0].nunique())
         n_fixed = kinds.fix.agg(lambda fixes: int((fixes!='').sum()))
-        return pd.DataFrame({'issues': kinds.size(), 'rows': n_rows, 'fixed by --fix': n_fixed})
+        todo = n_rows.index.map(TODO)
+        return pd.DataFrame({'issues': kinds.size(), 'rows': n_rows, 'what to do': todo, 'fixed by --fix': n_fixed})
 
 # %% ../../nbs/63_audit.audit.ipynb #c03ef7df
 def _labeling_queue(rows, features, probs, n)->pd.DataFrame:
@@ -121,43 +147,88 @@ def _drift_from(run, rows, metadata, groups)->pd.DataFrame: # see `drift`
     new = reference_sample(features, metadata[['width','height']].to_numpy(), shared, rows.codes, groups)
     return drift(run_reference(run), new, shared)
 
-def _by_kind(tables)->pd.DataFrame:
-    "Join tables of issues, in the order of `KINDS`"
+def _by_kind(tables, ignored)->pd.DataFrame: # `ignored`: targets
+    "Join tables of issues, in the order of `KINDS`; suggestions that break a rule come last in their kind"
     issues = pd.concat([table for table in tables if len(table)] or [issue_table([])], ignore_index=True)
+    is_pair = issues.kind.isin(['same_label','implies','never_together'])
+    other = issues.suggested.str.partition('=')[0].where(is_pair, '')
+    issues = issues[~(issues.target.isin(ignored) | other.isin(ignored))]
     order = issues.kind.map(list(KINDS).index).to_numpy(dtype=int)
-    return issues.iloc[np.argsort(order, kind='stable')].reset_index(drop=True)
+    return issues.iloc[np.lexsort([issues.breaks_rule!='', order])].reset_index(drop=True)
+
+# %% ../../nbs/63_audit.audit.ipynb #a79cc9b0
+def _looked_at(schema, only, ignore)->list[str]: # names of targets
+    "Return the targets whose labels are checked; raise a `UsageError` if a name is unknown, or none is left"
+    schema.check_names(only, '--only')
+    schema.check_names(ignore, '--ignore')
+    names = [name for name in schema.names if (not only or name in only) and name not in ignore]
+    if not names: raise UsageError(f'--only and --ignore leave no target of {", ".join(schema.names)}')
+    return names
+
+def _check_targets(rows, groups, features, names, joins, **run)->tuple[list, dict, list, dict]: # `rows`: readable ones
+    "Return tables of issues of the labels of some targets; their noise; pairs of labels; probabilities"
+    pairs = {target.name: pairs_by_name(target, target.label_counts(rows.codes[target.name])) for target in rows.schema}
+    schema = Schema(targets=[rows.schema[name] for name in names])
+    some = replace(rows, schema=schema, codes={name: rows.codes[name] for name in names})
+    one_name = _merged(some, {name: sure_names(pairs[name]) | joins.get(name, {}) for name in names})
+    probs,noise = label_probabilities(one_name.rows, principal_axes(features), groups, **run)
+    wrong = {name: each.wrong if schema[name].kind=='one_of' else each.wrong[:,one_name.at[name]]
+        for name,each in noise.items()}
+    rules,found,tables = find_rules(rows, wrong),[],[]
+    for name,each in noise.items():
+        codes = one_name.rows.codes[name]
+        found += pairs_by_image(each.target, codes, probs[name], pairs[name])
+        tables.append(label_errors(rows, each, rules, one_name.at[name], codes))
+    return [*tables, _spelling_issues(found, joins)], noise, found, (one_name.rows, probs)
 
 # %% ../../nbs/63_audit.audit.ipynb #a844569d
 def audit(
     catalogue:Catalogue, # read with `on_bad='keep'`, so that missing files become issues
     embedder:Embedder, # computes the features for label errors and outliers
     run:Run|None=None, # predicts the labels of rows that it was not trained on; default: see `label_probabilities`
-    trained_files:set[str]|None=None, # resolved paths of the images that it was trained on
+    trained_files:Collection[str]=(), # resolved paths of the images that it was trained on
     reference_run:Run|None=None, # its training images are compared with the table; default: no comparison
     label_budget:int=200, # unlabelled rows in the queue
+    joins:dict[str, dict[str, str]]|None=None, # labels that a person has joined, see `read_joins`; default: none
+    only:Collection[str]=(), # targets whose labels are checked; default: all
+    ignore:Collection[str]=(), # targets whose labels are not checked; default: none
     echo:Callable[[str], None]=print, # prints progress
 )->Audit:
     "Run all checks on a table; raise a `UsageError` if no image can be read"
+    catalogue = replace(catalogue, row=catalogue.row+1) # the header is row 1
+    names = _looked_at(catalogue.schema, only, ignore)
     files,metadata = catalogue.files,cached_metadata(catalogue.paths)
     pairs = near_pairs(metadata)
     groups = join_groups(catalogue.group, duplicate_groups(metadata, pairs))
-    label_issues = check_labels(catalogue)
-    copies = check_duplicates(metadata, files, catalogue.split, catalogue.schema, catalogue.codes, catalogue.row, pairs)
-    tables = [copies, check_images(metadata, files, catalogue.row), label_issues]
+    copies = check_duplicates(metadata, files, catalogue.split, catalogue.schema, catalogue.codes, catalogue.row, pairs,
+        catalogue.paths)
+    tables = [copies, check_images(metadata, files, catalogue.row), check_labels(catalogue)]
     readable = (metadata.reason=='').to_numpy()
     if not readable.any():
         raise UsageError(f'none of the {len(files):,} images can be read; the first: {files[0]}: {metadata.reason[0]}')
     rows,groups = catalogue.take(readable),groups[readable]
-    merged = _merge_spellings(rows, label_issues)
     echo(f'computing features of {len(rows):,} images with {embedder.origin}')
     features = table_embeddings(embedder, rows)
     echo('searching label errors with models that have not seen the rows')
-    probs = label_probabilities(merged, features, groups, run, trained_files)
-    tables += [check_label_errors(merged, features, groups, probs), check_outliers(merged, features, groups)]
+    found,noise,likely_pairs,(merged,probs) = _check_targets(rows, groups, features, names, joins or {}, run=run,
+        trained_files=trained_files)
+    for each in noise.values():
+        if not each.judged: echo(each.describe())
     changes = reference_run and _drift_from(reference_run, rows, metadata[readable], groups)
-    return Audit(catalogue, metadata, _by_kind(tables), _labeling_queue(merged, features, probs, label_budget), changes)
+    issues = _by_kind([*tables, *found, check_outliers(rows, features, groups)], set(catalogue.schema.names)-set(names))
+    queue = _labeling_queue(merged, features, probs, label_budget)
+    return Audit(catalogue, metadata, issues, noise, likely_pairs, queue, changes)
 
 # %% ../../nbs/63_audit.audit.ipynb #d0aa6616
+def _joins_table(result)->pd.DataFrame: # columns `PAIR_COLS` and `join`
+    "Return the labels that may be one, with an answer where a person has joined them"
+    joined = result.issues[(result.issues.kind=='spelling') & (result.issues.fix!='')]
+    done = set(zip(joined.target, joined.given))
+    table = pd.DataFrame(result.pairs, columns=list(PAIR_COLS))
+    def is_joined(pair): return {(pair['target'], pair[name]) for name in ('label', 'canonical')} & done
+    answers = ['yes' if is_joined(pair) else '' for pair in result.pairs]
+    return table.assign(join=answers)
+
 def write_audit(
     result:Audit, # from `audit`
     out:str|Path, # a folder; must not exist
@@ -165,13 +236,17 @@ def write_audit(
     table:str='', # name of the table, for the page
 )->list[str]: # names of the files, sorted
     "Write the results of an audit; raise a `UsageError` if the folder exists"
+    changes = None
     with atomic_folder(out) as folder:
-        result.issues.to_csv(folder/'audit.csv', index=False)
-        write_audit_page(folder/'audit.html', result.catalogue, result.issues, result.drift, title=Path(table).name)
-        if len(result.queue): result.queue.to_csv(folder/'label_next.csv', index=False)
-        if result.drift is not None: result.drift.to_csv(folder/'drift.csv', index=False)
         if fix:
             cleaned,changes = cleaned_copy(result.catalogue, result.issues)
             cleaned.to_csv(folder/'cleaned.csv', index=False)
             changes.to_csv(folder/'changes.csv', index=False)
+        result.issues.to_csv(folder/'audit.csv', index=False)
+        result.suggestions.to_csv(folder/'suggestions.csv', index=False)
+        write_audit_page(folder/'audit.html', result.catalogue, result.issues, result.drift, changes,
+            [noise.describe() for noise in result.noise.values()], title=Path(table).name)
+        if result.pairs: _joins_table(result).to_csv(folder/'joins.csv', index=False)
+        if len(result.queue): result.queue.to_csv(folder/'label_next.csv', index=False)
+        if result.drift is not None: result.drift.to_csv(folder/'drift.csv', index=False)
     return sorted(path.name for path in Path(out).iterdir())

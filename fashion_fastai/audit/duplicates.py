@@ -6,18 +6,21 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/audit.duplicates.html.md""
 
 # %% ../../nbs/62_audit.duplicates.ipynb #a97ec5c5
 from __future__ import annotations
+import filecmp, os
 from collections.abc import Sequence
+from pathlib import Path
 import numpy as np, pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 # %% auto #0
 __all__ = ['RADIUS', 'N_NEIGHBOURS', 'MAX_MISMATCH', 'MAX_ROUGH', 'COPY_KINDS', 'near_hashes', 'mismatch', 'near_pairs',
-           'duplicate_groups', 'join_groups', 'check_duplicates']
+           'duplicate_groups', 'join_groups', 'same_image', 'check_duplicates']
 
 # %% ../../nbs/62_audit.duplicates.ipynb #a6462c3f
 from .image_issues import THUMB
 from .issues import issue_table
+from ..data.images import read_image
 from ..data.splits import SPLITS, group_codes
 from ..schema import Schema
 from ..target import Target
@@ -210,11 +213,23 @@ def join_groups(
     first_rows = [pd.Series(np.arange(n)).groupby(group_codes(group)).transform('min').to_numpy() for group in groups]
     return _components(np.concatenate(first_rows), np.tile(np.arange(n), len(groups)), n)
 
+# %% ../../nbs/62_audit.duplicates.ipynb #d58ad929
+def same_image(
+    first:str|Path, # image file
+    second:str|Path, # image file
+)->bool:
+    "Return whether two files show the same pixels at full size; raise `BadImage` if one cannot be read"
+    if os.fspath(first)==os.fspath(second) or filecmp.cmp(first, second, shallow=False): return True
+    one,other = read_image(first),read_image(second)
+    return one.size==other.size and one.tobytes()==other.tobytes()
+
 # %% ../../nbs/62_audit.duplicates.ipynb #e4c7eab8
 class _Table:
     "The columns of a table that are needed to describe its copies"
-    def __init__(self, metadata, files, split, row):
+    def __init__(self, metadata, files, split, row, schema, codes, paths):
         self.digest,self.files,self.split,self.row = metadata.digest.to_numpy(),files,split,row
+        self.schema,self.codes,self.paths = schema or (),codes,paths
+        self.rank = np.array([SPLITS.index(name) if name in SPLITS else -1 for name in split])
 
     def same_pixels(self, i, j)->bool: return self.digest[i]==self.digest[j]
 
@@ -228,22 +243,33 @@ class _Table:
         "Return an issue about position `i` of the group `members`"
         return dict(row=int(self.row[i]), file=self.files[i], group=int(self.row[members[0]]), **columns)
 
+    def agree(self, i, j)->bool:
+        "Return whether no known label of position `i` contradicts one of `j`"
+        for target in self.schema:
+            first,second = [target.label_codes(self.codes[target.name][[k]]) for k in (i, j)]
+            if ((first>=0)&(second>=0)&(first!=second)).any(): return False
+        return True
+
+    def repeats(self, i, members)->bool:
+        "Return whether position `i` repeats one of `members` that is in a split to be kept"
+        if self.paths is None: return False
+        kept = [j for j in members if self.rank[j]>self.rank[i]>=0 and self.same_pixels(i, j) and self.agree(i, j)]
+        return any(same_image(self.paths[i], self.paths[j]) for j in kept)
+
 # %% ../../nbs/62_audit.duplicates.ipynb #0d849267
-def _copy_issues(table, members, conflict)->list[dict]: # `members`: positions of a group
-    "Return the issues of a group of copies; in a `conflict`, when their labels disagree, duplicates are not dropped"
+def _copy_issues(table, members)->list[dict]: # `members`: positions of a group
+    "Return the issues of a group of copies"
     split,issues = table.split,[]
-    rank = [SPLITS.index(split[i]) if split[i] in SPLITS else -1 for i in members]
-    keep = members[int(np.argmax(rank))]
+    keep = members[int(np.argmax(table.rank[members]))]
     leaks = len(set(split[members]))>1
     for i in members:
         others = [j for j in members if split[j]!=split[i]] or [j for j in members if j!=i]
         other = keep if keep in others else next((j for j in others if table.same_pixels(i, j)), others[0])
-        exact = table.same_pixels(i, other)
-        kind = 'leak' if leaks else 'duplicate' if exact else 'near_duplicate'
+        kind = 'leak' if leaks else 'duplicate' if table.same_pixels(i, other) else 'near_duplicate'
         reason = f'This is {table.describe(i, other)}.'
         if leaks: reason = f'In {split[i]}, although it is {table.describe(i, other)} in {split[other]}.'
-        drop = i!=keep and (leaks or (exact and not conflict))
-        issues.append(table.issue(i, members, kind=kind, reason=reason, fix='drop' if drop else ''))
+        fix = 'drop' if leaks and table.repeats(i, members) else ''
+        issues.append(table.issue(i, members, kind=kind, reason=reason, fix=fix))
     return issues
 
 # %% ../../nbs/62_audit.duplicates.ipynb #471f92cf
@@ -257,9 +283,9 @@ def _conflict_issues(table, members, target:Target, codes)->list[dict]: # `membe
     labels = ' and '.join(f'{cell or "none"} in row {numbers}' for cell,numbers in rows.items())
     majority = votes.index[0] if votes.iloc[0]*2>len(known) else None
     reason = f'One image, several labels for {target.name}: {labels}.'
-    fix = '' if majority is None else 'relabel'
+    score = {} if majority is None else dict(score=votes.iloc[0]/len(known))
     return [table.issue(i, members, kind='label_conflict', target=target.name, given=cells[i], suggested=majority or '',
-        reason=reason, fix=fix) for i in known if cells[i]!=majority]
+        reason=reason, **score) for i in known if cells[i]!=majority]
 
 # %% ../../nbs/62_audit.duplicates.ipynb #4dadfc4d
 COPY_KINDS = 'leak', 'label_conflict', 'duplicate', 'near_duplicate'
@@ -277,19 +303,19 @@ def check_duplicates(
     codes:dict[str, np.ndarray]|None=None, # for each target its codes, see `Target.encode`
     row:np.ndarray|None=None, # row of the table for each file; default: counted from 1
     pairs:pd.DataFrame|None=None, # from `near_pairs`; default: computed
+    paths:Sequence[str|Path]|None=None, # image files, compared in full before a row is dropped; default: drop none
 )->pd.DataFrame: # see `issue_table`; kinds in the order of `COPY_KINDS`; `group` is the first row of the copies
     "Find images that occur more than once in a table"
     row = np.arange(len(files))+1 if row is None else np.asarray(row)
     split = np.full(len(files), '', dtype=object) if split is None else np.asarray(split)
     pairs = near_pairs(metadata) if pairs is None else pairs
-    table,group = _Table(metadata, files, split, row),pd.Series(duplicate_groups(metadata, pairs))
-    issues = []
+    table = _Table(metadata, files, split, row, schema, codes, paths)
+    group,issues = pd.Series(duplicate_groups(metadata, pairs)),[]
     for members in group[group.duplicated(keep=False)].groupby(group).groups.values():
         members = members.to_numpy()
-        conflicts = []
-        for target in schema or (): conflicts += _conflict_issues(table, members, target, codes[target.name])
-        issues += conflicts + _copy_issues(table, members, bool(conflicts))
+        for target in schema or (): issues += _conflict_issues(table, members, target, codes[target.name])
+        issues += _copy_issues(table, members)
     scores = {int(row[i]): score for i,score in _scores(pairs).items()}
-    issues = issue_table(issue | dict(score=scores[issue['row']]) for issue in issues)
+    issues = issue_table(dict(score=scores[issue['row']]) | issue for issue in issues)
     order = issues.kind.map(COPY_KINDS.index)
     return issues.iloc[np.argsort(order, kind='stable')].reset_index(drop=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 # %% auto #0
-__all__ = ['CHANGE_COLS', 'cleaned_copy']
+__all__ = ['CHANGE_COLS', 'DROPPED', 'cleaned_copy', 'change_counts']
 
 # %% ../../nbs/60_audit.fixes.ipynb #c53f1129
 from ..data.catalogue import Catalogue
@@ -17,19 +17,13 @@ from ..target import Target, as_text
 
 # %% ../../nbs/60_audit.fixes.ipynb #f57bb923
 CHANGE_COLS = 'row', 'file', 'column', 'before', 'after', 'kind', 'reason'
-_DROPPED = 'the row is gone'
+DROPPED = 'the row is gone' # in the column `after`
 
 def _dropped_rows(issues)->list[dict]:
     "Return a change for each row to drop"
     drops = issues[(issues.fix=='drop') & (issues.row>0)].drop_duplicates('row')
-    return [dict(row=issue.row, file=issue.file, column='', before='', after=_DROPPED, kind=issue.kind,
+    return [dict(row=issue.row, file=issue.file, column='', before='', after=DROPPED, kind=issue.kind,
         reason=issue.reason) for issue in drops.itertuples()]
-
-def _relabelled_cells(issues, dropped)->list[dict]:
-    "Return a change for each cell to relabel in rows that stay"
-    relabels = issues[(issues.fix=='relabel') & (issues.row>0) & ~issues.row.isin(dropped)]
-    return [dict(row=issue.row, file=issue.file, column=issue.target, before=issue.given, after=issue.suggested,
-        kind=issue.kind, reason=issue.reason) for issue in relabels.drop_duplicates(['row','target']).itertuples()]
 
 # %% ../../nbs/60_audit.fixes.ipynb #c807f514
 def _labels(target:Target, cell)->list[str]:
@@ -62,17 +56,20 @@ def _rename_labels(frame, target, issues, file_col)->list[dict]:
 # %% ../../nbs/60_audit.fixes.ipynb #e3df57df
 def cleaned_copy(
     catalogue:Catalogue, # all rows of the table
-    issues:pd.DataFrame, # see `issue_table`; of two issues about the same cell the first one wins
+    issues:pd.DataFrame, # see `issue_table`
 )->tuple[pd.DataFrame, pd.DataFrame]: # the fixed table; its changes, columns `CHANGE_COLS`
     "Apply all fixes to a copy of a table"
     changes = _dropped_rows(issues)
-    dropped = [change['row'] for change in changes]
-    relabelled = _relabelled_cells(issues, dropped)
     frame = catalogue.frame.set_axis(catalogue.row)
     frame = frame.assign(**{name: as_text(frame[name]).fillna('') for name in catalogue.schema.names if name in frame})
-    for change in relabelled: frame.loc[change['row'], change['column']] = change['after']
-    frame = frame.drop(index=dropped)
-    changes += relabelled
+    frame = frame.drop(index=[change['row'] for change in changes])
     for target in catalogue.schema: changes += _rename_labels(frame, target, issues, catalogue.file_col)
     changes = pd.DataFrame(changes, columns=list(CHANGE_COLS)).sort_values('row', kind='stable', ignore_index=True)
     return frame.reset_index(drop=True), changes
+
+def change_counts(
+    issues:pd.DataFrame, # see `issue_table`
+)->dict[str, int]: # `rows` to drop, `labels` to rename
+    "Count what `--fix` would change"
+    labels = issues[issues.fix=='rename label'].drop_duplicates(['target','given'])
+    return dict(rows=issues.row[issues.fix=='drop'].nunique(), labels=len(labels))

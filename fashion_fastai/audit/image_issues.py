@@ -138,7 +138,7 @@ def check_images(
             continue
         if image.contrast<min_contrast:
             score = 1-0.5*image.contrast/min_contrast
-            add('blank', score, f'The image is blank (contrast {image.contrast:.3f}).', 'drop')
+            add('blank', score, f'The image is blank (contrast {image.contrast:.3f}).')
         for issue in _size_issues(image, min_side, max_megapixels, max_aspect): add(*issue)
         suffix = Path(file).suffix
         if image.format!=suffix_formats.get(suffix.lower(), image.format):

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 import pandas as pd
 
 # %% auto #0
-__all__ = ['ISSUE_COLS', 'KINDS', 'issue_table']
+__all__ = ['ISSUE_COLS', 'KINDS', 'TODO', 'SUGGESTION_KINDS', 'SUGGESTION_COLS', 'issue_table', 'suggestion_table']
 
 # %% ../../nbs/60_audit.issues.ipynb #566a0663
-ISSUE_COLS = 'kind', 'row', 'file', 'target', 'given', 'suggested', 'score', 'group', 'reason', 'fix'
+ISSUE_COLS = 'kind', 'row', 'file', 'target', 'given', 'suggested', 'score', 'group', 'reason', 'fix', 'breaks_rule'
 
 def issue_table(
     rows:Iterable[dict], # each with some of `ISSUE_COLS`; default: text empty, `row` 0, `score` 0, `group` -1
@@ -27,26 +27,48 @@ def issue_table(
 # %% ../../nbs/60_audit.issues.ipynb #8bffe0b9
 KINDS = {
     'leak': 'same image in several splits',
-    'label_conflict': 'same image, conflicting labels',
     'broken': 'unreadable images',
-    'no_apparel': 'very different from the rest',
+    'label_conflict': 'same image, conflicting labels',
     'wrong_label': 'possibly wrong labels',
     'missed_label': 'possibly missing labels',
-    'duplicate': 'duplicate images',
-    'near_duplicate': 'near-duplicate images',
-    'blank': 'blank images',
-    'spelling': 'several spellings of a label',
-    'unknown_label': 'empty cells that can be filled',
+    'spelling': 'labels that may be one',
     'label_missing_in_split': 'label missing from train or validation',
     'split_shift': 'splits with different label distributions',
-    'empty_label': 'labels without rows',
-    'rare_label': 'rare labels',
+    'unlikely_pair': 'labels rarely used together',
+    'no_apparel': 'very different from the rest',
+    'blank': 'blank images',
+    'duplicate': 'duplicate images',
+    'near_duplicate': 'near-duplicate images',
+    'unknown_label': 'empty cells that can be filled',
     'missing_labels': 'targets with many unknown labels',
+    'rare_label': 'rare labels',
+    'empty_label': 'labels without rows',
     'same_label': 'labels always used together',
     'implies': 'labels that imply another',
     'never_together': 'labels never used together',
-    'unlikely_pair': 'labels rarely used together',
     'tiny': 'very small images',
-    'huge': 'very large images',
     'extreme_aspect': 'extreme aspect ratios',
+    'huge': 'very large images',
     'wrong_extension': 'wrong file extensions'} # heading of each kind of issue
+
+TODO = dict(leak='remove', broken='replace', label_conflict='decide', wrong_label='check', missed_label='check',
+    spelling='join', label_missing_in_split='split again', split_shift='split again', unlikely_pair='check',
+    no_apparel='check', blank='replace', duplicate='keep one', near_duplicate='keep together',
+    unknown_label='fill in', missing_labels='fill in', rare_label='collect', empty_label='remove',
+    same_label='keep one', implies='confirm', never_together='confirm', tiny='replace', extreme_aspect='crop',
+    huge='shrink', wrong_extension='rename') # in a word
+
+# %% ../../nbs/60_audit.issues.ipynb #c61ae187
+SUGGESTION_KINDS = 'label_conflict', 'wrong_label', 'missed_label', 'unknown_label'
+SUGGESTION_COLS = 'file', 'row', 'target', 'current', 'suggested', 'confidence', 'kind', 'breaks_rule'
+
+def suggestion_table(
+    issues:pd.DataFrame, # see `issue_table`
+)->pd.DataFrame: # columns `SUGGESTION_COLS`; most certain first, those that break a rule last
+    "Return the cells that an audit would change, at most one suggestion for each"
+    is_conflict = issues.kind=='label_conflict'
+    some = issues[issues.kind.isin(SUGGESTION_KINDS) & ~(is_conflict & (issues.suggested==''))]
+    some = some.assign(breaks=some.breaks_rule!='')
+    some = some.sort_values(['breaks','score'], ascending=[True,False], kind='stable')
+    some = some.drop_duplicates(['row','target']).rename(columns=dict(given='current', score='confidence'))
+    return some[list(SUGGESTION_COLS)].reset_index(drop=True)

@@ -6,232 +6,105 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/audit.label_errors.html.md
 
 # %% ../../nbs/61_audit.label_errors.ipynb #0f7e1350
 from __future__ import annotations
-import warnings
+from collections import defaultdict
 from collections.abc import Iterator
 import numpy as np, pandas as pd
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
-from scipy.optimize import minimize
-from scipy.special import expit, logit
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 # %% auto #0
-__all__ = ['PENALTY', 'FIX_FROM', 'out_of_fold', 'confident_from', 'confident_thresholds', 'label_errors', 'fill_unknown',
-           'check_label_errors']
+__all__ = ['FILL_FROM', 'label_errors']
 
 # %% ../../nbs/61_audit.label_errors.ipynb #640807e9
 from .issues import issue_table
+from .label_noise import LabelNoise
+from .rules import Rules, broken_rule
 from ..data.catalogue import Catalogue
-from ..data.splits import assign_folds, strata
-from ..schema import Schema
-from ..target import Target
-
-# %% ../../nbs/61_audit.label_errors.ipynb #636ae4c2
-PENALTY = 0.03 # weight of the squared coefficients against the mean loss of a row
-
-def _softmax_probs(x, codes, new, n_out)->np.ndarray: # float64 `(n_new, n_out)`
-    "Fit multi-class logistic regression to the rows `x` with a known code, and predict `new`"
-    known = codes>=0
-    seen = np.unique(codes[known])
-    probs = np.zeros((len(new), n_out))
-    if len(seen)==0: return probs+1/n_out
-    if len(seen)==1: probs[:,seen] = 1
-    else:
-        model = LogisticRegression(C=1/(2*PENALTY*known.sum()), max_iter=100)
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', ConvergenceWarning)
-            model.fit(x[known], codes[known])
-        probs[:,seen] = model.predict_proba(new)
-    return probs/probs.sum(1, keepdims=True)
-
-# %% ../../nbs/61_audit.label_errors.ipynb #fc5d23a6
-def _fit_sigmoids(x, y, row_weight, intercept)->np.ndarray: # float32 `(1+n_features, n_labels)`, intercepts first
-    "Minimise the mean loss of each label plus its penalty, for all labels at once, by L-BFGS"
-    start = np.vstack([intercept, np.zeros((x.shape[1], len(intercept)))])
-    def loss(flat):
-        w = flat.reshape(start.shape).astype(np.float32)
-        z = x@w[1:]+w[0]
-        value = (row_weight*np.logaddexp(0, np.where(y, -z, z))).sum(dtype=float)+PENALTY*(w[1:]**2).sum(dtype=float)
-        dz = row_weight*(expit(z)-y)
-        gradient = np.vstack([dz.sum(0), x.T@dz+2*PENALTY*w[1:]])
-        return value, gradient.astype(float).ravel()
-    solution = minimize(loss, start.ravel(), jac=True, method='L-BFGS-B', options=dict(maxiter=100))
-    return solution.x.reshape(start.shape).astype(np.float32)
-
-# %% ../../nbs/61_audit.label_errors.ipynb #2e237b73
-def _sigmoid_probs(x, codes, new)->np.ndarray: # float64 `(n_new, n_labels)`
-    "Fit a logistic regression for each label, `codes` `(n, n_labels)`, with the loss of `_softmax_probs`"
-    known = codes>=0
-    n_known = known.sum(0)
-    share = np.where(n_known>0, (codes==1).sum(0)/n_known.clip(min=1), 0.5)
-    probs = np.tile(share, (len(new), 1))
-    varies = (n_known>0)&(share>0)&(share<1)
-    if not varies.any(): return probs
-    row_weight = (known[:,varies]/n_known[varies]).astype(np.float32)
-    w = _fit_sigmoids(x, codes[:,varies]==1, row_weight, logit(share[varies]))
-    probs[:,varies] = expit(new@w[1:]+w[0])
-    return probs
-
-# %% ../../nbs/61_audit.label_errors.ipynb #fb9814e8
-def out_of_fold(
-    target:Target, # of either kind
-    features:np.ndarray, # embeddings, float32 `(n, n_features)`
-    codes:np.ndarray, # codes of the target, see `Target.encode`
-    groups:np.ndarray, # `(n,)`, equal for rows that must be in the same fold
-    k:int=5, # folds
-    seed:int=42, # of the folds
-)->np.ndarray: # float `(n, n_labels)`, also for rows whose label is unknown
-    "Predict each row with a linear model that was fitted without it; raise a `UsageError` if there is only one group"
-    probs = np.zeros((len(features), target.n_out))
-    if not len(features): return probs
-    x = ((features-features.mean(0))/features.std(0).clip(min=1e-6)).astype(np.float32)
-    fold = assign_folds(strata(Schema(targets=[target]), {target.name: codes}), groups, k, seed)
-    for i in range(fold.max()+1):
-        new = fold==i
-        if target.kind=='one_of': probs[new] = _softmax_probs(x[~new], codes[~new], x[new], target.n_out)
-        else: probs[new] = _sigmoid_probs(x[~new], codes[~new], x[new])
-    return probs
-
-# %% ../../nbs/61_audit.label_errors.ipynb #2e925bda
-def confident_from(
-    probs:np.ndarray, # probability of one prediction for each row, `(n,)`
-    agrees:np.ndarray, # whether the table agrees with it, bool `(n,)`
-    precision:float=0.9, # share of the predictions that must agree
-    min_predictions:int=20, # fewer predictions are no evidence
-)->float: # infinite if no probability is high enough
-    "Return the lowest probability above which predictions agree with the table"
-    order = np.argsort(-probs, kind='stable')
-    ordered,n = probs[order],np.arange(1, len(probs)+1)
-    ends = np.append(ordered[1:]!=ordered[:-1], True)[:len(n)] # equal probabilities count together
-    good = np.flatnonzero(ends & (n>=min_predictions) & (agrees[order].cumsum()/n>=precision))
-    return float(ordered[good[-1]]) if len(good) else np.inf
-
-# %% ../../nbs/61_audit.label_errors.ipynb #8fc015b6
-def confident_thresholds(
-    target:Target, # of either kind
-    probs:np.ndarray, # `(n, n_labels)`, see `out_of_fold`
-    codes:np.ndarray, # see `Target.encode`
-    precision:float=0.9, # see `confident_from`
-)->np.ndarray: # `(n_labels,)`; the same for all labels of a `one_of` target
-    "Return the probability from which each label is confident"
-    if target.kind=='one_of':
-        known = codes>=0
-        agrees = probs[known].argmax(1)==codes[known]
-        return np.full(target.n_out, confident_from(probs[known].max(1), agrees, precision))
-    return np.array([confident_from(p[code>=0], code[code>=0]==1, precision) for p,code in zip(probs.T, codes.T)])
 
 # %% ../../nbs/61_audit.label_errors.ipynb #e9ff0946
-def _wrong_one_of(probs, codes)->np.ndarray: # bool `(n,)`
-    "Return which rows probably have a wrong label"
-    wrong,known = np.zeros(len(codes), dtype=bool),np.flatnonzero(codes>=0)
-    labels,given = np.unique(codes[known], return_inverse=True) # cleanlab needs every label to occur
-    if len(labels)<2: return wrong
-    seen = probs[known][:,labels]
-    seen = seen/seen.sum(1, keepdims=True).clip(min=1e-12)
-    issues = find_label_issues(given, seen, filter_by='low_self_confidence', n_jobs=1)
-    wrong[known] = issues & (probs[known].argmax(1)!=codes[known])
-    return wrong
-
-def _wrong_any_of(probs, codes)->np.ndarray: # bool `(n, n_labels)`
-    "Return which given labels are probably wrong"
-    wrong = np.zeros(codes.shape, dtype=bool)
-    for j,(p,code) in enumerate(zip(probs.T, codes.T)):
-        known = np.flatnonzero(code>=0)
-        if len(np.unique(code[known]))<2: continue
-        both = np.stack([1-p[known], p[known]], axis=1)
-        issues = find_label_issues(code[known].astype(int), both, filter_by='confident_learning', n_jobs=1)
-        wrong[known,j] = issues & (code[known]==1) & (p[known]<0.5)
-    return wrong
-
-# %% ../../nbs/61_audit.label_errors.ipynb #64b5b722
-FIX_FROM = 0.95 # probability from which `--fix` changes a `one_of` label
-
 def _percent(p)->str: return f'{min(99, max(1, round(100*p)))} %'
 
-def _one_of_errors(target, probs, codes)->Iterator[tuple[int, int, dict]]:
-    "Yield position, suggested code and the rest of the issue for each wrong label of a `one_of` target"
-    best = probs.argmax(1)
-    wrong = np.flatnonzero(_wrong_one_of(probs, codes))
-    quality = get_label_quality_scores(codes[wrong], probs[wrong]) if len(wrong) else []
-    for i,given_probability in zip(wrong, quality):
-        given,suggested,p = target.vocab[codes[i]],target.vocab[best[i]],probs[i,best[i]]
-        reason = f'looks like {suggested} ({_percent(p)}), not like {given} ({_percent(given_probability)})'
-        fix = 'relabel' if p>=FIX_FROM else ''
-        yield i,best[i],dict(kind='wrong_label', score=1-given_probability, reason=reason, fix=fix)
+def _one_of_errors(noise, codes)->Iterator[tuple[int, int, dict]]:
+    "Yield position, suggested code and the rest of the issue for each label that may be wrong"
+    known,target = np.flatnonzero(codes>=0),noise.target
+    others = noise.true[known].copy()
+    others[np.arange(len(known)),codes[known]] = 0
+    best = others.argmax(1)
+    confidence = noise.wrong[known]*others.max(1)/others.sum(1).clip(min=1e-12)
+    for at in np.argsort(-confidence, kind='stable')[:noise.at_most]:
+        i,suggested = known[at],best[at]
+        sure = _percent(confidence[at])
+        reason = f'looks like {target.vocab[suggested]}, not like {target.vocab[codes[i]]} ({sure} sure)'
+        yield i, suggested, dict(kind='wrong_label', score=confidence[at], reason=reason)
 
 # %% ../../nbs/61_audit.label_errors.ipynb #89d269ae
-def _listed(target, probs, mask)->str: # `probs` and `mask` `(n_labels,)`
-    "List some labels with their probabilities"
-    return ', '.join(f'{target.vocab[j]} ({_percent(probs[j])})' for j in np.flatnonzero(mask))
+def _changes(noise)->dict[int, list[int]]: # position -> labels, the most certain first
+    "Return the labels to change in each cell"
+    n_labels,flat = noise.wrong.shape[1],noise.wrong.ravel()
+    changes = defaultdict(list)
+    for at in np.argsort(-flat, kind='stable')[:noise.at_most]:
+        i,j = divmod(int(at), n_labels)
+        if not changes[i] or flat[at]>0.5: changes[i].append(j)
+    return changes
 
-def _any_of_errors(target, probs, codes, precision)->Iterator[tuple[int, np.ndarray, dict]]:
-    "Yield position, suggested codes and the rest of the issue for each cell of an `any_of` target with label errors"
-    wrong = _wrong_any_of(probs, codes)
-    missed = (codes==0)&(probs>=confident_thresholds(target, probs, codes, precision))
-    for i in np.flatnonzero((wrong|missed).any(1)):
-        reasons = [f'probably lacks {_listed(target, probs[i], missed[i])}'] if missed[i].any() else []
-        if wrong[i].any(): reasons.append(f'does not look {_listed(target, probs[i], wrong[i])}')
-        score = np.where(missed[i], probs[i], np.where(wrong[i], 1-probs[i], 0)).max()
-        suggested = np.where(missed[i], 1, np.where(wrong[i], 0, codes[i]))
-        kind = 'wrong_label' if wrong[i].any() else 'missed_label'
-        yield i,suggested,dict(kind=kind, score=score, reason='; '.join(reasons))
+def _listed(target, probs, labels)->str: # `probs` `(n_labels,)`
+    "List some labels with their probabilities"
+    return ', '.join(f'{target.vocab[j]} ({_percent(probs[j])} sure)' for j in labels)
+
+def _any_of_errors(noise, codes)->Iterator[tuple[int, np.ndarray, dict]]:
+    "Yield position, suggested codes and the rest of the issue for each cell that may have wrong or missing labels"
+    for i,labels in _changes(noise).items():
+        gone,new = [[j for j in labels if codes[i,j]==code] for code in (1, 0)]
+        reasons = [f'probably lacks {_listed(noise.target, noise.wrong[i], new)}'] if new else []
+        if gone: reasons.append(f'does not look {_listed(noise.target, noise.wrong[i], gone)}')
+        suggested = codes[i].copy()
+        suggested[gone],suggested[new] = 0,1
+        yield i, suggested, dict(kind='wrong_label' if gone else 'missed_label', reason='; '.join(reasons),
+            score=noise.wrong[i,labels].prod())
+
+# %% ../../nbs/61_audit.label_errors.ipynb #d9444233
+FILL_FROM = 0.5 # probability from which a label is suggested for an unknown cell
+
+def _fills(noise, codes)->Iterator[tuple[int, np.ndarray, dict]]:
+    "Yield position, suggested code or codes and the rest of the issue for each unknown cell that can be filled"
+    target,true = noise.target,noise.true
+    confident = noise.judged & (true>=FILL_FROM)
+    if target.kind=='one_of': confident &= (codes<0)[:,None] & (np.arange(target.n_out)==true.argmax(1)[:,None])
+    else: confident &= codes<0
+    for i in np.flatnonzero(confident.any(1)):
+        labels = np.flatnonzero(confident[i])
+        suggested = labels[0] if target.kind=='one_of' else np.where(confident[i], 1, codes[i])
+        reason = f'no {target.name} is given; looks like {_listed(target, true[i], labels)}'
+        yield i, suggested, dict(kind='unknown_label', score=true[i,labels].prod(), reason=reason)
 
 # %% ../../nbs/61_audit.label_errors.ipynb #95eb9f85
-def _as_table(catalogue, target, errors)->pd.DataFrame: # `errors`: position, suggested codes, the rest of the issue
-    "Return the issues of one target as a table"
-    files,codes = catalogue.files,catalogue.codes[target.name]
-    return issue_table(issue | dict(row=catalogue.row[i], file=files[i], target=target.name,
-        given=target.decode([codes[i]])[0], suggested=target.decode([suggested])[0]) for i,suggested,issue in errors)
+def _named_codes(target, noise, at, before, merged, suggested)->np.ndarray: # of one cell
+    "Return suggested codes in the vocabulary of the table; `before`: of the cell, `merged`: with one name for each"
+    own = np.array([target.vocab.index(label) for label in noise.target.vocab])
+    if target.kind=='one_of': return own[suggested]
+    codes = before.copy()
+    for j in np.flatnonzero(suggested!=merged):
+        if suggested[j]==1: codes[own[j]] = 1
+        else: codes[(at==j)&(codes==1)] = 0
+    return codes
 
 def label_errors(
     catalogue:Catalogue, # the table
-    name:str, # name of a target
-    probs:np.ndarray, # its probabilities `(n, n_labels)`, from models that have not seen the rows, see `out_of_fold`
-    precision:float=0.9, # agreement from which a missing `any_of` label is confident, see `confident_from`
-)->pd.DataFrame: # see `issue_table`; kinds `wrong_label` and `missed_label`; unknown labels are never wrong
-    "Find labels of one target that the images contradict"
-    target,codes = catalogue.schema[name],catalogue.codes[name]
-    if target.kind=='one_of': return _as_table(catalogue, target, _one_of_errors(target, probs, codes))
-    return _as_table(catalogue, target, _any_of_errors(target, probs, codes, precision))
-
-# %% ../../nbs/61_audit.label_errors.ipynb #d9444233
-def fill_unknown(
-    catalogue:Catalogue, # the table
-    name:str, # name of a target
-    probs:np.ndarray, # its probabilities `(n, n_labels)`, see `label_errors`
-    precision:float=0.9, # agreement from which a suggestion is confident, see `confident_from`
-)->pd.DataFrame: # see `issue_table`; kind `unknown_label`
-    "Suggest labels for the unknown cells of one target"
-    target,codes = catalogue.schema[name],catalogue.codes[name]
-    confident = probs>=confident_thresholds(target, probs, codes, precision)
-    best = probs.argmax(1)
-    if target.kind=='one_of': confident &= (codes<0)[:,None] & (np.arange(target.n_out)==best[:,None])
-    else: confident &= codes<0
-    fills = []
-    for i in np.flatnonzero(confident.any(1)):
-        suggested = best[i] if target.kind=='one_of' else np.where(confident[i], 1, codes[i])
-        reason = f'no {name} is given; looks like {_listed(target, probs[i], confident[i])}'
-        score = probs[i][confident[i]].max()
-        fills.append((i, suggested, dict(kind='unknown_label', score=score, reason=reason, fix='relabel')))
-    return _as_table(catalogue, target, fills)
-
-# %% ../../nbs/61_audit.label_errors.ipynb #4661ad72
-def check_label_errors(
-    catalogue:Catalogue, # the table
-    features:np.ndarray, # embeddings of its images, float32 `(n, n_features)`
-    groups:np.ndarray|None=None, # `(n,)`, equal for rows that show the same; default: the groups of the catalogue
-    probs:dict[str, np.ndarray]|None=None, # probabilities of some targets, see `label_errors`; default: `out_of_fold`
-    precision:float=0.9, # see `confident_from`
-    seed:int=42, # of the folds
-)->pd.DataFrame: # see `issue_table`
-    "Find wrong, missed and unknown labels of all targets, highest score first"
-    catalogue.schema.check_names(probs or {}, 'probs')
-    groups = catalogue.group if groups is None else groups
-    tables = []
-    for target in catalogue.schema:
-        target_probs,codes = (probs or {}).get(target.name),catalogue.codes[target.name]
-        if target_probs is None: target_probs = out_of_fold(target, features, codes, groups, seed=seed)
-        tables.append(label_errors(catalogue, target.name, target_probs, precision))
-        tables.append(fill_unknown(catalogue, target.name, target_probs, precision))
-    return issue_table(row for table in tables for row in table.to_dict('records'))
+    noise:LabelNoise, # of one target, see `label_noise`; it may have one name for several labels
+    rules:Rules|None=None, # of the table, see `find_rules`; default: none
+    at:np.ndarray|None=None, # position in the vocabulary of `noise` of each label, `(n_labels,)`; default: the same
+    merged:np.ndarray|None=None, # codes in that vocabulary, see `merge_names`; default: those of the table
+)->pd.DataFrame: # see `issue_table`; kinds `wrong_label`, `missed_label` and `unknown_label`
+    "Find labels of one target that the images contradict, and those that can be filled in"
+    name = noise.target.name
+    target,codes,files = catalogue.schema[name],catalogue.codes[name],catalogue.files
+    merged = codes if merged is None else merged
+    find = _one_of_errors if target.kind=='one_of' else _any_of_errors
+    errors = [] if not noise.judged else [*find(noise, merged), *_fills(noise, merged)]
+    issues = []
+    for i,suggested,issue in errors:
+        after = np.array([_named_codes(target, noise, at, codes[i], merged[i], suggested)])
+        row = {other: values[[i]] for other,values in catalogue.codes.items()}
+        given,cell = target.decode(codes[[i]])[0],target.decode(after)[0]
+        breaks = broken_rule(rules, row, name, after) if rules else ''
+        issues.append(issue | dict(row=catalogue.row[i], file=files[i], target=name, given=given, suggested=cell,
+            breaks_rule=breaks))
+    return issue_table(issues)

@@ -6,16 +6,16 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/audit.label_issues.html.md
 
 # %% ../../nbs/61_audit.label_issues.ipynb #44512a91
 from __future__ import annotations
-import difflib, re, unicodedata
 import numpy as np, pandas as pd
 from scipy.stats import chi2_contingency, false_discovery_control, hypergeom
 
 # %% auto #0
-__all__ = ['counts_by_split', 'rare_labels', 'missing_labels', 'plain_label', 'spelling_issues', 'label_hints', 'label_pairs',
-           'co_occurrence_issues', 'split_shifts', 'check_labels']
+__all__ = ['counts_by_split', 'rare_labels', 'missing_labels', 'label_hints', 'label_pairs', 'co_occurrence_issues',
+           'split_shifts', 'check_labels']
 
 # %% ../../nbs/61_audit.label_issues.ipynb #1b7fafc5
 from .issues import issue_table
+from .similar_labels import SURE, pairs_by_name
 from ..data.catalogue import Catalogue
 from ..data.splits import SPLITS
 from ..target import Target
@@ -74,63 +74,15 @@ def missing_labels(
     reason = f'{share:.0%} of the labels of {target.name} are missing; they are left out of loss and scores.'
     return [_label_issue(target, '', 'missing_labels', share, reason)]
 
-# %% ../../nbs/61_audit.label_issues.ipynb #ec150b22
-def plain_label(
-    label:str, # as in the table
-)->str: # letters and digits only
-    "Normalise a label: without case, accents, punctuation, spaces and plural"
-    decomposed = unicodedata.normalize('NFKD', label.casefold())
-    letters = ''.join(char for char in decomposed if not unicodedata.combining(char))
-    text = re.sub(r'[\W_]+', '', letters)
-    return text[:-1] if len(text)>3 and text.endswith('s') and not text.endswith('ss') else text
-
-def _is_typo(first, second)->bool:
-    "Return whether two plain labels differ by a typing error"
-    size = min(len(first), len(second))
-    if size<6 or re.sub(r'\D', '', first)!=re.sub(r'\D', '', second): return False
-    match = difflib.SequenceMatcher(None, first, second, autojunk=False)
-    min_ratio = 1-(1 if size<10 else 2)/max(len(first), len(second))-1e-9
-    return match.real_quick_ratio()>=min_ratio and match.quick_ratio()>=min_ratio and match.ratio()>=min_ratio
-
-# %% ../../nbs/61_audit.label_issues.ipynb #129b6c4f
-def _spelling_issue(target, label, other, counts, how, score, fix='')->dict:
-    "Return an issue about `label`, which is probably `other`"
-    reason = f'{label} ({counts[label]:,} rows) is probably {other} ({counts[other]:,} rows){how}.'
-    return _label_issue(target, label, 'spelling', score, reason, suggested=other, fix=fix)
-
-def spelling_issues(
-    target:Target, # its vocabulary is searched
-    counts:np.ndarray, # number of rows with each label, `(n_labels,)`
-    max_typo:int=3, # a label with more rows is no typing error
-    max_share:float=0.01, # of the rows of the correct label that a typing error may have
-)->list[dict]: # for `issue_table`; kind `spelling`, the rarer label is `given`, the more frequent one `suggested`
-    "Find labels that are probably another label, spelled differently"
-    frequent_first = np.argsort(-np.asarray(counts), kind='stable')
-    counts = dict(zip(target.vocab, np.asarray(counts).tolist()))
-    seen,issues = {},[] # plain label -> the most frequent label of that form
-    for label in [target.vocab[i] for i in frequent_first]:
-        plain = plain_label(label)
-        if not plain: continue
-        if plain in seen:
-            how = ', written differently'
-            issues.append(_spelling_issue(target, label, seen[plain], counts, how, 0.95, 'rename label'))
-            continue
-        correct = None
-        if counts[label]<=max_typo:
-            frequent = [form for form in seen if counts[label]<=max_share*counts[seen[form]]]
-            correct = next((seen[form] for form in frequent if _is_typo(plain, form)), None)
-        if correct: issues.append(_spelling_issue(target, label, correct, counts, ' with a typing error', 0.6))
-        seen[plain] = label
-    return issues
-
 # %% ../../nbs/61_audit.label_issues.ipynb #2fe455b0
 def _spelling_hint(target, codes, max_pairs)->str: # empty if there is nothing to say
     "Return a line about labels that differ only in their spelling"
-    issues = spelling_issues(target, target.label_counts(codes), max_typo=-1)
-    if not issues: return ''
-    pairs = ', '.join(f'{issue["given"]} and {issue["suggested"]}' for issue in issues[:max_pairs])
-    more = f' and {len(issues)-max_pairs} more' if len(issues)>max_pairs else ''
-    return f'{target.name}: {pairs}{more} count as different labels; data audit --fix joins such spellings'
+    found = [pair for pair in pairs_by_name(target, target.label_counts(codes)) if pair['score']>=SURE]
+    if not found: return ''
+    pairs = ', '.join(f'{pair["label"]} and {pair["canonical"]}' for pair in found[:max_pairs])
+    more = f' and {len(found)-max_pairs} more' if len(found)>max_pairs else ''
+    return (f'{target.name}: {pairs}{more} count as different labels; '
+        'data audit lists such labels, and joins those you confirm')
 
 def _comma_hint(target)->str: # empty if there is nothing to say
     "Return a line about a label that ends in a comma"
@@ -254,9 +206,8 @@ def _shift_issue(target, label, other, counts, p, effect)->dict:
     "Return an issue about a label, or a `one_of` target, that is distributed differently in the split `other`"
     shares = counts/counts.sum(0)
     most = 0 if label else np.abs(shares[:,0]-shares[:,1]).argmax()
-    largest = f'{label or target.vocab[most]} {shares[most,0]:.0%} and {shares[most,1]:.0%}'
-    reason = (f'{label or target.name} is distributed differently in train and {other} '
-        f'(p {p:.1g}, effect {effect:.2f}): {largest}.')
+    largest = f'{label or target.vocab[most]} has {shares[most,0]:.0%} of train and {shares[most,1]:.0%} of {other}'
+    reason = f'Train and {other} differ in {label or target.name}: {largest} (effect {effect:.2f}, p {p:.1g}).'
     return _label_issue(target, label, 'split_shift', min(1, effect), reason)
 
 def split_shifts(
@@ -285,5 +236,4 @@ def check_labels(
         codes = catalogue.codes[target.name]
         issues += rare_labels(target, codes, catalogue.split)
         issues += missing_labels(target, codes)
-        issues += spelling_issues(target, target.label_counts(codes))
     return issue_table(issues)

@@ -7,15 +7,17 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/audit.report.html.md"""
 # %% ../../nbs/61_audit.report.ipynb #06a55c9d
 from __future__ import annotations
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-import pandas as pd
+import numpy as np, pandas as pd
+from fastcore.meta import delegates
 
 # %% auto #0
-__all__ = ['MOST', 'thumbnails', 'cell_change', 'fix_counts', 'audit_html', 'write_audit_page']
+__all__ = ['MOST', 'thumbnails', 'cell_change', 'audit_html', 'write_audit_page']
 
 # %% ../../nbs/61_audit.report.ipynb #039347fc
-from .issues import KINDS
+from .fixes import DROPPED, change_counts
+from .issues import KINDS, TODO, suggestion_table
 from ..core.files import atomic_file
 from ..core.html import THUMBNAIL_SIDE, inline_image, shorten_path, render_page
 from ..core.parallel import prefetch, n_cores
@@ -39,34 +41,36 @@ _IMAGE_TEXTS = dict(
     leak=('The network is validated on images that it was trained on, so scores are too high.',
         'Remove the copies from train; keep them in validation.'),
     label_conflict=('Copies of an image have different labels, so at least one is wrong.',
-        'Take the label of the majority, or check the image.'),
-    broken=('Training would stop at these files.', 'Get them again, or drop the rows.'),
+        'Decide which is right.'),
+    broken=('Training stops at these files.', 'Replace them, or drop the rows.'),
     no_apparel=('These images differ from all others: scans, size charts and rooms, or unusual garments.',
         'Check them, and delete the rows that show no garment.'),
-    duplicate=('An image that occurs twice counts twice.', 'Keep one row.'),
+    duplicate=('An image that occurs twice counts twice.', 'Keep one row, if the other has no purpose.'),
     near_duplicate=('Nearly the same image: another crop, another size, or the same garment photographed again.',
         'Keep them in the same split; the command data split does.'),
-    blank=('The image has a single colour; the upload probably failed.', 'Drop the rows.'),
-    tiny=('A small image is enlarged; prints and collars are lost.', 'Get a larger one.'),
-    huge=('Networks use far fewer pixels; the others only cost time.', 'Downscale the files once.'),
+    blank=('The image has a single colour; the upload probably failed.', 'Replace it, or drop the row.'),
+    tiny=('A small image is enlarged; prints and collars are lost.', 'Replace it by a larger one.'),
+    huge=('Networks use far fewer pixels; the others only cost time.', 'Shrink the files once.'),
     extreme_aspect=('Usually a banner, or several images in one.', 'Crop the image.'),
     wrong_extension=('The file has another format than its name says. It is read anyway.', 'Rename the file.'))
 
 # %% ../../nbs/61_audit.report.ipynb #f75b27c0
 _LABEL_TEXTS = dict(
     wrong_label=(
-        'A model that has not seen the row predicts another label. The first issues are often right, later ones less.',
-        'Start at the top of the list, and stop where the table is right.'),
+        'A model that has not seen the row predicts another label. Of the suggestions that are 80 % sure, about 80 % '
+        'are right. Those that break a rule of the table come last.',
+        'Check them from the top, and stop where the table is right.'),
     missed_label=('Similar images usually have the label. The network learns from these rows that it is absent.',
-        'Add it, or make it unknown with a question mark before it.'),
-    spelling=('A network that has to tell two spellings apart learns noise.', 'Use one of them.'),
+        'Check them; add the label, or make it unknown with a question mark before it.'),
+    spelling=('A network that has to tell two names of one thing apart learns noise.',
+        'Join them: write yes into joins.csv, and audit again with --fix --joins joins.csv.'),
     unknown_label=('The cell is empty, and a model is confident about the label.',
         'Fill it in: every known label is one more to learn from.'),
     label_missing_in_split=(
         'A label cannot be scored in a split that lacks it, and cannot be learned if train lacks it.',
         'Split again with balanced labels; the command data split does.'),
     split_shift=(
-        'Validation and train have different label distributions, so validation scores say little about either.',
+        'Two splits have different label distributions, so a score on one says little about the other.',
         'Split again, unless the difference is intended.'),
     empty_label=('No row has the label; its output learns nothing and can only be wrong.',
         'Remove it from the vocabulary, or add rows.'),
@@ -86,7 +90,7 @@ _LABEL_TEXTS = dict(
 _TEXTS = _IMAGE_TEXTS | _LABEL_TEXTS
 
 # %% ../../nbs/61_audit.report.ipynb #133ebfe2
-_FIXED = {'drop': 'dropped by --fix', 'relabel': 'changed by --fix', 'rename label': 'renamed by --fix'}
+_FIXED = {'drop': 'dropped by --fix', 'rename label': 'renamed by --fix'}
 
 def _in_order(kinds)->list[str]:
     "Sort kinds as `KINDS` does, unknown ones last"
@@ -143,17 +147,21 @@ def _sep(catalogue, name)->str|None: # None if the target has one label in a cel
 # %% ../../nbs/61_audit.report.ipynb #822b75dd
 MOST = 25 # cards, groups or lines in a section
 
+def _best_first(issues)->np.ndarray: # positions
+    "Order issues: the most certain first, those that break a rule last"
+    return np.lexsort([-issues.score.to_numpy(), (issues.breaks_rule!='').to_numpy()])
+
 def _suggestion(issue, cards)->dict:
     "Return the card of an issue"
     change = cell_change(issue.given, issue.suggested, _sep(cards.catalogue, issue.target))
     return cards.add(issue.row, issue.file, change=change, score=issue.score, reason=issue.reason,
-        fix=_FIXED.get(issue.fix, ''))
+        fix=_FIXED.get(issue.fix, ''), breaks=issue.breaks_rule)
 
 def _suggestions(issues, cards, most)->list[dict]: # `issues` of one kind
     "Return for each target the cards of its most certain issues"
     parts = []
     for target,some in issues.groupby('target', sort=False):
-        shown = some.sort_values('score', ascending=False, kind='stable').head(max(5, most//issues.target.nunique()))
+        shown = some.iloc[_best_first(some)].head(max(5, most//issues.target.nunique()))
         shown = [_suggestion(issue, cards) for issue in shown.itertuples()]
         parts.append(dict(target=target, n=len(some), cards=shown))
     return parts
@@ -165,7 +173,7 @@ _SUGGESTS = 'wrong_label', 'missed_label', 'unknown_label' # here an empty sugge
 
 def _change_of(catalogue, issue)->list[tuple[str, str]]: # see `cell_change`
     "Return the change of a cell that an issue suggests"
-    suggests = issue.suggested or issue.kind in _SUGGESTS or issue.fix=='relabel'
+    suggests = issue.suggested or issue.kind in _SUGGESTS
     return cell_change(issue.given, issue.suggested if suggests else None, _sep(catalogue, issue.target))
 
 def _labels_of(catalogue, i, issues, names)->list[dict]: # `i`: a position, or None; `issues` about this row
@@ -222,28 +230,29 @@ def _section(kind, all_issues, cards, most)->dict:
     issues = all_issues[all_issues.kind==kind]
     about,todo = _TEXTS.get(kind, ('', ''))
     fixes = [(_FIXED[fix], int(n)) for fix,n in issues.fix.value_counts().items() if fix in _FIXED]
-    section = dict(id=kind.replace('_', '-'), title=_title(kind), n=len(issues), about=about, todo=todo, fixes=fixes)
+    section = dict(id=kind.replace('_', '-'), title=_title(kind), n=len(issues), about=about, todo=todo, fixes=fixes,
+        verb=TODO.get(kind, ''))
     return section | dict(groups=[], parts=[], lines=[]) | _content(kind, issues, all_issues, cards, most)
 
 # %% ../../nbs/61_audit.report.ipynb #c2249ac5
-def fix_counts(
-    issues:pd.DataFrame, # see `issue_table`
-)->dict[str, int]: # `rows` to drop, `cells` to change in rows that stay, `labels` to rename
-    "Count what `--fix` would change"
-    dropped = set(issues.row[issues.fix=='drop'])
-    cells = issues[(issues.fix=='relabel') & ~issues.row.isin(dropped)].drop_duplicates(['row','target'])
-    labels = issues[issues.fix=='rename label'].drop_duplicates(['target','given'])
-    return dict(rows=len(dropped), cells=len(cells), labels=len(labels))
+def _fixed(issues, changes)->dict: # `rows`, `cells` (None: not counted yet) and `labels`; `done`
+    "Count what `--fix` has done, or would do if `changes` is None"
+    if changes is None: return change_counts(issues) | dict(cells=None, done=False)
+    dropped = changes.after==DROPPED
+    return dict(rows=int(dropped.sum()), cells=int((~dropped).sum()), labels=change_counts(issues)['labels'], done=True)
 
 # %% ../../nbs/61_audit.report.ipynb #41aa1dd9
 def _drift_section(drift)->dict:
     "Return the section about drift"
-    return dict(id='drift', title='Compared with the run', n=int(drift['drift'].sum()), drift=drift.to_dict('records'))
+    return dict(id='drift', title='Compared with the run', n=int(drift['drift'].sum()), verb='',
+        drift=drift.to_dict('records'))
 
 def audit_html(
     catalogue:Catalogue, # all rows of the table
     issues:pd.DataFrame, # see `issue_table`
     drift:pd.DataFrame|None=None, # result of a comparison with a run, see `drift`; default: none
+    changes:pd.DataFrame|None=None, # of `cleaned_copy`; default: nothing was fixed
+    notes:Sequence[str]=(), # sentences about how many labels are wrong, and what cannot be judged
     title:str='', # name of the table
     most:int=MOST, # cards, groups or lines in a section
     csv:str='audit.csv', # name of the file with all issues
@@ -253,23 +262,25 @@ def audit_html(
     sections = [_section(kind, issues, cards, most) for kind in kinds]
     cards.read_images()
     if drift is not None and len(drift):
-        n_scores = sum(kind in ('leak','label_conflict') for kind in kinds) # drift follows what makes scores wrong
+        n_scores = sum(kind in ('leak','broken','label_conflict') for kind in kinds) # drift follows what ruins scores
         sections.insert(n_scores, _drift_section(drift))
     clean = [text for kind,text in KINDS.items() if kind not in kinds]
     return render_page('audit.html', title=shorten_path(title) or 'Catalogue', n=len(catalogue), issues=issues, csv=csv,
-        n_rows=int(issues.row[issues.row>0].nunique()), fixed=fix_counts(issues), clean=clean, sections=sections)
+        n_rows=int(issues.row[issues.row>0].nunique()), fixed=_fixed(issues, changes), clean=clean, sections=sections,
+        n_suggestions=len(suggestion_table(issues)), notes=list(notes))
 
 # %% ../../nbs/61_audit.report.ipynb #06a9a3f1
+@delegates(audit_html)
 def write_audit_page(
     path:str|Path, # file to write, for example `audit.html`
     catalogue:Catalogue, # see `audit_html`
     issues:pd.DataFrame, # see `issue_table`
     drift:pd.DataFrame|None=None, # see `audit_html`
-    title:str='', # name of the table, as the user typed it
-    most:int=MOST, # cards, groups or lines in a section
-    csv:str='audit.csv', # name of the file with all issues
+    changes:pd.DataFrame|None=None, # see `audit_html`
+    notes:Sequence[str]=(), # see `audit_html`
+    **kwargs,
 )->Path: # the same path
     "Write the page of an audit, atomically"
-    page = audit_html(catalogue, issues, drift, title, most, csv)
+    page = audit_html(catalogue, issues, drift, changes, notes, **kwargs)
     with atomic_file(path) as file: file.write_text(page, encoding='utf-8')
     return Path(path)

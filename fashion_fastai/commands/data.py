@@ -154,8 +154,14 @@ def _print_audit(found, n_rows, reference_run):
 def audit_command(
     table:_TableArgument,
     out:Annotated[Path, typer.Option(help='Folder for audit.html and audit.csv; must not exist.')],
-    fix:Annotated[bool, typer.Option(
-        '--fix', help='Also write a cleaned copy of the table and a list of its changes.')]=False,
+    fix:Annotated[bool, typer.Option('--fix', help='Also write a cleaned copy, and a list of its changes: unreadable '
+        'images and exact copies across splits are dropped, labels renamed as --joins says.')]=False,
+    joins:Annotated[Optional[Path], typer.Option(
+        help='The joins.csv of an audit, with yes in the column join where two labels are one.')]=None,
+    only:Annotated[Optional[list[str]], typer.Option(
+        help='Target whose labels are checked; repeat or separate by commas. Default: all.')]=None,
+    ignore:Annotated[Optional[list[str]], typer.Option(
+        help='Target whose labels are not checked; repeat or separate by commas.')]=None,
     run:Annotated[Optional[Path], typer.Option(
         help='Run that checks the labels of rows that it was not trained on.')]=None,
     reference_run:Annotated[Optional[Path], typer.Option(
@@ -170,11 +176,14 @@ def audit_command(
     run,reference_run = run and open_run(run),reference_run and open_run(reference_run)
     config = config_from((settings_of_run(run, settings) if run else settings) | dict(data=table))
     from fashion_fastai.audit.audit import audit, write_audit
+    from fashion_fastai.audit.similar_labels import read_joins
     from fashion_fastai.data.from_config import catalogue_from_config
     from fashion_fastai.embeddings.embedder import body_embedder
     catalogue = catalogue_from_config(config, on_bad='keep')
     trained = run and _trained_files(run)
-    found = audit(catalogue, body_embedder(config), run, trained, reference_run, label_budget, echo)
+    joined = read_joins(joins, catalogue.schema) if joins else None
+    found = audit(catalogue, body_embedder(config), run, trained, reference_run, label_budget, joined,
+        comma_separated(only), comma_separated(ignore), echo)
     _print_audit(found, len(catalogue), reference_run)
     print(f'{out}: {", ".join(write_audit(found, out, fix, table))}')
     cleaned = plain_settings(settings, catalogue) | dict(data=out/'cleaned.csv', images=catalogue.images)
