@@ -80,7 +80,9 @@ def planted(args):
     for seed in range(args.seeds):
         with tempfile.TemporaryDirectory() as folder:
             table,truth = plant(args.table, Path(folder)/'planted', seed=seed)
-            draws.append(audit_scores(run_audit(table).issues, truth, len(pd.read_csv(table))))
+            issues = run_audit(table).issues
+            issues[['row','group']] -= 1 # the list of faults counts rows from 1 after the header
+            draws.append(audit_scores(issues, truth, len(pd.read_csv(table))))
     rows = []
     for name in draws[0]:
         values = [draw[name] for draw in draws]

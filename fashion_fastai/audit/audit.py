@@ -156,7 +156,7 @@ def _by_kind(tables, ignored)->pd.DataFrame: # `ignored`: targets
     order = issues.kind.map(list(KINDS).index).to_numpy(dtype=int)
     return issues.iloc[np.lexsort([issues.breaks_rule!='', order])].reset_index(drop=True)
 
-# %% ../../nbs/63_audit.audit.ipynb #a79cc9b0
+# %% ../../nbs/63_audit.audit.ipynb #8dd82863
 def _looked_at(schema, only, ignore)->list[str]: # names of targets
     "Return the targets whose labels are checked; raise a `UsageError` if a name is unknown, or none is left"
     schema.check_names(only, '--only')
@@ -170,7 +170,7 @@ def _check_targets(rows, groups, features, names, joins, **run)->tuple[list, dic
     pairs = {target.name: pairs_by_name(target, target.label_counts(rows.codes[target.name])) for target in rows.schema}
     schema = Schema(targets=[rows.schema[name] for name in names])
     some = replace(rows, schema=schema, codes={name: rows.codes[name] for name in names})
-    one_name = _merged(some, {name: sure_names(pairs[name]) | joins.get(name, {}) for name in names})
+    one_name = _merged(some, {name: sure_names(pairs[name], joins.get(name)) for name in names})
     probs,noise = label_probabilities(one_name.rows, principal_axes(features), groups, **run)
     wrong = {name: each.wrong if schema[name].kind=='one_of' else each.wrong[:,one_name.at[name]]
         for name,each in noise.items()}

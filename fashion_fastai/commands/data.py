@@ -15,7 +15,7 @@ __all__ = ['sample_command', 'convert_command', 'describe_command', 'fetch_comma
            'explore_command']
 
 # %% ../../nbs/91_commands.data.ipynb #d21ac276
-from .options import check_new, config_from, option_value, plain_settings
+from .options import check_new, comma_separated, config_from, option_value, plain_settings
 from .options import settings_of_run, table_flags, with_settings, with_table
 from .printing import echo, print_frame
 from ..core.errors import UsageError
