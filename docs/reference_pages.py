@@ -255,6 +255,9 @@ The values of `--format`. `train --format NAME --data SOURCE` reads a data set w
 NAME SOURCE --out labels.csv` writes one table of it, and a schema beside it. The options below are those of the
 readers in Python: `read_format(NAME, SOURCE, option=...)`. Examples of each are on the pages
 [data.formats.registry](../../nbs/13_data.formats.registry.ipynb),
+[data.formats.two_csv](../../nbs/12_data.formats.two_csv.ipynb),
+[data.formats.folders](../../nbs/12_data.formats.folders.ipynb),
+[data.formats.products](../../nbs/12_data.formats.products.ipynb),
 [data.formats.deepfashion](../../nbs/11_data.formats.deepfashion.ipynb),
 [data.formats.meesho](../../nbs/12_data.formats.meesho.ipynb) and
 [data.formats.huggingface](../../nbs/11_data.formats.huggingface.ipynb). Where to get public data sets: [data

@@ -91,6 +91,26 @@ def test_command_lines_are_found():
     text = 'Run `fashion-fastai train --epochs 3`, then\nfashion-fastai predict run \\\n  images --out a.csv  # all\nprint(f"  fashion-fastai app runs")\n'
     assert lines_of(text)==['train --epochs 3', 'predict run images --out a.csv', 'app runs']
 
+# ---- a path with a blank in it
+
+def unquoted(path):
+    "Yield what a module fills into a command line without quotes for a shell; numbers have a format of their own"
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if not isinstance(node, ast.JoinedStr): continue
+        texts = [part.value if isinstance(part, ast.Constant) else '' for part in node.values]
+        starts = [i for i,text in enumerate(texts) if (lines := lines_of(text)) and text.endswith(lines[-1]+' ')]
+        for part in node.values[starts[0]+1:] if starts else []:
+            if isinstance(part, ast.FormattedValue) and part.format_spec is None and 'quote' not in ast.unparse(part.value): yield ast.unparse(part.value)
+
+@pytest.mark.parametrize('code,found', [("f'fashion-fastai app {run}'", ['run']), ("f'fashion-fastai app {shlex.quote(run)} --set a={b:g}'", [])])
+def test_what_is_quoted(code, found, tmp_path):
+    (tmp_path/'code.py').write_text(code)
+    assert list(unquoted(tmp_path/'code.py'))==found
+
+def test_commands_in_messages_can_be_pasted():
+    wrong = {path.name: found for path in sorted((ROOT/'fashion_fastai').rglob('*.py')) if (found := list(unquoted(path)))}
+    assert wrong=={}
+
 # ---- options that a message names without a command line
 
 READ_FORMATS = ['train', 'lr-find', 'tune', 'compare', 'data describe', 'data split', 'data audit', 'data explore', 'data convert']

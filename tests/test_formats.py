@@ -5,7 +5,8 @@ import pandas as pd, pyarrow as pa, pyarrow.parquet as pq, pytest
 from PIL import Image
 from fashion_fastai.data.catalogue import CatalogueWarning, read_catalogue
 from fashion_fastai.data.images import ImageReader
-from fashion_fastai.data.formats.registry import FORMATS, PRODUCT_COLS, PRODUCT_TARGETS, catalogue_from, convert, read_format
+from fashion_fastai.data.formats.products import PRODUCT_COLS, PRODUCT_TARGETS
+from fashion_fastai.data.formats.registry import FORMATS, catalogue_from, convert, read_format
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.schema import schema_from_json
 from helpers.meesho import QUESTIONS, draw_meesho

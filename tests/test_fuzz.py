@@ -9,7 +9,8 @@ from PIL import Image
 from safetensors.numpy import save as tensors
 from fashion_fastai.config import make_config, read_recipe
 from fashion_fastai.data.catalogue import read_catalogue
-from fashion_fastai.data.formats.registry import PRODUCT_COLS, catalogue_from
+from fashion_fastai.data.formats.products import PRODUCT_COLS
+from fashion_fastai.data.formats.registry import catalogue_from
 from fashion_fastai.data.images import BadImage, ImageReader
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.core.files import read_json, read_text

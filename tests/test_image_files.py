@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from helpers.hostile import HEIC
 from fashion_fastai.data.catalogue import CatalogueWarning
-from fashion_fastai.data.formats.registry import read_folders
+from fashion_fastai.data.formats.folders import read_folders
 from fashion_fastai.data.images import BadImage, read_image
 from fashion_fastai.serving.inputs import find_image_files
 

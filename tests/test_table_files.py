@@ -7,7 +7,8 @@ import pandas as pd, pytest
 from PIL import Image
 from fashion_fastai.core.errors import CatalogueWarning, UsageError
 from fashion_fastai.data.catalogue import read_catalogue
-from fashion_fastai.data.formats.registry import PRODUCT_COLS, convert, read_format, recognised_format
+from fashion_fastai.data.formats.products import PRODUCT_COLS
+from fashion_fastai.data.formats.registry import convert, read_format, recognised_format
 from fashion_fastai.data.tables import read_table, table_columns, table_frames
 from helpers import hostile
 

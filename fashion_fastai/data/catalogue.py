@@ -7,7 +7,6 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.catalogue.html.md"""
 # %% ../../nbs/12_data.catalogue.ipynb #bbdc15a3
 from __future__ import annotations
 import os, shlex, warnings
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,7 +16,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 
 # %% auto #0
-__all__ = ['ON_BAD', 'ON_UNSEEN', 'Catalogue', 'usable_rows', 'make_catalogue', 'read_catalogue']
+__all__ = ['ON_BAD', 'Catalogue', 'usable_rows', 'make_catalogue', 'read_catalogue']
 
 # %% ../../nbs/12_data.catalogue.ipynb #624856ef
 from ..core.errors import CatalogueWarning, UnseenLabel, UsageError, unknown_name, validate_fields
@@ -25,15 +24,17 @@ from .cache import cached_pixels
 from fashion_fastai.data.cells import (check_sep, check_truths, label_hint, many_labels_hint, plain_cells, sep_hint,
     truth_hint)
 from .file_names import check_names
+from .image_rows import one_row_an_image
 from .images import ImageReader
 from .lists import holds_lists
 from .one_hot import OneHot, one_hot_targets, read_one_hot
-from .rows import contradictions, file_cells, is_long, join_codes, several_note, split_files
+from .rows import file_cells
 from .splits import SPLITS, SplitColumn, group_names, make_split, strata, unused_split_col
-from .tables import (BOX, as_frame, box_columns, check_column, check_file_column,
-    join_paths, read_boxes, read_table, rejoin_commas, table_folder, table_schema_file)
+from .tables import (BOX, as_frame, check_column, check_file_column, join_paths, read_boxes,
+    read_table, rejoin_commas, table_folder, table_schema_file)
+from .unseen import encode_table
 from ..schema import Schema, infer_taxonomy, read_schema
-from ..target import UNKNOWN, as_text, target_from_column
+from ..target import target_from_column
 
 # %% ../../nbs/12_data.catalogue.ipynb #93d087a6
 @dataclass(frozen=True)
@@ -212,53 +213,6 @@ def _plain_targets(frame, path, one_of, any_of, one_hot, sep, empty, known, long
         raise UsageError(message if message.startswith(str(path)) else f'{path}: {message}') from None
 
 # %% ../../nbs/12_data.catalogue.ipynb #89053186
-ON_UNSEEN = 'raise', 'ignore'
-
-def _labels(cell, sep)->list[str]:
-    if pd.api.types.is_list_like(cell): return [str(label) for label in cell if label is not None]
-    return [] if pd.isna(cell) else str(cell).split(sep)
-
-def _find_unseen(target, column)->set[str]:
-    "Return the labels of a column that a target does not know in any spelling"
-    try: found = target_from_column(column, target.kind, target.sep).vocab
-    except UsageError: return set() # no label at all
-    def is_unseen(label):
-        try: target.encode(pd.Series([label if target.kind=='one_of' else [label]]))
-        except UnseenLabel: return True
-        return False
-    return {label for label in set(found)-set(target.vocab) if is_unseen(label)}
-
-def _without(column, target, unseen)->tuple[pd.Series, Counter]:
-    "Return a column without some labels, and in how many cells each of them was"
-    text = as_text(column)
-    if target.kind=='one_of': return text.mask(text.isin(unseen), UNKNOWN),Counter(text[text.isin(unseen)])
-    cells,counts = [_labels(cell, target.sep) for cell in column],Counter()
-    names = pd.Series(list({label for cell in cells for label in cell}), dtype=object)
-    is_unseen = dict(zip(names, as_text(names.str.strip().str.removeprefix(UNKNOWN)).isin(unseen)))
-    for cell in cells: counts.update({label.strip() for label in cell if is_unseen[label]})
-    return pd.Series([[label for label in cell if not is_unseen[label]] for cell in cells], column.index),counts
-
-def _ignore_unseen(frame, schema, path)->dict[str, np.ndarray]:
-    "Return the codes of all targets; warn about labels that the schema lacks"
-    codes,shown = {},[]
-    for target in schema:
-        column,counts = frame[target.name],{}
-        unseen = _find_unseen(target, column)
-        if unseen: column,counts = _without(column, target, unseen)
-        codes[target.name] = target.encode(column)
-        shown += [f'{target.name} {label} ({n:,} row{"s"*(n!=1)})' for label,n in sorted(counts.items())]
-    others = f' and {len(shown)-10} others' if len(shown)>10 else ''
-    if shown: _warn(f'{path}: labels that are not in the vocabulary are ignored: {", ".join(shown[:10])}{others}')
-    return codes
-
-def _encode(frame, schema, path, on_unseen='raise')->dict[str, np.ndarray]:
-    "Return the codes of all targets; a target without a column is unknown in every row"
-    absent = [target.name for target in schema if target.name not in frame]
-    if absent: _warn(f'{path} has no column {", ".join(absent)}: unknown in every row')
-    frame = frame.assign(**dict.fromkeys(absent, pd.Series('?', index=frame.index)))
-    try: return schema.encode(frame) if on_unseen=='raise' else _ignore_unseen(frame, schema, path)
-    except UsageError as e: raise UnseenLabel(f'{path}: {e}') from None
-
 def _check_labels(catalogue, path):
     "Raise a `UsageError` if a target has no training label; warn about labels that are missing from train"
     train = catalogue.where('train')
@@ -270,58 +224,6 @@ def _check_labels(catalogue, path):
         verb = 'occurs' if len(labels)==1 else 'occur'
         shown = ', '.join(label[:80] for label in labels[:5])+(f' and {len(labels)-5:,} more' if len(labels)>5 else '')
         if labels: _warn(f'{target.name}: {shown} {verb} only outside train and cannot be learned')
-
-# %% ../../nbs/12_data.catalogue.ipynb #0f51f7b5
-def _ask_whether_long(catalogue, file_of, path):
-    "Raise a `UsageError` if rows look like single labels of an image; warn about images with several labels"
-    if box_columns(catalogue.frame.columns): return
-    for target in catalogue.schema:
-        codes = catalogue.codes[target.name]
-        if target.kind=='any_of' and is_long(file_of, codes):
-            n = int((np.bincount(file_of)>1).sum())
-            raise UsageError(f'{path}: {n:,} images have several rows with different {target.name}; is each row one '
-                'label of its image? --long joins the rows of an image, --no-long takes each as it is')
-        rows = contradictions(file_of, codes) if target.kind=='one_of' else []
-        if len(rows):
-            first = np.flatnonzero(file_of==file_of[rows[0]])[0]
-            labels = ' and '.join(target.decode(codes[[first, rows[0]]]))
-            _warn(f'{path}: several rows of an image have different {target.name}, as in {len(set(file_of[rows])):,} '
-                f'or more images, such as {catalogue.files[rows[0]]}: {labels}; are they labels of one image? --any-of '
-                f'{shlex.quote(target.name)} --long joins them')
-
-def _joined_rows(catalogue, file_of, path, same)->Catalogue: # `same`: columns that must agree
-    "Return a catalogue with a row for each file of a long table"
-    first,codes = np.unique(file_of, return_index=True)[1],{}
-    for target in catalogue.schema:
-        codes[target.name],wrong = join_codes(target, file_of, catalogue.codes[target.name])
-        if len(wrong):
-            raise UsageError(f'{path}: row {catalogue.row[wrong[0]]}: {catalogue.files[wrong[0]]} has another '
-                f'{target.name} in another row; an image has only one')
-    for column in same:
-        if pd.Series(as_text(catalogue.frame[column]).to_numpy()).groupby(file_of).nunique().max()>1:
-            raise UsageError(f'{path}: the rows of an image differ in {column}; --long joins rows that agree in it')
-    joined = replace(catalogue.take(first), codes=codes)
-    cells = {target.name: target.decode(codes[target.name]) for target in catalogue.schema}
-    return replace(joined, frame=joined.frame.assign(**{name: cells[name] for name in cells if name in joined.frame}))
-
-def _divided_cells(catalogue, path)->Catalogue:
-    "Return a catalogue with a row for each image that a cell names"
-    found = split_files(catalogue.frame[catalogue.file_col], catalogue.images)
-    if found is None: return catalogue
-    cell_of,files = found
-    _warn(several_note(path, catalogue.file_col, int((np.bincount(cell_of)>1).sum())))
-    divided = catalogue.take(cell_of)
-    return replace(divided, frame=divided.frame.assign(**{catalogue.file_col: files}))
-
-# %% ../../nbs/12_data.catalogue.ipynb #99921a8d
-def _one_row_an_image(catalogue, path, long, same)->Catalogue:
-    "Join the rows of a long table, and divide cells that name several images"
-    files = catalogue.frame[catalogue.file_col]
-    if long or (long is None and files.head(20_000).duplicated().any()):
-        file_of = pd.factorize(files)[0]
-        if long: catalogue = _joined_rows(catalogue, file_of, path, same)
-        else: _ask_whether_long(catalogue, file_of, path)
-    return _divided_cells(catalogue, path)
 
 # %% ../../nbs/12_data.catalogue.ipynb #6bf04991
 def _table_split(frame, path, split_column, known)->np.ndarray: # `train` if there is no split column
@@ -426,16 +328,15 @@ def make_catalogue(
 )->Catalogue: # usable rows, in the order of the table
     "Check a table of images with labels; raise a `UsageError` that names the row, column or file of a mistake"
     if on_bad not in ON_BAD: raise unknown_name('on_bad', on_bad, ON_BAD)
-    if on_unseen not in ON_UNSEEN: raise unknown_name('on_unseen', on_unseen, ON_UNSEEN)
     frame = as_frame(frame)
     check_file_column(frame.columns, file_col, origin)
     frame = frame.assign(**{file_col: file_cells(frame[file_col])})
     if split_col and not all_as: check_column(frame.columns, split_col, origin)
     frame,schema = _plain_targets(frame, origin, one_of, any_of, one_hot, sep, empty, schema, long)
     split = np.full(len(frame), all_as or 'train', dtype=object)
-    codes,group = _encode(frame, schema, origin, on_unseen),_groups(frame, origin, file_col, group_col)
+    codes,group = encode_table(frame, schema, origin, on_unseen),_groups(frame, origin, file_col, group_col)
     catalogue = Catalogue(frame, schema, Path(images), file_col, codes, split, group, row=np.arange(len(frame))+1)
-    catalogue = _one_row_an_image(catalogue, origin, long, [name for name in (split_col, fold_col, group_col) if name])
+    catalogue = one_row_an_image(catalogue, origin, long, [name for name in (split_col, fold_col, group_col) if name])
     catalogue,bad,hint = _named_files(catalogue, origin, file_pattern, allow_outside)
     if on_bad!='keep': _check_image_folder(bad, catalogue, origin, hint)
     rows = usable_rows(bad, catalogue, on_bad)

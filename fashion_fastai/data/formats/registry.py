@@ -6,32 +6,31 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.formats.registry.html
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #b3df4126
 from __future__ import annotations
-import inspect, os, re, warnings
+import inspect, warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-import numpy as np, pandas as pd
+import numpy as np
 
 # %% auto #0
-__all__ = ['MAX_LEVELS', 'PRODUCT_COLS', 'PRODUCT_TARGETS', 'FORMATS', 'RECOGNISED', 'read_labels_table', 'read_list_column',
-           'read_two_csv', 'read_folders', 'product_rows', 'read_products', 'recognised_format', 'read_format',
-           'convert', 'catalogue_from']
+__all__ = ['FORMATS', 'RECOGNISED', 'read_labels_table', 'read_list_column', 'recognised_format', 'read_format', 'convert',
+           'catalogue_from']
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #b26f7163
 from ...core.errors import UsageError, unknown_name, validate_fields
-from ...core.files import walk_files
 from ..catalogue import Catalogue, CatalogueWarning, make_catalogue, read_catalogue
-from .base import LabelTable, ListFile, add_split, check_unique, find_images_folder
-from .base import label_cells, line_error, match_names, read_lines, read_strict_csv
+from .base import LabelTable, check_unique, find_images_folder
+from .base import label_cells, line_error, read_strict_csv
 from .deepfashion import read_deepfashion, read_deepfashion_six
+from .folders import read_folders
 from .huggingface import read_hf
 from .meesho import read_meesho
-from ..image_files import find_images, is_image
-from ..splits import SPLIT_NAMES, SPLITS, read_split
-from ..csv_dialect import csv_dialect
-from ..tables import check_column, read_table, table_exists
+from .products import is_products, read_products
+from .two_csv import read_two_csv
+from ..image_files import is_image
+from ..tables import check_column, table_exists
 from ...schema import Schema
-from ...target import Target, UNKNOWN
+from ...target import Target
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #b58ec409
 def read_labels_table(
@@ -109,242 +108,6 @@ def read_list_column(
     where = find_images_folder(frame.file.tolist(), folders, images)
     return LabelTable(frame.reset_index(drop=True), where, any_of=(label_col,))
 
-# %% ../../../nbs/13_data.formats.registry.ipynb #9061c5c9
-_CATEGORY,_ATTRIBUTES = 'category_label','attribute_label'
-_LABEL_COLS = _CATEGORY,_ATTRIBUTES
-_ALLOWED = {_CATEGORY: (r'\d*', 'one whole number'), _ATTRIBUTES: (r'(\d+( +\d+)*)?', 'whole numbers between blanks')}
-
-def _read_label_csv(path)->pd.DataFrame:
-    "Read one of the files; labels, if it has any, must be whole numbers"
-    frame = read_strict_csv(path)
-    check_column(frame.columns, 'file_path', path)
-    error = line_error(path, frame)
-    for row in np.flatnonzero(frame.file_path==''): raise error(row, 'file_path is empty')
-    check_unique(frame.file_path, error)
-    for name in set(_LABEL_COLS) & set(frame):
-        pattern,allowed = _ALLOWED[name]
-        for row in np.flatnonzero(~frame[name].str.fullmatch(pattern)):
-            raise error(row, f'{name} is {frame[name].iloc[row]!r}; it must be {allowed}')
-    return frame
-
-def _split_in_name(path:str)->str:
-    "Return the split in the name of a file or its folder; empty if there is none"
-    for word in re.findall('[a-z]+', path.lower()):
-        if word in SPLIT_NAMES: return SPLIT_NAMES[word]
-        for split in SPLITS:
-            if word.startswith(split): return split
-    return ''
-
-# %% ../../../nbs/13_data.formats.registry.ipynb #bca954f7
-def _match_rows(frames:list[pd.DataFrame], paths:list[Path])->list[pd.DataFrame]:
-    "Return both frames in the order of the first"
-    if len(frames)==2:
-        first,second = [frame.file_path.tolist() for frame in frames]
-        frames[1] = frames[1].iloc[match_names(second, first, paths[1], paths[0], line_error(paths[1], frames[1]))]
-    return [frame.reset_index(drop=True) for frame in frames]
-
-def _join_two(categories:Path|None, attributes:Path|None, split:str)->pd.DataFrame:
-    "Return the table of one split from a category file, an attribute file, or a list without labels"
-    paths = [path for path in (categories, attributes) if path]
-    frames = _match_rows([_read_label_csv(path) for path in paths], paths)
-    labels = {}
-    for frame in frames: # a column of empty cells is a list without labels
-        labels |= {name: frame[name] for name in _LABEL_COLS if name in frame and (frame[name]!='').any()}
-    for name,path in zip(_LABEL_COLS, (categories, attributes)):
-        if name in labels or split=='test': continue
-        of_split = f' for the split {split}' if split else ''
-        raise UsageError(f'{path or paths[0]}: no {name}{of_split}; categories and attributes are both needed')
-    return pd.DataFrame(dict(file=frames[0].file_path, category=labels.get(_CATEGORY, ''),
-        attributes=labels.get(_ATTRIBUTES, UNKNOWN), split=split))
-
-# %% ../../../nbs/13_data.formats.registry.ipynb #55ec3914
-_ONE_PAIR = 'move one of them away, or name the files in Python: categories=..., attributes=... of read_two_csv'
-
-def _add_to_pair(pair:list, path:Path, header:list[str]):
-    "Store `path` as the category file, the attribute file, or both of its split"
-    for i,name in enumerate(_LABEL_COLS):
-        if name not in header: continue
-        if pair[i]: raise UsageError(f'{path}: {pair[i]} has {name} for the same split; {_ONE_PAIR}')
-        pair[i] = path
-
-def _find_pairs(folder:Path)->dict[str, list]:
-    "Return the category file and the attribute file of each split, by their headers"
-    pairs,lists = {},{}
-    for path in sorted(folder/name for name in walk_files(folder) if name.endswith('.csv')):
-        header = [name.strip() for name in (read_lines(path) or [''])[0].split(',')]
-        if 'file_path' not in header: continue
-        split = _split_in_name(str(path.relative_to(folder)))
-        if set(_LABEL_COLS) & set(header): _add_to_pair(pairs.setdefault(split, [None, None]), path, header)
-        else: lists.setdefault(split, [path, None])
-    pairs = lists|pairs # a list without labels counts if a split has nothing else
-    if not pairs: raise UsageError(f'{folder}: no CSV file with a column file_path in it')
-    return pairs
-
-# %% ../../../nbs/13_data.formats.registry.ipynb #974b3f16
-def _named_pairs(path:Path, categories, attributes, test)->dict[str, list]:
-    pairs = {'train': [path/categories, path/attributes]}
-    return pairs | {'test': [path/test, None]} if test else pairs
-
-def read_two_csv(
-    path:str|Path, # folder of the data set
-    categories:str|Path|None=None, # category file, relative to `path`; default: found by its header
-    attributes:str|Path|None=None, # attribute file, relative to `path`
-    test:str|Path|None=None, # list of test images, relative to `path`
-    images:str|Path|None=None, # folder that the file names are relative to; default: `path` or its parent
-)->LabelTable: # targets `category` and `attributes`, whole numbers; a column `split` if there are splits
-    "Read two CSV files, one for categories and one for attributes, joined on `file_path`"
-    path = Path(path)
-    if bool(categories)!=bool(attributes):
-        only = 'categories' if categories else 'attributes'
-        raise UsageError(f'categories and attributes are both needed, and only {only} was given')
-    pairs = _named_pairs(path, categories, attributes, test) if categories else _find_pairs(path)
-    if '' in pairs and len(pairs)>1:
-        unnamed = next(file for file in pairs[''] if file)
-        raise UsageError(f'{unnamed}: its name says neither train nor test, as others do; {_ONE_PAIR}')
-    frames = [_join_two(*pairs[split], split) for split in ('', *SPLITS) if split in pairs]
-    frame = pd.concat(frames, ignore_index=True)
-    def error(row, message): return UsageError(f'{path}: the files of the splits: {message}')
-    check_unique(frame.file, error)
-    where = find_images_folder(frame.file.tolist(), [path, path.parent, path/'images'], images)
-    frame = add_split(frame.drop(columns='split'), frame.split.tolist())
-    return LabelTable(frame, where, ('category',), ('attributes',))
-
-# %% ../../../nbs/13_data.formats.registry.ipynb #36ee21a6
-def _image_paths(path:Path)->tuple[list[tuple[str, ...]], str]:
-    "Return the components of the path of every image below `path`, in order, and what was left out"
-    names,left_out = find_images(path)
-    return [tuple(name.split('/')) for name in names],left_out
-
-def _has_splits(path:Path, paths:list[tuple[str, ...]])->bool:
-    "Return whether the top folders are splits; raises a `UsageError` if only some are"
-    top = {parts[0].lower() for parts in paths if len(parts)>1}
-    splits = top & SPLIT_NAMES.keys()
-    if splits and splits!=top:
-        raise UsageError(f'{path}: beside {", ".join(sorted(splits))} there is {sorted(top-splits)[0]}; '
-            'either all folders are splits or none')
-    return bool(splits)
-
-MAX_LEVELS = 5
-
-def _is_flat_test(parts:tuple[str, ...], has_splits:bool)->bool:
-    return has_splits and len(parts)==2 and SPLIT_NAMES[parts[0].lower()]=='test'
-
-def _level_names(path:Path, paths:list[tuple[str, ...]], has_splits:bool)->list[str]:
-    "Return a name for each level of folders; raise a `UsageError` unless all labelled images have the same number"
-    labelled = [parts for parts in paths if not _is_flat_test(parts, has_splits)]
-    depths = {len(parts)-1-has_splits: parts for parts in reversed(labelled)} # with the first image of each depth
-    if not depths: raise UsageError(f'{path}: all images lie in test, without a folder for their label')
-    for depth,parts in depths.items():
-        if 1<=depth<=MAX_LEVELS: continue
-        raise UsageError(f'{path/Path(*parts)}: {depth} folders above the image that are labels; '
-            f'it must have one (category), two (main, sub) or up to {MAX_LEVELS}')
-    if len(depths)>1:
-        (few,first),(many,second),*_ = sorted(depths.items())
-        raise UsageError(f'{path}: the labels of {Path(*first)} are {few} folder{"s"*(few>1)}, '
-            f'those of {Path(*second)} are {many}; all must have the same number')
-    n = next(iter(depths))
-    return {1: ['category'], 2: ['main', 'sub']}.get(n, [f'level_{i+1}' for i in range(n)])
-
-# %% ../../../nbs/13_data.formats.registry.ipynb #04ac51b6
-def _qualify_shared(frame:pd.DataFrame, above:str, level:str)->str:
-    "Prefix every label of a level with that of the level above if a name is shared; return a note, empty if none is"
-    n_above = frame[frame[level]!=''].groupby(level)[above].nunique()
-    if not (n_above>1).any(): return ''
-    frame[level] = (frame[above]+'/'+frame[level]).where(frame[level]!='', '')
-    kind = 'main category' if above=='main' else 'folder of the level above'
-    name = 'sub-category' if level=='sub' else level
-    return f'{n_above.idxmax()} lies in more than one {kind}, so each {name} is called {above}/{level}'
-
-def read_folders(
-    path:str|Path, # top folder
-)->LabelTable: # target `category`, targets `main` and `sub`, or `level_1`, `level_2` and so on
-    "Read a folder for each label: `category/image.jpg`, `main/sub/image.jpg` or more levels"
-    path = Path(path)
-    paths,left_out = _image_paths(path)
-    if not paths: raise UsageError(f'{path}: no image in it or below it{left_out.removeprefix(str(path))}')
-    has_splits = _has_splits(path, paths)
-    columns = _level_names(path, paths, has_splits)
-    flat = [_is_flat_test(parts, has_splits) for parts in paths]
-    labels = [[''] * len(columns) if is_flat else parts[has_splits:-1] for parts,is_flat in zip(paths, flat)]
-    frame = pd.DataFrame([('/'.join(parts), *row) for parts,row in zip(paths, labels)], columns=['file', *columns])
-    notes = [_qualify_shared(frame, *pair) for pair in zip(columns, columns[1:])]
-    if any(flat): notes.append(f'{path}: the labels of {sum(flat):,} images that lie directly in test are unknown')
-    if has_splits: frame = add_split(frame, read_split(pd.Series([parts[0] for parts in paths])).tolist())
-    return LabelTable(frame, path, tuple(columns), notes=tuple(filter(None, [*notes, left_out])))
-
-# %% ../../../nbs/13_data.formats.registry.ipynb #865c3fe2
-PRODUCT_COLS = ('id', 'gender', 'masterCategory', 'subCategory', 'articleType', 'baseColour', 'season', 'year', 'usage',
-    'productDisplayName')
-PRODUCT_TARGETS = 'masterCategory', 'subCategory', 'articleType', 'gender', 'season', 'usage', 'baseColour'
-
-def product_rows(
-    path:str|Path, # `styles.csv`
-)->pd.DataFrame: # columns `PRODUCT_COLS` as text, empty if a value is unknown
-    "Read the product table"
-    header,*lines = read_lines(path) or ['']
-    if tuple(header.strip().split(','))!=PRODUCT_COLS:
-        if _is_products(path): return _resaved_rows(path)
-        raise UsageError(f'{path}: line 1: the header must be {",".join(PRODUCT_COLS)}')
-    n = len(PRODUCT_COLS)
-    rows = ListFile(Path(path), [line.strip().split(',', n-1) for line in lines], first=2)
-    if not len(rows): raise UsageError(f'{path}: lists no product')
-    rows.check_fields(n, ','.join(PRODUCT_COLS))
-    for row,(product_id,*_) in enumerate(rows.rows):
-        if not product_id.isdecimal(): raise rows.error(row, f'{product_id!r}: the id must be a whole number')
-    frame = pd.DataFrame(rows.rows, columns=list(PRODUCT_COLS))
-    check_unique(frame.id, rows.error)
-    frame['productDisplayName'] = frame.productDisplayName.str.replace(r'^"(.*)"$', r'\1', regex=True)
-    return _without_na(frame)
-
-def _without_na(frame)->pd.DataFrame:
-    return frame.assign(**{name: frame[name].str.strip().replace('NA', '') for name in (*PRODUCT_TARGETS, 'year')})
-
-def _resaved_rows(path)->pd.DataFrame:
-    "Read a product table that was saved again, with quotes, and perhaps with other columns"
-    frame = read_table(path)
-    extra = [name for name in frame if name not in PRODUCT_COLS and not name.startswith('Unnamed: ')]
-    frame = frame[[*PRODUCT_COLS, *extra]].fillna('')
-    frame = frame.assign(**{name: frame[name].str.replace(r'\.0$', '', regex=True) for name in ('id', 'year')})
-    def error(row, message): return UsageError(f'{path}: row {row+1}: {message}')
-    for row in np.flatnonzero(~frame.id.str.fullmatch(r'\d+')):
-        raise error(row, f'{frame.id[row]!r}: the id must be a whole number')
-    check_unique(frame.id, error)
-    return _without_na(frame)
-
-def _styles_file(path)->Path:
-    "Return `styles.csv`: `path` itself, in it, or in a folder in it"
-    path = Path(path)
-    if path.is_file(): return path
-    own = path/'styles.csv'
-    return next((file for file in (own, *sorted(path.glob('*/styles.csv'))) if file.is_file()), own)
-
-def _is_products(path)->bool:
-    "Return whether a source is the product catalogue, by its column names; a column `file` means a plain table"
-    file = _styles_file(path)
-    if file.suffix.lower()!='.csv' or not file.is_file(): return False
-    try: names = csv_dialect(file).names
-    except (ValueError, OSError): return False # the reader says why
-    return set(PRODUCT_COLS)<=set(names) and 'file' not in names
-
-# %% ../../../nbs/13_data.formats.registry.ipynb #2913b046
-def read_products(
-    path:str|Path, # `styles.csv`, the folder with it and `images`, or the folder above
-    images:str|Path|None=None, # folder of the images; default: `images` beside `styles.csv`
-)->LabelTable: # targets `PRODUCT_TARGETS`, all `one_of`; the other columns are kept
-    "Read the product catalogue: `styles.csv` and `images/ID.jpg`"
-    table = _styles_file(path)
-    images = Path(images or table.parent/'images')
-    frame = product_rows(table)
-    frame.insert(0, 'file', frame.id+'.jpg')
-    exists = np.array([os.path.isfile(images/name) for name in frame.file])
-    missing = [f'line {row+2}: {frame.file[row]}' for row in np.flatnonzero(~exists)]
-    examples = ', '.join(missing[:10])+(' and others' if len(missing)>10 else '')
-    if not exists.any():
-        raise UsageError(f'{table}: none of the {len(frame)} images is in {images}: {examples}; '
-            '--images names their folder')
-    note = f'{table}: left out {len(missing)} of {len(frame)} rows without an image in {images}: {examples}'
-    return LabelTable(frame[exists].reset_index(drop=True), images, PRODUCT_TARGETS, notes=(note,) if missing else ())
-
 # %% ../../../nbs/13_data.formats.registry.ipynb #db5dc25a
 FORMATS:dict[str, Callable[..., LabelTable]] = {
     'table': read_labels_table, 'deepfashion': read_deepfashion, 'deepfashion-six': read_deepfashion_six,
@@ -352,7 +115,7 @@ FORMATS:dict[str, Callable[..., LabelTable]] = {
     'meesho': read_meesho, 'hf': read_hf}
 
 RECOGNISED:dict[str, Callable[[Path], bool]] = { # formats that say which sources are theirs
-    'products': _is_products,
+    'products': is_products,
     'meesho': lambda path: (Path(path)/'category_attributes.parquet').is_file(),
     'hf': lambda path: any((Path(path)/name).is_file() for name in ('dataset_dict.json', 'state.json'))}
 
