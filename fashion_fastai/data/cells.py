@@ -87,6 +87,7 @@ def sep_hint(
     return sep and (f'{column.name}: its cells hold {sep!r}, as in {cell[:80]!r}; if they are several labels, name it '
         f'with --any-of {shlex.quote(str(column.name))} --sep {shlex.quote(sep)}')
 
+# %% ../../nbs/11_data.cells.ipynb #27b261db
 def check_truths(
     targets:Sequence[Target], # with the labels that occur
 ):

@@ -45,6 +45,7 @@ def number_of(
     found = _NUMBER.fullmatch(text)
     return found[1].lstrip('0') or '0' if found else ''
 
+# %% ../../nbs/11_data.file_pattern.ipynb #35e51aa7
 _FIELD = re.compile(r'\{(id|path|stem)(?::(\d{1,3}))?\}')
 
 def _field(cell, name, spec)->str:

@@ -73,6 +73,7 @@ def holds_lists(
     cells = sample_cells(column)
     return len(cells)>0 and 2*sum(map(_is_list, cells))>=len(cells)
 
+# %% ../../nbs/10_data.lists.ipynb #aa6c5ea1
 def _is_missing(item)->bool: return item is None or item is pd.NA or isinstance(item, float) and item!=item
 
 def _labels_of(cell)->list[str]|None: # None if it is no list of labels

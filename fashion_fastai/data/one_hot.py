@@ -102,6 +102,7 @@ def lists_of_matrix(
         for row in patterns]
     return pd.Series([lists[i] for i in position.ravel()], index=index, dtype=object)
 
+# %% ../../nbs/11_data.one_hot.ipynb #3a168bd7
 def vector_frame(
     column:pd.Series, # lists of numbers, or text with numbers
     labels:Sequence[str], # of the numbers, in order
