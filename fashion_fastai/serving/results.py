@@ -171,11 +171,11 @@ def frame(
 )->pd.DataFrame: # as `Predictions.results`, then what is known of review and OOD, the probabilities, and `error`
     "Return predictions as labels and probabilities in text, empty where an image cannot be read"
     frame,bad_rows = self.predictions.results(self.thresholds),list(self.bad)
-    frame.loc[bad_rows, frame.columns[1:]] = ''
+    if bad_rows: frame.loc[bad_rows, frame.columns[1:]] = '' # slow in pandas, also for no row
     if self.acceptance: frame = frame.assign(**_review_columns(self))
     if self.apparel_distance is not None:
         frame['looks_like_apparel'] = pd.array(self.looks_like_apparel, dtype='boolean')
-        frame.loc[bad_rows, 'looks_like_apparel'] = pd.NA
+        if bad_rows: frame.loc[bad_rows, 'looks_like_apparel'] = pd.NA
         frame['apparel_distance'] = self.apparel_distance
     if all_probs: frame = pd.concat([frame, _label_probs(self.predictions)], axis=1)
     return frame.assign(error=[self.bad.get(i, '') for i in range(len(frame))])
