@@ -1,7 +1,8 @@
 "A small catalogue with suggestions of every form, as an audit writes them"
 import pandas as pd
 from PIL import Image, ImageDraw
-from fashion_fastai.audit.review import SUGGESTION_COLS, start_review
+from fashion_fastai.audit.issues import SUGGESTION_COLS
+from fashion_fastai.audit.review import start_review
 from fashion_fastai.config import make_config
 
 ROWS = [ # category, attributes
