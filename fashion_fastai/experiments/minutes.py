@@ -72,14 +72,16 @@ class Speed:
         (small,large),(low,high) = (side**2 for side in SIZES),getattr(self, kind)
         return max(low/2, low + (high-low)*(size**2-small)/(large-small))
 
-def _seconds(work, device, repeats=3)->float: # the median, after a first one that warms up
+def _seconds(work, device)->float: # the median of up to three, after one that warms up
     def once():
         started = time.perf_counter()
         work()
         if device.type=='cuda': torch.cuda.synchronize(device)
         return time.perf_counter()-started
     once()
-    return statistics.median(once() for _ in range(repeats))
+    times = [once()]
+    while len(times)<3 and sum(times)<3: times.append(once()) # on a busy machine one is enough
+    return statistics.median(times)
 
 def _network_seconds(schema, arch, size, unfrozen, bs, device, args)->tuple[float, float]: # training and inference
     network = create_network(schema, arch, size, 'none', **args)
