@@ -34,6 +34,7 @@ from .commands.train import lr_find_command, train_command
 from .commands.tune import tune_command
 from .core.allocator import tune_allocator
 from .core.errors import UsageError
+from .core.parallel import limit_spinning
 
 # %% ../nbs/95_cli.ipynb #d97c56aa
 _COMMANDS = {'train': train_command, 'lr-find': lr_find_command, 'evaluate': evaluate_command,
@@ -91,6 +92,7 @@ def main(
 def run_script():
     "Run a command and end the process with its exit code"
     tune_allocator()
+    limit_spinning()
     gc.set_threshold(10_000)
     code = main()
     gc.freeze() # no scan at exit

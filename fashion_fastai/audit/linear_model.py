@@ -45,7 +45,7 @@ def _softmax_loss(scores, y, weight)->tuple[float, np.ndarray]: # sum; derivativ
     scores = scores-scores.max(1, keepdims=True)
     powers = np.exp(scores)
     total = powers.sum(1, keepdims=True)
-    value = weight[:,0]*(np.log(total[:,0])-scores[y])
+    value = weight[:,0]*(np.log(total[:,0])-(scores*y).sum(1))
     return value.sum(dtype=float), weight*(powers/total-y)
 
 def _sigmoid_loss(scores, y, weight)->tuple[float, np.ndarray]: # sum; derivative `(n, n_labels)`

@@ -1,4 +1,4 @@
-"""Prefetch: run work on threads ahead of the consumer
+"""Run work on threads ahead of the consumer, and share the cores with other processes
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/core.parallel.html.md"""
 
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 # %% auto #0
-__all__ = ['n_cores', 'prefetch']
+__all__ = ['n_cores', 'prefetch', 'limit_spinning']
 
 # %% ../../nbs/00_core.parallel.ipynb #619fd7a5
 def n_cores()->int:
@@ -35,3 +35,8 @@ def prefetch(
             result = pending.popleft().result()
             for item in islice(items, 1): pending.append(pool.submit(work, item))
             yield result
+
+# %% ../../nbs/00_core.parallel.ipynb #1ae2227a
+def limit_spinning():
+    "Let waiting OpenMP threads sleep soon, unless the environment says how they wait; call it before torch is imported"
+    if not {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'}&set(os.environ): os.environ['GOMP_SPINCOUNT'] = '1000'

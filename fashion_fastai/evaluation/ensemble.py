@@ -121,8 +121,6 @@ def ensemble_thresholds(
     if len(runs)==1: return own[0].thresholds,f'those of {runs[0].path}'
     names = own[0].thresholds
     mean = {name: np.mean([calibration.thresholds[name] for calibration in own], axis=0) for name in names}
-    criteria = {calibration.metadata.get(name, {}).get('criterion') for calibration in own for name in names}
-    if criteria-{'f1'}: return mean,"the mean of the members' own, because not all of these were fitted for F1"
     members = shared_held_out(runs)
     if members is None: return mean,"the mean of the members' own, because their validation splits differ"
     origin = f'fitted on the {len(members[0]):,} images of the validation split that all members share'
