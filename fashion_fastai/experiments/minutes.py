@@ -244,14 +244,17 @@ class Deadline(Callback):
         echo:Callable[[str], None]=noop, # prints the new number of epochs
     ): store_attr()
 
+    def before_fit(self): self.planned = self.n_epoch
+
     def before_epoch(self):
         if self.epoch>=self.n_epoch: raise CancelFitException # fastai has fixed the number of its loops
         self.began = time.monotonic()
 
     def after_epoch(self):
-        now,planned = time.monotonic(),self.n_epoch
-        seconds = now-self.began
+        now,before = time.monotonic(),self.n_epoch
+        seconds,done = now-self.began,self.epoch+1
         after = self.plan.after*max(1, seconds/self.plan.epoch)
-        left = max(1, int((self.ends-now-after)/seconds)) # one at least, in which the rate falls
-        self.learn.n_epoch = min(planned, self.epoch+1+left)
-        if self.n_epoch<planned: self.echo(f'slower than planned: {self.n_epoch} instead of {planned} epochs')
+        least = int(done<before) # the rate falls in one more, unless this was the last
+        left = max(least, int((self.ends-now-after)/seconds))
+        self.learn.n_epoch = min(self.planned, done+left) # more again where the machine has recovered
+        if self.n_epoch!=before: self.echo(f'the time is enough for {self.n_epoch} of {self.planned} epochs')
