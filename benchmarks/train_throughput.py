@@ -1,6 +1,6 @@
-"""Training images per second: ours, ours as `train --minutes` plans it (lowest layer group frozen, pretrained
-statistics of BatchNorm), plain fastai, fastai as an expert sets it, and the ceiling (our network, loss and optimiser on
-one ready batch, all unfrozen).
+"""Training images per second: ours, ours with the lowest layer group frozen and the pretrained statistics of BatchNorm
+(as a plan of `train --minutes` of fewer than five epochs), plain fastai, fastai as an expert sets it, and the ceiling
+(our network, loss and optimiser on one ready batch, all unfrozen).
 
 Each trains through its own `Learner.fit` in a process of its own, because the allocator setting holds for a whole
 process. They take turns.
@@ -9,25 +9,25 @@ process. They take turns.
 """
 from bench import alternate, arguments, now, rates, report
 
-PLAN = 'ours, minutes'
+SHORT = 'ours, short plan'
 
-def our_learner(args, is_plan):
-    "Return a learner of this library, as it trains by default or in a plan of minutes"
+def our_learner(args, is_short):
+    "Return a learner of this library, as it trains by default or in a short plan"
     from fashion_fastai.core.allocator import tune_allocator
     tune_allocator()
     from fashion_fastai.data.catalogue import read_catalogue
     from fashion_fastai.training.learner import fashion_learner
-    norm_stats = 'pretrained' if is_plan else 'batch'
+    norm_stats = 'pretrained' if is_short else 'batch'
     return fashion_learner(read_catalogue(args.table), args.arch, args.size, norm_stats=norm_stats)
 
 def make_learner(name, args):
     "Return the learner of a contender, unfrozen"
-    if name in ('ours', PLAN, 'ceiling'): learn = our_learner(args, name==PLAN)
+    if name in ('ours', SHORT, 'ceiling'): learn = our_learner(args, name==SHORT)
     else:
         from peers.plain_fastai import learner
         learn = learner(args.table, args.arch, args.size, expert=name=='expert')
     learn.create_opt()
-    if name==PLAN: learn.freeze_to(1)
+    if name==SHORT: learn.freeze_to(1)
     else: learn.unfreeze()
     return learn
 
@@ -71,6 +71,6 @@ if __name__=='__main__':
     references,tables = ('ceiling', 'plain fastai', 'expert'),[]
     for size in map(int, args.sizes.split(',')):
         args.size = size
-        figures = alternate(('ours', PLAN, *references), prepare, args, args.rounds)
+        figures = alternate(('ours', SHORT, *references), prepare, args, args.rounds)
         tables.append(rates(figures, references, f'{args.arch}, batches of 64, {args.size} px'))
     report('train_throughput', '\n\n'.join(tables), args.write)
