@@ -24,6 +24,7 @@ from .label_issues import check_labels
 from .label_noise import LabelNoise, label_noise
 from .labeling_queue import active_learning_queue
 from .linear_model import PrincipalAxes, out_of_fold, principal_axes
+from .merge import sheet_rows
 from .outliers import check_outliers
 from .report import write_audit_page
 from .rules import find_rules
@@ -195,7 +196,7 @@ def audit(
     echo:Callable[[str], None]=print, # prints progress
 )->Audit:
     "Run all checks on a table; raise a `UsageError` if no image can be read"
-    catalogue = replace(catalogue, row=catalogue.row+1) # the header is row 1
+    catalogue = replace(catalogue, row=sheet_rows(catalogue))
     names = _looked_at(catalogue.schema, only, ignore)
     files,metadata = catalogue.files,cached_metadata(catalogue.paths)
     pairs = near_pairs(metadata)
