@@ -98,7 +98,9 @@ def default(field):
 def settings_table(cls, prefix):
     "Return the settings of one class as a table, without those that are sections of their own"
     from pydantic import BaseModel
-    rows, comments = [], field_comments(cls)
+    rows, comments = [], {}
+    for base in reversed(cls.__mro__): # a section may be divided into several classes
+        if base.__module__==cls.__module__: comments |= field_comments(base)
     for name, field in cls.model_fields.items():
         if inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel): continue
         allowed = values(field.annotation, field.metadata)

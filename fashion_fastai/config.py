@@ -209,9 +209,9 @@ def schedule_moves_by(
     if by is None or by in possible: return by or possible[0]
     raise ValueError(f'the schedule {schedule} moves the rate with each {possible[0]}, not with each {by}')
 
-# %% ../nbs/04_config.ipynb #c72fd3c2
-class TrainingConfig(_Section):
-    "Optimiser, schedule, stages and checkpoints; see `fit_progressive`"
+# %% ../nbs/04_config.ipynb #345fcf7d
+class _RateConfig(_Section):
+    "How long a training takes, and its optimiser and learning rate"
     epochs:int = Field(5, ge=0, le=10_000) # epochs of all stages together; 0: keep the heads of the linear probe
     minutes:PositiveFloat|None = None # time for the whole training, which plans size and epochs; see `plan_minutes`
     batch_size:int = Field(64, ge=1, le=65_536) # images per optimiser step, over all processes
@@ -225,6 +225,15 @@ class TrainingConfig(_Section):
     gamma:PositiveFloat = 0.9 # `exponential`: factor of the rate after each epoch
     patience:PositiveInt = 5 # `plateau`: epochs without a lower validation loss that are tolerated
     factor:PositiveFloat = 0.1 # `plateau`: factor of the rate after one more
+
+    @model_validator(mode='after')
+    def _possible_schedule(self):
+        schedule_moves_by(self.schedule, self.schedule_by)
+        return self
+
+# %% ../nbs/04_config.ipynb #c72fd3c2
+class TrainingConfig(_RateConfig):
+    "Optimiser, schedule, stages and checkpoints; see `fit_progressive`"
     precision:Literal['auto', 'measure', 'float32', 'bfloat16', 'float16'] = 'auto' # see `fastest_precision`
     compile:bool = False # compile the network with `torch.compile`; needs a C++ compiler and a minute or more
     norm_stats:Literal['auto', 'pretrained', 'batch'] = 'auto' # of BatchNorm in the body; auto: see `prepare`
@@ -250,13 +259,8 @@ class TrainingConfig(_Section):
     seed:int = Field(42, ge=0, lt=2**32) # seed of everything random
 
     @model_validator(mode='after')
-    def _one_mean(self):
+    def _possible(self):
         if self.ema and self.swa_epochs: raise ValueError('ema and swa_epochs both average the weights; choose one')
-        return self
-
-    @model_validator(mode='after')
-    def _possible_schedule(self):
-        schedule_moves_by(self.schedule, self.schedule_by)
         if self.refit and self.schedule=='plateau': raise ValueError('the schedule plateau needs a validation split')
         if self.refit and self.keep=='best': raise ValueError('keep: best needs a validation split')
         return self

@@ -73,6 +73,27 @@ class Applicability(BaseModel, frozen=True, extra='forbid'):
         left = {label: tuple(name for name in own if name in names) for label,own in self.targets.items()}
         return Applicability(by=self.by, targets=left) if self.by in names and any(left.values()) else None
 
+# %% ../nbs/03_schema.ipynb #eb339238
+def _check_taxonomy(schema, taxonomy:Taxonomy):
+    "Raise a `ValueError` if a taxonomy does not fit the targets of a schema"
+    for name in (taxonomy.main, taxonomy.sub):
+        if name not in schema.names or schema[name].kind!='one_of':
+            raise ValueError(f'the taxonomy names {name!r}, which is not a one_of target')
+    main = schema[taxonomy.main].vocab
+    orphans = [label for label in schema[taxonomy.sub].vocab if taxonomy.belongs.get(label) not in main]
+    if orphans: raise ValueError(f'the taxonomy lacks the {taxonomy.main} of the {taxonomy.sub} {orphans[0]!r}')
+
+def _check_applicability(schema, rule:Applicability):
+    "Raise a `ValueError` if an applicability does not fit the targets of a schema"
+    if rule.by not in schema.names or schema[rule.by].kind!='one_of':
+        raise ValueError(f'the applicability is decided by {rule.by!r}, which is not a one_of target')
+    for label in rule.targets:
+        if label not in schema[rule.by].vocab:
+            raise ValueError(f'the applicability names {label!r}, which is not a label of {rule.by}')
+    for name in rule.names:
+        if name not in schema.names or name==rule.by:
+            raise ValueError(f'the applicability names {name!r}, which is not another target')
+
 # %% ../nbs/03_schema.ipynb #91d677d0
 class Schema(BaseModel, frozen=True, extra='forbid'):
     "The targets of a catalogue, a network and its predictions"
@@ -82,31 +103,11 @@ class Schema(BaseModel, frozen=True, extra='forbid'):
     applicability:Applicability|None = None # targets that do not apply to every row; default: all apply to all
 
     @model_validator(mode='after')
-    def _check_names(self):
-        names,taxonomy = self.names,self.taxonomy
-        if len(set(names))<len(names):
-            raise ValueError(f'each target needs a column of its own, but the targets are {names}')
-        if taxonomy is None: return self
-        for name in (taxonomy.main, taxonomy.sub):
-            if name not in names or self[name].kind!='one_of':
-                raise ValueError(f'the taxonomy names {name!r}, which is not a one_of target')
-        main = self[taxonomy.main].vocab
-        orphans = [label for label in self[taxonomy.sub].vocab if taxonomy.belongs.get(label) not in main]
-        if orphans: raise ValueError(f'the taxonomy lacks the {taxonomy.main} of the {taxonomy.sub} {orphans[0]!r}')
-        return self
-
-    @model_validator(mode='after')
-    def _check_applicability(self):
-        rule = self.applicability
-        if rule is None: return self
-        if rule.by not in self.names or self[rule.by].kind!='one_of':
-            raise ValueError(f'the applicability is decided by {rule.by!r}, which is not a one_of target')
-        for label in rule.targets:
-            if label not in self[rule.by].vocab:
-                raise ValueError(f'the applicability names {label!r}, which is not a label of {rule.by}')
-        for name in rule.names:
-            if name not in self.names or name==rule.by:
-                raise ValueError(f'the applicability names {name!r}, which is not another target')
+    def _check(self):
+        if len(set(self.names))<len(self.names):
+            raise ValueError(f'each target needs a column of its own, but the targets are {self.names}')
+        if self.taxonomy is not None: _check_taxonomy(self, self.taxonomy)
+        if self.applicability is not None: _check_applicability(self, self.applicability)
         return self
 
     def __iter__(self): return iter(self.targets)
@@ -142,6 +143,7 @@ def setting_for(
     "Return the setting that applies to `target`"
     return next((settings[role] for role in self.roles(target) if role in settings), default)
 
+# %% ../nbs/03_schema.ipynb #719e4507
 @patch
 def check_names(
     self:Schema,

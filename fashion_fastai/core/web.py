@@ -100,6 +100,7 @@ def _connect(host, port, allow_private, timeout)->socket.socket:
         except OSError:
             if i==len(addresses)-1: raise
 
+# %% ../../nbs/01_core.web.ipynb #8a99a2ad
 class _Checked:
     "A connection to a checked address"
     allow_private,guard = False,None

@@ -178,6 +178,7 @@ def _target_columns(frame, path, one_of, any_of, one_hot, known)->tuple[pd.DataF
     if made: any_of = [*(any_of or []), *names]
     return frame,_target_kinds(frame, path, one_of, any_of)
 
+# %% ../../nbs/12_data.catalogue.ipynb #8c50cfa8
 def _warn_of_labels(targets, frame):
     "Warn about labels that are hardly any; raise a `UsageError` for columns of 0 and 1"
     check_truths(targets)
@@ -187,6 +188,7 @@ def _warn_of_labels(targets, frame):
     for hint in [*hints, truth_hint(targets)]:
         if hint: _warn(hint)
 
+# %% ../../nbs/12_data.catalogue.ipynb #b96027a5
 def _make_schema(frame, path, known, kinds, sep, empty)->Schema:
     "Return the targets of the chosen columns: as `known` declares them, else with the labels that occur"
     declared = {(target.name, target.kind): target for target in known or ()}
@@ -245,6 +247,7 @@ def _held_out(catalogue, valid_share, seed)->Catalogue:
         split[train] = make_split(strata(catalogue.schema, codes), catalogue.group[train], valid_share, seed)
     return replace(catalogue, split=split)
 
+# %% ../../nbs/12_data.catalogue.ipynb #c6a48a07
 def _groups(frame, path, file_col, group_col)->np.ndarray: # text `(n,)`
     "Return the group of each row, that of its file by default; warn about a column that names none"
     files = frame[file_col].to_numpy(dtype=object)
@@ -254,6 +257,7 @@ def _groups(frame, path, file_col, group_col)->np.ndarray: # text `(n,)`
     if (group==files).all(): _warn(f'{path}: no row has a {group_col}; each image is a group of its own')
     return group
 
+# %% ../../nbs/12_data.catalogue.ipynb #ac4c0334
 def _named_files(catalogue, path, file_pattern, allow_outside)->tuple[Catalogue, dict[int, str], str]:
     "Return the catalogue with the files that its cells name, the positions of wrong ones, and a hint about them"
     cells,file_col = catalogue.files,catalogue.file_col
@@ -300,6 +304,19 @@ def _with_taxonomy(catalogue, taxonomy, path)->Schema:
         _warn(f'no taxonomy is used: {e}')
         return schema
 
+# %% ../../nbs/12_data.catalogue.ipynb #31243d56
+def _encoded(frame, origin, images, file_col, group_col, schema, on_unseen)->Catalogue:
+    "Return the catalogue of a table row by row; all rows are train"
+    split = np.full(len(frame), 'train', dtype=object)
+    codes,group = encode_table(frame, schema, origin, on_unseen),_groups(frame, origin, file_col, group_col)
+    return Catalogue(frame, schema, Path(images), file_col, codes, split, group, row=np.arange(len(frame))+1)
+
+def _split_rows(catalogue, frame, origin, split_column, group_col, valid_share, seed)->Catalogue:
+    "Return the catalogue with the split that its table has, or that is made"
+    known = {catalogue.file_col, group_col, *catalogue.schema.names}
+    split = _table_split(frame, origin, split_column, known)[catalogue.row-1]
+    return _held_out(replace(catalogue, split=split), valid_share, seed)
+
 # %% ../../nbs/12_data.catalogue.ipynb #79b44b5f
 def make_catalogue(
     frame:pd.DataFrame, # the table
@@ -333,18 +350,15 @@ def make_catalogue(
     frame = frame.assign(**{file_col: file_cells(frame[file_col])})
     if split_col and not all_as: check_column(frame.columns, split_col, origin)
     frame,schema = _plain_targets(frame, origin, one_of, any_of, one_hot, sep, empty, schema, long)
-    split = np.full(len(frame), all_as or 'train', dtype=object)
-    codes,group = encode_table(frame, schema, origin, on_unseen),_groups(frame, origin, file_col, group_col)
-    catalogue = Catalogue(frame, schema, Path(images), file_col, codes, split, group, row=np.arange(len(frame))+1)
+    catalogue = _encoded(frame, origin, images, file_col, group_col, schema, on_unseen)
     catalogue = one_row_an_image(catalogue, origin, long, [name for name in (split_col, fold_col, group_col) if name])
     catalogue,bad,hint = _named_files(catalogue, origin, file_pattern, allow_outside)
     if on_bad!='keep': _check_image_folder(bad, catalogue, origin, hint)
     rows = usable_rows(bad, catalogue, on_bad)
-    if not all_as:
-        known = {file_col, group_col, *schema.names}
-        split_column = SplitColumn(split_col, fold_col, valid_fold)
-        split = _table_split(frame, origin, split_column, known)[catalogue.row-1]
-        catalogue = _held_out(replace(catalogue, split=split), valid_share, seed)
+    if all_as: catalogue = replace(catalogue, split=np.full(len(catalogue), all_as, dtype=object))
+    else:
+        column = SplitColumn(split_col, fold_col, valid_fold)
+        catalogue = _split_rows(catalogue, frame, origin, column, group_col, valid_share, seed)
     catalogue = replace(catalogue, schema=_with_taxonomy(catalogue, taxonomy, origin))
     if len(rows)<len(catalogue): catalogue = catalogue.take(rows)
     if not all_as: _check_labels(catalogue, origin)

@@ -120,6 +120,7 @@ def _typed_numbers(column, cells)->pd.Series:
     made = pd.Series(cells, index=column.index, name=column.name, dtype=object)
     return made if made.isna().any() else made.astype(column.dtype)
 
+# %% ../../nbs/15_data.edits.ipynb #c88a9163
 _NUMBER = re.compile(r'-?\d+(?:\.\d+)?|True|False')
 
 def _edit_vectors(frame, target, spec:OneHot, rows, codes)->pd.DataFrame:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 import fsspec, pandas as pd
+from fastcore.basics import patch
 
 # %% auto #0
 __all__ = ['MAX_TRIES', 'MAX_FAILURES', 'MAX_WAIT', 'OBJECT_STORES', 'N_THREADS', 'server_of', 'Task', 'Schedule', 'check_stores',
@@ -59,12 +60,6 @@ class Task:
     tries:int = 1 # this one included
 
 # %% ../../nbs/12_data.fetch.ipynb #509a2977
-def _reason(error:DownloadError|None)->str: # empty without an error
-    "Return why a download failed, with the option that would allow it"
-    if isinstance(error, PrivateAddress): return f'{error}; --allow-private would read it'
-    if isinstance(error, TooLong): return f'{error} (--max-mb)'
-    return str(error or '')
-
 class Schedule:
     "Decides which address comes next; all methods may be called from any thread"
     def __init__(self,
@@ -94,36 +89,45 @@ class Schedule:
                     return host.todo.popleft()
                 self.changed.wait(0.2)
 
-    def _outcome(self, task, error)->str|None:
-        "Return the final reason, empty after a success; None if the task is tried again"
-        host,again = task.host,error is not None and error.again
-        host.failures = host.failures+1 if again and not error.answered else 0
-        if not again:
-            host.limit = min(self.per_host, host.limit+0.05)
-            return _reason(error)
-        if error.answered: host.limit = max(1, host.limit/2)
-        wait = 2**(task.tries-1) if error.wait is None else error.wait
-        if wait>MAX_WAIT: host.given_up = f'{error}, and the server asks to wait {wait:,.0f} s'
-        if host.failures>=MAX_FAILURES: host.given_up = f'{error}, {host.failures} times in a row'
-        if host.given_up: return host.given_up
-        if task.tries>=MAX_TRIES: return f'{error} ({task.tries} times)'
-        host.ready_at = max(host.ready_at, time.monotonic()+wait)
+# %% ../../nbs/12_data.fetch.ipynb #387cde25
+def _reason(error:DownloadError|None)->str: # empty without an error
+    "Return why a download failed, with the option that would allow it"
+    if isinstance(error, PrivateAddress): return f'{error}; --allow-private would read it'
+    if isinstance(error, TooLong): return f'{error} (--max-mb)'
+    return str(error or '')
 
-    def report(self,
-        task:Task, # from `take`
-        error:DownloadError|None, # what went wrong
-    )->str|None: # the final reason, empty after a success; None if the address is tried again later
-        "Tell how a download ended"
-        with self.changed:
-            task.host.active -= 1
-            reason = self._outcome(task, error)
-            if reason is None:
-                task.tries += 1
-                task.host.todo.append(task)
-                if task.host not in self.waiting: self.waiting.append(task.host)
-            else: self.left -= 1
-            self.changed.notify_all()
-            return reason
+@patch
+def _outcome(self:Schedule, task, error)->str|None:
+    "Return the final reason, empty after a success; None if the task is tried again"
+    host,again = task.host,error is not None and error.again
+    host.failures = host.failures+1 if again and not error.answered else 0
+    if not again:
+        host.limit = min(self.per_host, host.limit+0.05)
+        return _reason(error)
+    if error.answered: host.limit = max(1, host.limit/2)
+    wait = 2**(task.tries-1) if error.wait is None else error.wait
+    if wait>MAX_WAIT: host.given_up = f'{error}, and the server asks to wait {wait:,.0f} s'
+    if host.failures>=MAX_FAILURES: host.given_up = f'{error}, {host.failures} times in a row'
+    if host.given_up: return host.given_up
+    if task.tries>=MAX_TRIES: return f'{error} ({task.tries} times)'
+    host.ready_at = max(host.ready_at, time.monotonic()+wait)
+
+@patch
+def report(self:Schedule,
+    task:Task, # from `take`
+    error:DownloadError|None, # what went wrong
+)->str|None: # the final reason, empty after a success; None if the address is tried again later
+    "Tell how a download ended"
+    with self.changed:
+        task.host.active -= 1
+        reason = self._outcome(task, error)
+        if reason is None:
+            task.tries += 1
+            task.host.todo.append(task)
+            if task.host not in self.waiting: self.waiting.append(task.host)
+        else: self.left -= 1
+        self.changed.notify_all()
+        return reason
 
 # %% ../../nbs/12_data.fetch.ipynb #d2036779
 OBJECT_STORES = dict(s3='s3fs', gs='gcsfs', gcs='gcsfs', az='adlfs', abfs='adlfs', abfss='adlfs', oss='ossfs',
@@ -154,8 +158,6 @@ def _read_object(address, max_bytes)->bytes:
     return content
 
 # %% ../../nbs/12_data.fetch.ipynb #7c0e2424
-N_THREADS = 32
-
 @dataclass(frozen=True)
 class FetchLimits:
     "What a download may cost"
@@ -178,6 +180,9 @@ def _fetch_image(address, downloader, folder)->str: # file name in `folder`
     name = f'{stem[:2]}/{stem}.{image_suffix(content)}'
     with atomic_file(folder/name) as file: file.write_bytes(content)
     return name
+
+# %% ../../nbs/12_data.fetch.ipynb #e4ea4dc4
+N_THREADS = 32
 
 def _work(schedule, limits, folder, results):
     "Download until nothing is left; put address, file name and reason into `results`, or an exception"
@@ -230,6 +235,7 @@ def address_column(
     what = f'the columns {", ".join(found)} hold addresses' if found else 'no column holds addresses (https://, s3://)'
     raise UsageError(f'{origin}: {what}; name one with --file-col')
 
+# %% ../../nbs/12_data.fetch.ipynb #12d8d784
 def _refusal(cell)->str: # empty for an address
     "Return why a cell is no single address"
     if not cell: return 'the cell is empty'
@@ -277,6 +283,7 @@ def _check_out(table, out, target):
     if out.exists() and (not out.is_dir() or any(out.iterdir()) and not (out/'images').is_dir()):
         raise UsageError(f'{out} exists and was not written by data fetch; choose another --out')
 
+# %% ../../nbs/12_data.fetch.ipynb #48e687e9
 def _fetch_into(frame, file_col, table, out, target, limits)->FetchReport:
     "Download the images of a table that was checked, and write the tables"
     (out/'images').mkdir(parents=True, exist_ok=True)

@@ -51,6 +51,7 @@ def _candidates(cells, files)->dict[str, list[str]]:
     longest = sorted(wanted.items(), key=lambda item: -len(item[1]))[:5]
     return {cell: list(holding(key)) for cell,key in longest if len(key)>1}
 
+# %% ../../nbs/12_data.file_names.ipynb #5c24ca6b
 def _last_part(cell, name, file, take)->str: # a pattern; empty if there is none
     "Return the pattern of the last part of a path"
     (stem,ending),(file_stem,file_ending) = split_ending(name),split_ending(file)
@@ -107,6 +108,7 @@ class FoundNames:
             names.append(own or self.names.find(wanted) or ('' if '*' in wanted else wanted) or cell)
         return names
 
+# %% ../../nbs/12_data.file_names.ipynb #756c445a
 def _contents(names)->str:
     "Return a sentence about the images of a folder, or about all its files if there is none"
     files = [file if file.isprintable() else ascii(file) for file in names.files]
@@ -147,6 +149,7 @@ class CheckedNames:
     note:str = '' # what was done to the names, for the user
     hint:str = '' # what the folder holds, if nothing was done
 
+# %% ../../nbs/12_data.file_names.ipynb #16c11a34
 def _check_addresses(cells, missing, origin, file_col):
     "Raise a `UsageError` that names `data fetch` if most cells are addresses"
     addresses = [cells[i] for i in missing if is_address(cells[i])]
@@ -164,6 +167,7 @@ def _check_contents(cells, missing, origin, file_col):
     raise UsageError(f'{origin}: the cells of {file_col} hold images that are written as text (base64), not the names '
         'of files; write each to a file and its name into the table')
 
+# %% ../../nbs/12_data.file_names.ipynb #d4231f1e
 def _note(origin, file_col, cells, names, changed, pattern)->str:
     first = changed[0]
     how = ('which differ in upper and lower case, slashes or accents' if pattern.text=='{path}' else
@@ -193,6 +197,7 @@ def _found_names(cells, bad, missing, images, origin, file_col, allow_outside)->
     bad = {i: still_bad.get(i, reason) for i,reason in bad.items() if not cells[i] or i in still_bad}
     return CheckedNames(names, bad, _note(origin, file_col, cells, names, changed, found.pattern))
 
+# %% ../../nbs/12_data.file_names.ipynb #380079ce
 def _given_rule(pattern, images)->Callable[[list[str]], list[str]]:
     "Return the function that makes file names by a pattern; the folder is only read for a `*`"
     rule = FilePattern(pattern)

@@ -75,13 +75,14 @@ class FilePattern:
         return _FIELD.sub(lambda match: fields.pop(0), self.text) if all(fields) else ''
 
 # %% ../../nbs/11_data.file_pattern.ipynb #d126359a
-_MAX_FILES = 3_000_000
-
 def name_form(
     name:str, # a file name
 )->str:
     "Return a name as a file system compares it that ignores case and forms of accents"
     return name.lower() if name.isascii() else unicodedata.normalize('NFC', name).casefold()
+
+# %% ../../nbs/11_data.file_pattern.ipynb #d9c6c8cc
+_MAX_FILES = 3_000_000
 
 def _unique(items)->dict: # key -> file; None if several have the same
     found = {}

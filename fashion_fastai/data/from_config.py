@@ -20,8 +20,6 @@ from ..schema import read_schema
 __all__ = ['is_plain_table', 'catalogue_from_config', 'check_training_table']
 
 # %% ../../nbs/14_data.from_config.ipynb #4a821310
-_NOT_FOR_READERS = {'path', 'format', 'schema_file', 'label_noise', 'cache'} # fields of the section `data`
-
 def _format_of(data)->str:
     "Return the format of a source; a file column that is named means a table"
     if data.format!='auto': return data.format
@@ -44,6 +42,9 @@ def is_plain_table(
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', CatalogueWarning)
         return _format_of(config.data)=='table'
+
+# %% ../../nbs/14_data.from_config.ipynb #c316b4b8
+_NOT_FOR_READERS = {'path', 'format', 'schema_file', 'label_noise', 'cache'} # fields of the section `data`
 
 def catalogue_from_config(
     config:TrainConfig, # its section `data` names the table

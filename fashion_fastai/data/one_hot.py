@@ -47,6 +47,7 @@ def _one_hot(spec:str, columns:Sequence[str])->OneHot:
         labels |= found
     return OneHot(name.strip() or default, labels)
 
+# %% ../../nbs/11_data.one_hot.ipynb #93f77aba
 def one_hot_targets(
     specs:str|Sequence[str], # the columns of each target; single columns are one target
     columns:Sequence[str], # of the table

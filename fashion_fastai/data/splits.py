@@ -46,6 +46,7 @@ def _splits_of(names, column)->list[str|None]:
     if not about or None in truths: return [SPLIT_NAMES.get(name.lower()) for name in names]
     return [about if truth else 'valid' if about=='train' else 'train' for truth in truths]
 
+# %% ../../nbs/10_data.splits.ipynb #a95178b5
 def _check_no_folds(names, column):
     "Raise a `UsageError` if a column of splits holds truth values or the numbers of folds"
     names = sort_labels(name for name in names if name)

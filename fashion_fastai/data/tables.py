@@ -82,6 +82,7 @@ def table_files(
     if len(files)>1: _check_parts(path, files)
     return files
 
+# %% ../../nbs/10_data.tables.ipynb #b36eca82
 def table_exists(
     path:str|Path, # as for `table_files`
 )->bool:

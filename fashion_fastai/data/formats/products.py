@@ -22,6 +22,7 @@ from ..tables import read_table
 # %% ../../../nbs/12_data.formats.products.ipynb #ab970f8c
 PRODUCT_COLS = ('id', 'gender', 'masterCategory', 'subCategory', 'articleType', 'baseColour', 'season', 'year', 'usage',
     'productDisplayName')
+
 PRODUCT_TARGETS = 'masterCategory', 'subCategory', 'articleType', 'gender', 'season', 'usage', 'baseColour'
 
 def product_rows(
@@ -46,6 +47,7 @@ def product_rows(
 def _without_na(frame)->pd.DataFrame:
     return frame.assign(**{name: frame[name].str.strip().replace('NA', '') for name in (*PRODUCT_TARGETS, 'year')})
 
+# %% ../../../nbs/12_data.formats.products.ipynb #d2952e78
 def _resaved_rows(path)->pd.DataFrame:
     "Read a product table that was saved again, with quotes, and perhaps with other columns"
     frame = read_table(path)
@@ -58,6 +60,7 @@ def _resaved_rows(path)->pd.DataFrame:
     check_unique(frame.id, error)
     return _without_na(frame)
 
+# %% ../../../nbs/12_data.formats.products.ipynb #ee5ad22a
 def _styles_file(path)->Path:
     "Return `styles.csv`: `path` itself, in it, or in a folder in it"
     path = Path(path)

@@ -125,6 +125,7 @@ def recognised_format(
     "Return the format of a source that can only be in one"
     return next((name for name,is_mine in RECOGNISED.items() if is_mine(path)), 'table')
 
+# %% ../../../nbs/13_data.formats.registry.ipynb #569c6dfc
 def _options_of(name)->list[str]: return list(inspect.signature(FORMATS[name]).parameters)[1:]
 
 def _reader(name, options)->Callable[..., LabelTable]:
