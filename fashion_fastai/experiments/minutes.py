@@ -27,6 +27,7 @@ from ..data.catalogue import Catalogue
 from ..data.images import ImageReader
 from ..evaluation.artifacts import MAX_REFERENCE
 from .linear_probe import MAX_ROWS
+from ..models.fusion import fuse_conv_bn
 from ..models.network import create_network, head_groups
 from ..models.weights import package_file
 from ..schema import Schema
@@ -89,16 +90,18 @@ def _network_seconds(schema, arch, size, unfrozen, bs, device, args)->tuple[floa
     groups = head_groups(network)
     for number,group in enumerate(groups):
         for parameter in group: parameter.requires_grad_(number>=len(groups)-1-unfrozen)
-    fix_norms(network.train().body, size)
     optimizer = FusedAdamW([p for p in network.parameters() if p.requires_grad], 1e-9)
     x = torch.zeros(bs, 3, size, size, device=device).to(memory_format=torch.channels_last)
     def step():
         sum(output.square().mean() for output in network(x)).backward()
         optimizer.step()
         optimizer.zero_grad()
+    fused = fuse_conv_bn(network.eval(), size) # a copy, as the probe and predictions use it
     def infer():
-        with torch.inference_mode(): network(x)
-    return _seconds(step, device)/bs,_seconds(infer, device)/bs
+        with torch.inference_mode(): fused(x)
+    infer_seconds = _seconds(infer, device)
+    fix_norms(network.train().body, size)
+    return _seconds(step, device)/bs,infer_seconds/bs
 
 def measure_speed(
     schema:Schema, # targets
