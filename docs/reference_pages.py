@@ -261,7 +261,8 @@ readers in Python: `read_format(NAME, SOURCE, option=...)`. Examples of each are
 [data.formats.folders](../../nbs/12_data.formats.folders.ipynb),
 [data.formats.products](../../nbs/12_data.formats.products.ipynb),
 [data.formats.deepfashion](../../nbs/11_data.formats.deepfashion.ipynb),
-[data.formats.meesho](../../nbs/12_data.formats.meesho.ipynb) and
+[data.formats.meesho](../../nbs/12_data.formats.meesho.ipynb),
+[data.formats.imagefolder](../../nbs/12_data.formats.imagefolder.ipynb) and
 [data.formats.huggingface](../../nbs/11_data.formats.huggingface.ipynb). Where to get public data sets: [data
 sets](../../data/README.md); how to add a format: [a format of your own](../how-to/custom-format.md)."""
 

@@ -15,8 +15,8 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 # %% auto #0
-__all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'cell_text', 'as_text', 'as_truth', 'sort_labels', 'Target', 'one_of',
-           'any_of', 'TargetResult', 'apply_temperature', 'target_from_column']
+__all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'cell_text', 'as_text', 'as_truth', 'as_mark', 'sort_labels', 'Target',
+           'one_of', 'any_of', 'TargetResult', 'apply_temperature', 'target_from_column']
 
 # %% ../nbs/02_target.ipynb #82d32842
 from .core.errors import UnseenLabel, UsageError, unknown_name, validate_fields
@@ -24,11 +24,16 @@ from .core.errors import UnseenLabel, UsageError, unknown_name, validate_fields
 # %% ../nbs/02_target.ipynb #58bef83d
 UNKNOWN = '?'
 _WHOLE = r'^([+-]?[0-9]+)\.0+$' # a whole number that was written as a float
+_ODD_BLANKS = '\u00a0\u2007\u202f' # that do not break a line
+_UNSEEN = '\u200b\u200e\u200f\u2060\ufeff' # of no width
+_AROUND = f' \t\n\r\f\v\u3000{_ODD_BLANKS}{_UNSEEN}' # is no part of a label at its ends
 _TRUE_FALSE = r'^(?i:true|false)$'
 
 def _canonical(text:pa.Array|pa.ChunkedArray):
     "Return labels without surrounding blanks in their canonical text; the same object if they are canonical already"
-    if not pc.any(pc.match_substring_regex(text, f'{_WHOLE}|{_TRUE_FALSE}')).as_py(): return text
+    odd = f'{_WHOLE}|{_TRUE_FALSE}|[{_ODD_BLANKS}]|^[{_UNSEEN}]|[{_UNSEEN}]$'
+    if not pc.any(pc.match_substring_regex(text, odd)).as_py(): return text
+    text = pc.utf8_trim(pc.replace_substring_regex(text, f'[{_ODD_BLANKS}]', ' '), characters=_AROUND)
     text = pc.replace_substring_regex(text, _WHOLE, r'\1')
     return pc.if_else(pc.match_substring_regex(text, _TRUE_FALSE), pc.utf8_capitalize(text), text)
 
@@ -50,7 +55,8 @@ def as_text(
     cells = pa.array(text)
     canonical = _canonical(cells)
     if canonical is cells: return text
-    return pd.Series(canonical.to_pandas(), name=text.name, dtype='string').set_axis(text.index)
+    text = pd.Series(canonical.to_pandas(), name=text.name, dtype='string').set_axis(text.index)
+    return text.mask(text=='')
 
 # %% ../nbs/02_target.ipynb #c2dcd111
 _TRUTHS = {'true': True, '1': True, 'yes': True, 'y': True, 't': True, 'false': False, '0': False, 'no': False,
@@ -61,6 +67,16 @@ def as_truth(
 )->pd.Series: # True, False, or None for a text that is no truth value; of type object
     "Return the truth values that texts stand for"
     return labels.astype(object).map(lambda label: _TRUTHS.get(label.lower()), na_action='ignore').astype(object)
+
+# %% ../nbs/02_target.ipynb #4a58010c
+_MARKS = {'-1': False, 'off': False, '✗': False, '✘': False, 'x': True, 'on': True, '✓': True, '✔': True}
+
+def as_mark(
+    labels:pd.Series, # texts
+)->pd.Series: # True, False, or None for a text that is neither; of type object
+    "Return the truth values that texts or marks in a column for one label stand for"
+    values = _TRUTHS|_MARKS
+    return labels.astype(object).map(lambda label: values.get(label.lower()), na_action='ignore').astype(object)
 
 # %% ../nbs/02_target.ipynb #3fd23d3e
 def _numeric_order(label)->tuple: # `int` refuses numbers with thousands of digits
@@ -182,7 +198,7 @@ def _labels_in(cells:Sequence[str], sep:str)->tuple[np.ndarray, np.ndarray, list
     parts = [_split(cells, pc.invert(is_list), sep)]
     if pc.any(is_list).as_py(): parts = [_split(cells, is_list, _LIST), *parts]
     cell = np.concatenate([pc.list_parent_indices(part).to_numpy() for part in parts])
-    label = pa.concat_arrays([pc.utf8_trim_whitespace(pc.list_flatten(part)) for part in parts])
+    label = pa.concat_arrays([pc.utf8_trim(pc.list_flatten(part), characters=_AROUND) for part in parts])
     not_empty = pc.not_equal(label, '')
     label = pc.filter(label, not_empty).dictionary_encode()
     labels = _canonical(label.dictionary).to_pylist()

@@ -26,7 +26,7 @@ def fetched(tmp_path, addresses, **limits):
     pd.DataFrame(dict(image_url=addresses, category='dress')).to_csv(tmp_path/'shop.csv', index=False)
     report = fetch_table(tmp_path/'shop.csv', tmp_path/'out', limits=FetchLimits(**limits))
     table = pd.read_csv(report.table)
-    for name in table.file: assert (tmp_path/'out'/name).is_file()
+    for cell in table.file: assert all((tmp_path/'out'/name).is_file() for name in cell.split(';'))
     failed = pd.read_csv(report.failed) if report.failed else pd.DataFrame(columns=['image_url', 'reason'])
     return dict(zip(table.image_url, table.file)),dict(zip(failed.image_url, failed.reason)),report
 
@@ -47,7 +47,14 @@ def test_the_command_prints_what_came_and_what_failed(server, public, tmp_path, 
     assert 'my shop.csv' in said.out and '404 Not Found' in said.err and 'my shop.failed.csv' in said.err
     assert pd.read_csv(tmp_path/'out/my shop.failed.csv').reason.tolist()==['404 Not Found', 'is no address (https://, http://, s3:// and so on)']
 
-ATTACKS = {'404/1': '404 Not Found', 'html/1': 'is not an image (text/html)', 'htmljpg/1': 'is not an image', 'bomb/1': 'megapixels', 'big/1': 'has more than 1 MB',
+def test_a_cell_may_hold_several_addresses(server, public, tmp_path):
+    "Feeds put all images of a product into one cell, as a list or with separators; one that fails does not cost the others"
+    both,first = f'{server.url}/ok/1.jpg, {server.url}/ok/2.jpg',f'["{server.url}/ok/3.jpg", "{server.url}/404/4.jpg"]'
+    files,reasons,report = fetched(tmp_path, [both, first])
+    assert len(files[both].split(';'))==2 and ';' not in files[first] and reasons=={first: '404 Not Found'} and report.new==3
+    assert main(['data', 'describe', str(report.table), '--one-of', 'category'])==0
+
+ATTACKS = {'404/1': '404 Not Found', 'html/1': 'is not an image but a page of HTML', 'htmljpg/1': 'is not an image', 'bomb/1': 'megapixels', 'big/1': 'has more than 1 MB',
     'endless/1': 'has more than 1 MB', 'gzip/1': 'is compressed by the server', 'shorter/1': 'is damaged', 'loop/1': 'redirects more than 5 times', 'tomorrow/1': 'asks to wait 86,400 s',
     'to/file:///etc/passwd': 'is no address of a web server', 'to/http://169.254.169.254/latest/meta-data/': '169.254.169.254, a private address',
     'to/http://[::1]/': '::1, a private address', 'to/http://127.0.0.2:{port}/ok/1.jpg': '127.0.0.2, a private address', 'to/http://0x7f000002:{port}/ok/1.jpg': 'is at 127.0.0.2, a private address',

@@ -505,7 +505,7 @@ def test_catalogue_from_a_format(benchmark):
 
 
 def test_names():
-    assert list(FORMATS) == 'table deepfashion deepfashion-six two-csv folders list-column products meesho hf'.split()
+    assert list(FORMATS) == 'table deepfashion deepfashion-six two-csv folders list-column products meesho hf imagefolder'.split()
     with pytest.raises(UsageError, match="unknown format 'folder'; did you mean folders"): read_format('folder', '.')
     with pytest.raises(UsageError, match='nowhere: no such file or folder'): read_format('folders', 'nowhere')
 

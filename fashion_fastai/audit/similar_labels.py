@@ -29,7 +29,7 @@ def _words(label)->list[str]:
     "Return the words of a label in plain letters"
     decomposed = unicodedata.normalize('NFKD', unicodedata.normalize('NFKC', label).casefold())
     letters = ''.join(char for char in decomposed if not unicodedata.combining(char))
-    return re.findall(r'[^\W_]+', letters)
+    return re.findall(r'(?<!\w)-\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)+|[^\W_]+', letters) # -1 is not 1, nor 1.5 15
 
 def _singular(word)->str: # of an English word; may be no word
     if re.search('(ss|x|ch|sh|z)es$', word): return word[:-2]

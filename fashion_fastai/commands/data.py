@@ -36,7 +36,7 @@ def sample_command(
 def convert_command(
     source:Annotated[Path, typer.Argument(help='File or folder in that format.')],
     format:Annotated[str, typer.Option(help='deepfashion, deepfashion-six, two-csv, folders, list-column, products, '
-        'meesho, hf or table. Default: the one that is recognised, else table.')]='auto',
+        'meesho, hf, imagefolder or table. Default: the one that is recognised, else table.')]='auto',
     out:Annotated[Path, typer.Option(help='Table to write.')]=Path('labels.csv'),
     images:Annotated[Optional[Path], typer.Option(help='Folder of the images, if the format does not define it.')]=None,
     one_of:Annotated[Optional[list[str]], typer.Option(
@@ -83,7 +83,7 @@ def _print_fetched(report):
     if report.failed:
         reasons = ', '.join(f'{n:,} x {reason}' for reason,n in report.reasons.most_common(3))
         more = ' and others' if len(report.reasons)>3 else ''
-        echo(f'{report.reasons.total():,} rows have no image: {reasons}{more}; see {report.failed}. '
+        echo(f'{report.reasons.total():,} rows lack an image: {reasons}{more}; see {report.failed}. '
             'The same command tries them again')
     print(f'{report.rows:,} rows, {report.new:,} new images: {report.table}')
 

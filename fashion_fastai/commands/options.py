@@ -56,8 +56,8 @@ def table_options(
         help='Each row is one label of its image: join them. Default: ask if the table looks so.')]=None,
     images:Annotated[Optional[str], _data_option(help='Folder of the images. Default: the folder of the table.')]=None,
     format:Annotated[Optional[str], _data_option(
-        help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products, meesho or hf. '
-            'Default: the one that is recognised, else table.')]=None,
+        help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products, meesho, hf or '
+            'imagefolder. Default: the one that is recognised, else table.')]=None,
     taxonomy:Annotated[Optional[str], _data_option(
         help='Columns of the main and the sub category, separated by a comma; auto or none.')]=None,
     crop:Annotated[Optional[str], _data_option(help='box: crop images to the columns x1, y1, x2, y2.')]=None,

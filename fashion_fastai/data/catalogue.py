@@ -21,8 +21,7 @@ __all__ = ['ON_BAD', 'Catalogue', 'usable_rows', 'make_catalogue', 'read_catalog
 # %% ../../nbs/12_data.catalogue.ipynb #624856ef
 from ..core.errors import CatalogueWarning, UnseenLabel, UsageError, unknown_name, validate_fields
 from .cache import cached_pixels
-from fashion_fastai.data.cells import (check_sep, check_truths, label_hint, many_labels_hint, plain_cells, sep_hint,
-    truth_hint)
+from .cells import check_sep, column_hints, plain_cells, sparse_hint
 from .file_names import check_names
 from .image_rows import one_row_an_image
 from .images import ImageReader
@@ -179,13 +178,12 @@ def _target_columns(frame, path, one_of, any_of, one_hot, known)->tuple[pd.DataF
     return frame,_target_kinds(frame, path, one_of, any_of)
 
 # %% ../../nbs/12_data.catalogue.ipynb #8c50cfa8
-def _warn_of_labels(targets, frame):
-    "Warn about labels that are hardly any; raise a `UsageError` for columns of 0 and 1"
-    check_truths(targets)
-    hints = [label_hint(target) for target in targets]
-    hints += [many_labels_hint(target, len(frame)) for target in targets]
-    hints += [sep_hint(frame[target.name]) for target in targets if target.kind=='one_of']
-    for hint in [*hints, truth_hint(targets)]:
+def _warn_of_groups(frame, schema, group, group_col):
+    "Warn about targets that are filled in only one row of each group"
+    for target in schema:
+        if target.name not in frame: continue
+        is_none = target.kind=='any_of' and target.empty=='none'
+        hint = sparse_hint(frame[target.name], group, group_col, 'images without any label' if is_none else 'unknown')
         if hint: _warn(hint)
 
 # %% ../../nbs/12_data.catalogue.ipynb #b96027a5
@@ -195,7 +193,8 @@ def _make_schema(frame, path, known, kinds, sep, empty)->Schema:
     if declared.keys()==kinds.items(): return known
     targets = [declared.get(column) or target_from_column(frame[column[0]], column[1], sep, empty)
         for column in kinds.items()]
-    _warn_of_labels([target for target in targets if (target.name, target.kind) not in declared], frame)
+    for hint in column_hints([target for target in targets if (target.name, target.kind) not in declared], frame):
+        _warn(hint)
     rule = known and known.applicability and known.applicability.only(list(kinds))
     return validate_fields(Schema, dict(targets=targets, applicability=rule), str(path))
 
@@ -218,6 +217,7 @@ def _plain_targets(frame, path, one_of, any_of, one_hot, sep, empty, known, long
 def _check_labels(catalogue, path):
     "Raise a `UsageError` if a target has no training label; warn about labels that are missing from train"
     train = catalogue.where('train')
+    if not len(train): raise UsageError(f'{path}: no row is in the train split, but a training needs some')
     for target in catalogue.schema:
         codes = catalogue.codes[target.name]
         if not (codes[train]>=0).any(): raise UsageError(f'{path}: no row of the train split has a known {target.name}')
@@ -226,11 +226,15 @@ def _check_labels(catalogue, path):
         verb = 'occurs' if len(labels)==1 else 'occur'
         shown = ', '.join(label[:80] for label in labels[:5])+(f' and {len(labels)-5:,} more' if len(labels)>5 else '')
         if labels: _warn(f'{target.name}: {shown} {verb} only outside train and cannot be learned')
+        used = np.flatnonzero(target.label_counts(codes)>0)
+        if target.kind=='one_of' and len(used)==1:
+            _warn(f'{path}: all labels of {target.name} are {target.vocab[used[0]]}; there is nothing to tell apart')
 
 # %% ../../nbs/12_data.catalogue.ipynb #6bf04991
 def _table_split(frame, path, split_column, known)->np.ndarray: # `train` if there is no split column
     "Return the split of each row of a table; warn about a column of splits that is not used"
-    name = split_column.name(frame.columns)
+    chosen = split_column.split_col or split_column.fold_col
+    name = split_column.name(frame.columns if chosen else frame.columns.difference(list(known)))
     if name:
         check_column(frame.columns, name, path)
         return split_column.read(frame[name], path)
@@ -309,6 +313,7 @@ def _encoded(frame, origin, images, file_col, group_col, schema, on_unseen)->Cat
     "Return the catalogue of a table row by row; all rows are train"
     split = np.full(len(frame), 'train', dtype=object)
     codes,group = encode_table(frame, schema, origin, on_unseen),_groups(frame, origin, file_col, group_col)
+    if group_col: _warn_of_groups(frame, schema, group, group_col)
     return Catalogue(frame, schema, Path(images), file_col, codes, split, group, row=np.arange(len(frame))+1)
 
 def _split_rows(catalogue, frame, origin, split_column, group_col, valid_share, seed)->Catalogue:

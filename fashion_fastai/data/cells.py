@@ -6,18 +6,20 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.cells.html.md"""
 
 # %% ../../nbs/11_data.cells.ipynb #d1567adc
 from __future__ import annotations
-import shlex
+import re, shlex
 from collections.abc import Mapping, Sequence
-import pandas as pd
+import numpy as np, pandas as pd
 
 # %% auto #0
-__all__ = ['label_lists', 'plain_cells', 'check_sep', 'sep_hint', 'check_truths', 'truth_hint', 'label_hint', 'many_labels_hint']
+__all__ = ['label_lists', 'plain_cells', 'check_sep', 'sep_hint', 'check_truths', 'truth_hint', 'label_hint', 'many_labels_hint',
+           'nothing_hint', 'damaged_hint', 'inner_sep_hint', 'numbered_hint', 'number_hint', 'sparse_hint',
+           'column_hints']
 
 # %% ../../nbs/11_data.cells.ipynb #28f57119
 from ..core.errors import UsageError
 from .lists import SAMPLED, choose_sep, holds_lists, join_lists
 from .lists import read_lists, sample_cells, single_labels
-from ..target import Target, as_text, as_truth
+from ..target import Target, as_mark, as_text
 
 # %% ../../nbs/11_data.cells.ipynb #b000eee3
 def _are_vectors(lists:pd.Series)->bool:
@@ -93,7 +95,7 @@ def check_truths(
 ):
     "Raise a `UsageError` if `any_of` targets are columns of 0 and 1"
     truths = [target for target in targets
-        if target.kind=='any_of' and None not in as_truth(pd.Series(target.vocab)).tolist()]
+        if target.kind=='any_of' and None not in as_mark(pd.Series(target.vocab)).tolist()]
     if not truths: return
     names = ','.join(target.name for target in truths)
     labels = ' and '.join(truths[0].vocab[:4])
@@ -105,15 +107,23 @@ def truth_hint(
     targets:Sequence[Target], # with the labels that occur
 )->str: # empty if there is nothing to say
     "Return a line about several `one_of` targets that are columns of 0 and 1"
-    names = [target.name for target in targets if target.kind=='one_of' and set(target.vocab)=={'0', '1'}]
+    pairs = {'0', '1'},{'-1', '1'}
+    truths = [target for target in targets if target.kind=='one_of' and set(target.vocab) in pairs]
+    names = [target.name for target in truths]
     if len(names)<2: return ''
-    return (f'{", ".join(names)} are {len(names)} targets with the labels 0 and 1; '
+    return (f'{", ".join(names)} are {len(names)} targets with the labels {" and ".join(truths[0].vocab)}; '
         f'--one-hot {shlex.quote(",".join(names))} makes them one target with a label for each column')
 
 # %% ../../nbs/11_data.cells.ipynb #f0aa4f15
-_ENDS = '[](){}"\'`\u201c\u201d\u00ab\u00bb,;|/\\'
+_ENDS = '[](){}<>"\'`\u201c\u201d\u00ab\u00bb,;|/\\'
 
-def _is_half(label)->bool: return any(label.count(a)!=label.count(b) for a,b in ('[]', '()', '{}'))
+def _is_half(label)->bool: # such as `['maxi'`, and `"long` of `"long, wide"`
+    if label[0]=='"' and label.count('"')%2: return True
+    return any(label.count(a)!=label.count(b) for a,b in ('[]', '()', '{}'))
+
+def _shown(labels, n=3)->str:
+    more = f' and {len(labels)-n} more' if len(labels)>n else ''
+    return ', '.join(repr(label[:80]) for label in labels[:n])+more
 
 def label_hint(
     target:Target, # with the labels that occur
@@ -122,11 +132,10 @@ def label_hint(
     odd = [label for label in target.vocab if label[0] in _ENDS or label[-1] in _ENDS]
     half = next((label for label in odd if _is_half(label)), '') if target.kind=='any_of' else ''
     if half:
-        raise UsageError(f'{target.name}: the label {half[:80]!r} is a part of something in brackets, '
-            f'divided by {target.sep!r}; name the separator with --sep, or write the cells without brackets')
+        raise UsageError(f'{target.name}: the label {half[:80]!r} is a part of something in brackets or quotes, '
+            f'divided by {target.sep!r}; name the separator with --sep, or write the cells without them')
     if not odd: return ''
-    shown = ', '.join(repr(label[:80]) for label in odd[:3])+(f' and {len(odd)-3} more' if len(odd)>3 else '')
-    return f'{target.name}: a bracket, quote or separator starts or ends {shown}; labels are taken as they are'
+    return f'{target.name}: a bracket, quote or separator starts or ends {_shown(odd)}; labels are taken as they are'
 
 _MANY = 50 # labels from which a column may be something else
 
@@ -137,3 +146,87 @@ def many_labels_hint(
     "Return a line about a target with a label for nearly every row"
     if target.n_out<_MANY or 2*target.n_out<n_rows: return ''
     return f'{target.name}: {target.n_out:,} different labels in {n_rows:,} rows; is {target.name} a column of labels?'
+
+# %% ../../nbs/11_data.cells.ipynb #3026ffd3
+_NOTHING = {'nan', 'nat', '<na>', 'null', '#n/a', 'n/a', 'na', 'undefined'} # in lower case
+_WRONGLY_READ = re.compile('[\u00c3\u00c2][\u0080-\u00bf\u0152-\u2122]|\u00e2\u20ac')
+
+def nothing_hint(
+    target:Target, # with the labels that occur
+)->str: # empty if there is nothing to say
+    "Return a line about labels that programs write for a missing value"
+    found = [label for label in target.vocab if label.lower() in _NOTHING or label=='None']
+    if not found: return ''
+    return f'{target.name} has the labels {_shown(found)}; leave such cells empty if nothing is known there'
+
+def damaged_hint(
+    target:Target, # with the labels that occur
+)->str: # empty if there is nothing to say
+    "Return a line about labels whose text was decoded wrongly"
+    found = [label for label in target.vocab if '\ufffd' in label or _WRONGLY_READ.search(label)]
+    if not found: return ''
+    return f'{target.name}: the letters of {_shown(found)} were damaged when the table was saved; save it as UTF-8'
+
+# %% ../../nbs/11_data.cells.ipynb #6a8af12f
+def inner_sep_hint(
+    target:Target, # with the labels that occur
+)->str: # empty if there is nothing to say
+    "Return a line about labels of an `any_of` target that hold other labels behind another separator"
+    if target.kind=='one_of': return ''
+    vocab = set(target.vocab)
+    def parts(label): return [part.strip() for part in re.split(r'[|;,\n\t]|\s/\s', label)]
+    found = [label for label in target.vocab if len(parts(label))>1 and vocab & set(parts(label))]
+    if not found: return ''
+    return (f'{target.name}: {_shown(found)} hold other labels of the column; only {target.sep!r} separates labels, '
+        'so write it in every cell')
+
+def numbered_hint(
+    targets:Sequence[Target], # with the labels that occur
+)->str: # empty if there is nothing to say
+    "Return a line about numbered columns with the same labels, such as `tag1` and `tag2`"
+    stems = {}
+    for target in targets: stems.setdefault(re.sub(r'[ _.-]?\d+$', '', target.name), []).append(target)
+    for stem,own in stems.items():
+        shared = set(own[0].vocab).intersection(*(target.vocab for target in own[1:]))
+        if len(own)<2 or 2*len(shared)<min(target.n_out for target in own): continue
+        names = ', '.join(target.name for target in own)
+        return (f'{names} are {len(own)} targets with the same labels; if an image may have any of them, write them '
+            f'into one column, with a separator between them, and name that with --any-of {shlex.quote(stem)}')
+    return ''
+
+def number_hint(
+    target:Target, # with the labels that occur
+)->str: # empty if there is nothing to say
+    "Return a line about an `any_of` target whose labels are numbers with decimals"
+    numbers = all(re.fullmatch(r'-?\d+([.,]\d+)?', label) for label in target.vocab)
+    if target.kind=='one_of' or not numbers or all(label.lstrip('-').isdigit() for label in target.vocab): return ''
+    return f'{target.name}: its labels are numbers such as {target.vocab[0]}; is {target.name} a column of labels?'
+
+# %% ../../nbs/11_data.cells.ipynb #24fa7713
+def sparse_hint(
+    column:pd.Series, # cells of a target
+    group:np.ndarray, # group of each row, `(n,)`
+    group_col:str, # its column, for the message
+    empty:str, # what an empty cell is read as, for the message
+)->str: # empty if there is nothing to say
+    "Return a line about a column that is filled in only one row of each group"
+    filled = pd.DataFrame(dict(filled=as_text(column).notna().to_numpy(), group=group))
+    counts = filled.groupby('group').filled.agg(['sum', 'size'])
+    several = counts[(counts['size']>1) & (counts['sum']>0)]
+    if not len(several) or (several['sum']==1).mean()<0.9: return ''
+    n = int((several['size']-several['sum']).sum())
+    return (f'{column.name} is filled in only one row of each {group_col}, and {n:,} rows are read as {empty}; if it '
+        f'holds for all rows, fill it down, in pandas with groupby({group_col!r})[{column.name!r}].ffill()')
+
+# %% ../../nbs/11_data.cells.ipynb #137c18ce
+def column_hints(
+    targets:Sequence[Target], # with the labels that occur
+    frame:pd.DataFrame, # the table, with a column for each target
+)->list[str]: # maybe empty
+    "Return the lines about columns that are hardly labels; raise a `UsageError` for columns of 0 and 1"
+    check_truths(targets)
+    hints = [hint(target) for hint in (label_hint, nothing_hint, damaged_hint, inner_sep_hint, number_hint)
+        for target in targets]
+    hints += [many_labels_hint(target, len(frame)) for target in targets]
+    hints += [sep_hint(frame[target.name]) for target in targets if target.kind=='one_of']
+    return [hint for hint in [*hints, truth_hint(targets), numbered_hint(targets)] if hint]

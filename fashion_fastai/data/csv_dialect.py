@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs, csv, gzip, io, os, re, warnings
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +17,10 @@ import pandas as pd
 
 # %% auto #0
 __all__ = ['MAX_COLUMNS', 'max_unpacked', 'open_text', 'refuse_repeated', 'unnamed', 'CsvDialect', 'csv_dialect',
-           'malformed_line', 'csv_reader']
+           'undecodable_line', 'malformed_line', 'csv_reader']
+
+# %% ../../nbs/10_data.csv_dialect.ipynb #dc8b3820
+from .file_kinds import kind_sentence
 
 # %% ../../nbs/10_data.csv_dialect.ipynb #57ff3bee
 MAX_COLUMNS = 10_000 # of a table in any format
@@ -86,9 +90,21 @@ def _separator(header, row, separators)->str:
         return n>0, n==_count(row, sep), n
     return max(separators, key=fit)
 
+_N_CHECKED = 100 # lines
+
+def _check_separator(lines, sep, number):
+    "Raise a `ValueError` if no row has the separator of the header; `number` is that of the header's line"
+    header,*rows = lines or ['']
+    rows = [row for row in rows if row.strip()]
+    if not _count(header, sep) or not rows or any(_count(row, sep) for row in rows): return
+    if not re.search(r'[\s,;|]', rows[0].strip()): return # a name, and nothing else
+    raise ValueError(f'line {number+1} has no {sep!r}, which separates the names in line {number}: {_shorten(rows[0])}')
+
 def _column_names(fields)->list[str]:
     "Return the names in a header; raise a `ValueError` if two columns have the same"
     names = [name.strip() for name in fields]
+    if len(names)>1 and all(re.fullmatch("'.*'", name) for name in names):
+        raise ValueError('its cells are in single quotes; a CSV file has double quotes (")')
     if len(names)>MAX_COLUMNS:
         raise ValueError(f'its first line holds {len(names):,} fields; at most {MAX_COLUMNS:,} columns are read')
     if names: names[0] = names[0].lstrip('# ') if len(names)>1 else names[0]
@@ -130,6 +146,7 @@ def csv_dialect(
     path:str|Path, # CSV file, UTF-8
 )->CsvDialect:
     "Return how a CSV file is laid out; raise a `ValueError` if it begins with no header"
+    if Path(path).suffix.lower()!='.gz' and (kind := kind_sentence(path)): raise ValueError(kind)
     lines = _first_lines(path)
     declared = re.fullmatch(r'"?sep=([^"])"?', lines[0]) # written for Excel
     above = 1 if declared else 0
@@ -137,6 +154,7 @@ def csv_dialect(
     header,row = [*lines[skip:skip+2], '', ''][:2]
     is_tabbed = '.tsv' in [suffix.lower() for suffix in Path(path).suffixes[-2:]]
     sep = declared[1] if declared else _separator(header, row, '\t,;|' if is_tabbed else ',;\t|')
+    _check_separator(lines[skip:skip+_N_CHECKED], sep, skip+1)
     ended = (f'{line}\n' for line in lines[skip:])
     try: fields = next(csv.reader(ended, delimiter=sep, skipinitialspace=True), [])
     except (csv.Error, TypeError):
@@ -148,8 +166,29 @@ def _surplus(row, names, sep)->str:
     "Return what is wrong with a row that has too many fields"
     hint = ''
     if not any(row[len(names):]): hint = '; it ends with a separator that the header lacks'
-    elif sep==',': hint = '; a comma inside a cell needs quotes around the cell'
+    elif len(names)==1: hint = f'; is {names[0][:80]!r} a title? Remove what is above the header'
+    elif sep==',': hint = '; a comma inside a cell needs quotes (") around the cell'
     return f'{len(row)} fields, but the header has {len(names)}: {_shorten(sep.join(row))}{hint}'
+
+_MAX_FIELD = 500_000 # characters
+
+@contextmanager
+def _long_fields():
+    "Let `csv` read fields of up to `_MAX_FIELD` characters, such as a description in HTML"
+    before = csv.field_size_limit(_MAX_FIELD)
+    try: yield
+    finally: csv.field_size_limit(before)
+
+def undecodable_line(
+    path:str|Path, # CSV file, not UTF-8
+)->str: # for example `line 12: 'café,shirt'`; empty if all lines are UTF-8
+    "Return the first line of a file that is not UTF-8"
+    with open_text(path) as file:
+        for number,line in enumerate(file, 1):
+            try: line.decode()
+            except UnicodeDecodeError:
+                return f'line {number}: {_shorten(line.decode("utf-8", "replace").strip())}'
+    return ''
 
 def malformed_line(
     path:str|Path, # CSV file that pandas refused
@@ -158,14 +197,15 @@ def malformed_line(
 )->str: # for example `line 12: 4 fields, but the header has 3: '7.jpg,dress,one, two'`; empty if nothing is found
     "Return where a CSV file is malformed, and how"
     line,row = dialect.skip+1,[]
-    with io.TextIOWrapper(open_text(path), encoding='utf-8-sig', newline='') as file:
+    with _long_fields(), io.TextIOWrapper(open_text(path), encoding='utf-8-sig', newline='') as file:
         for _ in range(dialect.skip): file.readline()
         reader = csv.reader(file, delimiter=dialect.sep, skipinitialspace=True)
         try:
             for row in reader:
                 if len(row)>len(dialect.names): return f'line {line}: {_surplus(row, dialect.names, dialect.sep)}'
                 last,line = line,dialect.skip+reader.line_num+1
-        except csv.Error: return f'line {line}: a field of more than 100,000 characters; is its quote never closed?'
+        except csv.Error:
+            return f'line {line}: a field of more than {_MAX_FIELD:,} characters; is its quote never closed?'
     return f'line {last}: a quote is never closed: {_shorten(dialect.sep.join(row))}' if is_open and row else ''
 
 # %% ../../nbs/10_data.csv_dialect.ipynb #a0265126

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 
 # %% auto #0
 __all__ = ['MAX_TRIES', 'MAX_FAILURES', 'MAX_WAIT', 'OBJECT_STORES', 'N_THREADS', 'server_of', 'Task', 'Schedule', 'check_stores',
-           'FetchLimits', 'download_images', 'FetchReport', 'address_column', 'fetch_table']
+           'FetchLimits', 'download_images', 'FetchReport', 'addresses_in', 'address_column', 'fetch_table']
 
 # %% ../../nbs/12_data.fetch.ipynb #12244878
 from ..core.console import track
@@ -26,6 +26,7 @@ from ..core.files import atomic_file, walk_files
 from ..core.lock import lock_folder
 from ..core.web import Downloader, DownloadError, PrivateAddress, TooLong, is_address
 from .images import BadImage, image_suffix, read_image
+from .lists import holds_lists, parse_list
 from .tables import check_column, read_table
 from ..target import as_text
 
@@ -221,16 +222,32 @@ class FetchReport:
     table:Path # with local names
     rows:int # of the table
     new:int # images that were downloaded now
-    failed:Path|None # table of the rows without an image; None if there are none
+    failed:Path|None # table of the rows that lack an image; None if there are none
     reasons:Counter # reason -> rows
+
+def addresses_in(
+    cell:str, # of a table
+)->list[str]: # the cell itself if it is a single one, or none
+    "Return the addresses in a cell: a written list, or several with blanks, commas, semicolons or pipes between them"
+    listed = parse_list(cell) if cell[:1] in '[({' else None
+    return listed or re.split(r'[\s,;|]+(?=[A-Za-z][A-Za-z0-9+.-]*://)', cell)
+
+def _holds_address(cell)->bool: return is_address(addresses_in(cell)[0])
+
+def _texts(column)->pd.Series: # a written list for a list, empty text for an empty cell
+    if holds_lists(column):
+        column = column.map(lambda cell: cell if isinstance(cell, str) else str(list(cell)), na_action='ignore')
+    is_image = column.dropna().head(1).map(lambda cell: isinstance(cell, (bytes, dict))).any()
+    return pd.Series('', index=column.index) if is_image else as_text(column).fillna('')
 
 def address_column(
     frame:pd.DataFrame, # a table
     origin:str|Path, # where it came from, for the message
 )->str:
     "Return the column that holds addresses; raise a `UsageError` if none or several do"
-    heads = {name: as_text(frame[name].head(1000)).dropna().astype(str) for name in frame.columns}
-    found = [name for name,cells in heads.items() if len(cells) and cells.map(is_address).mean()>0.5]
+    heads = {name: _texts(frame[name].head(1000)) for name in frame.columns}
+    heads = {name: cells[cells!=''] for name,cells in heads.items()}
+    found = [name for name,cells in heads.items() if len(cells) and cells.map(_holds_address).mean()>0.5]
     if len(found)==1: return found[0]
     what = f'the columns {", ".join(found)} hold addresses' if found else 'no column holds addresses (https://, s3://)'
     raise UsageError(f'{origin}: {what}; name one with --file-col')
@@ -239,8 +256,7 @@ def address_column(
 def _refusal(cell)->str: # empty for an address
     "Return why a cell is no single address"
     if not cell: return 'the cell is empty'
-    if not is_address(cell): return 'is no address (https://, http://, s3:// and so on)'
-    return 'holds several addresses' if re.search(r'[\s,;|]+[A-Za-z0-9+.-]+://', cell) else ''
+    return '' if is_address(cell) else 'is no address (https://, http://, s3:// and so on)'
 
 def _existing(folder)->dict[str, str]:
     "Return the images that are there already, by the digest of their address; remove what was half written"
@@ -284,22 +300,31 @@ def _check_out(table, out, target):
         raise UsageError(f'{out} exists and was not written by data fetch; choose another --out')
 
 # %% ../../nbs/12_data.fetch.ipynb #48e687e9
+def _files_of_cells(cells, out, limits)->tuple[dict[str, str], dict[str, str], int]:
+    "Return the files of each cell with `;` between them, why the first one that failed did, and how many are new"
+    parts = {cell: addresses_in(cell) for cell in cells}
+    names,reasons,n_new = _fetch_all([address for own in parts.values() for address in own], out, limits)
+    files = {cell: ';'.join(f'images/{names[address]}' for address in own if address in names)
+        for cell,own in parts.items()}
+    why = {cell: next((reasons[address] for address in own if address in reasons), '') for cell,own in parts.items()}
+    return files,why,n_new
+
 def _fetch_into(frame, file_col, table, out, target, limits)->FetchReport:
     "Download the images of a table that was checked, and write the tables"
     (out/'images').mkdir(parents=True, exist_ok=True)
-    cells = as_text(frame[file_col]).fillna('').str.strip()
-    names,reasons,n_new = _fetch_all(cells.tolist(), out, limits)
-    is_here = cells.isin(names).to_numpy()
-    failed,counts = None,Counter(cells[~is_here].map(reasons))
+    cells = _texts(frame[file_col])
+    files,reasons,n_new = _files_of_cells(cells.unique(), out, limits)
+    files,reasons = cells.map(files),cells.map(reasons)
+    is_here,has_failed = (files!='').to_numpy(),(reasons!='').to_numpy()
+    failed,counts = None,Counter(reasons[has_failed])
     failed_path = target.with_name(f'{table.name.split(".")[0]}.failed.csv')
-    if is_here.all(): failed_path.unlink(missing_ok=True)
-    else: _write(frame[~is_here].assign(reason=cells[~is_here].map(reasons)), failed := failed_path)
+    if not has_failed.any(): failed_path.unlink(missing_ok=True)
+    else: _write(frame[has_failed].assign(reason=reasons[has_failed]), failed := failed_path)
     if not is_here.any():
         raise UsageError(f'{table}: none of its {len(frame):,} images could be downloaded, most often: '
             f'{counts.most_common(1)[0][0]}; all reasons are in {failed}')
-    files = 'images/'+cells[is_here].map(names)
-    _write(_with_files(frame[is_here], file_col, files.tolist()), target)
-    return FetchReport(target, len(files), n_new, failed, counts)
+    _write(_with_files(frame[is_here], file_col, files[is_here].tolist()), target)
+    return FetchReport(target, int(is_here.sum()), n_new, failed, counts)
 
 def fetch_table(
     table:str|Path, # a table with a column of addresses
@@ -312,7 +337,7 @@ def fetch_table(
     frame = read_table(table)
     file_col = file_col or address_column(frame, table)
     check_column(frame.columns, file_col, table)
-    if not as_text(frame[file_col]).dropna().astype(str).str.strip().map(is_address).any():
+    if not _texts(frame[file_col]).map(_holds_address).any():
         raise UsageError(f'{table}: no cell of {file_col} is an address (https://, http://, s3:// and so on)')
     target = out/f'{table.name.split(".")[0]}{".parquet" if table.suffix.lower()==".parquet" else ".csv"}'
     _check_out(table, out, target)

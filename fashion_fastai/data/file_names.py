@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.file_names.html.md"""
 
 # %% ../../nbs/12_data.file_names.ipynb #23dc559d
 from __future__ import annotations
-import os, shlex
+import os, re, shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ __all__ = ['FoundNames', 'find_names', 'CheckedNames', 'check_names', 'name_rule
 # %% ../../nbs/12_data.file_names.ipynb #fe7d5c14
 from ..core.errors import UsageError
 from ..core.web import is_address
+from .file_kinds import suffix_advice
 from .file_pattern import FilePattern, FolderNames, name_form, number_of, path_parts, split_ending
 from .image_files import is_image
 from .tables import file_issues
@@ -109,8 +110,18 @@ class FoundNames:
         return names
 
 # %% ../../nbs/12_data.file_names.ipynb #756c445a
-def _contents(names)->str:
-    "Return a sentence about the images of a folder, or about all its files if there is none"
+def _no_files(images)->str:
+    "Return a sentence about a folder without files"
+    if os.path.isdir(images): return 'that folder is empty'
+    if not os.path.isfile(images): return 'there is no such folder'
+    advice = suffix_advice(images)
+    return f'that is a file, not a folder{"; "*bool(advice)}{advice}'
+
+def _contents(names, found)->str:
+    "Return a sentence about the images of a folder that are nearest to a cell, or about all its files if there is none"
+    cell,near = next(((cell, files) for cell,files in found.items() if files), ('', []))
+    near = [file if file.isprintable() else ascii(file) for file in near[:3]]
+    if near: return f'nearest to {cell[:100]} is {" or ".join(near)}'
     files = [file if file.isprintable() else ascii(file) for file in names.files]
     files = list(filter(is_image, files)) or files
     more = f' and {len(files)-3:,} more' if len(files)>3 else ''
@@ -133,10 +144,11 @@ def find_names(
     "Look in the image folder for what the cells of a table mean"
     names,cells = FolderNames(images),_sample([cell for cell in cells if cell])
     if not names.files:
-        return FoundNames(None, names, 'that folder is empty' if os.path.isdir(images) else 'there is no such folder')
-    ranked = _ranked(cells, names, _candidates(cells, names.files))
+        return FoundNames(None, names, _no_files(images))
+    candidates = _candidates(cells, names.files)
+    ranked = _ranked(cells, names, candidates)
     best,files = ranked[0]
-    if 2*sum(map(bool, files))<=len(cells): return FoundNames(None, names, _contents(names))
+    if 2*sum(map(bool, files))<=len(cells): return FoundNames(None, names, _contents(names, candidates))
     hint = _choice(cells[0], ranked)
     return FoundNames(None if hint else best, names, hint)
 
@@ -160,6 +172,15 @@ def _check_addresses(cells, missing, origin, file_col):
 
 _IMAGE_TEXT = 'data:image/', '/9j/', 'iVBORw0KGgo', 'R0lGOD', 'UklGR' # how an image begins that is written as text
 
+_ROUNDED = re.compile(r'\d([.,]\d+)?[eE]\+\d+')
+
+def _check_rounded(cells, missing, origin, file_col):
+    "Raise a `UsageError` if most cells are numbers that a spreadsheet program has rounded"
+    rounded = [cells[i] for i in missing if _ROUNDED.fullmatch(cells[i])]
+    if 2*len(rounded)<=len(cells): return
+    raise UsageError(f'{origin}: the cells of {file_col} are numbers without their last digits, such as {rounded[0]}, '
+        'as spreadsheet programs write long ones; save the table again with that column as text')
+
 def _check_contents(cells, missing, origin, file_col):
     "Raise a `UsageError` if most cells hold an image itself, written as text"
     n = sum(len(cells[i])>200 and cells[i].startswith(_IMAGE_TEXT) for i in missing)
@@ -170,7 +191,7 @@ def _check_contents(cells, missing, origin, file_col):
 # %% ../../nbs/12_data.file_names.ipynb #d4231f1e
 def _note(origin, file_col, cells, names, changed, pattern)->str:
     first = changed[0]
-    how = ('which differ in upper and lower case, slashes or accents' if pattern.text=='{path}' else
+    how = ('which differ in upper and lower case, slashes, accents, quotes or escapes' if pattern.text=='{path}' else
         f'as --file-pattern {shlex.quote(pattern.text)} would do')
     return (f'{origin}: {len(changed):,} of {len(cells):,} cells of {file_col} are read as the files that are there, '
         f'{how}: {cells[first][:100]!r} is {names[first]!r}')
@@ -220,6 +241,7 @@ def check_names(
     missing = [i for i in bad if cells[i]]
     if not missing: return CheckedNames(cells, bad)
     _check_contents(cells, missing, origin, file_col)
+    _check_rounded(cells, missing, origin, file_col)
     return _found_names(cells, bad, missing, images, origin, file_col, allow_outside)
 
 # %% ../../nbs/12_data.file_names.ipynb #49b5bfda

@@ -23,11 +23,17 @@ from ..core.web import is_address
 from .image_files import is_image
 
 # %% ../../nbs/11_data.file_pattern.ipynb #a96312e8
+_WRAPPED = re.compile(r"""(?:b|[A-Za-z]*Path\()?(['"])(.+)\1\)?""") # as Python shows text, bytes and paths
+_ESCAPED = re.compile(r'%[0-9A-Fa-f]{2}|\.[A-Za-z]{3,5}\?') # %20 for a blank, or a query behind the ending
+
 def path_parts(
     cell:str, # of a file column
 )->list[str]:
-    "Return the parts of a path, or of the path of an address"
-    if is_address(cell): cell = unquote(urlsplit(cell).path)
+    "Return the parts of a path, or of the path of an address; quotes and escapes of a program are undone"
+    if wrapped := _WRAPPED.fullmatch(cell.strip()): cell = wrapped[2]
+    if is_address(cell) or _ESCAPED.search(cell):
+        try: cell = unquote(urlsplit(cell).path)
+        except ValueError: pass # half an address
     return [part for part in cell.replace('\\', '/').split('/') if part not in ('', '.')]
 
 def split_ending(

@@ -14,7 +14,9 @@ from pathlib import Path
 __all__ = ['IMAGE_SUFFIXES', 'HEIF_BRANDS', 'AVIF_BRANDS', 'is_image', 'find_images']
 
 # %% ../../nbs/10_data.image_files.ipynb #d433605f
+from ..core.errors import UsageError
 from ..core.files import walk_files
+from .file_kinds import suffix_advice
 
 # %% ../../nbs/10_data.image_files.ipynb #b26f291d
 IMAGE_SUFFIXES = ('.apng', '.avif', '.avifs', '.bmp', '.gif', '.heic', '.heics', '.heif', '.heifs', '.hif', '.jfif',
@@ -45,18 +47,35 @@ def _other_kind(folder, name)->str: # empty for an image
     if suffix: return suffix if suffix.isprintable() else ascii(suffix)
     return '' if _begins_as_image(os.path.join(folder, name)) else 'without a suffix'
 
-def _summary(folder, others, examples)->str: # empty if there are no others
-    "Return a sentence about the files that are no images"
-    if not others: return ''
+def _linked_folders(folder, levels=3)->list[str]:
+    "Return links to other folders in a folder and the upper levels of its subfolders"
+    links = []
+    with os.scandir(folder) as scan: folders = [entry for entry in scan if entry.name[0]!='.' and entry.is_dir()]
+    for entry in sorted(folders, key=lambda entry: entry.name):
+        if entry.is_symlink(): links.append(entry.name)
+        elif levels>1: links += [f'{entry.name}/{link}' for link in _linked_folders(entry.path, levels-1)]
+    return links
+
+def _summary(folder, others, examples, links)->str: # empty if all files are images
+    "Return a sentence about the files that are no images, and the links that are not followed"
+    parts,n = [],others.total()
     kinds = [f'{n:,} {kind} ({"such as "*(n>1)}{examples[kind]})' for kind,n in others.most_common()]
-    n = others.total()
     what = f'{n:,} files that are no images' if n>1 else 'a file that is no image'
-    return f'{folder}: left out {what}: {", ".join(kinds)}'
+    if n: parts.append(f'left out {what}: {", ".join(kinds)}')
+    if links:
+        shown = links[0] if links[0].isprintable() else ascii(links[0])
+        n = len(links)
+        what = f'{n:,} links to folders are not followed, such as' if n>1 else 'not followed is the link'
+        parts.append(f'{what} {shown}; copy what is behind, or name the folder that holds it')
+    return f'{folder}: {"; ".join(parts)}' if parts else ''
 
 def find_images(
     folder:str|Path, # a folder
 )->tuple[list[str], str]: # sorted, relative to the folder, see `walk_files`; what was left out, empty if nothing was
     "Return the image files in a folder and its subfolders, and a sentence about all other files"
+    if os.path.isfile(folder):
+        advice = suffix_advice(folder)
+        raise UsageError(f'{folder}: is a file, not a folder{"; "*bool(advice)}{advice}')
     names,others,examples = [],Counter(),{}
     for name in walk_files(folder):
         kind = _other_kind(folder, name)
@@ -64,4 +83,4 @@ def find_images(
         else:
             others[kind] += 1
             examples.setdefault(kind, name if name.isprintable() else ascii(name))
-    return names,_summary(folder, others, examples)
+    return names,_summary(folder, others, examples, _linked_folders(folder))

@@ -19,27 +19,41 @@ __all__ = ['one_row_an_image']
 # %% ../../nbs/12_data.image_rows.ipynb #03c30b9b
 from ..core.errors import CatalogueWarning, UsageError
 from .rows import contradictions, is_long, join_codes, several_note, split_files
-from .tables import box_columns
+from .tables import BOX, box_columns
 from ..target import as_text
 
 # %% ../../nbs/12_data.image_rows.ipynb #cd92a15f
+_OTHER_BOXES = ('xmin', 'ymin', 'xmax', 'ymax'),('x_1', 'y_1', 'x_2', 'y_2'),('left', 'top', 'right', 'bottom')
+
+def _what_to_do(columns, target, is_often)->str:
+    "Return the end of a sentence about rows of an image that contradict each other"
+    boxes = next((names for names in _OTHER_BOXES if set(names)<={name.lower() for name in columns}), None)
+    if boxes: return f'is each row a garment in a box? Then rename {", ".join(boxes)} to {", ".join(BOX)}'
+    if target.kind=='any_of' or not is_often: return 'only one of them can be right'
+    return f'are they labels of one image? --any-of {shlex.quote(target.name)} --long joins them'
+
+def _warn_of_contradictions(catalogue, file_of, target, path):
+    "Warn about rows of an image that have different labels"
+    codes = catalogue.codes[target.name]
+    rows = contradictions(file_of, codes)
+    if not len(rows): return
+    first,second = np.flatnonzero(file_of==file_of[rows[0]])[0],rows[0]
+    labels = ' and '.join(cell or 'nothing' for cell in target.decode(codes[[first, second]]))
+    n_files = len(set(file_of[rows]))
+    what = _what_to_do(catalogue.frame.columns, target, 10*n_files>file_of.max()+1)
+    message = (f'{path}: the rows of an image have different {target.name}, in {n_files:,} cases or more, such as '
+        f'rows {catalogue.row[first]} and {catalogue.row[second]} of {catalogue.files[second][:200]}: {labels}; {what}')
+    warnings.warn(message, CatalogueWarning, stacklevel=6)
+
 def _ask_whether_long(catalogue, file_of, path):
     "Raise a `UsageError` if rows look like single labels of an image; warn about images with several labels"
     if box_columns(catalogue.frame.columns): return
     for target in catalogue.schema:
-        codes = catalogue.codes[target.name]
-        if target.kind=='any_of' and is_long(file_of, codes):
+        if target.kind=='any_of' and is_long(file_of, catalogue.codes[target.name]):
             n = int((np.bincount(file_of)>1).sum())
             raise UsageError(f'{path}: {n:,} images have several rows with different {target.name}; is each row one '
                 'label of its image? --long joins the rows of an image, --no-long takes each as it is')
-        rows = contradictions(file_of, codes) if target.kind=='one_of' else []
-        if len(rows):
-            first = np.flatnonzero(file_of==file_of[rows[0]])[0]
-            labels = ' and '.join(target.decode(codes[[first, rows[0]]]))
-            message = (f'{path}: several rows of an image have different {target.name}, as in '
-                f'{len(set(file_of[rows])):,} or more images, such as {catalogue.files[rows[0]]}: {labels}; are they '
-                f'labels of one image? --any-of {shlex.quote(target.name)} --long joins them')
-            warnings.warn(message, CatalogueWarning, stacklevel=5)
+        _warn_of_contradictions(catalogue, file_of, target, path)
 
 # %% ../../nbs/12_data.image_rows.ipynb #3b9942cd
 def _joined_rows(catalogue, file_of, path, same): # `same`: columns that must agree
@@ -77,7 +91,7 @@ def one_row_an_image(
 )->Any: # a `Catalogue` with a row for each image
     "Join the rows of a long table, and divide cells that name several images"
     files = catalogue.frame[catalogue.file_col]
-    if long or (long is None and files.head(20_000).duplicated().any()):
+    if long or (long is None and files.duplicated().any()):
         file_of = pd.factorize(files)[0]
         if long: catalogue = _joined_rows(catalogue, file_of, path, same)
         else: _ask_whether_long(catalogue, file_of, path)

@@ -26,6 +26,7 @@ from ..config import ImageConfig
 from ..core.console import track
 from ..core.errors import unknown_name
 from ..core.parallel import n_cores, prefetch
+from .file_kinds import content_kind
 from .image_files import AVIF_BRANDS, HEIF_BRANDS
 
 # %% ../../nbs/10_data.images.ipynb #c8251371
@@ -64,7 +65,9 @@ def open_image(
         raise BadImage("is HEIC, which needs pi-heif: pip install 'fashion_fastai[heic]'")
     if brand in AVIF_BRANDS and not features.check('avif'):
         raise BadImage('is AVIF, which this build of Pillow cannot read: pip install --force-reinstall pillow')
-    raise BadImage('is not an image')
+    file.seek(0)
+    kind,advice = content_kind(file.read(4096))
+    raise BadImage(f'is not an image{" but "*bool(kind)}{kind}{"; "*bool(advice)}{advice}')
 
 # %% ../../nbs/10_data.images.ipynb #cc5c927f
 _BAND = 4_000_000 # pixels that are converted at once

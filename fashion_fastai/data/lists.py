@@ -40,6 +40,8 @@ def _items(text:str)->list[str]|None: # None if it is no list of texts and numbe
     numbers = items[0][1].split()
     return numbers if all(re.fullmatch(r'[-+]?[0-9.]+', number) for number in numbers) else None
 
+def _plain(item)->str: return re.sub('[\u00a0\u2007\u202f]', ' ', str(item)).strip() # or a blank would divide it later
+
 def parse_list(
     text:str, # a cell
 )->list[str]|None: # its labels; None if it is no list, or a list of something else than texts and numbers
@@ -48,7 +50,7 @@ def parse_list(
     try: items = json.loads(text)
     except (ValueError, RecursionError): items = _items(text.strip().removeprefix('set')[1:-1].strip())
     if not isinstance(items, list) or any(isinstance(item, (list, dict)) for item in items): return None
-    labels = [str(item).strip() for item in items if item is not None and item==item]
+    labels = [_plain(item) for item in items if item is not None and item==item]
     return [label for label in labels if label]
 
 # %% ../../nbs/10_data.lists.ipynb #f9fb78e7
@@ -81,7 +83,12 @@ def _labels_of(cell)->list[str]|None: # None if it is no list of labels
     if isinstance(cell, Mapping) or not pd.api.types.is_list_like(cell): return None
     items = [item for item in cell if not _is_missing(item)]
     if any(pd.api.types.is_list_like(item) for item in items): return None
-    return [str(item).strip() for item in items if str(item).strip()]
+    return [label for label in map(_plain, items) if label]
+
+def _other_cells(cell)->str:
+    "Return the end of the sentence about a cell that is no list: what would be right"
+    is_named = isinstance(cell, Mapping) or isinstance(cell, str) and re.match(r"""\s*\{\s*['"].*?['"]\s*[:=]""", cell)
+    return 'it has values by name; make a column of each name' if is_named else 'most cells of the column are'
 
 def read_lists(
     column:pd.Series, # see `holds_lists`
@@ -93,7 +100,7 @@ def read_lists(
     for i,(cell,labels) in enumerate(zip(cells, lists)):
         if labels is not None or _is_missing(cell) or isinstance(cell, str) and not cell.strip(): continue
         raise UsageError(f'row {np.flatnonzero(position==i)[0]+1}: {column.name} is {str(cell)[:80]!r}, '
-            'which is no list of labels, as most cells of the column are')
+            f'which is no list of labels, as {_other_cells(cell)}')
     found = [lists[i] if i>=0 else None for i in position]
     return pd.Series(found, index=column.index, name=column.name, dtype=object)
 

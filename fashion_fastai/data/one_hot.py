@@ -19,7 +19,7 @@ __all__ = ['OneHot', 'one_hot_targets', 'truth_matrix', 'lists_of_matrix', 'vect
 from ..core.errors import UsageError
 from .lists import holds_lists, read_lists, single_labels
 from .tables import check_column, rejoin_commas
-from ..target import UNKNOWN, as_text, as_truth
+from ..target import UNKNOWN, as_mark, as_text
 
 # %% ../../nbs/11_data.one_hot.ipynb #a7b2b44a
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ _MINUS = -2 # code of a cell with -1
 def _truth_codes(column:pd.Series)->np.ndarray: # int8 `(n,)`
     "Return 1, 0, -1 for an unknown cell, or `_MINUS`"
     position,texts = pd.factorize(as_text(column))
-    known = {UNKNOWN: -1, '-1': _MINUS} | {text: int(truth) for text,truth in zip(texts, as_truth(pd.Series(texts)))
-        if truth is not None}
+    known = {text: int(truth) for text,truth in zip(texts, as_mark(pd.Series(texts))) if truth is not None}
+    known |= {UNKNOWN: -1, '-1': _MINUS}
     for i,text in enumerate(texts):
         if text not in known:
             raise UsageError(f'row {np.flatnonzero(position==i)[0]+1}: {column.name} is {text[:80]!r}; '

@@ -6,8 +6,10 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.row_files.html.md"""
 
 # %% ../../nbs/10_data.row_files.ipynb #8c520f89
 from __future__ import annotations
-import datetime, json, os, warnings, zipfile, zlib
+import datetime, json, os, re, warnings, zipfile, zlib
+from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 import pandas as pd
 
@@ -124,7 +126,9 @@ def _filled_rows(sheet, n_columns, max_row)->Iterator[tuple[int, tuple]]:
     for number,row in enumerate(rows, 1):
         if number*n_columns>MAX_CELLS:
             raise ValueError(f'it has more than {MAX_CELLS:,} cells; save it as "CSV UTF-8"')
-        if row.count(None)+row.count('')<len(row): yield number,row
+        if _n_filled(row): yield number,row
+
+def _n_filled(row)->int: return len(row)-row.count(None)-row.count('')
 
 def _first_row(sheet)->tuple[int, tuple]|None:
     "Return the number and the cells of the first row that has any; None if the first hundred have none"
@@ -132,21 +136,43 @@ def _first_row(sheet)->tuple[int, tuple]|None:
 
 def _find_sheet(workbook, path):
     "Return the first sheet with cells; warn about others, which are not read"
-    filled = [sheet for sheet in workbook.worksheets[:MAX_SHEETS] if _first_row(sheet)]
+    sheets = sorted(workbook.worksheets[:MAX_SHEETS], key=lambda sheet: sheet.sheet_state!='visible') # hidden ones last
+    filled = [sheet for sheet in sheets if _first_row(sheet)]
     if not filled: return None
     others = ', '.join(sheet.title for sheet in filled[1:])
     if others:
         warnings.warn(f'{path}: the sheet {filled[0].title} is read; not {others}', CatalogueWarning, stacklevel=2)
     return filled[0]
 
+# %% ../../nbs/10_data.row_files.ipynb #cb7e53f9
 def _header(sheet)->tuple[int, list[str]]:
-    "Return the number of the first row with cells, and the column names in it"
-    number,row = _first_row(sheet)
+    "Return the number of the first row with cells, and the column names in it; a title above them is passed over"
+    (number,row),*below = islice(_filled_rows(sheet, MAX_COLUMNS+1, 100), 3)
+    is_title = _n_filled(row)==1 and len(below)>1 and all(_n_filled(cells)>1 for _,cells in below)
+    if is_title: number,row = below[0]
     names = [(_excel_text(cell) or '').strip() for cell in row]
     while names and not names[-1]: names.pop()
     if len(names)>MAX_COLUMNS: raise ValueError(f'it has more than {MAX_COLUMNS:,} columns')
     refuse_repeated(name for name in names if name)
     return number,[name or unnamed(i, names) for i,name in enumerate(names)]
+
+# %% ../../nbs/10_data.row_files.ipynb #745f82a6
+def _warn_of_merged_cells(path):
+    "Warn about merged cells, which hold their text in their first row only"
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if not re.fullmatch(r'xl/worksheets/[^/]+\.xml', name): continue
+            with archive.open(name) as file:
+                file_end = deque(iter(lambda file=file: file.read(1<<16), b''), maxlen=2) # they stand behind the cells
+            found = re.findall(rb'mergeCell ref="([A-Z]+)(\d+):[A-Z]+(\d+)"', b''.join(file_end))
+            rows = [(first.decode(), int(top), int(bottom)) for first,top,bottom in found if int(bottom)>int(top)]
+            if not rows: continue
+            column,top,bottom = rows[0]
+            more = f' and {len(rows)-1} others' if len(rows)>1 else ''
+            message = (f'{path}: the cells {column}{top} to {column}{bottom}{more} are merged, so only the first row '
+                'of each has its text; unmerge them and fill it down')
+            warnings.warn(message, CatalogueWarning, stacklevel=3)
+            return
 
 # %% ../../nbs/10_data.row_files.ipynb #e2ae7bfa
 def _cells(sheet, room)->Iterator[list]:
@@ -156,7 +182,8 @@ def _cells(sheet, room)->Iterator[list]:
     for number,row in _filled_rows(sheet, len(names)+1, MAX_ROWS):
         if number<=above: continue
         if row[-1] not in (None, ''):
-            raise ValueError(f'row {number}: there is a cell on the right of the last column: {str(row[-1])[:80]!r}')
+            raise ValueError(f'row {number}: there is a cell on the right of the last column, which row {above} names: '
+                f'{str(row[-1])[:80]!r}')
         try: cells = [_excel_text(cell) for cell in row[:-1]]
         except ValueError as e: raise ValueError(f'row {number}: {e}') from None
         room -= sum(len(cell)+8 for cell in cells if cell)
@@ -180,6 +207,7 @@ def _read_workbook(path, rows)->list[pd.DataFrame]:
         workbook = _open_workbook(path)
         sheet = _find_sheet(workbook, path)
         if sheet is None: return []
+        _warn_of_merged_cells(path)
         names,*cells = _cells(sheet, max_unpacked(path))
         workbook.close()
     except _DAMAGED as e:

@@ -7,6 +7,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.rows.html.md"""
 # %% ../../nbs/11_data.rows.ipynb #f3a35e0f
 from __future__ import annotations
 import os, re
+from collections.abc import Mapping
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc
 
@@ -14,6 +15,7 @@ import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc
 __all__ = ['is_long', 'contradictions', 'join_codes', 'file_cells', 'split_files', 'several_note']
 
 # %% ../../nbs/11_data.rows.ipynb #4a62eeb3
+from ..core.errors import UsageError
 from .image_files import IMAGE_SUFFIXES
 from .lists import holds_lists, parse_list
 from ..target import Target, cell_text
@@ -21,17 +23,21 @@ from ..target import Target, cell_text
 # %% ../../nbs/11_data.rows.ipynb #a92b7e7d
 _LOOKED_AT = 20_000 # rows of repeated files
 
-def _repeated(file_of:np.ndarray)->np.ndarray: # int; empty if a tenth of the files at most is repeated
+def _repeated(file_of:np.ndarray)->np.ndarray: # int
     "Return positions of rows whose file has other rows too"
+    return np.flatnonzero(np.bincount(file_of)[file_of]>1)[:_LOOKED_AT]
+
+def _is_many(file_of:np.ndarray)->bool:
+    "Return whether more than a tenth of the files have several rows"
     n_rows = np.bincount(file_of)
-    if 10*(n_rows>1).sum()<=len(n_rows): return np.zeros(0, dtype=int)
-    return np.flatnonzero(n_rows[file_of]>1)[:_LOOKED_AT]
+    return bool(10*(n_rows>1).sum()>len(n_rows))
 
 def is_long(
     file_of:np.ndarray, # file of each row, int `(n,)`, from 0
     codes:np.ndarray, # of an `any_of` target, see `Target.encode`
 )->bool:
     "Return whether many images have several rows, with other labels in each"
+    if not _is_many(file_of): return False
     rows = _repeated(file_of)
     row,label = np.nonzero(codes[rows]==1)
     pairs = pd.Series(file_of[rows][row]*codes.shape[1]+label, dtype=np.int64)
@@ -39,12 +45,15 @@ def is_long(
 
 def contradictions(
     file_of:np.ndarray, # file of each row, int `(n,)`, from 0
-    codes:np.ndarray, # of a `one_of` target, see `Target.encode`
-)->np.ndarray: # positions of rows, int; empty if a tenth of the files at most is repeated
-    "Return rows that have another label than the first row of their file"
+    codes:np.ndarray, # of a target of either kind, see `Target.encode`
+)->np.ndarray: # positions of rows, int; only the first rows of repeated files are looked at
+    "Return rows that have other labels than the first row of their file"
     rows = _repeated(file_of)
-    first = pd.Series(codes[rows], dtype=np.int64).groupby(file_of[rows]).transform('first').to_numpy()
-    return rows[(codes[rows]!=first) & (codes[rows]>=0) & (first>=0)]
+    own = codes[rows]
+    if codes.ndim>1: # each set of labels is a number, -1 where nothing is known
+        own = np.where((own<0).all(1), -1, np.unique(own, axis=0, return_inverse=True)[1].ravel())
+    first = pd.Series(own, dtype=np.int64).groupby(file_of[rows]).transform('first').to_numpy()
+    return rows[(own!=first) & (own>=0) & (first>=0)]
 
 def join_codes(
     target:Target, # of the codes
@@ -63,7 +72,12 @@ def join_codes(
 def file_cells(
     column:pd.Series, # file column of a table
 )->pd.Series: # text; empty for an empty cell, and a written list for a list
-    "Return the cells of a file column"
+    "Return the cells of a file column; raise a `UsageError` if they are images and not names"
+    first = next(iter(column.dropna().head(1)), None)
+    if isinstance(first, (bytes, Mapping)) or getattr(first, 'ndim', 1)>1 or hasattr(first, 'getpixel'):
+        kind = type(first).__name__
+        raise UsageError(f'the cells of {column.name} hold images themselves ({kind}), not the names of files; '
+            '--format hf reads such a Parquet file')
     if holds_lists(column): column = column.map(str, na_action='ignore')
     return cell_text(column).fillna('')
 

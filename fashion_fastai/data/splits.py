@@ -23,7 +23,8 @@ from ..target import as_text, as_truth, sort_labels
 # %% ../../nbs/10_data.splits.ipynb #9e9ef950
 SPLITS = 'train', 'valid', 'test'
 SPLIT_NAMES = {'train': 'train', 'training': 'train', 'trn': 'train', 'valid': 'valid', 'val': 'valid',
-    'validation': 'valid', 'validate': 'valid', 'dev': 'valid', 'development': 'valid', 'test': 'test',
+    'validation': 'valid', 'validate': 'valid', 'dev': 'valid', 'development': 'valid',
+    'eval': 'valid', 'evaluation': 'valid', 'test': 'test',
     'testing': 'test', 'tst': 'test'} # name of a split as people write it, in lower case -> split
 
 def _invalid_split(text, column)->UsageError:
@@ -55,6 +56,10 @@ def _check_no_folds(names, column):
         raise UsageError(f'{column} holds {" and ".join(names)}, which may mean any split; '
             'name it is_valid or is_test, or write train, valid and test into it')
     shown = ', '.join(names[:10])+(f' and {len(names)-10} more' if len(names)>10 else '')
+    if len(names)==3 and int(names[2])-int(names[0])==2:
+        raise UsageError(f'{column} holds {shown}: if they stand for train, valid and test, write these names into it; '
+            f'if they are folds, validate on one of them with --fold-col {shlex.quote(str(column))} --valid-fold '
+            f'{names[0]}')
     raise UsageError(f'{column} holds numbers of folds ({shown}), not splits; '
         f'validate on one of them with --fold-col {shlex.quote(str(column))} --valid-fold {names[0]}')
 
@@ -109,9 +114,9 @@ def unused_split_col(
     "Return a column of a table that holds names of splits"
     for name in frame.columns.difference(list(known), sort=False):
         values = frame[name].head(1000).dropna()
-        if not len(values) or not all(isinstance(value, str) for value in values): continue
-        splits = set(values.str.strip().str.lower())
-        if len(splits)>1 and splits<=SPLIT_NAMES.keys(): return str(name)
+        is_plain = values.map(lambda value: isinstance(value, (str, bool, int, float, np.number, np.bool_))).all()
+        names = as_text(values).dropna().unique().tolist() if is_plain else []
+        if 1<len(names)<=len(SPLIT_NAMES) and None not in _splits_of(names, name): return str(name)
     return ''
 
 # %% ../../nbs/10_data.splits.ipynb #0022c700
@@ -200,7 +205,8 @@ def make_split(
     group_of,strata = _strata_of_groups(stratum, group)
     if len(strata)<2:
         name = f', {str(np.asarray(group)[0])!r}' if len(strata) else ''
-        raise UsageError(f'all {len(group):,} rows belong to one group{name}, so there is nothing to hold out; '
+        rows = 'the only row is' if len(group)==1 else f'all {len(group):,} rows belong to'
+        raise UsageError(f'{rows} one group{name}, so there is nothing to hold out; '
             'give a split column, or groups that differ')
     groups = pd.DataFrame(dict(stratum=strata, draw=np.random.default_rng(seed).random(len(strata))))
     draws = groups.groupby('stratum').draw

@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/data.tables.html.md"""
 
 # %% ../../nbs/10_data.tables.ipynb #4582df8d
 from __future__ import annotations
-import glob, os, re, stat, warnings, zlib
+import difflib, glob, os, re, shlex, stat, warnings, zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -19,7 +19,9 @@ __all__ = ['TABLE_SUFFIXES', 'OUTSIDE', 'BOX', 'table_suffix', 'is_table_name', 
 
 # %% ../../nbs/10_data.tables.ipynb #86d7efdc
 from ..core.errors import CatalogueWarning, UsageError, unknown_name
-from .csv_dialect import csv_dialect, csv_reader
+from .csv_dialect import csv_dialect, csv_reader, undecodable_line
+from .file_kinds import kind_sentence, suffix_advice
+from .image_files import is_image
 from .parquet_files import parquet_batches, parquet_frame
 from .row_files import excel_reader, json_names, json_reader
 from .splits import SPLIT_NAMES
@@ -28,9 +30,6 @@ from .splits import SPLIT_NAMES
 _TEXT = '.csv', '.tsv', '.jsonl', '.ndjson' # may be compressed
 _EXCEL = '.xlsx', '.xlsm'
 TABLE_SUFFIXES = *_TEXT, '.parquet', *_EXCEL
-_SPREADSHEET = 'save it as .xlsx or as "CSV UTF-8" in the spreadsheet program'
-_HINTS = {'.xls': _SPREADSHEET, '.xlsb': _SPREADSHEET, '.ods': _SPREADSHEET, '.zip': 'unpack it',
-    '.json': 'write JSON Lines: an object on each line, in a .jsonl file'}
 
 def table_suffix(
     path:str|Path, # file name
@@ -47,9 +46,20 @@ def is_table_name(
     return bool(table_suffix(path)) or Path(path).suffix.lower() in ('.xls', '.xlsb', '.ods')
 
 def _no_table(path)->UsageError:
-    hint = _HINTS.get(path.suffix.lower())
+    hint = suffix_advice(path)
     endings = 'a table must be a .csv or a .parquet file, or .tsv, .jsonl or .xlsx'
-    return UsageError(f'{path}: {endings}{"; " if hint else ""}{hint or ""}')
+    return UsageError(f'{path}: {endings}{"; "*bool(hint)}{hint}')
+
+def _no_file(path)->UsageError:
+    "Return the error for a table that does not exist: it may be an address, or another name"
+    if address := re.fullmatch('([A-Za-z][A-Za-z0-9+.-]+):/+(.+)', str(path)): # a `Path` has one slash
+        return UsageError(f'{address[1]}://{address[2]}: a table is read from a file; download it first, and then its '
+            'images with data fetch')
+    try: names = [name for name in os.listdir(path.parent) if table_suffix(name)]
+    except OSError: names = []
+    near = {name.lower(): name for name in names}
+    near = [near[name] for name in difflib.get_close_matches(path.name.lower(), near, cutoff=0.6)]
+    return UsageError(f'{path}: no such file'+(f'; did you mean {" or ".join(near)}?' if near else ''))
 
 # %% ../../nbs/10_data.tables.ipynb #59ddc41f
 def _folder_tables(folder)->list[Path]:
@@ -61,7 +71,9 @@ def _folder_tables(folder)->list[Path]:
 def _check_parts(path, files):
     "Raise a `UsageError` if several files are not the parts of one table; say what is read"
     kinds = {table_suffix(file) for file in files}
-    names = ', '.join(file.name for file in files[:5])+(' and others' if len(files)>5 else '')
+    is_one_name = len({file.name for file in files})<len(files)
+    shown = [str(file) if is_one_name else file.name for file in files[:5]]
+    names = ', '.join(shown)+(' and others' if len(files)>5 else '')
     if len(kinds)>1 or len({file.name.removesuffix('.gz') for file in files})<len(files):
         raise UsageError(f'{path}: {names} are not the parts of one table; name one of them')
     message = f'{path}: {len(files)} files are read as one table: {names}'
@@ -74,7 +86,7 @@ def table_files(
     path,pattern = Path(path),str(path)
     if path.is_dir(): files = _folder_tables(path)
     elif os.path.exists(path): files = [path]
-    elif not glob.has_magic(pattern): raise UsageError(f'{path}: no such file')
+    elif not glob.has_magic(pattern): raise _no_file(path)
     else: files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
     if not files: raise UsageError(f'{path}: no file matches this pattern')
     for file in files:
@@ -110,9 +122,14 @@ _UNREADABLE = OSError, ValueError, OverflowError, MemoryError, EOFError, zlib.er
 
 def _unreadable(path, error)->UsageError:
     reason = ' '.join(str(error).split())[:300]
-    if isinstance(error, UnicodeError):
+    kind = kind_sentence(path)
+    own = re.search(rf'call it \S*{re.escape(Path(path).suffix.lower())}\b', kind) # a damaged file of its own kind
+    if kind and not own: reason = kind
+    elif isinstance(error, UnicodeError):
         reason = 'its text is not UTF-8'
-        if table_suffix(path) in ('.csv', '.tsv'): reason += '; save it as "CSV UTF-8" in the spreadsheet program'
+        if table_suffix(path) in ('.csv', '.tsv'):
+            line = undecodable_line(path)
+            reason += f'; save it as "CSV UTF-8" in the spreadsheet program{"; "*bool(line)}{line}'
     return UsageError(f'{path} cannot be read as a table: {reason}')
 
 def _file_columns(path)->list[str]:
@@ -198,17 +215,37 @@ def check_column(
     "Raise a `UsageError` that offers similar names if a table lacks a column"
     if column not in columns: raise UsageError(f'{origin}: {unknown_name("column", column, columns)}')
 
+_NAMES_FILES = re.compile('file|image|img|photo|picture|path', re.I)
+
+def _without_file_column(columns)->str:
+    "Return what is wrong with a table without a column `file`, and what would be right"
+    if any(map(is_image, columns)):
+        return f'its first line, {", ".join(columns[:5])}, is no header; write the names of the columns above it'
+    if sum(bool(re.fullmatch(r'pixel_?\d+', name)) for name in columns)>=64:
+        return 'its columns hold the pixels of the images; write each row to an image file, and its name into a column'
+    if len(columns)==1:
+        return f'its only column is {columns[0][:80]!r}; fields are separated by commas, semicolons, tabs or pipes'
+    known = ', '.join(columns[:20])+(f' and {len(columns)-20} more' if len(columns)>20 else '')
+    likely = next((f'{shlex.quote(name)} ' for name in columns if _NAMES_FILES.search(name)), '')
+    return (f'no column file with the names of the images among {known}; name it with --file-col {likely}'
+        '(file_col in Python)')
+
 def check_file_column(
     columns:Iterable[str], # column names of a table
     column:str, # the column of the image files, `file` by default
     origin:str|Path, # the table, for the message
 ):
     "Raise a `UsageError` that tells how to name the file column if a table lacks it"
-    if column=='file' and column not in columns:
-        known = ', '.join(map(str, list(columns)[:20]))
-        raise UsageError(f'{origin}: no column file with the names of the images among {known}; '
-            'name it with --file-col (file_col in Python)')
-    check_column(columns, column, origin)
+    if not isinstance(column, str):
+        raise UsageError(f'{origin}: the file column is named by a text, not by {column!r}')
+    columns = list(map(str, columns))
+    if column in columns: return
+    parts = column.split(',')
+    if len(parts)>1 and set(parts)<=set(columns):
+        raise UsageError(f'{origin}: {column} are {len(parts)} columns; one column names the images, several in a cell '
+            'with ; between them')
+    if column!='file': check_column(columns, column, origin)
+    raise UsageError(f'{origin}: {_without_file_column(columns)}')
 
 # %% ../../nbs/10_data.tables.ipynb #4c7fda4b
 def rejoin_commas(
@@ -230,8 +267,8 @@ def as_frame(
 )->pd.DataFrame: # numbered rows; names of columns are text
     "Return a table in memory as a pandas frame; raise a `UsageError` if it is none"
     if not isinstance(table, pd.DataFrame):
-        if hasattr(table, '__arrow_c_stream__'): table = pa.table(table).to_pandas()
-        elif hasattr(table, 'to_pandas'): table = table.to_pandas()
+        try: table = pa.table(table).to_pandas() if hasattr(table, '__arrow_c_stream__') else table.to_pandas()
+        except (AttributeError, pa.ArrowException): pass # a single column, or no table at all
     if not isinstance(table, pd.DataFrame):
         raise UsageError('a table is the path of a file, or a data frame of pandas or Polars, '
             f'not {type(table).__name__}')

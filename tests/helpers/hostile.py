@@ -296,7 +296,7 @@ def addresses():
         'a local file': ('file:///etc/passwd', 'is no address of a web server'), 'a protocol of 1991': ('gopher://127.0.0.1:70/1', 'is no address of a web server'), 'a chain of fsspec': ('s3::file:///etc/passwd', 'no cell of image_url is an address'),
         'a chain behind a bucket': ('hf://a::file:///etc/passwd', 'is a chain'), 'a password': ('https://me:secret@shop.example/1.jpg', 'holds a user name or a password'), 'a port of 10^6': ('https://shop.example:1000000/1.jpg', 'is no valid address'),
         'a name of 10,000 letters': ('https://'+'a'*10_000+'/1.jpg', 'is no name of a server'), 'a header in the path': ('http://127.0.0.1/1.jpg%0d%0aHost:x\r\nX: y', private), 'a bracket': ('http://[::1/1.jpg', 'is no valid address'),
-        'two in a cell': ('https://a.example/1.jpg;https://a.example/2.jpg', 'holds several addresses'),
+        'two in a cell': ('http://127.0.0.1/1.jpg;http://169.254.169.254/', private), 'a local file in a list': ('["file:///etc/passwd"]', 'is no address of a web server'),
     }
 
 def address_cases(folder, wanted):

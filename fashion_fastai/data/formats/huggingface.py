@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.ipc, pyarrow.parquet as pq
 
 # %% auto #0
-__all__ = ['hub_files', 'hub_batches', 'hub_features', 'HubColumns', 'hub_columns', 'hub_cells', 'save_image', 'read_hf']
+__all__ = ['hub_files', 'hub_batches', 'hub_features', 'HubColumns', 'hub_columns', 'hub_cells', 'save_image', 'read_hf',
+           'is_hub_data']
 
 # %% ../../../nbs/11_data.formats.huggingface.ipynb #656f53a5
 from ...core.console import track
@@ -334,3 +335,14 @@ def read_hf(
     vocab = _declared_vocab(columns)
     any_of = (*columns.any_of, *(target.name for target in columns.one_hot))
     return LabelTable(frame, images, tuple(columns.one_of), any_of, vocab, notes=notes)
+
+# %% ../../../nbs/11_data.formats.huggingface.ipynb #67e2aa48
+def is_hub_data(
+    path:str|Path, # file, folder or pattern
+)->bool:
+    "Return whether a source is a dataset as `datasets` or the Hub store it"
+    path = Path(path)
+    if path.is_dir(): return any((path/name).is_file() for name in ('dataset_dict.json', 'state.json'))
+    if path.suffix.lower()!='.parquet' or not path.is_file(): return False
+    try: return any(_is_image(field.type) for field in pq.read_schema(path))
+    except (pa.ArrowException, OSError, ValueError): return False # the reader says why

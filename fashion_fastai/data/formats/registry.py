@@ -23,7 +23,8 @@ from .base import LabelTable, check_unique, find_images_folder
 from .base import label_cells, line_error, read_strict_csv
 from .deepfashion import read_deepfashion, read_deepfashion_six
 from .folders import read_folders
-from .huggingface import read_hf
+from .huggingface import is_hub_data, read_hf
+from .imagefolder import is_imagefolder, read_imagefolder
 from .meesho import read_meesho
 from .products import is_products, read_products
 from .two_csv import read_two_csv
@@ -112,12 +113,12 @@ def read_list_column(
 FORMATS:dict[str, Callable[..., LabelTable]] = {
     'table': read_labels_table, 'deepfashion': read_deepfashion, 'deepfashion-six': read_deepfashion_six,
     'two-csv': read_two_csv, 'folders': read_folders, 'list-column': read_list_column, 'products': read_products,
-    'meesho': read_meesho, 'hf': read_hf}
+    'meesho': read_meesho, 'hf': read_hf, 'imagefolder': read_imagefolder}
 
 RECOGNISED:dict[str, Callable[[Path], bool]] = { # formats that say which sources are theirs
     'products': is_products,
     'meesho': lambda path: (Path(path)/'category_attributes.parquet').is_file(),
-    'hf': lambda path: any((Path(path)/name).is_file() for name in ('dataset_dict.json', 'state.json'))}
+    'hf': is_hub_data, 'imagefolder': is_imagefolder}
 
 def recognised_format(
     path:str|Path, # file, folder or pattern
