@@ -48,7 +48,7 @@ TUTORIALS = ('first_model', 'shop_table', 'learning_rate', 'dirty_catalogue', 'r
     'reproduce_system')
 HOW_TO = { # the order of the how-to pages; others follow at the end
     'Understand and clean a table': ('tables', 'file-names', 'fetch', 'explore', 'audit', 'review', 'missing-labels',
-        'taxonomy', 'custom-format'),
+        'taxonomy', 'applies', 'custom-format'),
     'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices',
         'memory', 'resume', 'trackers'),
     'Evaluate': ('evaluate', 'compare', 'protocols', 'thresholds', 'accept', 'ensembles'),

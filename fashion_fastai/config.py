@@ -42,6 +42,7 @@ class DataConfig(_Section):
     group_col:str|None = None # rows with equal values stay in one split; default: the file column
     long:bool|None = None # whether a row is one label of its image, so that rows are joined; default: ask if in doubt
     schema_file:str|None = None # `schema.json` that fixes the vocabularies; default: the labels in the table
+    applies:dict[str, dict[str, list[str]]]|None = None # labels for which a question is asked; see `data.applies`
     taxonomy:list[str]|Literal['auto', 'none'] = 'none' # main and sub column; `auto`: the first two `one_of` targets
     label_noise:float = Field(0, ge=0, lt=1) # share of training labels flipped at random, for experiments
     on_bad:Literal['stop', 'skip'] = 'stop' # whether rows with an unreadable image are an error or left out

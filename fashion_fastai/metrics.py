@@ -19,7 +19,7 @@ __all__ = ['safe_divide', 'to_json_number', 'check_scores_input', 'binary_confus
 # %% ../nbs/04_metrics.ipynb #1c1f7895
 from .core.errors import UsageError
 from .schema import Schema
-from .target import Target
+from .target import NOT_APPLICABLE, Target
 
 # %% ../nbs/04_metrics.ipynb #05c673a4
 def safe_divide(
@@ -313,6 +313,17 @@ def check_thresholds(
                 f'not the shape {shape}')
     return thresholds or {}
 
+def _not_applicable(schema, probs, truth)->dict[str, dict]: # by target
+    "Count the rows that a target does not apply to, and score whether predictions say so"
+    predicted = schema.inapplicable({by: schema[by].decide(probs[by]) for by in schema.deciding if by in truth})
+    counted = {}
+    for name,rows in schema.inapplicable(truth).items():
+        if name not in truth: continue
+        known = rows | np.all([truth[by]>=0 for by in schema.applies[name]], axis=0)
+        share = safe_divide((rows==predicted[name])[known].sum(), known.sum())
+        counted[name] = dict(not_applicable=int(rows.sum()), not_applicable_accuracy=to_json_number(share))
+    return counted
+
 def compute_metrics(
     schema:Schema, # targets to score
     probs:dict[str, np.ndarray], # name of each target to its probabilities `(n, n_labels)`
@@ -326,6 +337,7 @@ def compute_metrics(
     for target in schema:
         name = target.name
         if name in truth: scores[name] = target_scores(target, probs[name], truth[name], thresholds.get(name, 0.5))
+    for name,own in _not_applicable(schema, probs, truth).items(): scores[name] |= own
     return dict(targets=scores, **overall_scores(schema, scores))
 
 # %% ../nbs/04_metrics.ipynb #e913d24e
@@ -372,4 +384,7 @@ def score_table(
     targets = metrics['targets']
     rows = [{name: scores[name] for name in ('known', *_HEADLINES[scores['kind']])} for scores in targets.values()]
     table = pd.DataFrame(rows, index=list(targets))
-    return table.astype({name: float for name in table.columns if name!='known'}).rename_axis('target')
+    if any('not_applicable' in scores for scores in targets.values()):
+        table.insert(1, NOT_APPLICABLE, [scores.get('not_applicable', 0) for scores in targets.values()])
+    counts = 'known', NOT_APPLICABLE
+    return table.astype({name: float for name in table.columns if name not in counts}).rename_axis('target')

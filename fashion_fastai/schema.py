@@ -16,8 +16,8 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field, model_validator
 
 # %% auto #0
-__all__ = ['Taxonomy', 'infer_taxonomy', 'Applicability', 'Schema', 'schema_from_json', 'read_schema', 'UNKNOWN', 'TargetResult',
-           'Target', 'any_of', 'as_text', 'one_of', 'target_from_column']
+__all__ = ['Applies', 'Taxonomy', 'infer_taxonomy', 'chosen_applies', 'Schema', 'schema_from_json', 'read_schema', 'UNKNOWN',
+           'TargetResult', 'Target', 'any_of', 'as_text', 'one_of', 'target_from_column']
 
 # %% ../nbs/03_schema.ipynb #86618db3
 from .core.errors import UsageError, unknown_name, validate_fields
@@ -56,22 +56,16 @@ def infer_taxonomy(
     return Taxonomy(main=main, sub=sub, belongs=dict(zip(pairs['sub'], pairs['main'])))
 
 # %% ../nbs/03_schema.ipynb #94d7c0f5
-class Applicability(BaseModel, frozen=True, extra='forbid'):
-    "Targets that apply only to rows with certain labels of another target"
-    by:Label # name of the `one_of` target that decides
-    targets:dict[Label, tuple[Label, ...]] # label of `by` to the targets of its rows, in the order of the data set
+Applies = dict[Label, dict[Label, tuple[Label, ...]]] # target to its deciding `one_of` targets, each to its labels
 
-    @property
-    def names(self)->list[str]:
-        "Return the targets that do not apply to every row, each once"
-        return list(dict.fromkeys(name for names in self.targets.values() for name in names))
-
-    def only(self,
-        names:Sequence[str], # targets that are left
-    )->Applicability|None: # None if the deciding target or all others are gone
-        "Return the part that concerns some of the targets"
-        left = {label: tuple(name for name in own if name in names) for label,own in self.targets.items()}
-        return Applicability(by=self.by, targets=left) if self.by in names and any(left.values()) else None
+def chosen_applies(
+    applies:Applies|None, # of all targets
+    names:Sequence[str], # targets that are left
+)->Applies|None: # None if every target that is left applies everywhere
+    "Return the part of `applies` that concerns some of the targets"
+    left = {name: {by: labels for by,labels in conditions.items() if by in names}
+        for name,conditions in (applies or {}).items() if name in names}
+    return {name: conditions for name,conditions in left.items() if conditions} or None
 
 # %% ../nbs/03_schema.ipynb #eb339238
 def _check_taxonomy(schema, taxonomy:Taxonomy):
@@ -83,16 +77,24 @@ def _check_taxonomy(schema, taxonomy:Taxonomy):
     orphans = [label for label in schema[taxonomy.sub].vocab if taxonomy.belongs.get(label) not in main]
     if orphans: raise ValueError(f'the taxonomy lacks the {taxonomy.main} of the {taxonomy.sub} {orphans[0]!r}')
 
-def _check_applicability(schema, rule:Applicability):
-    "Raise a `ValueError` if an applicability does not fit the targets of a schema"
-    if rule.by not in schema.names or schema[rule.by].kind!='one_of':
-        raise ValueError(f'the applicability is decided by {rule.by!r}, which is not a one_of target')
-    for label in rule.targets:
-        if label not in schema[rule.by].vocab:
-            raise ValueError(f'the applicability names {label!r}, which is not a label of {rule.by}')
-    for name in rule.names:
-        if name not in schema.names or name==rule.by:
-            raise ValueError(f'the applicability names {name!r}, which is not another target')
+def _check_applies(schema, name:str, conditions:dict):
+    "Raise a `ValueError` if a question hangs on something that is no label of another target, or on itself"
+    if name not in schema.names: raise ValueError(unknown_name('target in applies', name, schema.names))
+    if not conditions: raise ValueError(f'applies: {name} hangs on nothing; leave it out')
+    for by,labels in conditions.items():
+        if by not in schema.names: raise ValueError(unknown_name('target in applies', by, schema.names))
+        if schema[by].kind!='one_of' or by==name:
+            raise ValueError(f'applies: {name} hangs on {by}, which is no other one_of target')
+        if not labels: raise ValueError(f'applies: {name}: {by}: the list of labels is empty')
+        for label in labels:
+            if label not in schema[by].vocab:
+                raise ValueError(f'applies: {name}: {unknown_name(by, label, schema[by].vocab)}')
+    _check_circles(schema.applies, name)
+
+def _check_circles(applies:Applies, name:str, above:tuple=()):
+    "Raise a `ValueError` if a question hangs on itself"
+    if name in above: raise ValueError(f'applies: {" > ".join((*above, name))} is a circle')
+    for by in applies.get(name, ()): _check_circles(applies, by, (*above, name))
 
 # %% ../nbs/03_schema.ipynb #91d677d0
 class Schema(BaseModel, frozen=True, extra='forbid'):
@@ -100,14 +102,14 @@ class Schema(BaseModel, frozen=True, extra='forbid'):
     version:Literal[1] = 1 # version of the file format
     targets:tuple[Target, ...] = Field(min_length=1) # in the order of the heads
     taxonomy:Taxonomy|None = None # hierarchy of two targets; default: none
-    applicability:Applicability|None = None # targets that do not apply to every row; default: all apply to all
+    applies:Applies|None = None # targets that do not apply to every row; default: all apply to all
 
     @model_validator(mode='after')
     def _check(self):
         if len(set(self.names))<len(self.names):
             raise ValueError(f'each target needs a column of its own, but the targets are {self.names}')
         if self.taxonomy is not None: _check_taxonomy(self, self.taxonomy)
-        if self.applicability is not None: _check_applicability(self, self.applicability)
+        for name,conditions in (self.applies or {}).items(): _check_applies(self, name, conditions)
         return self
 
     def __iter__(self): return iter(self.targets)
@@ -166,16 +168,55 @@ def check_roles(
         if key not in known: raise unknown_name(f'target in {what}', key, known)
 
 # %% ../nbs/03_schema.ipynb #dd4af930
+def _excluded(schema, name, codes)->np.ndarray: # bool `(n,)`
+    "Return the rows of which a known label says that the target `name` is not asked"
+    rows = []
+    for by,labels in (schema.applies or {}).get(name, {}).items():
+        listed = [i for i,label in enumerate(schema[by].vocab) if label in labels]
+        rows.append((codes[by]>=0) & ~np.isin(codes[by], listed))
+        if by in schema.applies: rows.append(_excluded(schema, by, codes))
+    return np.any(rows, axis=0)
+
 @patch
 def inapplicable(
     self:Schema,
-    codes:dict[str, np.ndarray], # name of each target to its codes, predicted or true
-)->dict[str, np.ndarray]: # for each target of the `applicability` the rows that it is not for, bool `(n,)`
+    codes:dict[str, np.ndarray], # codes of the deciding targets, predicted or true; targets may be absent
+)->dict[str, np.ndarray]: # for each target of `applies` whose deciding targets are there, bool `(n,)`
     "Return to which rows a target does not apply"
-    if self.applicability is None: return {}
-    targets,by = self.applicability.targets,self[self.applicability.by]
-    def positions(name): return [i for i,label in enumerate(by.vocab) if name in targets.get(label, ())]
-    return {name: ~np.isin(codes[by.name], positions(name)) for name in self.applicability.names}
+    def is_there(name): return all(by in codes and is_there(by) for by in (self.applies or {}).get(name, ()))
+    return {name: _excluded(self, name, codes) for name in self.applies or () if is_there(name)}
+
+@patch(as_prop=True)
+def deciding(self:Schema)->list[str]:
+    "Return the targets on which questions hang, in the order of the heads"
+    by = {by for conditions in (self.applies or {}).values() for by in conditions}
+    return [name for name in self.names if name in by]
+
+@patch
+def questions(
+    self:Schema,
+    by:str, # a deciding target
+)->dict[str, list[str]]: # label to names of targets, in the order of the heads
+    "Return which questions are asked for each label, besides those that are always asked"
+    def is_asked(name, label): return label in (self.applies or {}).get(name, {}).get(by, ())
+    return {label: [name for name in self.names if is_asked(name, label)] for label in self[by].vocab}
+
+# %% ../nbs/03_schema.ipynb #30fc0aff
+@patch
+def mask_inapplicable(
+    self:Schema,
+    codes:dict[str, np.ndarray], # name of each target to its codes
+)->dict[str, np.ndarray]: # the same, -1 where a target does not apply
+    "Return codes that are known only where their targets apply"
+    masked = dict(codes)
+    for name,excluded in self.inapplicable(codes).items():
+        target,own = self[name],codes[name].copy()
+        own[excluded] = -1
+        if target.kind=='any_of':
+            is_open = np.any([codes[by]<0 for by in self.applies[name]], axis=0)
+            own[is_open & ~target.one_hot(own).any(1)] = -1
+        masked[name] = own
+    return masked
 
 # %% ../nbs/03_schema.ipynb #893f2113
 @patch

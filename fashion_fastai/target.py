@@ -15,14 +15,15 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 # %% auto #0
-__all__ = ['UNKNOWN', 'Label', 'MAX_LABELS', 'MAX_CODES', 'cell_text', 'as_text', 'as_truth', 'as_mark', 'sort_labels', 'Target',
-           'one_of', 'any_of', 'TargetResult', 'apply_temperature', 'target_from_column']
+__all__ = ['UNKNOWN', 'NOT_APPLICABLE', 'Label', 'MAX_LABELS', 'MAX_CODES', 'cell_text', 'as_text', 'as_truth', 'as_mark',
+           'sort_labels', 'Target', 'one_of', 'any_of', 'TargetResult', 'apply_temperature', 'target_from_column']
 
 # %% ../nbs/02_target.ipynb #82d32842
 from .core.errors import UnseenLabel, UsageError, unknown_name, validate_fields
 
 # %% ../nbs/02_target.ipynb #58bef83d
 UNKNOWN = '?'
+NOT_APPLICABLE = 'n/a' # the answer where a target does not apply, and a cell that says so: its label is unknown
 _WHOLE = r'^([+-]?[0-9]+)\.0+$' # a whole number that was written as a float
 _ODD_BLANKS = '\u00a0\u2007\u202f' # that do not break a line
 _UNSEEN = '\u200b\u200e\u200f\u2060\ufeff' # of no width
@@ -108,6 +109,8 @@ class Target(BaseModel, frozen=True, extra='forbid'):
     def _check_unique(cls, vocab):
         repeated = [label for label,n in Counter(vocab).items() if n>1]
         if repeated: raise ValueError(f'labels must be unique, but {repeated[:10]} occur more than once')
+        if strange := [label for label in vocab if label.lower()==NOT_APPLICABLE]:
+            raise ValueError(f'{strange[0]!r} is no label: it says that the question does not apply')
         return vocab
 
     @model_validator(mode='after')
@@ -170,11 +173,14 @@ def _spellings(target:Target)->dict[str, int]:
         for spelling in (word, word.capitalize(), word.upper()): positions.setdefault(spelling, truths.index(truth))
     return positions
 
+def _is_no_label(text:str)->bool: return text.lower() in (UNKNOWN, NOT_APPLICABLE)
+
 def _encode_one_of(target:Target, column:pd.Series)->np.ndarray:
     text,positions = as_text(column),_spellings(target)
     found = pd.Index(list(positions)).get_indexer(text)
     codes = np.where(found<0, -1, np.array(list(positions.values()), dtype=np.int64)[found])
-    invalid = (codes<0) & text.notna().to_numpy() & text.ne(UNKNOWN).fillna(False).to_numpy(dtype=bool)
+    invalid = (codes<0) & text.notna().to_numpy()
+    invalid[invalid] = [not _is_no_label(cell) for cell in text[invalid]]
     if invalid.any():
         raise UnseenLabel(f'{_row_of(invalid)}: {unknown_name(target.name, text[invalid].iloc[0], target.vocab)}')
     return codes
@@ -211,9 +217,9 @@ def _position_and_code(label:str, positions:dict[str,int])->tuple[int, int]:
     return (positions.get(label[1:], -1),-1) if label.startswith(UNKNOWN) else (-1,0)
 
 def _unknown_cells(cell:np.ndarray, label:np.ndarray, labels:list[str])->np.ndarray:
-    "Return the cells that hold nothing but `?`"
+    "Return the cells that hold nothing but `?` or `n/a`"
     alone = np.bincount(cell)==1
-    is_unknown = np.array([name==UNKNOWN for name in labels], dtype=bool)
+    is_unknown = np.array([_is_no_label(name) for name in labels], dtype=bool)
     return cell[alone[cell] & is_unknown[label]]
 
 def _check_size(target:Target, n_rows:int, n_cells:int):
@@ -279,23 +285,28 @@ def decode(
 @dataclass(frozen=True)
 class TargetResult:
     "The prediction for one image and one target"
-    labels:tuple[str, ...] # one for `one_of`, any number for `any_of`
+    labels:tuple[str, ...] # one for `one_of`, any number for `any_of`; none where the target does not apply
     probs:tuple[float, ...] # probability of each of `labels`
     all_probs:dict[str, float] = field(repr=False) # probability of every label of the vocabulary
+    applies:bool = True # whether the question makes sense for the image, see `Schema.inapplicable`
 
-    def __str__(self): return ', '.join(f'{label} {prob:.2f}' for label,prob in zip(self.labels, self.probs)) or 'none'
+    def __str__(self):
+        if not self.applies: return NOT_APPLICABLE
+        return ', '.join(f'{label} {prob:.2f}' for label,prob in zip(self.labels, self.probs)) or 'none'
 
 @patch
 def to_result(
     self:Target,
     probs:np.ndarray, # `(n_labels,)`, probabilities for one image
     threshold:float|np.ndarray=0.5, # for `any_of` targets: one for all labels, or `(n_labels,)`
+    applies:bool=True, # whether the target applies to the image
 )->TargetResult: # labels of an `any_of` target are in the order of the vocabulary
     "Return the prediction for one image"
     codes = self.decide(probs[None], threshold)[0]
     chosen = [codes] if self.kind=='one_of' else np.flatnonzero(codes)
-    labels = tuple(self.vocab[i] for i in chosen)
-    return TargetResult(labels, tuple(float(probs[i]) for i in chosen), dict(zip(self.vocab, probs.tolist())))
+    if not applies: chosen = []
+    labels,chosen_probs = tuple(self.vocab[i] for i in chosen),tuple(float(probs[i]) for i in chosen)
+    return TargetResult(labels, chosen_probs, dict(zip(self.vocab, probs.tolist())), applies)
 
 # %% ../nbs/02_target.ipynb #0b95a7a3
 @patch
@@ -368,8 +379,9 @@ def apply_temperature(
 # %% ../nbs/02_target.ipynb #1b061ee9
 def _labels_of(column:pd.Series, kind:str, sep:str)->set[str]:
     "Return the different labels of a column; truth values in several spellings become `True` and `False`"
-    if kind=='one_of': labels = set(as_text(column).dropna().unique())-{UNKNOWN}
+    if kind=='one_of': labels = set(as_text(column).dropna().unique())
     else: labels = {label.removeprefix(UNKNOWN) for label in _labels_in(_cells(column)[1], sep)[2]}-{''}
+    labels = {label for label in labels if not _is_no_label(label)}
     truths = set(as_truth(pd.Series(sorted(labels), dtype=object))) if len(labels)<=len(_TRUTHS) else {None}
     return set(map(str, truths)) if None not in truths and len(truths)<len(labels) else labels
 

@@ -524,20 +524,20 @@ def test_meesho(meesho):
     assert labels.frame.split.value_counts().to_dict() == dict(train=100, test=10)
     assert labels.schema['Category'].vocab == tuple(QUESTIONS)
     names = [f'women_tops_tunics_detail_{i}' for i in range(1, 11)]
-    assert labels.schema.applicability.targets['Women Tops & Tunics'] == tuple(names)
+    assert labels.schema.questions('Category')['Women Tops & Tunics'] == names
     assert len(labels.schema) == 1+sum(map(len, QUESTIONS.values())) == 18
     for (_,category,_,*cells),row in zip(meesho.rows, labels.frame.to_dict('records')):
-        own = labels.schema.applicability.targets[category]
+        own = labels.schema.questions('Category')[category]
         assert [row[name] for name in own] == cells[:len(own)] and row['Category'] == category
-        assert not any(row[name] for name in labels.schema.applicability.names if name not in own)
+        assert not any(row[name] for name in labels.schema.applies if name not in own)
 
 
 def test_meesho_masks_every_question_outside_its_category(meesho, tmp_path):
     convert('meesho', meesho.root, tmp_path/'labels.csv')
     catalogue = read_catalogue(tmp_path/'labels.csv')
-    assert catalogue.schema.applicability == read_format('meesho', meesho.root).schema.applicability
+    assert catalogue.schema.applies == read_format('meesho', meesho.root).schema.applies
     categories, answers = pd.DataFrame(meesho.rows)[1], pd.DataFrame(meesho.rows).iloc[:,3:]
-    for category,names in catalogue.schema.applicability.targets.items():
+    for category,names in catalogue.schema.questions('Category').items():
         for i,name in enumerate(names):
             known = (categories==category) & (answers.iloc[:,i]!='')
             assert ((catalogue.codes[name][:100]>=0)==known).all() and (catalogue.codes[name][100:]==-1).all()
@@ -548,8 +548,8 @@ def test_meesho_without_test_images_and_with_chosen_targets(meesho):
     meesho.remove('test.csv')
     assert 'split' not in read_format('meesho', meesho.root).frame
     chosen = catalogue_from('meesho', meesho.root, one_of=['Category', 'kurtis_fit_shape']).schema
-    assert {category: names for category,names in chosen.applicability.targets.items() if names} == dict(Kurtis=('kurtis_fit_shape',))
-    assert catalogue_from('meesho', meesho.root, one_of=['sarees_color']).schema.applicability is None
+    assert chosen.applies == dict(kurtis_fit_shape=dict(Category=('Kurtis',)))
+    assert catalogue_from('meesho', meesho.root, one_of=['sarees_color']).schema.applies is None
 
 
 @pytest.mark.parametrize('line,text,message', [

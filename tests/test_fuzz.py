@@ -18,7 +18,7 @@ from fashion_fastai.evaluation.calibration import Calibration, read_calibration
 from fashion_fastai.evaluation.consistency import PairCounts
 from fashion_fastai.evaluation.predictions import Predictions, read_predictions
 from fashion_fastai.run import open_run
-from fashion_fastai.schema import Applicability, Schema, read_schema
+from fashion_fastai.schema import Schema, read_schema
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.serving.inputs import find_image_files
 from fashion_fastai.serving.meesho import HEADER as MEESHO_HEADER
@@ -106,7 +106,7 @@ def read_rows(folder):
             except UsageError: pass
 
 ASKED = Schema(targets=[one_of('Category', ['Tshirts', 'Sarees']), one_of('color', ['red', 'blue']), any_of('details', ['lace', 'silk'], label_groups=dict(lace='part')), one_of('border', ['no'])],
-    applicability=Applicability(by='Category', targets=dict(Tshirts=['color'], Sarees=['border'])))
+    applies=dict(color=dict(Category=['Tshirts']), border=dict(Category=['Sarees'])))
 NUMBERED = Schema(targets=[one_of('category', ['3', '7', '12']), any_of('attributes', ['1', '4'])])
 
 def read_numbers(folder):

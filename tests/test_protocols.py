@@ -6,7 +6,7 @@ from fashion_fastai.core.errors import UsageError
 from fashion_fastai.evaluation.predictions import Predictions
 from fashion_fastai.evaluation.protocols import PROTOCOLS, find_protocol, protocol_scores
 from fashion_fastai.metrics import samples_f1
-from fashion_fastai.schema import Applicability, Schema
+from fashion_fastai.schema import Schema
 from fashion_fastai.target import any_of, one_of
 
 TYPES = ['texture', 'fabric', 'shape', 'part', 'style']
@@ -131,7 +131,7 @@ def test_meesho_equals_scikit_learn(seed):
         for name,n in zip(names[label], sizes[label]):
             codes = rng.choice(n-1, 120) if n>2 else rng.choice(n, 120) # the last answer may never be true, but is predicted
             truth[name] = np.where((category==c) & (rng.random(120)<0.6), codes, -1)
-    predictions = Predictions(Schema(targets=targets, applicability=Applicability(by='Category', targets=names)), [f'{i}.jpg' for i in range(120)], probs, truth)
+    predictions = Predictions(Schema(targets=targets, applies={name: {'Category': [c]} for c in names for name in names[c]}), [f'{i}.jpg' for i in range(120)], probs, truth)
     frame = pd.DataFrame(index=sizes, columns=['f1', 'micro_f1', 'macro_f1'], dtype=float)
     for label in sizes:
         scores = []
@@ -147,7 +147,7 @@ def test_meesho_equals_scikit_learn(seed):
 
 def test_meesho_leaves_out_what_nobody_answered():
     schema = Schema(targets=[one_of('Category', ['a', 'b']), one_of('x', ['0', '1']), one_of('y', ['0', '1']), one_of('z', ['0', '1'])],
-        applicability=Applicability(by='Category', targets=dict(a=['x', 'y'], b=['z'])))
+        applies=dict(x={'Category': ['a']}, y={'Category': ['a']}, z={'Category': ['b']}))
     truth = dict(Category=np.array([0, 0]), x=np.array([0, 1]), y=np.array([-1, -1]), z=np.array([-1, -1]))
     right = Predictions(schema, ['1.jpg', '2.jpg'], {name: np.eye(2)[np.maximum(codes, 0)] for name,codes in truth.items()}, truth)
     found = table('meesho', right)

@@ -3,7 +3,7 @@ import re, subprocess, sys
 import numpy as np, pytest
 from fashion_fastai.core.errors import UsageError
 from fashion_fastai.evaluation.predictions import Predictions
-from fashion_fastai.schema import Applicability, Schema
+from fashion_fastai.schema import Schema
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.serving.submissions import SUBMISSIONS, check_submission, label_numbers, read_submission, submission_lines, submission_targets, write_submission
 
@@ -13,7 +13,7 @@ six = Schema(targets=[any_of('details', ['belted']), *(one_of(name, [f'{name} {i
 HEADER = 'file_path, category_label'
 QUESTIONS = {'Men Tshirts': ['tshirts_color', 'tshirts_neck'], 'Women Tops & Tunics': [f'tops_{i}' for i in range(10)]}
 asked = Schema(targets=[one_of('Category', list(QUESTIONS)), *(one_of(name, ['no', 'short sleeves', 'a, b']) for names in QUESTIONS.values() for name in names)],
-    applicability=Applicability(by='Category', targets=QUESTIONS))
+    applies={name: {'Category': [category]} for category,names in QUESTIONS.items() for name in names})
 MEESHO_HEADER = 'id,Category,len,attr_1,attr_2,attr_3,attr_4,attr_5,attr_6,attr_7,attr_8,attr_9,attr_10'
 DUMMIES = ','.join(['dummy_value']*8)
 
@@ -78,7 +78,7 @@ def test_meesho_csv_with_the_given_categories(meesho, tmp_path):
 
 def test_results_leave_out_questions_of_other_categories(meesho):
     table = meesho.results()
-    assert table.tshirts_color.tolist() == ['no', ''] and table.tops_9.tolist() == ['', 'short sleeves']
+    assert table.tshirts_color.tolist() == ['no', 'n/a'] and table.tops_9.tolist() == ['n/a', 'short sleeves']
     assert table.tops_9_probability.tolist() == ['', '0.8000'] and table.Category.tolist() == list(QUESTIONS)
 
 def test_a_name_with_a_comma_comes_back(shop, tmp_path):
@@ -118,8 +118,8 @@ def test_attributes_rise_by_number_whatever_the_order_of_the_vocabulary():
     ('category-csv', two, 'attributes', ['needs 1 one_of target, not attributes']),
     ('attribute-csv', two, 'atributes', ["unknown target 'atributes'; did you mean attributes?"]),
     ('meesho-csv', two, None, ['meesho-csv needs a run on the Meesho challenge (--format meesho)']),
-    ('meesho-csv', Schema(targets=asked.targets, applicability=Applicability(by='Category', targets={'Men Tshirts': [n for names in QUESTIONS.values() for n in names], 'Women Tops & Tunics': []})), None, ['meesho-csv needs a run on the Meesho challenge']),
-    ('meesho-csv', Schema(targets=asked.targets, applicability=Applicability(by='Category', targets={'Men Tshirts': ['tshirts_color']})), None, ['meesho-csv needs a run on the Meesho challenge']),
+    ('meesho-csv', Schema(targets=asked.targets, applies={name: {'Category': ['Men Tshirts']} for names in QUESTIONS.values() for name in names}), None, ['meesho-csv needs a run on the Meesho challenge']),
+    ('meesho-csv', Schema(targets=asked.targets, applies=dict(tshirts_color={'Category': ['Men Tshirts']})), None, ['meesho-csv needs a run on the Meesho challenge']),
     ('meesho-csv', asked, 'tops_1', ['has the answers to all questions, not only to tops_1']),
     ('category.csv', two, None, ["unknown submission 'category.csv'; did you mean category-csv"]),
 ])

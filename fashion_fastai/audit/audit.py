@@ -130,9 +130,9 @@ class Audit:
         return pd.DataFrame({'issues': kinds.size(), 'rows': n_rows, 'what to do': todo, 'fixed by --fix': n_fixed})
 
 # %% ../../nbs/63_audit.audit.ipynb #c03ef7df
-def _labeling_queue(rows, features, probs, n)->pd.DataFrame:
+def _labeling_queue(rows, catalogue, features, probs, n)->pd.DataFrame: # `catalogue`: `rows` before labels were merged
     "Return the unlabelled rows to label next"
-    known = [target.any_known(rows.codes[target.name]) for target in rows.schema]
+    known = [target.any_known(rows.codes[target.name]) | ~catalogue.applies(target.name) for target in rows.schema]
     unlabelled = np.flatnonzero(~np.all(known, axis=0))
     counts = {target.name: target.label_counts(rows.codes[target.name]) for target in rows.schema}
     probs = {name: target_probs[unlabelled] for name,target_probs in probs.items()}
@@ -217,7 +217,7 @@ def audit(
         if not each.judged: echo(each.describe())
     changes = reference_run and _drift_from(reference_run, rows, metadata[readable], groups)
     issues = _by_kind([*tables, *found, check_outliers(rows, features, groups)], set(catalogue.schema.names)-set(names))
-    queue = _labeling_queue(merged, features, probs, label_budget)
+    queue = _labeling_queue(merged, rows, features, probs, label_budget)
     return Audit(catalogue, metadata, issues, noise, likely_pairs, queue, changes)
 
 # %% ../../nbs/63_audit.audit.ipynb #d0aa6616

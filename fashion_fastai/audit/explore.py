@@ -85,7 +85,7 @@ def _common_and_rare(target, counts)->tuple[int, int]: # positions; 0 if no labe
 
 def _target_row(catalogue, target)->dict:
     "Return what the page says about a target, as plain values; None where it has no meaning"
-    codes = catalogue.codes[target.name]
+    codes = catalogue.codes[target.name][catalogue.applies(target.name)]
     counts,known = target.label_counts(codes),target.known_mask(codes)
     common,rare = _common_and_rare(target, counts)
     full = known.all(1) # rows in which every label is known
@@ -104,9 +104,11 @@ def _missing_rows(catalogue)->list[dict]:
     "Return for each target with unknown labels how many there are, in total and by split"
     rows = []
     for target in catalogue.schema:
-        known = target.known_mask(catalogue.codes[target.name])
+        applies = catalogue.applies(target.name)
+        known,split_of = target.known_mask(catalogue.codes[target.name][applies]),catalogue.split[applies]
         if not known.size or known.all(): continue
-        by_split = {split: 1-known[catalogue.split==split].mean() for split in catalogue.split_sizes()}
+        own = {split: known[split_of==split] for split in catalogue.split_sizes()}
+        by_split = {split: 1-cells.mean() if cells.size else 0. for split,cells in own.items()}
         rows.append(dict(target=target, share=1-known.mean(), rows=int((~known).any(1).sum()), by_split=by_split))
     return rows
 

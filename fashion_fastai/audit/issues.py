@@ -31,6 +31,7 @@ KINDS = {
     'label_conflict': 'same image, conflicting labels',
     'wrong_label': 'possibly wrong labels',
     'missed_label': 'possibly missing labels',
+    'not_applicable': 'filled cells of questions that do not apply',
     'spelling': 'labels that may be one',
     'label_missing_in_split': 'label missing from train or validation',
     'split_shift': 'splits with different label distributions',
@@ -52,7 +53,8 @@ KINDS = {
     'wrong_extension': 'wrong file extensions'} # heading of each kind of issue
 
 TODO = dict(leak='remove', broken='replace', label_conflict='decide', wrong_label='check', missed_label='check',
-    spelling='join', label_missing_in_split='split again', split_shift='split again', unlikely_pair='check',
+    not_applicable='check', spelling='join', label_missing_in_split='split again',
+    split_shift='split again', unlikely_pair='check',
     no_apparel='check', blank='replace', duplicate='keep one', near_duplicate='keep together',
     unknown_label='fill in', missing_labels='fill in', rare_label='collect', empty_label='remove',
     same_label='keep one', implies='confirm', never_together='confirm', tiny='replace', extreme_aspect='crop',

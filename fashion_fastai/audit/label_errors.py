@@ -63,10 +63,10 @@ def _any_of_errors(noise, codes)->Iterator[tuple[int, np.ndarray, dict]]:
 # %% ../../nbs/61_audit.label_errors.ipynb #d9444233
 FILL_FROM = 0.5 # probability from which a label is suggested for an unknown cell
 
-def _fills(noise, codes)->Iterator[tuple[int, np.ndarray, dict]]:
+def _fills(noise, codes, applies)->Iterator[tuple[int, np.ndarray, dict]]: # `applies`: bool `(n,)`
     "Yield position, suggested code or codes and the rest of the issue for each unknown cell that can be filled"
     target,true = noise.target,noise.true
-    confident = noise.judged & (true>=FILL_FROM)
+    confident = noise.judged & applies[:,None] & (true>=FILL_FROM)
     if target.kind=='one_of': confident &= (codes<0)[:,None] & (np.arange(target.n_out)==true.argmax(1)[:,None])
     else: confident &= codes<0
     for i in np.flatnonzero(confident.any(1)):
@@ -98,7 +98,8 @@ def label_errors(
     target,codes,files = catalogue.schema[name],catalogue.codes[name],catalogue.files
     merged = codes if merged is None else merged
     find = _one_of_errors if target.kind=='one_of' else _any_of_errors
-    errors = [] if not noise.judged else [*find(noise, merged), *_fills(noise, merged)]
+    applies = catalogue.applies(name)
+    errors = [] if not noise.judged else [*find(noise, merged), *_fills(noise, merged, applies)]
     issues = []
     for i,suggested,issue in errors:
         after = np.array([_named_codes(target, noise, at, codes[i], merged[i], suggested)])

@@ -11,11 +11,12 @@ from scipy.stats import chi2_contingency, false_discovery_control, hypergeom
 
 # %% auto #0
 __all__ = ['counts_by_split', 'rare_labels', 'missing_labels', 'label_hints', 'label_pairs', 'co_occurrence_issues',
-           'split_shifts', 'check_labels']
+           'split_shifts', 'misplaced_labels', 'check_labels']
 
 # %% ../../nbs/61_audit.label_issues.ipynb #1b7fafc5
 from .issues import issue_table
 from .similar_labels import SURE, pairs_by_name
+from ..data.applies import deciding_labels, misplaced_cells
 from ..data.catalogue import Catalogue
 from ..data.splits import SPLITS
 from ..target import Target
@@ -226,6 +227,23 @@ def split_shifts(
     return [_shift_issue(target, label, other, counts, p, effect)
         for (target,label,other,counts,_,effect),p in zip(tests, corrected) if p<alpha and effect>=min_effect]
 
+# %% ../../nbs/61_audit.label_issues.ipynb #d32cb858
+def misplaced_labels(
+    catalogue:Catalogue, # a checked table
+)->list[dict]: # for `issue_table`; kind `not_applicable`
+    "Find filled cells of questions that do not apply to their rows"
+    schema,files,issues = catalogue.schema,catalogue.files,[]
+    if not schema.applies: return []
+    names = {*schema.applies, *schema.deciding}
+    codes = {name: schema[name].encode(catalogue.frame[name]) for name in names} # as in the table, before the mask
+    for name,rows in misplaced_cells(schema, codes).items():
+        for i in rows:
+            given = schema[name].decode(codes[name][[i]])[0]
+            reason = f'{name} is {given}, but it does not apply to {deciding_labels(schema, name, codes, i)}.'
+            place = dict(row=int(catalogue.row[i]), file=files[i])
+            issues.append(_label_issue(schema[name], given, 'not_applicable', 1, reason, **place))
+    return issues
+
 # %% ../../nbs/61_audit.label_issues.ipynb #c5306606
 def check_labels(
     catalogue:Catalogue, # a checked table
@@ -235,5 +253,6 @@ def check_labels(
     for target in catalogue.schema:
         codes = catalogue.codes[target.name]
         issues += rare_labels(target, codes, catalogue.split)
-        issues += missing_labels(target, codes)
+        issues += missing_labels(target, codes[catalogue.applies(target.name)])
+    issues += misplaced_labels(catalogue)
     return issue_table(issues)

@@ -91,7 +91,8 @@ def run_answers(
     return RunAnswers(run.path.resolve().name, table_embeddings(run_embedder(run), catalogue), probs, codes)
 
 def _is_labelled(catalogue)->np.ndarray: # bool `(n,)`
-    return np.all([target.any_known(catalogue.codes[target.name]) for target in catalogue.schema], axis=0)
+    def is_done(target): return target.any_known(catalogue.codes[target.name]) | ~catalogue.applies(target.name)
+    return np.all([is_done(target) for target in catalogue.schema], axis=0)
 
 def _positions(catalogue, suggestions)->dict[int, list[Suggestion]]:
     "Return the suggestions about each row, in their order"

@@ -62,6 +62,9 @@ _LABEL_TEXTS = dict(
         'Check them from the top, and stop where the table is right.'),
     missed_label=('Similar images usually have the label. The network learns from these rows that it is absent.',
         'Check them; add the label, or make it unknown with a question mark before it.'),
+    not_applicable=(
+        'Another label says that the question does not apply, so the cell is left out of loss and scores.',
+        'Check which is wrong: the cell, the deciding label, or the rule.'),
     spelling=('A network that has to tell two names of one thing apart learns noise.',
         'Join them: write yes into joins.csv, and audit again with --fix --joins joins.csv.'),
     unknown_label=('The cell is empty, and a model is confident about the label.',

@@ -89,14 +89,14 @@ def _excluded(rules, a, b)->str:
     return f'{_shown(rules.names[a])} and {_shown(rules.names[b])} are {how}'
 
 def _schema_break(schema, codes, name, after)->str: # empty if there is none
-    "Say which taxonomy or applicability a new value of the target `name` breaks"
+    "Say which taxonomy or condition a new value of the target `name` breaks"
     new,tree = codes | {name: after},schema.taxonomy
     if tree and name in (tree.main, tree.sub) and min(new[tree.main][0], new[tree.sub][0])>=0:
         main,sub = [schema[part].vocab[new[part][0]] for part in (tree.main, tree.sub)]
         if tree.belongs[sub]!=main: return f'{tree.sub}={sub} belongs to {tree.main}={tree.belongs[sub]}'
-    if schema.applicability and schema.inapplicable(new).get(name, [False])[0]:
-        by = schema.applicability.by
-        return f'{name} does not apply to {by}={schema[by].decode(new[by])[0]}'
+    if schema.inapplicable(new).get(name, [False])[0]:
+        deciding = [f'{by}={schema[by].decode(new[by])[0]}' for by in schema.applies[name]]
+        return f'{name} does not apply to {", ".join(deciding)}'
     return ''
 
 def broken_rule(

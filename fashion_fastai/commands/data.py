@@ -61,9 +61,29 @@ def convert_command(
     print(f'{len(labels.frame):,} rows, targets {", ".join(labels.schema.names)}: {out}')
 
 # %% ../../nbs/91_commands.data.ipynb #0f85d2bf
+def _print_applies(catalogue, config, write):
+    "Print for which labels questions seem to be asked, and write it to a file if asked to"
+    from fashion_fastai.core.files import atomic_file
+    from fashion_fastai.data.applies import applies_yaml, propose_applies, table_applies_file
+    from fashion_fastai.data.from_config import is_plain_table
+    text,table = applies_yaml(propose_applies(catalogue.schema, catalogue.codes)),config.data.path
+    if not text and write: echo('no question is left open for some labels of another target only: nothing is written')
+    if not text: return
+    print(f'questions that are never answered for some labels, and perhaps do not apply to them:\n{text}', end='')
+    if not table or not is_plain_table(config): return
+    file = table_applies_file(table)
+    if not write:
+        print(f'--write-applies writes this to {file}; then such cells are not learned, and the answer is n/a')
+        return
+    if file.exists(): raise UsageError(f'{file} exists already; add the lines above to it')
+    with atomic_file(file) as new: new.write_text(text, encoding='utf-8')
+    print(f'written: {file}')
+
 @with_settings
 def describe_command(
     table:Annotated[Optional[str], typer.Argument(help='Table; the same as --data.')]=None,
+    write_applies:Annotated[bool, typer.Option('--write-applies', help='Write which questions apply to which '
+        'labels, as proposed, to a YAML file beside the table, which every command reads.')]=False,
     **settings,
 ):
     "Check a table and describe its targets and splits."
@@ -76,6 +96,7 @@ def describe_command(
     print_frame(catalogue.describe(), repr(catalogue))
     print(', '.join(f'{split} {n:,}' for split,n in catalogue.split_sizes().items()))
     for hint in label_hints(catalogue): echo(hint)
+    _print_applies(catalogue, config, write_applies)
 
 # %% ../../nbs/91_commands.data.ipynb #9cddc40e
 def _print_fetched(report):

@@ -93,7 +93,7 @@ def _given_categories(predictor, sources, format, columns)->list[str]|None:
     from fashion_fastai.serving.meesho import MEESHO, question_targets
     if format!=MEESHO: return None
     question_targets(predictor.schema)
-    name = predictor.schema.applicability.by
+    name = predictor.schema.deciding[0]
     categories = table_column(sources, columns, name)
     if categories is None: echo(f'no column {name} in what is predicted: the predicted categories are submitted')
     return categories

@@ -100,6 +100,7 @@ def _complaint(errors:list[dict], model:type[BaseModel])->str:
         allowed = _fields_at(model, path)
         return str(unknown_name('key', key, allowed if path else allowed+_sections_with(model, key)))
     message = first['msg'].removeprefix('Value error, ')
+    if first['type']=='value_error' and not first['loc']: return message # about several fields
     if path and re.fullmatch(_UNION_MEMBER, str(key)): # list what each member of the union would have accepted
         location = path
         members = [other['msg'] for other in others if list(other['loc'][:-1])==path]

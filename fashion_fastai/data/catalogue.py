@@ -20,6 +20,7 @@ __all__ = ['ON_BAD', 'Catalogue', 'usable_rows', 'make_catalogue', 'read_catalog
 
 # %% ../../nbs/12_data.catalogue.ipynb #624856ef
 from ..core.errors import CatalogueWarning, UnseenLabel, UsageError, unknown_name, validate_fields
+from .applies import only_where_asked, table_applies_file
 from .cache import cached_pixels
 from .cells import check_sep, column_hints, plain_cells, sparse_hint
 from .file_names import check_names
@@ -32,8 +33,8 @@ from .splits import SPLITS, SplitColumn, group_names, make_split, strata, unused
 from .tables import (BOX, as_frame, check_column, check_file_column, join_paths, read_boxes,
     read_table, rejoin_commas, table_folder, table_schema_file)
 from .unseen import encode_table
-from ..schema import Schema, infer_taxonomy, read_schema
-from ..target import target_from_column
+from ..schema import Schema, chosen_applies, infer_taxonomy, read_schema
+from ..target import NOT_APPLICABLE, target_from_column
 
 # %% ../../nbs/12_data.catalogue.ipynb #93d087a6
 @dataclass(frozen=True)
@@ -195,8 +196,8 @@ def _make_schema(frame, path, known, kinds, sep, empty)->Schema:
         for column in kinds.items()]
     for hint in column_hints([target for target in targets if (target.name, target.kind) not in declared], frame):
         _warn(hint)
-    rule = known and known.applicability and known.applicability.only(list(kinds))
-    return validate_fields(Schema, dict(targets=targets, applicability=rule), str(path))
+    applies = known and chosen_applies(known.applies, list(kinds))
+    return validate_fields(Schema, dict(targets=targets, applies=applies), str(path))
 
 def _plain_targets(frame, path, one_of, any_of, one_hot, sep, empty, known, long)->tuple[pd.DataFrame, Schema]:
     "Return the table with plain cells in its target columns, and the targets"
@@ -341,6 +342,7 @@ def make_catalogue(
     long:bool|None=None, # whether a row is one label of its image, so that the rows of an image are joined; None asks
     schema:Schema|None=None, # targets whose labels are known; `one_of` and `any_of` choose some; default: inferred
     on_unseen:str='raise', # a label that `schema` lacks: `raise` a `UsageError`, or `ignore` it with a warning
+    applies:Mapping|str|Path|None=None, # see `only_where_asked`
     taxonomy:Sequence[str]|str='none', # columns of main and sub target; `auto` tries the first two `one_of` targets
     on_bad:str='stop', # what to do about unusable images, see `usable_rows`
     valid_share:float=0.2, # share of the groups that is held out if no row is in the validation split
@@ -357,6 +359,7 @@ def make_catalogue(
     frame,schema = _plain_targets(frame, origin, one_of, any_of, one_hot, sep, empty, schema, long)
     catalogue = _encoded(frame, origin, images, file_col, group_col, schema, on_unseen)
     catalogue = one_row_an_image(catalogue, origin, long, [name for name in (split_col, fold_col, group_col) if name])
+    catalogue = only_where_asked(catalogue, applies, origin)
     catalogue,bad,hint = _named_files(catalogue, origin, file_pattern, allow_outside)
     if on_bad!='keep': _check_image_folder(bad, catalogue, origin, hint)
     rows = usable_rows(bad, catalogue, on_bad)
@@ -382,7 +385,9 @@ def read_catalogue(
     if not isinstance(path, (str, os.PathLike)):
         return make_catalogue(as_frame(path), 'the data frame', images or '.', **kwargs)
     schema_file = table_schema_file(path)
-    is_declared = kwargs.get('schema') is None and schema_file.is_file()
+    is_open,applies_file = kwargs.get('schema') is None,table_applies_file(path)
+    if is_open and kwargs.get('applies') is None and applies_file.is_file(): kwargs['applies'] = applies_file
+    is_declared = is_open and schema_file.is_file()
     if is_declared: kwargs['schema'] = read_schema(schema_file)
     try: return make_catalogue(read_table(path), path, images or table_folder(path), **kwargs)
     except UnseenLabel as e:
@@ -392,16 +397,26 @@ def read_catalogue(
 
 # %% ../../nbs/12_data.catalogue.ipynb #492c2d19
 @patch
-def _describe_target(self:Catalogue, target)->dict:
-    codes = self.codes[target.name]
-    counts = target.label_counts(codes)
-    most,fewest = [f'{target.vocab[i]} {counts[i]:,}' for i in (counts.argmax(), counts.argmin())]
-    known = (codes>=0).mean()
-    return dict(target=target.name, kind=target.kind, labels=target.n_out, known=known, most=most, fewest=fewest)
+def applies(
+    self:Catalogue,
+    name:str, # a target
+)->np.ndarray: # bool `(n,)`
+    "Return to which rows a target applies, as far as their labels tell"
+    return ~self.schema.inapplicable(self.codes).get(name, np.zeros(len(self), dtype=bool))
 
 @patch
-def describe(self:Catalogue)->pd.DataFrame: # one row a target: `kind`, `labels`, `known` (a share), `most`, `fewest`
-    "Return kind, size, known share and most and least frequent label of each target"
+def _describe_target(self:Catalogue, target)->dict:
+    codes,applies = self.codes[target.name],self.applies(target.name)
+    counts = target.label_counts(codes)
+    most,fewest = [f'{target.vocab[i]} {counts[i]:,}' for i in (counts.argmax(), counts.argmin())]
+    known = (codes[applies]>=0).mean()
+    counts = {NOT_APPLICABLE: int((~applies).sum())} if self.schema.applies else {}
+    return dict(target=target.name, kind=target.kind, labels=target.n_out, known=known, **counts, most=most,
+        fewest=fewest)
+
+@patch
+def describe(self:Catalogue)->pd.DataFrame: # one row a target
+    "Return kind, labels, known share of the rows that it applies to, other rows (`n/a`), and extremes of each target"
     return pd.DataFrame([self._describe_target(target) for target in self.schema]).set_index('target')
 
 @patch

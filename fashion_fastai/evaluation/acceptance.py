@@ -14,15 +14,15 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field
 
 # %% auto #0
-__all__ = ['Share', 'OpenShare', 'CLOSE', 'Acceptance', 'answer_confidence', 'accept', 'accepted_codes', 'ReviewReason',
-           'review_reasons']
+__all__ = ['Share', 'OpenShare', 'CLOSE', 'Acceptance', 'answer_confidence', 'accept', 'accepted_codes', 'accepted_answers',
+           'ReviewReason', 'review_reasons']
 
 # %% ../../nbs/52_evaluation.acceptance.ipynb #188a2bb2
 from ..core.errors import unknown_name
 from .consistency import contradictions
 from .predictions import Predictions
 from ..schema import Schema
-from ..target import Target
+from ..target import NOT_APPLICABLE, Target
 
 # %% ../../nbs/52_evaluation.acceptance.ipynb #8cc562a9
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -62,18 +62,13 @@ def _contradicting(schema, probs)->dict[str, np.ndarray]: # of main and sub targ
     if schema.taxonomy is None: return {}
     return dict.fromkeys((schema.taxonomy.main, schema.taxonomy.sub), contradictions(schema, probs))
 
-def _not_asked(schema, probs)->dict[str, np.ndarray]: # of some targets the rows that they do not apply to, bool `(n,)`
-    if schema.applicability is None: return {}
-    by = schema[schema.applicability.by]
-    return schema.inapplicable({by.name: by.decide(probs[by.name])})
-
 def answer_confidence(
     predictions:Predictions, # calibrated
 )->dict[str, np.ndarray]: # `one_of`: `(n,)`, of the predicted label; `any_of`: `(n, n_labels)`; NaN: never accepted
     "Return the confidence of all answers"
     schema,probs = predictions.schema,predictions.probs
     confidence = {t.name: probs[t.name].max(1) if t.kind=='one_of' else probs[t.name].copy() for t in schema}
-    for blocked in (_contradicting(schema, probs), _not_asked(schema, probs)):
+    for blocked in (_contradicting(schema, probs), predictions.not_asked()):
         for name,rows in blocked.items(): confidence[name][rows] = np.nan
     return confidence
 
@@ -101,6 +96,17 @@ def accepted_codes(
 )->np.ndarray: # codes as from `Target.encode`; -1 for a `one_of` answer that is not accepted
     "Return the codes of the accepted labels"
     return accepted.astype(np.int8) if target.kind=='any_of' else np.where(accepted, target.decide(probs), -1)
+
+def accepted_answers(
+    predictions:Predictions, # calibrated
+    accepted:Mapping[str, np.ndarray], # from `accept`
+)->dict[str, list[str]]: # by target a cell for each row: accepted labels, or `n/a`, or empty
+    "Return what may go live; a question may be answered `n/a` where an accepted label excludes it"
+    codes = {t.name: accepted_codes(t, predictions.probs[t.name], accepted[t.name]) for t in predictions.schema}
+    cells = {target.name: target.decode(codes[target.name]) for target in predictions.schema}
+    for name,rows in predictions.schema.inapplicable(codes).items():
+        cells[name] = [NOT_APPLICABLE if excluded else cell for cell,excluded in zip(cells[name], rows)]
+    return cells
 
 # %% ../../nbs/52_evaluation.acceptance.ipynb #6d000148
 CLOSE = 0.5 # ratio of the two highest probabilities from which two labels are close
@@ -154,7 +160,7 @@ def review_reasons(
 )->list[tuple[ReviewReason, ...]]: # of each image; empty if it needs no review
     "Return why each image needs a review"
     schema,probs,none = predictions.schema,predictions.probs,np.zeros(len(predictions), dtype=bool)
-    contradicting,not_asked = _contradicting(schema, probs),_not_asked(schema, probs)
+    contradicting,not_asked = _contradicting(schema, probs),predictions.not_asked()
     reasons = _image_reasons(predictions, none if is_ood is None else is_ood)
     is_whole = [bool(own) for own in reasons] # then a reason for a single target would say nothing more
     for target in schema:

@@ -55,6 +55,18 @@ def _fit_one(target, confidence, probs, truth, groups, precision, delta)->Promis
     return fit_promise(certain, target.decide(probs[rows])!=truth[rows], groups[rows], precision, delta)
 
 # %% ../../nbs/52_evaluation.coverage.ipynb #5ac5eed4
+def _judged_truth(predictions)->dict[str, np.ndarray]: # codes by target, see `Target.encode`
+    "Return truth by which every label is wrong for a question that does not apply; unknown where `n/a` is predicted"
+    schema,judged = predictions.schema,dict(predictions.truth)
+    for name,rows in schema.inapplicable(judged).items():
+        if name in judged: judged[name] = np.where(_as_rows(rows, judged[name]), _no_label(schema[name]), judged[name])
+    for name,rows in predictions.not_asked().items():
+        if name in judged: judged[name] = np.where(_as_rows(rows, judged[name]), -1, judged[name])
+    return judged
+
+def _as_rows(rows, codes)->np.ndarray: return rows if codes.ndim==1 else rows[:,None]
+def _no_label(target)->int: return target.n_out if target.kind=='one_of' else 0
+
 Fits = dict[str, PromiseFit|dict[str, PromiseFit]] # by `one_of` target; by `any_of` target and label
 
 def fit_promises(
@@ -65,10 +77,10 @@ def fit_promises(
 )->Fits: # of the targets with labels
     "Fit what can be promised about each target; raise a `UsageError` for a precision or confidence that is no share"
     check_promise(precision, confidence)
-    found,fits = answer_confidence(predictions),{}
+    found,judged,fits = answer_confidence(predictions),_judged_truth(predictions),{}
     groups = np.arange(len(predictions)) if groups is None else group_codes(groups)
     for target in predictions.schema:
-        name,truth = target.name,predictions.truth.get(target.name)
+        name,truth = target.name,judged.get(target.name)
         if truth is None or not (truth>=0).any(): continue
         args = truth,groups,precision,1-confidence
         if target.kind=='any_of': fits[name] = _fit_labels(target, found[name], *args)
@@ -150,7 +162,7 @@ def target_answers(
 )->tuple[np.ndarray, np.ndarray]: # `(n_answers,)`: confidence, and whether the answer is wrong; of known cells
     "Return the answers of a target"
     name,probs = target.name,predictions.probs[target.name]
-    truth,confidence = predictions.truth[name],np.nan_to_num(answer_confidence(predictions)[name], nan=0.)
+    truth,confidence = _judged_truth(predictions)[name],np.nan_to_num(answer_confidence(predictions)[name], nan=0.)
     codes,readable = target.decide(probs, thresholds.get(name, 0.5)),~np.isnan(probs).any(1)
     if target.kind=='one_of':
         rows = readable & (truth>=0)
@@ -168,7 +180,7 @@ def usual_promises(
     return [as_acceptance(fit_promises(predictions, promise, 0.9, groups), promise, 0.9) for promise in PROMISES]
 
 def _accepted_share(target, accepted, predictions, thresholds)->tuple[float, float]: # of the answers; right of these
-    name,truth = target.name,predictions.truth[target.name]
+    name,truth = target.name,_judged_truth(predictions)[target.name]
     codes = target.decide(predictions.probs[name], thresholds.get(name, 0.5))
     answered = (truth>=0) & ((codes==1) if target.kind=='any_of' else ~np.isnan(predictions.probs[name]).any(1))
     right = (truth==codes)[answered & accepted[name]]

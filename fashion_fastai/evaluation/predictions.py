@@ -20,6 +20,7 @@ from ..core.files import atomic_file
 from ..metrics import check_thresholds, compute_metrics
 from ..run import Run
 from ..schema import Schema, schema_from_json
+from ..target import NOT_APPLICABLE
 
 # %% ../../nbs/50_evaluation.predictions.ipynb #81a9af46
 @dataclass(frozen=True)
@@ -41,20 +42,24 @@ def _probs_cell(target, codes, probs)->list[str]:
     return [target.sep.join(f'{prob:.4f}' for prob in row[code==1]) for code,row in zip(codes, probs)]
 
 @patch
+def not_asked(self:Predictions)->dict[str, np.ndarray]: # for each target of `Schema.applies`, bool `(n,)`
+    "Return to which images a target does not apply, by the predicted labels"
+    return self.schema.inapplicable({by: self.schema[by].decide(self.probs[by]) for by in self.schema.deciding})
+
+@patch
 def results(
     self:Predictions,
     thresholds:dict[str, float|np.ndarray]|None=None, # for `any_of` targets, see `Target.decide`; default: 0.5
 )->pd.DataFrame: # column `file`, and for each target its labels and, as `NAME_probability`, their probabilities
-    "Return the predicted labels by name; a target that does not apply to the predicted label of another is empty"
-    thresholds,columns,decided = check_thresholds(self.schema, thresholds),{'file': self.files},{}
+    "Return the predicted labels by name, and `n/a` for a target that does not apply to the predicted label of another"
+    thresholds,columns = check_thresholds(self.schema, thresholds),{'file': self.files}
     for target in self.schema:
         probs = self.probs[target.name]
         codes = target.decide(probs, thresholds.get(target.name, 0.5))
         columns[target.name] = target.decode(codes)
         columns[f'{target.name}_probability'] = _probs_cell(target, codes, probs)
-        decided[target.name] = codes
     frame = pd.DataFrame(columns)
-    for name,rows in self.schema.inapplicable(decided).items(): frame.loc[rows, [name, f'{name}_probability']] = ''
+    for name,rows in self.not_asked().items(): frame.loc[rows, [name, f'{name}_probability']] = NOT_APPLICABLE,''
     return frame
 
 @patch

@@ -13,7 +13,7 @@ import numpy as np, pandas as pd
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'Protocol', 'deepfashion_table', 'question_accuracy_table', 'class_accuracy_table', 'meesho_table',
-           'samples_f1_table', 'find_protocol', 'protocol_scores']
+           'has_questions', 'samples_f1_table', 'find_protocol', 'protocol_scores']
 
 # %% ../../nbs/51_evaluation.protocols.ipynb #3c1e2f0c
 from ..core.errors import UsageError, unknown_name
@@ -105,21 +105,26 @@ def _question_f1(target:Target, probs:np.ndarray, truth:np.ndarray)->tuple[float
     return float(safe_divide(2*micro*macro, micro+macro)) if micro else 0., float(micro), float(macro)
 
 def meesho_table(
-    predictions:Predictions, # with labels; its schema has an `applicability`
+    predictions:Predictions, # with labels; its schema has questions by category
     thresholds:dict|None=None, # ignored: `one_of` targets have none
 )->pd.DataFrame: # a row for each category, and `mean`; columns `f1` (the score), `micro_f1`, `macro_f1`
     "Return the means over the questions of each category, and over the categories"
     schema,columns = predictions.schema,['f1', 'micro_f1', 'macro_f1']
     rows = {}
-    for category,names in schema.applicability.targets.items():
+    for category,names in schema.questions(*schema.deciding).items():
         scores = [_question_f1(schema[name], predictions.probs[name], predictions.truth[name]) for name in names]
         rows[category] = pd.DataFrame(scores, columns=columns).mean()
     frame = pd.DataFrame(rows, index=columns).T
     frame.loc['mean'] = frame.mean()
     return frame
 
-def _has_questions(schema:Schema)->bool:
-    return bool(schema.applicability) and all(schema[name].kind=='one_of' for name in schema.applicability.names)
+def has_questions(
+    schema:Schema, # of any targets
+)->bool:
+    "Return whether a schema has `one_of` questions that apply to one label each, all of the same target"
+    if len(schema.deciding)!=1: return False
+    rules = {name: sum(map(list, conditions.values()), []) for name,conditions in schema.applies.items()}
+    return all(len(labels)==1 and schema[name].kind=='one_of' for name,labels in rules.items())
 
 # %% ../../nbs/51_evaluation.protocols.ipynb #1d71f387
 _CHOICES = {'zero_division=0': 0., 'zero_division=1': 1., 'zero_division=nan': np.nan}
@@ -156,7 +161,7 @@ PROTOCOLS = {
     'six-2024': Protocol('mean accuracy of the classes of all six questions', 'AI6126, project 1, 2024',
         _SIX_NEEDS, _has_six, class_accuracy_table),
     'meesho': Protocol('harmonic mean of micro and macro F1', _MEESHO,
-        'questions that apply to one category each (see `--format meesho`)', _has_questions, meesho_table),
+        'questions that apply to one category each (see `--format meesho`)', has_questions, meesho_table),
     'samples-f1': Protocol('samples F1, by what an image without attributes counts', _GODBOLE,
         'an any_of target', _has_any_of, samples_f1_table),
 }

@@ -20,6 +20,7 @@ from ..core.errors import UsageError, unknown_name
 from ..data.formats.base import check_unique
 from ..data.formats.meesho import N_ATTRIBUTES
 from ..evaluation.predictions import Predictions
+from ..evaluation.protocols import has_questions
 from ..schema import Schema
 from ..target import Target
 
@@ -31,10 +32,8 @@ ABSENT = 'dummy_value' # in the columns behind the last question of a category
 
 def _has_questions(schema:Schema)->bool:
     "Return whether every category has its questions, not more than there are columns"
-    rule = schema.applicability
-    if rule is None or set(rule.targets)!=set(schema[rule.by].vocab): return False
-    fits = all(len(names)<=N_ATTRIBUTES for names in rule.targets.values())
-    return fits and all(schema[name].kind=='one_of' for name in rule.names)
+    if not has_questions(schema): return False
+    return all(0<len(names)<=N_ATTRIBUTES for names in schema.questions(*schema.deciding).values())
 
 def question_targets(
     schema:Schema, # the targets that are predicted
@@ -43,7 +42,7 @@ def question_targets(
     if not _has_questions(schema):
         raise UsageError(f'{MEESHO} needs a run on the Meesho challenge (--format meesho), '
             'whose questions belong to one category each')
-    return [schema[name] for name in schema.applicability.names]
+    return [target for target in schema if target.name in schema.applies]
 
 # %% ../../nbs/65_serving.meesho.ipynb #c196516c
 def image_ids(
@@ -60,7 +59,7 @@ def image_ids(
 
 def _categories(predictions, given)->list[str]:
     "Return the category of each image: as given, else the predicted one"
-    target = predictions.schema[predictions.schema.applicability.by]
+    target = predictions.schema[predictions.schema.deciding[0]]
     if given is None: return target.decode(target.decide(predictions.probs[target.name]))
     for file,category in zip(predictions.files, given, strict=True):
         if category in target.vocab: continue
@@ -79,11 +78,12 @@ def meesho_lines(
 )->list[str]: # without line breaks, the header first
     "Return the lines of a submission"
     schema = predictions.schema
+    questions = schema.questions(*schema.deciding)
     answers = {t.name: t.decode(t.decide(predictions.probs[t.name])) for t in question_targets(schema)}
     lines = [HEADER]
     ids = image_ids(predictions.files)
     for i,(number,category) in enumerate(zip(ids, _categories(predictions, categories), strict=True)):
-        own = [answers[name][i] for name in schema.applicability.targets[category]]
+        own = [answers[name][i] for name in questions[category]]
         lines.append(_line([number, category, len(own), *own, *[ABSENT]*(N_ATTRIBUTES-len(own))]))
     return lines
 
@@ -108,10 +108,9 @@ def parse_meesho(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 # %% ../../nbs/65_serving.meesho.ipynb #d0c60687
-def _check_answers(row:Sequence, schema:Schema, where:str):
+def _check_answers(row:Sequence, schema:Schema, questions:dict[str, list[str]], where:str):
     "Raise a `UsageError` for a wrong category, count or answer"
     _,category,count,*answers = row
-    questions = schema.applicability.targets
     if category not in questions: raise UsageError(f'{where}: {unknown_name("Category", category, questions)}')
     names = questions[category]
     if count!=len(names): raise UsageError(f'{where}: len is {count}, but {category} has {len(names)} attributes')
@@ -128,7 +127,8 @@ def check_meesho(
     "Raise a `UsageError` that names the first invalid line"
     question_targets(schema)
     rows = parse_meesho(lines, origin)
-    for i,row in enumerate(rows.values.tolist(), 2): _check_answers(row, schema, f'{origin}: line {i}')
+    questions = schema.questions(*schema.deciding)
+    for i,row in enumerate(rows.values.tolist(), 2): _check_answers(row, schema, questions, f'{origin}: line {i}')
     check_unique(rows.id.tolist(), lambda i,message: UsageError(f'{origin}: line {i+2}: {message}'))
     if files is None: return
     expected = image_ids(files)

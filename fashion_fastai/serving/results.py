@@ -19,9 +19,9 @@ __all__ = ['RESULT_FORMATS', 'ImageResult', 'Results', 'join_results', 'result_f
 from ..core.errors import unknown_name
 from ..core.files import atomic_file
 from ..data.images import BadImage
-from ..evaluation.acceptance import Acceptance, ReviewReason, accept, accepted_codes, review_reasons
+from ..evaluation.acceptance import Acceptance, ReviewReason, accept, accepted_answers, review_reasons
 from ..evaluation.predictions import Predictions
-from ..target import TargetResult
+from ..target import NOT_APPLICABLE, TargetResult
 
 # %% ../../nbs/65_serving.results.ipynb #fee97435
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ImageResult(Mapping):
     thresholds:dict[str, dict[str, float]] = field(default_factory=dict, repr=False) # by `any_of` target and label
     apparel_distance:float|None = None # 0 (like the training images) to 1 and above; None without an OOD detector
     looks_like_apparel:bool|None = None # None without an OOD detector
-    accepted:dict[str, tuple[str, ...]]|None = None # by target the labels that may go live; None without a promise
+    accepted:dict[str, tuple[str, ...]]|None = None # by target labels or `n/a` that may go live; default: no promise
     review:tuple[ReviewReason, ...] = () # why a person should look at it
     error:str = '' # why the image cannot be read
 
@@ -102,8 +102,11 @@ def decide_review(
 @patch
 def _image_result(self:Results, i:int)->ImageResult:
     schema,probs = self.predictions.schema,self.predictions.probs
-    targets = {target.name: target.to_result(probs[target.name][i], self.thresholds.get(target.name, 0.5))
-        for target in schema}
+    not_asked = self._slice(range(i, i+1)).predictions.not_asked()
+    def result_of(target):
+        applies = not (target.name in not_asked and not_asked[target.name][0])
+        return target.to_result(probs[target.name][i], self.thresholds.get(target.name, 0.5), applies)
+    targets = {target.name: result_of(target) for target in schema}
     thresholds = {name: dict(zip(schema[name].vocab, map(float, values))) for name,values in self.thresholds.items()}
     result = ImageResult(self.predictions.files[i], targets, thresholds, **self._review_of(i))
     if self.apparel_distance is None: return result
@@ -115,10 +118,11 @@ def _review_of(self:Results, i:int)->dict: # fields of `ImageResult`
     if self.acceptance is None: return {}
     alone = self._slice(range(i, i+1))
     accepted,(review,) = alone.decide_review()
-    def labels(target):
-        codes = accepted_codes(target, alone.predictions.probs[target.name], accepted[target.name])
-        return tuple(label for label,has in zip(target.vocab, target.one_hot(codes)[0]) if has)
-    return dict(accepted={target.name: labels(target) for target in alone.predictions.schema}, review=review)
+    cells = accepted_answers(alone.predictions, accepted)
+    def labels(target, cell):
+        if target.kind=='any_of' and cell!=NOT_APPLICABLE: return tuple(cell.split(target.sep)) if cell else ()
+        return (cell,) if cell else ()
+    return dict(accepted={t.name: labels(t, cells[t.name][0]) for t in alone.predictions.schema}, review=review)
 
 @patch
 def _bad_result(self:Results, i:int)->ImageResult:
@@ -158,9 +162,7 @@ def _label_probs(predictions)->pd.DataFrame:
 
 def _review_columns(results)->dict: # of `Results.frame`
     accepted,reasons = results.decide_review()
-    schema,probs = results.predictions.schema,results.predictions.probs
-    labels = {f'{target.name}_accepted':
-        target.decode(accepted_codes(target, probs[target.name], accepted[target.name])) for target in schema}
+    labels = {f'{name}_accepted': cells for name,cells in accepted_answers(results.predictions, accepted).items()}
     return labels | dict(needs_review=np.array(list(map(bool, reasons)), dtype=bool),
         review=['; '.join(map(str, own)) for own in reasons])
 

@@ -113,9 +113,10 @@ def _check_complete(name, predictions, targets, bad, shown=5):
         f'have no prediction: {"; ".join(reasons)}')
 
 # %% ../../nbs/65_serving.submissions.ipynb #f02326aa
-def _cells(target, probs, threshold)->list[str]:
-    "Return the numbers of the predicted labels of each row, in rising order"
+def _cells(target, probs, threshold, not_asked=None)->list[str]: # `not_asked`: bool `(n,)`
+    "Return the numbers of the predicted labels of each row, in rising order; none for an `any_of` that is not asked"
     numbers,codes = label_numbers(target),target.decide(probs, threshold)
+    if not_asked is not None and target.kind=='any_of': codes[not_asked] = 0
     if target.kind=='one_of': return [str(numbers[code]) for code in codes]
     return [' '.join(map(str, sorted(numbers[i] for i in np.flatnonzero(row)))) for row in codes]
 
@@ -135,7 +136,8 @@ def submission_lines(
         if prefix: raise UsageError(f'{MEESHO} has ids and no file names, so a prefix ({prefix}) does not go with it')
         return meesho_lines(predictions, categories)
     names,thresholds = _names(predictions.files, prefix),check_thresholds(predictions.schema, thresholds)
-    columns = [_cells(t, predictions.probs[t.name], thresholds.get(t.name, 0.5)) for t in targets]
+    excluded = predictions.not_asked()
+    columns = [_cells(t, predictions.probs[t.name], thresholds.get(t.name, 0.5), excluded.get(t.name)) for t in targets]
     rows = [' '.join(cells) for cells in zip(*columns)]
     if not submission.header: return rows
     return [submission.header, *(_csv_line(file, row) for file,row in zip(names, rows, strict=True))]

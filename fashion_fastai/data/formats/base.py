@@ -22,7 +22,7 @@ from ...core.errors import UsageError, validate_fields
 from ...core.files import atomic_file
 from ..cells import label_lists
 from ..lists import holds_lists
-from ...schema import Applicability, Schema
+from ...schema import Applies, Schema
 from ...target import Target, target_from_column
 
 # %% ../../../nbs/10_data.formats.base.ipynb #eaa1e2a1
@@ -35,7 +35,7 @@ class LabelTable:
     any_of:tuple[str, ...] = () # columns with any number of labels, separated by blanks; an empty cell is none
     vocab:dict[str, Sequence[str]] = field(default_factory=dict) # vocabularies that the format declares, by target
     label_groups:dict[str, dict[str, str]] = field(default_factory=dict) # label to its group, by `any_of` target
-    applicability:Applicability|None = None # targets that do not apply to every row
+    applies:Applies|None = None # targets that do not apply to every row; default: all do
     group_col:str|None = None # rows with the same value show the same product
     notes:tuple[str, ...] = () # what a user should know, for example which rows were left out
 
@@ -59,7 +59,7 @@ def target(
 def schema(self:LabelTable)->Schema:
     "Return the schema, `one_of` targets first"
     kinds = {name: 'one_of' for name in self.one_of} | {name: 'any_of' for name in self.any_of}
-    fields = dict(targets=[self.target(*item) for item in kinds.items()], applicability=self.applicability)
+    fields = dict(targets=[self.target(*item) for item in kinds.items()], applies=self.applies)
     return validate_fields(Schema, fields, 'targets')
 
 # %% ../../../nbs/10_data.formats.base.ipynb #9c392e33

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np, pandas as pd
 
 # %% auto #0
-__all__ = ['N_ATTRIBUTES', 'question_name', 'read_questions', 'read_meesho']
+__all__ = ['N_ATTRIBUTES', 'question_name', 'read_questions', 'applies_of', 'read_meesho']
 
 # %% ../../../nbs/12_data.formats.meesho.ipynb #77c39ce6
-from ...core.errors import UsageError, unknown_name, validate_fields
+from ...core.errors import UsageError, unknown_name
 from .base import LabelTable, add_split, check_unique, find_images_folder, line_error
 from .base import read_strict_csv
 from ..tables import check_column, read_table
-from ...schema import Applicability
+from ...schema import Applies
 from ...target import as_text
 
 # %% ../../../nbs/12_data.formats.meesho.ipynb #764e7aec
@@ -42,7 +42,7 @@ def _attribute_names(path, row:int, category:str, names, count:str)->list[str]:
 # %% ../../../nbs/12_data.formats.meesho.ipynb #ed5c2067
 def read_questions(
     path:str|Path, # `category_attributes.parquet`
-)->Applicability: # by `Category`: the targets of each category, in the order of `attr_1`, `attr_2`, ...
+)->dict[str, list[str]]: # category to its targets, in the order of `attr_1`, `attr_2`, ...
     "Return the questions of each category"
     frame = read_table(path)
     for column in ('Category', 'No_of_attribute', 'Attribute_list'): check_column(frame.columns, column, path)
@@ -51,49 +51,55 @@ def read_questions(
     for row,(category,count,names) in enumerate(zip(categories, counts, frame.Attribute_list), 1):
         if category in targets: raise UsageError(f'{path}: row {row}: {category} is listed for the second time')
         names = _attribute_names(path, row, category, names, count)
-        targets[category] = tuple(question_name(category, name) for name in names)
+        targets[category] = [question_name(category, name) for name in names]
     names = Counter(['', 'file', 'id', 'split', *(name for names in targets.values() for name in names)])
     repeated = [name for name,n in names.items() if n>1]
     if repeated: raise UsageError(f'{path}: two columns would both be called {repeated[0]!r}; rename an attribute')
-    return validate_fields(Applicability, dict(by='Category', targets=targets), str(path))
+    return targets
+
+def applies_of(
+    questions:dict[str, list[str]], # category to its targets
+)->Applies: # of a schema
+    "Return which category each target applies to"
+    return {name: {'Category': (category,)} for category,names in questions.items() for name in names}
 
 # %% ../../../nbs/12_data.formats.meesho.ipynb #1e0a65d3
-def _check_rows(frame:pd.DataFrame, rule:Applicability, path):
+def _check_rows(frame:pd.DataFrame, questions:dict[str, list[str]], path):
     "Raise a `UsageError` for the first line whose id, category or attributes are wrong"
     error = line_error(path, frame)
     for row in np.flatnonzero(~frame.id.str.fullmatch('[0-9]{1,18}')):
         raise error(row, f'{frame.id.iloc[row]!r}: the id must be a whole number')
     check_unique(frame.id.astype(int).tolist(), error)
-    for row in np.flatnonzero(~frame.Category.isin(list(rule.targets))):
-        raise error(row, unknown_name('Category', frame.Category.iloc[row], rule.targets))
+    for row in np.flatnonzero(~frame.Category.isin(list(questions))):
+        raise error(row, unknown_name('Category', frame.Category.iloc[row], questions))
     slots = [f'attr_{i}' for i in range(1, N_ATTRIBUTES+1)]
-    counts = frame.Category.map({category: len(names) for category,names in rule.targets.items()})
+    counts = frame.Category.map({category: len(names) for category,names in questions.items()})
     for i,slot in enumerate(slots):
         if slot not in frame: continue
         for row in np.flatnonzero((frame[slot]!='') & (counts<=i)):
             raise error(row, f'{slot} is {frame[slot].iloc[row]!r}, '
                 f'but {frame.Category.iloc[row]} has {counts.iloc[row]} attributes')
 
-def _question_columns(frame:pd.DataFrame, rule:Applicability)->dict[str, np.ndarray]:
+def _question_columns(frame:pd.DataFrame, questions:dict[str, list[str]])->dict[str, np.ndarray]:
     "Return the cells of each question; empty outside its category, and where the table has no answer"
     columns = {}
-    for category,names in rule.targets.items():
+    for category,names in questions.items():
         is_own = (frame.Category==category).to_numpy()
         for i,name in enumerate(names, 1):
             columns[name] = np.where(is_own, frame.get(f'attr_{i}', ''), '')
     return columns
 
 # %% ../../../nbs/12_data.formats.meesho.ipynb #40e60531
-def _read_rows(path:Path, rule:Applicability, split:str)->pd.DataFrame:
+def _read_rows(path:Path, questions:dict[str, list[str]], split:str)->pd.DataFrame:
     "Read `train.csv` or `test.csv`"
     frame = read_strict_csv(path)
-    n = max(map(len, rule.targets.values()))
+    n = max(map(len, questions.values()))
     slots = [f'attr_{i}' for i in range(1, n+1)] if split=='train' else []
     for column in ('id', 'Category', *slots): check_column(frame.columns, column, path)
-    _check_rows(frame, rule, path)
+    _check_rows(frame, questions, path)
     files = [f'{split}_images/{int(number):06d}.jpg' for number in frame.id]
     columns = dict(file=files, id=frame.id.tolist(), Category=frame.Category.tolist())
-    return pd.DataFrame(columns | _question_columns(frame, rule) | dict(split=split))
+    return pd.DataFrame(columns | _question_columns(frame, questions) | dict(split=split))
 
 def read_meesho(
     path:str|Path, # folder of the data set, with `train.csv` and `category_attributes.parquet` in it
@@ -102,13 +108,14 @@ def read_meesho(
     "Read the Meesho attribute challenge of 2024"
     path = Path(path)
     if not (path/'category_attributes.parquet').is_file(): raise UsageError(f'{path}: no category_attributes.parquet')
-    rule = read_questions(path/'category_attributes.parquet')
-    frames = [_read_rows(path/'train.csv', rule, 'train')]
-    if (path/'test.csv').is_file(): frames.append(_read_rows(path/'test.csv', rule, 'test'))
+    questions = read_questions(path/'category_attributes.parquet')
+    applies = applies_of(questions)
+    frames = [_read_rows(path/'train.csv', questions, 'train')]
+    if (path/'test.csv').is_file(): frames.append(_read_rows(path/'test.csv', questions, 'test'))
     frame = pd.concat(frames, ignore_index=True)
-    for name in rule.names:
+    for name in applies:
         if not (frame[name]!='').any(): raise UsageError(f'{path/"train.csv"}: no row has an answer for {name}')
     folder = find_images_folder(frame.file.tolist(), [path, path.parent], images)
     frame = add_split(frame.drop(columns='split'), frame.split.tolist())
-    vocab = dict(Category=list(rule.targets))
-    return LabelTable(frame, folder, ('Category', *rule.names), vocab=vocab, applicability=rule)
+    vocab = dict(Category=list(questions))
+    return LabelTable(frame, folder, ('Category', *applies), vocab=vocab, applies=applies)

@@ -30,7 +30,7 @@ from .products import is_products, read_products
 from .two_csv import read_two_csv
 from ..image_files import is_image
 from ..tables import check_column, table_exists
-from ...schema import Schema
+from ...schema import Schema, chosen_applies
 from ...target import Target
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #b58ec409
@@ -59,7 +59,7 @@ def _plain_table(catalogue, file_col)->LabelTable:
     vocab = {target.name: target.vocab for target in one_of}
     vocab |= {target.name: ['_'.join(label.split()) for label in target.vocab] for target in any_of}
     names = [tuple(target.name for target in targets) for targets in (one_of, any_of)]
-    return LabelTable(frame, catalogue.images, *names, vocab, applicability=schema.applicability)
+    return LabelTable(frame, catalogue.images, *names, vocab, applies=schema.applies)
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #c7d7bde3
 def _find_csv(path)->Path:
@@ -160,8 +160,8 @@ def _choose(table:LabelTable, path, one_of=None, any_of=None)->LabelTable:
     for name in (*one_of, *any_of): check_column(table.frame.columns, name, path)
     kept = {*one_of} & {*table.one_of} | {*any_of} & {*table.any_of}
     vocab = {name: labels for name,labels in table.vocab.items() if name in kept}
-    rule = table.applicability and table.applicability.only([*one_of, *any_of])
-    return replace(table, one_of=one_of, any_of=any_of, vocab=vocab, applicability=rule)
+    applies = chosen_applies(table.applies, [*one_of, *any_of])
+    return replace(table, one_of=one_of, any_of=any_of, vocab=vocab, applies=applies)
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #6648044d
 def convert(
@@ -191,7 +191,7 @@ def _schema_of(table:LabelTable, path, empty='none')->Schema:
     kinds = {**dict.fromkeys(table.one_of, 'one_of'), **dict.fromkeys(table.any_of, 'any_of')}
     try: targets = [_empty_as(table.target(*item), empty) for item in kinds.items()]
     except UsageError as e: raise UsageError(f'{path}: {e}') from None
-    return validate_fields(Schema, dict(targets=targets, applicability=table.applicability), str(path))
+    return validate_fields(Schema, dict(targets=targets, applies=table.applies), str(path))
 
 # %% ../../../nbs/13_data.formats.registry.ipynb #3f7e0513
 def catalogue_from(

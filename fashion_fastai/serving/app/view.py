@@ -16,15 +16,15 @@ from scipy.special import expit, logit
 
 # %% auto #0
 __all__ = ['MAX_ODDS_FACTOR', 'UploadLimits', 'upload_error', 'too_many_text', 'strict_thresholds', 'strictness_text',
-           'prob_text', 'top_labels', 'bars_html', 'Chip', 'chips', 'chips_html', 'results_html', 'notice_html',
-           'apparel_html', 'review_html', 'image_uri', 'figure_html', 'figure_row_html', 'similarity_text',
-           'targets_text', 'count_text', 'card_body']
+           'prob_text', 'top_labels', 'bars_html', 'Chip', 'chips', 'chips_html', 'not_asked_html', 'results_html',
+           'notice_html', 'apparel_html', 'review_html', 'image_uri', 'figure_html', 'figure_row_html',
+           'similarity_text', 'targets_text', 'count_text', 'card_body']
 
 # %% ../../../nbs/65_serving.app.view.ipynb #bd0d66b2
 from ...data.images import MAX_MEGAPIXELS
 from ...schema import Schema
 from ..results import ImageResult
-from ...target import TargetResult, Target
+from ...target import NOT_APPLICABLE, TargetResult, Target
 
 # %% ../../../nbs/65_serving.app.view.ipynb #ef826d6f
 @dataclass(frozen=True)
@@ -158,15 +158,24 @@ def chips_html(
     return f'<section class="ff-target ff-any"><h4>{escape(target.name)}</h4>{tagged}{close}</section>'
 
 # %% ../../../nbs/65_serving.app.view.ipynb #60e43aa3
+def not_asked_html(
+    target:Target, # that does not apply to the image
+)->str:
+    "Return the answer to a question that makes no sense for the image"
+    return (f'<section class="ff-target"><h4>{escape(target.name)}</h4>'
+        f'<p class="ff-none">{NOT_APPLICABLE}: this question does not apply</p></section>')
+
 def results_html(
     schema:Schema, # of the run
     result:ImageResult, # of an image that could be read
 )->str:
     "Return the results of one image"
-    bars = [bars_html(target, result[target.name]) for target in schema if target.kind=='one_of']
+    asked = [target for target in schema if result[target.name].applies]
+    bars = [bars_html(target, result[target.name]) for target in asked if target.kind=='one_of']
     tags = [chips_html(target, result[target.name], result.thresholds[target.name])
-        for target in schema if target.kind=='any_of']
-    return f'<div class="ff-results n{min(len(bars), 3)}">{"".join(bars+tags)}</div>'
+        for target in asked if target.kind=='any_of']
+    rest = [not_asked_html(target) for target in schema if not result[target.name].applies]
+    return f'<div class="ff-results n{min(len(bars), 3)}">{"".join(bars+tags+rest)}</div>'
 
 def notice_html(
     title:str, # shown in bold
