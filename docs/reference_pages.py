@@ -112,7 +112,7 @@ ABOUT_SETTINGS = """# Settings
 Everything that a training depends on. Some settings have [options of their
 own](../commands.md#fashion-fastai-train); any can be set by `--set key=value`, in a recipe, or in Python with
 `make_config`, and all are in the `config.yaml` of a run. `NAME` is a target by its name, its role in a taxonomy
-(`main`, `sub`), its kind (`one_of`, `any_of`), or `*` for all. Values are written as in YAML: `--set
+(`main`, `middle`, `sub`), its kind (`one_of`, `any_of`), or `*` for all. Values are written as in YAML: `--set
 training.lr=0.003`, `--set 'loss.weights={season: 0.5}'`."""
 
 def settings_page():

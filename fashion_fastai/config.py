@@ -43,7 +43,7 @@ class DataConfig(_Section):
     long:bool|None = None # whether a row is one label of its image, so that rows are joined; default: ask if in doubt
     schema_file:str|None = None # `schema.json` that fixes the vocabularies; default: the labels in the table
     applies:dict[str, dict[str, list[str]]]|None = None # labels for which a question is asked; see `data.applies`
-    taxonomy:list[str]|Literal['auto', 'none'] = 'none' # main and sub column; `auto`: the first two `one_of` targets
+    taxonomy:list[str]|Literal['auto', 'none'] = 'none' # columns, broadest first; `auto`: the first two `one_of`
     label_noise:float = Field(0, ge=0, lt=1) # share of training labels flipped at random, for experiments
     on_bad:Literal['stop', 'skip'] = 'stop' # whether rows with an unreadable image are an error or left out
     allow_outside:bool = False # accept file names that lead out of the image folder; see `file_issues`
@@ -152,7 +152,7 @@ class ModelConfig(_Section):
     args:dict[str, Any] = {} # keyword arguments for `timm.create_model`
     heads:dict[str, dict[str, Any]] = {} # kind and settings of each head, by target name or role; see `Schema.roles`
     neck:dict[str, Any] = {} # kind and settings of the layers shared by all heads; see `create_neck`
-    derive:bool = False # predict the main target from the sub target instead of with a head of its own
+    derive:bool = False # sum up the narrowest level of a taxonomy instead of a head for each broader one
     body_groups:int = Field(3, ge=1, le=1000) # parameter groups of the body for discriminative rates; see `head_groups`
     origin:str|None = None # where the weights came from; set by the run
 

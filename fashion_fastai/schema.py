@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from pydantic import BaseModel, Field, model_validator
 
 # %% auto #0
-__all__ = ['Applies', 'Taxonomy', 'infer_taxonomy', 'chosen_applies', 'Schema', 'schema_from_json', 'read_schema', 'UNKNOWN',
+__all__ = ['Applies', 'Taxonomy', 'taxonomy_of', 'chosen_applies', 'Schema', 'schema_from_json', 'read_schema', 'UNKNOWN',
            'TargetResult', 'Target', 'any_of', 'as_text', 'one_of', 'target_from_column']
 
 # %% ../nbs/03_schema.ipynb #86618db3
@@ -29,31 +29,52 @@ _all_ = ['UNKNOWN', 'TargetResult', 'Target', 'any_of', 'as_text', 'one_of', 'ta
 
 # %% ../nbs/03_schema.ipynb #d2de705c
 class Taxonomy(BaseModel, frozen=True, extra='forbid'):
-    "A hierarchy of two targets: each label of `sub` belongs to one label of `main`"
-    main:Label # name of a `one_of` target
-    sub:Label # name of a `one_of` target
-    belongs:dict[Label, Label] # label of `sub` to label of `main`
+    "A hierarchy of `one_of` targets: which labels of its levels go together"
+    levels:tuple[Label, ...] = Field(min_length=2) # names of the targets, the broadest first
+    paths:tuple[tuple[Label, ...], ...] = Field(min_length=1) # a label of each level, the broadest first
 
-def _label_pairs(frame:pd.DataFrame, main:str, sub:str)->pd.DataFrame:
-    "Return the pairs of known labels with their counts, sorted by label of `sub`, the most frequent first"
-    pairs = pd.DataFrame({'main': as_text(frame[main]), 'sub': as_text(frame[sub])}).replace(UNKNOWN, pd.NA)
-    counts = pairs.dropna().value_counts().reset_index()
-    return counts.sort_values(['sub', 'count'], ascending=[True, False])
+    @property
+    def main(self)->str:
+        "Return the name of the broadest target"
+        return self.levels[0]
 
-def infer_taxonomy(
-    frame:pd.DataFrame, # table with both columns
-    main:str, # column of the broader labels
-    sub:str, # column of the narrower labels
-)->Taxonomy: # has every label of `sub` that occurs with a known label of `main`
-    "Infer the taxonomy from a table; raises a `UsageError` if a label of `sub` belongs to several labels of `main`"
-    pairs = _label_pairs(frame, main, sub)
-    ambiguous = pairs[pairs['sub'].duplicated(keep=False)]
-    if len(ambiguous):
-        label = ambiguous['sub'].iloc[0]
-        rows = ambiguous[ambiguous['sub']==label]
-        parents = ', '.join(f'{parent} in {n:,} rows' for parent,n in zip(rows['main'], rows['count']))
-        raise UsageError(f'{main} and {sub} are no taxonomy: {label} belongs to {parents}')
-    return Taxonomy(main=main, sub=sub, belongs=dict(zip(pairs['sub'], pairs['main'])))
+    @property
+    def sub(self)->str:
+        "Return the name of the narrowest target"
+        return self.levels[-1]
+
+    def ancestors(self,
+        level:str, # a narrower target
+        above:str, # a broader target
+    )->dict[str, list[str]]: # label of `level` to labels of `above`, in the order of the paths
+        "Return below which labels each label stands"
+        lower,upper = self.levels.index(level),self.levels.index(above)
+        found = {}
+        for path in self.paths:
+            if len(path)>lower: found.setdefault(path[lower], {})[path[upper]] = None
+        return {label: list(labels) for label,labels in found.items()}
+
+    def single_parents(self,
+        level:str, # any level
+    )->set[str]: # none for the broadest level
+        "Return the labels that stand below one label of the level above only"
+        i = self.levels.index(level)
+        if not i: return set()
+        return {label for label,above in self.ancestors(level, self.levels[i-1]).items() if len(above)==1}
+
+def taxonomy_of(
+    levels:Sequence[str], # names of targets, the broadest first
+    *parents:dict[str, str], # for each level but the first: label to the label above it
+)->Taxonomy: # in which each label has one parent
+    "Return a tree"
+    paths = [(label,) for label in dict.fromkeys(parents[0].values())]
+    for depth,own in enumerate(parents, 1):
+        grown = []
+        for path in paths:
+            below = [label for label,parent in own.items() if len(path)==depth and parent==path[-1]]
+            grown += [(*path, label) for label in below] or [path]
+        paths = grown
+    return Taxonomy(levels=tuple(levels), paths=tuple(paths))
 
 # %% ../nbs/03_schema.ipynb #94d7c0f5
 Applies = dict[Label, dict[Label, tuple[Label, ...]]] # target to its deciding `one_of` targets, each to its labels
@@ -70,12 +91,17 @@ def chosen_applies(
 # %% ../nbs/03_schema.ipynb #eb339238
 def _check_taxonomy(schema, taxonomy:Taxonomy):
     "Raise a `ValueError` if a taxonomy does not fit the targets of a schema"
-    for name in (taxonomy.main, taxonomy.sub):
-        if name not in schema.names or schema[name].kind!='one_of':
-            raise ValueError(f'the taxonomy names {name!r}, which is not a one_of target')
-    main = schema[taxonomy.main].vocab
-    orphans = [label for label in schema[taxonomy.sub].vocab if taxonomy.belongs.get(label) not in main]
-    if orphans: raise ValueError(f'the taxonomy lacks the {taxonomy.main} of the {taxonomy.sub} {orphans[0]!r}')
+    levels,paths = taxonomy.levels,taxonomy.paths
+    for i,name in enumerate(levels):
+        if name not in schema.names or schema[name].kind!='one_of' or name in levels[:i]:
+            raise ValueError(f'the taxonomy names {name!r}, which is not another one_of target')
+        used,known = dict.fromkeys(path[i] for path in paths if len(path)>i),set(schema[name].vocab)
+        orphans = [label for label in schema[name].vocab if label not in used]
+        if i and orphans: raise ValueError(f'the taxonomy lacks the {levels[i-1]} of the {name} {orphans[0]!r}')
+        if strange := [label for label in used if label not in known]:
+            raise ValueError(f'the taxonomy names {strange[0]!r}, which is not a label of {name}')
+    if any(not 0<len(path)<=len(levels) for path in paths):
+        raise ValueError(f'each path of the taxonomy has 1 to {len(levels)} labels')
 
 def _check_applies(schema, name:str, conditions:dict):
     "Raise a `ValueError` if a question hangs on something that is no label of another target, or on itself"
@@ -101,7 +127,7 @@ class Schema(BaseModel, frozen=True, extra='forbid'):
     "The targets of a catalogue, a network and its predictions"
     version:Literal[1] = 1 # version of the file format
     targets:tuple[Target, ...] = Field(min_length=1) # in the order of the heads
-    taxonomy:Taxonomy|None = None # hierarchy of two targets; default: none
+    taxonomy:Taxonomy|None = None # hierarchy of `one_of` targets; default: none
     applies:Applies|None = None # targets that do not apply to every row; default: all apply to all
 
     @model_validator(mode='after')
@@ -131,8 +157,9 @@ def roles(
     target:Target, # one of the targets
 )->list[str]: # most specific first
     "Return the names by which settings can address a target"
-    tree = self.taxonomy
-    role = [] if tree is None else [role for role in ('main', 'sub') if getattr(tree, role)==target.name]
+    levels = self.taxonomy.levels if self.taxonomy else ()
+    ends = {levels[0]: 'main', levels[-1]: 'sub'} if levels else {}
+    role = [ends.get(target.name, 'middle')] if target.name in levels else []
     return [target.name, *role, target.kind, '*']
 
 @patch
@@ -163,7 +190,7 @@ def check_roles(
     what:str, # name of the settings, for the message
 ):
     "Raise a `UsageError` if a key of `settings` is neither a target nor a role"
-    known = [*self.names, 'main', 'sub', 'one_of', 'any_of', '*']
+    known = [*self.names, 'main', 'middle', 'sub', 'one_of', 'any_of', '*']
     for key in settings:
         if key not in known: raise unknown_name(f'target in {what}', key, known)
 

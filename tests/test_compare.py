@@ -6,12 +6,12 @@ from fashion_fastai.config import packaged_names
 from fashion_fastai.evaluation.evaluate import evaluate
 from fashion_fastai.experiments.comparison import check_names, comparison_configs, read_comparison
 from fashion_fastai.run import open_run
-from fashion_fastai.schema import Schema, Taxonomy
+from fashion_fastai.schema import Schema, taxonomy_of
 from fashion_fastai.target import any_of, one_of
 
 FAST = ['--arch', 'test_resnet', '--weights', 'none', '--size', '32', '--batch-size', '32', '--epochs', '2']
 BOTH = Schema(targets=[one_of('main', ['top']), one_of('sub', ['shirt', 'coat']), any_of('labels', ['red', 'blue'])],
-    taxonomy=Taxonomy(main='main', sub='sub', belongs=dict(shirt='top', coat='top')))
+    taxonomy=taxonomy_of(['main', 'sub'], dict(shirt='top', coat='top')))
 RUNS = {'system-a-widths': [f'{kind}-{width}' for kind in ('multihead', 'multilabel') for width in (256, 512, 1024, 2048)],
     'system-a-training': ['whole-network', 'last-layers-only', 'without-augmentation'],
     'system-c': ['hierarchy', 'direct'], 'system-d': ['cnn', 'resnet101', 'vit-b16', 'inception'], 'system-e': ['fashionnet', 'clean-labels']}

@@ -1,5 +1,5 @@
 "Heads and pooling on timm bodies of every family, and everything that is done with such a network"
-import numpy as np, pandas as pd, pytest, torch
+import numpy as np, pytest, torch
 from fashion_fastai.config import make_config
 from fashion_fastai.data.catalogue import read_catalogue
 from fashion_fastai.core.errors import UsageError
@@ -7,7 +7,7 @@ from fashion_fastai.evaluation.saliency import saliency
 from fashion_fastai.models.fusion import fuse_conv_bn
 from fashion_fastai.models.network import create_network, head_groups, load_network, save_network
 from fashion_fastai.run import start_run
-from fashion_fastai.schema import Schema, infer_taxonomy
+from fashion_fastai.schema import Schema, taxonomy_of
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.training.learner import fashion_learner
 from fashion_fastai.training.mixup import MixUpCutMix
@@ -73,7 +73,7 @@ def test_given_another_target(detach):
     assert network.heads[1].condition.weight.grad.abs().sum()>0
 
 def test_given_by_role_and_derived():
-    tree = infer_taxonomy(pd.DataFrame(dict(main=['top','bottom'], sub=['shirt','skirt'])), 'main', 'sub')
+    tree = taxonomy_of(['main', 'sub'], dict(shirt='top', skirt='bottom'))
     targets = [any_of('marks', ['a']), one_of('main', ['bottom','top']), one_of('sub', ['shirt','skirt'])]
     schema,heads = Schema(targets=targets, taxonomy=tree),dict(any_of=dict(given='main'))
     network = randomize(create_network(schema, 'resnet10t', 64, 'none', heads=heads, derive=True))

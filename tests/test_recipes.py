@@ -14,7 +14,7 @@ from fashion_fastai.models.heads import DerivedHead
 from fashion_fastai.models.network import count_parameters, create_network
 from fashion_fastai.models.weights import find_weights
 from fashion_fastai.run import open_run
-from fashion_fastai.schema import Schema, Taxonomy
+from fashion_fastai.schema import Schema, taxonomy_of
 from fashion_fastai.target import any_of, one_of
 from fashion_fastai.serving.submissions import read_submission
 from conftest import GROUPS
@@ -63,14 +63,15 @@ def test_flipped_labels_have_a_loss_of_their_own(six, tmp_path):
 def test_main_and_sub(tree, tmp_path, recipe):
     run = trained(tmp_path/'run', tree, 'folders', recipe, '--arch', 'resnet10t')
     metrics = json.loads(run.metrics.read_text())
-    assert run.schema.taxonomy.belongs['skirt']=='bottom'
+    assert run.schema.taxonomy.ancestors('sub', 'main')['skirt']==['bottom']
     assert (run.path/'figures/confusion-sub.png').is_file()
     scores = metrics['targets']
     if recipe=='direct-vgg16': assert scores['main']['accuracy']>=scores['sub']['accuracy']
     out = tmp_path/'results.csv'
     assert main(['predict', str(run.path), str(tree), '--enforce-taxonomy', '--out', str(out)])==0
     results = pd.read_csv(out)
-    assert (results['sub'].map(run.schema.taxonomy.belongs)==results['main']).all()
+    above = {label: parents[0] for label,parents in run.schema.taxonomy.ancestors('sub', 'main').items()}
+    assert (results['sub'].map(above)==results['main']).all()
 
 @pytest.mark.parametrize('recipe', FINDER)
 def test_any_number_of_labels(finder, tmp_path, recipe):
@@ -100,7 +101,7 @@ def test_images_are_cropped_to_boxes(sample, tmp_path):
 SIX_TARGETS = Schema(targets=[one_of(group, [str(i) for i in range(n)]) for group,n in GROUPS.items()])
 CLASSES = Schema(targets=[any_of('Category', [str(i) for i in range(46)])])
 MAIN_AND_SUB = Schema(targets=[one_of('main', [*'abcd']), one_of('sub', [str(i) for i in range(45)])],
-    taxonomy=Taxonomy(main='main', sub='sub', belongs={str(i): 'abcd'[i%4] for i in range(45)}))
+    taxonomy=taxonomy_of(['main', 'sub'], {str(i): 'abcd'[i%4] for i in range(45)}))
 
 def network_of(recipe, schema):
     "Return the network of `recipe` with random weights"

@@ -91,9 +91,12 @@ def _excluded(rules, a, b)->str:
 def _schema_break(schema, codes, name, after)->str: # empty if there is none
     "Say which taxonomy or condition a new value of the target `name` breaks"
     new,tree = codes | {name: after},schema.taxonomy
-    if tree and name in (tree.main, tree.sub) and min(new[tree.main][0], new[tree.sub][0])>=0:
-        main,sub = [schema[part].vocab[new[part][0]] for part in (tree.main, tree.sub)]
-        if tree.belongs[sub]!=main: return f'{tree.sub}={sub} belongs to {tree.main}={tree.belongs[sub]}'
+    levels = tree.levels if tree and name in tree.levels else ()
+    for main,sub in ((main, sub) for i,main in enumerate(levels) for sub in levels[i+1:] if name in (main, sub)):
+        if min(new[main][0], new[sub][0])<0: continue
+        upper,lower = [schema[part].vocab[new[part][0]] for part in (main, sub)]
+        above = tree.ancestors(sub, main).get(lower, [])
+        if above and upper not in above: return f'{sub}={lower} belongs to {main}={" or ".join(above)}'
     if schema.inapplicable(new).get(name, [False])[0]:
         deciding = [f'{by}={schema[by].decode(new[by])[0]}' for by in schema.applies[name]]
         return f'{name} does not apply to {", ".join(deciding)}'

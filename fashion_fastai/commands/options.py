@@ -59,7 +59,8 @@ def table_options(
         help='table, deepfashion, deepfashion-six, two-csv, folders, list-column, products, meesho, hf or '
             'imagefolder. Default: the one that is recognised, else table.')]=None,
     taxonomy:Annotated[Optional[str], _data_option(
-        help='Columns of the main and the sub category, separated by a comma; auto or none.')]=None,
+        help='Columns from the broadest to the narrowest, such as department,category,type; auto or none. '
+            'A star (category*): its labels may have several parents.')]=None,
     crop:Annotated[Optional[str], _data_option(help='box: crop images to the columns x1, y1, x2, y2.')]=None,
     schema:Annotated[Optional[str], _data_option(help='schema.json that fixes the vocabularies.')]=None,
     on_bad:Annotated[Optional[str], _data_option(

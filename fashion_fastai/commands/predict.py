@@ -71,7 +71,8 @@ def _postprocess(predictor, is_enforced):
     if predictor.run is None:
         raise UsageError('--enforce-taxonomy needs a run folder: '
             'an .onnx file does not know the label pairs of training')
-    from fashion_fastai.evaluation.consistency import enforce_taxonomy, mask_unseen_pairs, run_pair_counts
+    from fashion_fastai.evaluation.consistency import mask_unseen_pairs, run_pair_counts
+    from fashion_fastai.evaluation.taxonomy import enforce_taxonomy
     pairs = run_pair_counts(predictor.run)
     _drop_promise(predictor, '--enforce-taxonomy changes the answers')
     return lambda predictions: mask_unseen_pairs(enforce_taxonomy(predictions), pairs)

@@ -63,8 +63,9 @@ def print_overall(
         accuracy,mean = metrics['overall_accuracy'],metrics['overall_mean_class_accuracy']
         print(f'overall accuracy {accuracy:.4f}, overall mean class accuracy {mean:.4f}')
     if tree:=metrics.get('taxonomy'):
-        share = tree['contradictions']
-        print(f'{tree["main"]} and {tree["sub"]} contradict each other in {share:.1%} of the predictions')
+        share,paths = tree['contradictions'],[tree['path_accuracy'], tree['consistent']['path_accuracy']]
+        print(f'{" > ".join(tree["levels"])}: {share:.1%} of the predictions contradict the taxonomy')
+        if None not in paths: print('path accuracy {:.4f}, with --enforce-taxonomy {:.4f}'.format(*paths))
 
 def echo(
     line:str, # text without a line break

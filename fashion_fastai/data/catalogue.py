@@ -32,8 +32,9 @@ from .rows import file_cells
 from .splits import SPLITS, SplitColumn, group_names, make_split, strata, unused_split_col
 from .tables import (BOX, as_frame, check_column, check_file_column, join_paths, read_boxes,
     read_table, rejoin_commas, table_folder, table_schema_file)
+from .taxonomy import with_taxonomy
 from .unseen import encode_table
-from ..schema import Schema, chosen_applies, infer_taxonomy, read_schema
+from ..schema import Schema, chosen_applies, read_schema
 from ..target import NOT_APPLICABLE, target_from_column
 
 # %% ../../nbs/12_data.catalogue.ipynb #93d087a6
@@ -287,27 +288,22 @@ def _taxonomy_rows(catalogue, main, sub)->np.ndarray: # bool `(n,)`
     main,sub,train = catalogue.codes[main],catalogue.codes[sub],catalogue.split=='train'
     return train | ~np.isin(sub, sub[train & (main>=0) & (sub>=0)])
 
-def _with_taxonomy(catalogue, taxonomy, path)->Schema:
-    "Return the schema with the taxonomy of two columns"
+def _with_taxonomy(catalogue, taxonomy, path)->Catalogue:
+    "Return the catalogue with the taxonomy of some columns"
     schema,frame = catalogue.schema,catalogue.frame
-    if taxonomy=='none' or schema.taxonomy: return schema
+    if taxonomy=='none' or schema.taxonomy: return catalogue
     if isinstance(taxonomy, str) and taxonomy!='auto':
-        raise UsageError(f'unknown taxonomy {taxonomy!r}; name the columns of main and sub target, or auto or none')
+        raise UsageError(f'unknown taxonomy {taxonomy!r}; name its columns from the broadest on, or auto or none')
     auto = taxonomy=='auto'
-    pair = [target.name for target in schema if target.kind=='one_of'][:2] if auto else list(taxonomy)
-    if auto and len(pair)<2: return schema
-    if len(pair)!=2:
-        raise UsageError(f'a taxonomy has two columns, the main and the sub target, not {", ".join(pair)}; '
-            'more levels are targets of their own, and two of them can be kept together')
-    for name in pair: schema[name] # raises a `UsageError` for an unknown target
-    if auto: frame = frame[_taxonomy_rows(catalogue, *pair)]
-    try:
-        fields = schema.model_dump() | dict(taxonomy=infer_taxonomy(frame, *pair).model_dump())
-        return validate_fields(Schema, fields, str(path))
+    levels = [target.name for target in schema if target.kind=='one_of'][:2] if auto else list(taxonomy)
+    if auto and len(levels)<2: return catalogue
+    if auto: frame = frame[_taxonomy_rows(catalogue, *levels)]
+    try: schema = with_taxonomy(schema, frame, levels, str(path))
     except UsageError as e:
         if not auto: raise
         _warn(f'no taxonomy is used: {e}')
-        return schema
+        return catalogue
+    return replace(catalogue, schema=schema, codes=schema.mask_inapplicable(catalogue.codes))
 
 # %% ../../nbs/12_data.catalogue.ipynb #31243d56
 def _encoded(frame, origin, images, file_col, group_col, schema, on_unseen)->Catalogue:
@@ -343,7 +339,7 @@ def make_catalogue(
     schema:Schema|None=None, # targets whose labels are known; `one_of` and `any_of` choose some; default: inferred
     on_unseen:str='raise', # a label that `schema` lacks: `raise` a `UsageError`, or `ignore` it with a warning
     applies:Mapping|str|Path|None=None, # see `only_where_asked`
-    taxonomy:Sequence[str]|str='none', # columns of main and sub target; `auto` tries the first two `one_of` targets
+    taxonomy:Sequence[str]|str='none', # columns from the broadest on; `auto` tries the first two `one_of` targets
     on_bad:str='stop', # what to do about unusable images, see `usable_rows`
     valid_share:float=0.2, # share of the groups that is held out if no row is in the validation split
     seed:int=42, # of a split that is made
@@ -367,7 +363,7 @@ def make_catalogue(
     else:
         column = SplitColumn(split_col, fold_col, valid_fold)
         catalogue = _split_rows(catalogue, frame, origin, column, group_col, valid_share, seed)
-    catalogue = replace(catalogue, schema=_with_taxonomy(catalogue, taxonomy, origin))
+    catalogue = _with_taxonomy(catalogue, taxonomy, origin)
     if len(rows)<len(catalogue): catalogue = catalogue.take(rows)
     if not all_as: _check_labels(catalogue, origin)
     return catalogue

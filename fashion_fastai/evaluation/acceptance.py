@@ -15,12 +15,12 @@ from pydantic import BaseModel, Field
 
 # %% auto #0
 __all__ = ['Share', 'OpenShare', 'CLOSE', 'Acceptance', 'answer_confidence', 'accept', 'accepted_codes', 'accepted_answers',
-           'ReviewReason', 'review_reasons']
+           'accepted_paths', 'ReviewReason', 'review_reasons']
 
 # %% ../../nbs/52_evaluation.acceptance.ipynb #188a2bb2
 from ..core.errors import unknown_name
-from .consistency import contradictions
 from .predictions import Predictions
+from .taxonomy import contradicting_levels, enforce_taxonomy, level_answers
 from ..schema import Schema
 from ..target import NOT_APPLICABLE, Target
 
@@ -58,9 +58,20 @@ def check(
             if label not in target.vocab: raise ValueError(unknown_name('label', label, target.vocab))
 
 # %% ../../nbs/52_evaluation.acceptance.ipynb #bb5af658
-def _contradicting(schema, probs)->dict[str, np.ndarray]: # of main and sub target the rows that contradict, bool `(n,)`
+def _contradicting(schema, probs)->dict[str, np.ndarray]: # by level the rows where it contradicts another
     if schema.taxonomy is None: return {}
-    return dict.fromkeys((schema.taxonomy.main, schema.taxonomy.sub), contradictions(schema, probs))
+    pairs = contradicting_levels(schema, level_answers(schema, probs))
+    return {name: np.any([rows for pair,rows in pairs.items() if name in pair], axis=0)
+        for name in schema.taxonomy.levels}
+
+def _decoded_confidence(predictions)->dict[str, np.ndarray]: # of levels that contradict another, `(n,)`; NaN: changed
+    "Return the confidence of predicted labels on the best path of the taxonomy"
+    decoded,confidence = enforce_taxonomy(predictions),{}
+    for name,rows in _contradicting(predictions.schema, predictions.probs).items():
+        before,after = predictions.probs[name],decoded.probs[name]
+        kept = np.where(before.argmax(1)==after.argmax(1), np.minimum(before.max(1), after.max(1)), np.nan)
+        confidence[name] = np.where(rows, kept, before.max(1))
+    return confidence
 
 def answer_confidence(
     predictions:Predictions, # calibrated
@@ -68,8 +79,8 @@ def answer_confidence(
     "Return the confidence of all answers"
     schema,probs = predictions.schema,predictions.probs
     confidence = {t.name: probs[t.name].max(1) if t.kind=='one_of' else probs[t.name].copy() for t in schema}
-    for blocked in (_contradicting(schema, probs), predictions.not_asked()):
-        for name,rows in blocked.items(): confidence[name][rows] = np.nan
+    confidence |= _decoded_confidence(predictions)
+    for name,rows in predictions.not_asked().items(): confidence[name][rows] = np.nan
     return confidence
 
 # %% ../../nbs/52_evaluation.acceptance.ipynb #b367563c
@@ -107,6 +118,26 @@ def accepted_answers(
     for name,rows in predictions.schema.inapplicable(codes).items():
         cells[name] = [NOT_APPLICABLE if excluded else cell for cell,excluded in zip(cells[name], rows)]
     return cells
+
+# %% ../../nbs/52_evaluation.acceptance.ipynb #fa943326
+def accepted_paths(
+    predictions:Predictions, # calibrated, of a schema with a taxonomy
+    accepted:Mapping[str, np.ndarray], # from `accept`
+)->list[tuple[str, ...]]: # of each image the labels from the broadest level down; empty if none can be accepted
+    "Return the answers of a taxonomy down to the deepest level that can be accepted"
+    schema,levels = predictions.schema,predictions.schema.taxonomy.levels
+    answers = level_answers(schema, predictions.probs)
+    contradicting,paths = _contradicting(schema, predictions.probs),[]
+    only = [schema.taxonomy.single_parents(name) for name in levels]
+    for i,row in enumerate(answers):
+        labels,implied = [],False
+        for name,code,single in reversed(list(zip(levels, row, only))):
+            label = schema[name].vocab[code]
+            goes = code>=0 and (bool(accepted[name][i]) or implied and not contradicting[name][i])
+            labels = [label, *labels] if goes else []
+            implied = goes and label in single
+        paths.append(tuple(labels))
+    return paths
 
 # %% ../../nbs/52_evaluation.acceptance.ipynb #6d000148
 CLOSE = 0.5 # ratio of the two highest probabilities from which two labels are close

@@ -1,4 +1,4 @@
-"""Combinations of labels that contradict the training data or the taxonomy, and predictions without them
+"""Combinations of labels that contradict the training data, and predictions without them
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.consistency.html.md"""
 
@@ -15,14 +15,13 @@ from pydantic import BaseModel, Field
 
 # %% auto #0
 __all__ = ['Count', 'PairCounts', 'pair_counts', 'all_pair_counts', 'run_pair_counts', 'expected_counts', 'never_together',
-           'unlikely_predictions', 'mask_probs', 'mask_unseen_pairs', 'consistency_effect', 'parent_codes',
-           'contradictions', 'enforce_taxonomy', 'taxonomy_scores']
+           'unlikely_predictions', 'mask_probs', 'mask_unseen_pairs', 'consistency_effect']
 
 # %% ../../nbs/51_evaluation.consistency.ipynb #6ad06961
 from ..core.errors import UsageError, unknown_name, validate_fields
 from ..core.files import read_json
 from .predictions import Predictions
-from ..metrics import any_of_scores, check_thresholds, scalar_scores
+from ..metrics import any_of_scores, check_thresholds
 from ..run import Run
 from ..schema import Schema
 from ..target import Target
@@ -247,49 +246,3 @@ def consistency_effect(
     index = pd.MultiIndex.from_frame(pd.DataFrame(list(rows), columns=['target', 'score']))
     table = pd.DataFrame(list(rows.values()), index=index, columns=['usual', 'consistent'], dtype=float)
     return table.assign(difference=table.consistent-table.usual)
-
-# %% ../../nbs/51_evaluation.consistency.ipynb #20f72942
-def parent_codes(
-    schema:Schema, # with a taxonomy
-)->np.ndarray: # int `(n_sub,)`
-    "Return the position of the main label that each sub label belongs to"
-    tree = schema.taxonomy
-    vocab = schema[tree.main].vocab
-    return np.array([vocab.index(tree.belongs[label]) for label in schema[tree.sub].vocab])
-
-def contradictions(
-    schema:Schema, # with a taxonomy
-    probs:dict[str, np.ndarray], # for each target `(n, n_labels)`
-)->np.ndarray: # bool `(n,)`
-    "Return which rows have predictions that contradict the taxonomy"
-    main,sub = [schema[name].decide(probs[name]) for name in (schema.taxonomy.main, schema.taxonomy.sub)]
-    return parent_codes(schema)[sub]!=main
-
-# %% ../../nbs/51_evaluation.consistency.ipynb #df2d5216
-def _normalized(probs)->np.ndarray: # float32, rows with a sum of 1
-    return (probs/probs.sum(1, keepdims=True).clip(min=np.finfo(np.float32).tiny)).astype(np.float32)
-
-def enforce_taxonomy(
-    predictions:Predictions, # returned unchanged if the schema has no taxonomy
-)->Predictions:
-    "Return predictions that never contradict the taxonomy"
-    schema,tree = predictions.schema,predictions.schema.taxonomy
-    if tree is None: return predictions
-    parent = parent_codes(schema)
-    products = predictions.probs[tree.sub]*predictions.probs[tree.main][:,parent]
-    best = [np.where(parent==i, products, 0).max(1) for i in range(schema[tree.main].n_out)]
-    changed = {tree.sub: _normalized(products), tree.main: _normalized(np.stack(best, axis=1))}
-    return replace(predictions, probs=predictions.probs | changed)
-
-# %% ../../nbs/51_evaluation.consistency.ipynb #2ff5c443
-def taxonomy_scores(
-    predictions:Predictions, # with labels, of a schema with a taxonomy
-)->dict: # for `metrics.json`
-    "Score how often the two targets contradict each other, and their accuracy after `enforce_taxonomy`"
-    schema,tree = predictions.schema,predictions.schema.taxonomy
-    consistent,accuracy = enforce_taxonomy(predictions),{}
-    for name in (tree.main, tree.sub):
-        scores = scalar_scores(schema[name], consistent.probs[name], predictions.truth[name], ranking=False)
-        accuracy[name] = scores['accuracy']
-    share = float(contradictions(schema, predictions.probs).mean())
-    return dict(main=tree.main, sub=tree.sub, contradictions=share, consistent_accuracy=accuracy)

@@ -26,7 +26,7 @@ from ..data.from_config import catalogue_from_config, check_training_table
 from ..data.splits import SplitColumn
 from ..data.tables import table_columns
 from .calibration import Calibration, fit_calibration, run_calibration
-from .consistency import PairCounts, enforce_taxonomy, mask_unseen_pairs, taxonomy_scores
+from .consistency import PairCounts, mask_unseen_pairs
 from .coverage import as_acceptance, fit_promises
 from .ensemble import check_members, common_rows, mean_predictions, member_names
 from .inference import run_predictions
@@ -34,6 +34,7 @@ from .predictions import Predictions, held_out_predictions
 from .protocols import protocol_scores
 from .risk_control import check_promise
 from .summary import frozen_baselines, summarize_run
+from .taxonomy import enforce_taxonomy, taxonomy_scores
 from ..run import Run
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #dd3fea41

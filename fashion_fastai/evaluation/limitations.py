@@ -166,6 +166,6 @@ def limitations(
     sentences += _baseline_limits(summary, scores)
     tree,noise = summary.metrics.get('taxonomy', {}),summary.config.data.label_noise
     if share := tree.get('contradictions'):
-        sentences.append(f'{tree["main"]} and {tree["sub"]} contradict each other in {share:.1%} of the images.')
+        sentences.append(f'{", ".join(tree["levels"])} contradict each other in {share:.1%} of the images.')
     if noise: sentences.append(f'{noise:.0%} of the training labels of each one_of target were replaced on purpose.')
     return sentences

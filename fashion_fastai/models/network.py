@@ -118,17 +118,26 @@ def _create_head(schema, target, n_in, get_map_shape, given=None, detach=True, *
     i = _given_position(schema, target, given)
     return ConditionedHead(head, i, schema.targets[i].n_out, target.n_out, detach)
 
-def _derived_head(schema)->DerivedHead:
-    tree = schema.taxonomy
-    main,sub = schema[tree.main],schema[tree.sub]
-    belongs = [main.vocab.index(tree.belongs[label]) for label in sub.vocab]
-    return DerivedHead(schema.names.index(sub.name), belongs, main.n_out)
+def _derived_heads(schema)->dict[int, DerivedHead]: # by position of the target
+    "Create heads for all levels of a taxonomy above the narrowest; raise a `UsageError` if it is no tree"
+    tree,heads = schema.taxonomy,{}
+    sub = schema[tree.sub]
+    for name in tree.levels[:-1]:
+        above,vocab = tree.ancestors(sub.name, name),schema[name].vocab
+        for label,parents in above.items():
+            if len(parents)==1: continue
+            raise UsageError(f'derive: {sub.name} {label} belongs to several labels of {name} ({", ".join(parents)}), '
+                'so its probability cannot tell which')
+        belongs = [vocab.index(above[label][0]) for label in sub.vocab]
+        heads[schema.names.index(name)] = DerivedHead(schema.names.index(sub.name), belongs, len(vocab))
+    return heads
 
 def _create_heads(schema, n_in, settings, derive, get_map_shape)->list[nn.Module]:
-    "Create a head for each target; with `derive`, the main target of a taxonomy has a `DerivedHead`"
+    "Create a head for each target; with `derive`, the broader levels of a taxonomy have a `DerivedHead`"
     heads = [_create_head(schema, target, n_in, get_map_shape, **schema.setting_for(target, settings, {}))
         for target in schema]
-    if derive and schema.taxonomy: heads[schema.names.index(schema.taxonomy.main)] = _derived_head(schema)
+    if derive and schema.taxonomy:
+        for i,head in _derived_heads(schema).items(): heads[i] = head
     return heads
 
 # %% ../../nbs/23_models.network.ipynb #6b7d67b3
@@ -139,7 +148,7 @@ def create_network(
     weights:str='auto', # of the body, see `find_weights`
     heads:Mapping[str,dict]|None=None, # target name or role -> kind and settings, see `create_head`; default: linear
     neck:Mapping|None=None, # kind and settings, see `create_neck`, and `pool`, see `set_pool`; default: no neck
-    derive:bool=False, # derive the main target of a taxonomy from the sub target
+    derive:bool=False, # derive the broader levels of a taxonomy from the narrowest
     seed:int=0, # of random values
     **kwargs, # for `timm.create_model`, for example `drop_path_rate=0.1`
 )->FashionNetwork:

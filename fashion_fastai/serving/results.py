@@ -19,7 +19,8 @@ __all__ = ['RESULT_FORMATS', 'ImageResult', 'Results', 'join_results', 'result_f
 from ..core.errors import unknown_name
 from ..core.files import atomic_file
 from ..data.images import BadImage
-from ..evaluation.acceptance import Acceptance, ReviewReason, accept, accepted_answers, review_reasons
+from ..evaluation.acceptance import Acceptance, ReviewReason, accept, accepted_answers, accepted_paths
+from ..evaluation.acceptance import review_reasons
 from ..evaluation.predictions import Predictions
 from ..target import NOT_APPLICABLE, TargetResult
 
@@ -163,6 +164,8 @@ def _label_probs(predictions)->pd.DataFrame:
 def _review_columns(results)->dict: # of `Results.frame`
     accepted,reasons = results.decide_review()
     labels = {f'{name}_accepted': cells for name,cells in accepted_answers(results.predictions, accepted).items()}
+    if results.predictions.schema.taxonomy:
+        labels['accepted_path'] = list(map(' > '.join, accepted_paths(results.predictions, accepted)))
     return labels | dict(needs_review=np.array(list(map(bool, reasons)), dtype=bool),
         review=['; '.join(map(str, own)) for own in reasons])
 

@@ -272,7 +272,7 @@ def fashion_learner(
     weights:str='auto', # pretrained weights of the body, see `find_weights`
     heads:Mapping[str,dict]|None=None, # kind and settings of heads, by name or role of the target, see `create_network`
     neck:Mapping|None=None, # kind and settings of the layers that all heads share, see `create_neck`
-    derive:bool=False, # derive the main target of a taxonomy from the sub target
+    derive:bool=False, # derive the broader levels of a taxonomy from the narrowest
     loss:Mapping|None=None, # arguments of `FashionLoss`, for example `dict(smoothing=0.1, weights=dict(season=0.5))`
     body_groups:int=3, # layer groups of the body, see `head_groups`; ignored for a `splitter` of your own
     metrics:str|Callable|Sequence|None=None, # see `as_metric`; default: the main score of each target
