@@ -11,7 +11,7 @@ NBTEST := OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2
 # and two files of tests at once
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup train test test-all lint sync hostile docs bench clean
+.PHONY: setup train test test-all lint sync serve-wheel schemathesis hostile docs bench clean
 
 setup: $(ALL)
 
@@ -55,6 +55,13 @@ docs: $(DOCS)  ## the site in build/docs/html, all links checked
 bench: setup  ## side-by-side measurements
 	for file in time_to_quality train_throughput predict_throughput profile_epoch table_scale memory start_up; do $(BIN)/python benchmarks/$$file.py $(ARGS) || exit 1; done
 	$(BIN)/python benchmarks/audit.py planted $(ARGS)
+
+serve-wheel: setup  ## the distribution without PyTorch, into dist/
+	$(BIN)/python deploy/serve_wheel.py dist
+
+schemathesis: setup  ## draw requests from the OpenAPI document of a running server: make schemathesis URL=http://127.0.0.1:8000
+	$(BIN)/python -m pip install --quiet schemathesis
+	$(BIN)/schemathesis run $(URL)/openapi.json --checks all --max-examples 200
 
 hostile: setup  ## run every hostile input through the command line; `make docs` then shows what was measured
 	rm -rf build/hostile

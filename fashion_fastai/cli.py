@@ -26,6 +26,7 @@ from .commands.evaluate import evaluate_command
 from .commands.export import export_command
 from .commands.predict import predict_command
 from .commands.printing import echo
+from .commands.push import push_command
 from .commands.recipes import recipes_command
 from .commands.review import merge_command, review_command, tasks_command
 from .commands.serve import serve_command
@@ -41,7 +42,7 @@ _COMMANDS = {'train': train_command, 'lr-find': lr_find_command, 'evaluate': eva
     'calibrate': calibrate_command, 'predict': predict_command, 'compare': compare_command,
     'tune': tune_command, 'soup': soup_command, 'recipes': recipes_command, 'bodies': bodies_command,
     'embed': embed_command, 'similar': similar_command, 'export': export_command, 'serve': serve_command,
-    'app': app_command}
+    'app': app_command, 'push': push_command}
 _DATA_COMMANDS = {'sample': sample_command, 'convert': convert_command, 'fetch': fetch_command,
     'describe': describe_command, 'split': split_command, 'audit': audit_command, 'explore': explore_command,
     'review': review_command, 'tasks': tasks_command, 'merge': merge_command}
@@ -84,6 +85,11 @@ def main(
     except UsageError as e:
         echo(f'fashion-fastai: {e}')
         return e.code
+    except ModuleNotFoundError as e:
+        if (e.name or '').startswith('fashion_fastai'): raise
+        echo(f'fashion-fastai: this needs {e.name}, which is not installed; fashion_fastai_serve leaves out what only '
+            'training needs. In a new environment: pip install fashion_fastai')
+        return UsageError.code
     except SystemExit as e: return e.code or 0 # how Typer ends
     finally: warnings.showwarning = previous
     return 0

@@ -12,12 +12,13 @@ from pathlib import Path
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['REQUIRED_FILES', 'Run', 'open_run', 'check_new', 'write_config', 'start_run']
+__all__ = ['REQUIRED_FILES', 'PUBLISHED_FILES', 'Run', 'local_run', 'open_run', 'check_new', 'write_config', 'start_run']
 
 # %% ../nbs/05_run.ipynb #8aeb5f98
 from .config import TrainConfig
 from .core.errors import UsageError, validate_fields
 from .core.files import atomic_file, atomic_folder, read_yaml
+from .core.hub import download_folder, is_hub_address, parse_hub_address
 from .schema import Schema, read_schema
 
 # %% ../nbs/05_run.ipynb #0c28543b
@@ -98,12 +99,20 @@ def checkpoint(self:Run)->Path:
 
 # %% ../nbs/05_run.ipynb #d44c7b85
 REQUIRED_FILES = ('config.yaml', 'schema.json', 'model.safetensors')
+PUBLISHED_FILES = (*REQUIRED_FILES, 'model.onnx', 'calibration.json', 'metrics.json', 'linear_probe.json',
+    'history.csv', 'co_occurrence.json', 'ood_detector.safetensors')
+
+def local_run(
+    path:str|Path, # run folder, another file or folder, or `hf://ORG/NAME[@REVISION]` on the Hugging Face hub
+)->Path: # a published run is downloaded and must not be changed; anything else is `path` itself
+    "Return where a run is on this machine; raise a `UsageError` if it cannot be downloaded"
+    return download_folder(parse_hub_address(path), PUBLISHED_FILES) if is_hub_address(path) else Path(path)
 
 def open_run(
-    path:str|Path, # run folder
+    path:str|Path, # run folder, or `hf://ORG/NAME[@REVISION]`
 )->Run:
     "Return the run in `path`; raise a `UsageError` if it is missing, unfinished or incomplete"
-    run = Run(path)
+    run = Run(local_run(path))
     if not run.path.is_dir(): raise UsageError(f'{path}: no such run folder')
     if run.checkpoint.is_dir():
         raise UsageError(f'{path}: this training was interrupted or is still running; '

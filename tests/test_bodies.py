@@ -10,7 +10,7 @@ from fashion_fastai.data.images import ImageReader
 from fashion_fastai.models.body import body_features, body_stats, create_body, resolve_body
 from fashion_fastai.models.network import load_network
 from fashion_fastai.run import open_run
-from helpers.hub_server import serve_hub
+from helpers.hub_server import as_the_hub
 from helpers.towers import (EMBED, HEADS, LAYERS, SIZE, STATS, WIDTH, equations, open_clip_config, open_clip_repository,
     openai_tower, transformers_config, transformers_names, transformers_repository, write_repository)
 
@@ -221,12 +221,7 @@ REPO = 'garments/tower'
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     "A local hub with a repository of two commits, and an empty cache"
-    from huggingface_hub import constants
-    with serve_hub(tmp_path/'hub') as (hub,url):
-        monkeypatch.setattr(constants, 'ENDPOINT', url) # as HF_ENDPOINT does before the import
-        monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', url+'/{repo_id}/resolve/{revision}/{filename}')
-        monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path/'cache'))
-        monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
+    with as_the_hub(tmp_path, monkeypatch) as hub:
         for commit,seed in (('a', 1), ('b', 2)): open_clip_repository(hub.add(REPO, commit), seed=seed)
         yield hub
 

@@ -1,46 +1,19 @@
 "The HTTP API answers as `predict` does, batches what comes together, refuses what is too much, and stops and reloads without a lost request"
-import asyncio, base64, io, json, os, re, signal, socket, subprocess, sys, threading, time
+import asyncio, json, os, re, signal, socket, threading, time
 from pathlib import Path
 import numpy as np, pytest
 pytest.importorskip('fastapi')
 pytest.importorskip('prometheus_client')
 httpx = pytest.importorskip('httpx')
-from PIL import Image
 from starlette.testclient import TestClient
 from fashion_fastai.cli import main
-from fashion_fastai.config import make_config
-from fashion_fastai.embeddings.ood import fit_ood_detector, write_ood_detector
-from fashion_fastai.models.inference import embed
-from fashion_fastai.models.network import create_network, save_network
-from fashion_fastai.run import start_run
-from fashion_fastai.schema import Schema
 from fashion_fastai.serving.api.app import create_api
 from fashion_fastai.serving.api.batching import Batching
 from fashion_fastai.serving.api.limits import Limits
 from fashion_fastai.serving.api.model import Fetcher
 from fashion_fastai.serving.api.service import Service
-from fashion_fastai.target import any_of, one_of
+from helpers.served import SCHEMA, Load, Process, base64_body, form, in_api, jpeg, make_run, refusal
 from helpers.web_server import Server, bomb
-
-SCHEMA = Schema(targets=[one_of('category', ['dress', 'shirt', 'skirt']), any_of('attributes', ['belted', 'striped'])])
-HALF = (0.5,)*3
-
-def make_run(path, shift=0.):
-    config = make_config('two-head', dict(model=dict(arch='fashion_cnn3', weights='none'), image=dict(size=32, mean=HALF, std=HALF)))
-    run,network = start_run(path, config, SCHEMA),create_network(SCHEMA, 'fashion_cnn3', 32, 'none')
-    for param in network.parameters(): param.data += shift
-    save_network(network, run.model)
-    noise = np.random.default_rng(0).integers(0, 255, (40,32,32,3), dtype=np.uint8)
-    write_ood_detector(run, fit_ood_detector(embed(network.body.eval(), noise, HALF, HALF)))
-    return run
-
-def jpeg(seed=0, side=60):
-    file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (side,side,3), dtype=np.uint8)).save(file, 'JPEG')
-    return file.getvalue()
-
-def form(*contents): return [('files', (f'{i}.jpg', content, 'image/jpeg')) for i,content in enumerate(contents)]
-def base64_body(*contents): return dict(images=[dict(name=f'{i}.jpg', base64=base64.b64encode(content).decode()) for i,content in enumerate(contents)])
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory): return make_run(tmp_path_factory.mktemp('serve')/'shop')
@@ -88,14 +61,6 @@ def test_the_description_of_the_api_has_examples_that_work(client):
 
 # ---- batching
 
-def in_api(service, work, **kwargs):
-    "Return what `work(client)` returns, with the API in the same event loop"
-    async def inside():
-        api = create_api(service, **kwargs)
-        async with api.router.lifespan_context(api), httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url='http://api') as client:
-            return await work(client)
-    return asyncio.run(inside())
-
 def batch_counts(service):
     text = service.metrics.text().decode()
     return [float(re.search(rf'fashion_batch_images_{name} (\S+)', text)[1]) for name in ('count', 'sum')]
@@ -113,12 +78,6 @@ def test_concurrent_requests_are_batched(run):
     for one,other in zip(alone, together): assert one.keys()==other.keys() and one['category']==other['category']
 
 # ---- refusals
-
-def refusal(response):
-    assert response.headers['content-type']=='application/problem+json', response.text
-    body = response.json()
-    assert set(body)=={'status', 'code', 'detail'} and body['status']==response.status_code
-    return response.status_code,body['code']
 
 def test_every_refusal_has_one_shape(run):
     limits = Limits(megabytes=0.05, megapixels=0.01, request_megabytes=0.2, files=3, queue=3)
@@ -197,38 +156,6 @@ def test_addresses(run):
 
 # ---- a process
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        return sock.getsockname()[1]
-
-class Process:
-    "The command in a process of its own"
-    def __init__(self, path, *options, code='from fashion_fastai.cli import run_script; run_script()', **env):
-        self.url = f'http://127.0.0.1:{(port := free_port())}'
-        command = [sys.executable, '-c', code, 'serve', str(path), '--port', str(port), *options]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ|env)
-    def __enter__(self):
-        self.lines = []
-        self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stderr), daemon=True)
-        self.reader.start()
-        self.wait_for(lambda: httpx.get(f'{self.url}/ready').status_code==200)
-        return self
-    def wait_for(self, condition, seconds=120):
-        until = time.monotonic()+seconds
-        while time.monotonic()<until:
-            assert self.process.poll() is None, ''.join(self.lines)
-            try:
-                if condition(): return
-            except httpx.TransportError: pass
-            time.sleep(0.1)
-        raise AssertionError(''.join(self.lines))
-    def __exit__(self, *args):
-        if self.process.poll() is None: self.process.kill()
-        self.process.wait(10)
-        self.reader.join(10)
-    def log(self): return [json.loads(line) for line in self.lines]
-
 ONLY_LIGHT = '''
 import atexit, sys
 from fashion_fastai.cli import run_script
@@ -252,24 +179,6 @@ def exported(tmp_path_factory, run):
     export_onnx(first, first.onnx, catalogue)
     export_onnx(second, folder/'second.onnx', catalogue)
     return first,folder/'second.onnx'
-
-class Load:
-    "Clients that ask without a pause, each on one connection"
-    def __init__(self, url, n=4):
-        self.url,self.stopped,self.answers,self.errors = url,threading.Event(),[],[]
-        self.threads = [threading.Thread(target=self.ask, args=(i,)) for i in range(n)]
-        for thread in self.threads: thread.start()
-    def ask(self, i):
-        content = jpeg(i)
-        with httpx.Client(timeout=30) as client:
-            while not self.stopped.is_set():
-                try: self.answers.append((time.monotonic(), client.post(f'{self.url}/v1/predict', files=form(content))))
-                except httpx.TransportError as e:
-                    self.errors.append((time.monotonic(), e))
-                    return
-    def end(self):
-        self.stopped.set()
-        for thread in self.threads: thread.join(60)
 
 def test_a_process_serves_reloads_and_stops_under_load(exported, tmp_path):
     run,other = exported

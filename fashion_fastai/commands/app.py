@@ -14,6 +14,7 @@ from typing import Annotated, Optional
 from urllib.error import URLError
 from urllib.request import urlopen
 import typer
+from .options import run_argument
 from ..core.errors import UsageError
 
 # %% auto #0
@@ -120,7 +121,7 @@ def serve_page(
 
 # %% ../../nbs/90_commands.app.ipynb #77714b26
 def app_command(
-    run:Annotated[Path, typer.Argument(help='Run folder.')],
+    run:Annotated[Path, run_argument(help='Run folder, or hf://ORG/NAME on the hub.')],
     port:Annotated[Optional[int], typer.Option(
         help='Port to listen on. Default: the first free one from 8501.', min=1, max=65535)]=None,
     host:Annotated[str, typer.Option(help='Address to listen on; 0.0.0.0 lets the whole network in.')]='localhost',

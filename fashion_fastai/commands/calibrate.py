@@ -15,6 +15,7 @@ __all__ = ['calibrate_command']
 
 # %% ../../nbs/91_commands.calibrate.ipynb #3f9a17ec
 from .printing import print_frame
+from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.calibrate.ipynb #a7ee9f2c
 def _print_expected(predictions, groups):
@@ -44,7 +45,7 @@ _UPDATE = ('report.html and MODEL_CARD.md show the previous calibration; update 
     'python -c "from fashion_fastai.evaluation.artifacts import update_documents as u; u({path!r})"')
 
 def calibrate_command(
-    run:Annotated[Path, typer.Argument(help='Run folder.')],
+    run:Annotated[str, typer.Argument(help='Run folder.')],
     accept_precision:Annotated[Optional[float], typer.Option(
         help='Accept answers so that at least this share of them is right on new images of the same kind; '
         'the others go to review. Between 0 and 1. Default: nothing is promised.')]=None,
@@ -52,7 +53,11 @@ def calibrate_command(
         help='How certain that promise is, for each target. Between 0 and 1.')]=0.9,
 ):
     "Fit temperatures and thresholds of a run on its validation split, and which answers need no review."
+    from fashion_fastai.core.hub import is_hub_address
     from fashion_fastai.run import open_run
+    if is_hub_address(run):
+        raise UsageError(f'{run} is published without the predictions that a calibration needs; '
+            'calibrate the run that was pushed, then push it again')
     run = open_run(run)
     from fashion_fastai.evaluation.calibration import compare_calibrations, run_calibration
     from fashion_fastai.evaluation.evaluate import calibrate, held_out_groups

@@ -16,7 +16,7 @@ __all__ = ['sample_command', 'convert_command', 'describe_command', 'fetch_comma
 
 # %% ../../nbs/91_commands.data.ipynb #d21ac276
 from .options import check_new, comma_separated, config_from, option_value, plain_settings
-from .options import settings_of_run, table_flags, with_settings, with_table
+from .options import run_option, settings_of_run, table_flags, with_settings, with_table
 from .printing import echo, print_frame
 from ..core.errors import UsageError
 
@@ -183,9 +183,9 @@ def audit_command(
         help='Target whose labels are checked; repeat or separate by commas. Default: all.')]=None,
     ignore:Annotated[Optional[list[str]], typer.Option(
         help='Target whose labels are not checked; repeat or separate by commas.')]=None,
-    run:Annotated[Optional[Path], typer.Option(
+    run:Annotated[Optional[Path], run_option(
         help='Run that checks the labels of rows that it was not trained on.')]=None,
-    reference_run:Annotated[Optional[Path], typer.Option(
+    reference_run:Annotated[Optional[Path], run_option(
         help='Run whose training images are the reference for drift.')]=None,
     label_budget:Annotated[int, typer.Option(
         help='Number of unlabelled rows to rank for labelling, the most useful first.', min=0)]=200,

@@ -14,7 +14,7 @@ import typer
 __all__ = ['embed_command', 'similar_command']
 
 # %% ../../nbs/91_commands.embed.ipynb #c8d586cf
-from .options import config_from, with_table
+from .options import config_from, run_argument, run_option, with_table
 from .printing import echo, print_frame
 from ..core.errors import UsageError
 
@@ -23,7 +23,7 @@ from ..core.errors import UsageError
 def embed_command(
     table:Annotated[str, typer.Argument(help='CSV or Parquet table, or a file or folder in another --format.')],
     out:Annotated[Path, typer.Option(help='Parquet file to write: the columns of the table, and embedding.')],
-    run:Annotated[Optional[Path], typer.Option(
+    run:Annotated[Optional[Path], run_option(
         help='Run whose body is used. Default: the pretrained body that a training would start from.')]=None,
     **settings,
 ):
@@ -56,7 +56,8 @@ def _write_similar(similar, catalogue, out):
 # %% ../../nbs/91_commands.embed.ipynb #eb359696
 @with_table
 def similar_command(
-    run:Annotated[Path, typer.Argument(help='Run folder; its body embeds the images.')],
+    run:Annotated[Path, run_argument(
+        help='Run folder, or hf://ORG/NAME on the hub; its body embeds the images.')],
     sources:Annotated[list[Path], typer.Argument(help='Images.')],
     table:Annotated[Optional[str], typer.Option(help='Table to search. Default: the table of the run.')]=None,
     k:Annotated[int, typer.Option(help='Number of results per image.', min=1)]=10,

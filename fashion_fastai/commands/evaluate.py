@@ -14,6 +14,7 @@ import typer
 __all__ = ['evaluate_command']
 
 # %% ../../nbs/91_commands.evaluate.ipynb #87c8d510
+from .options import run_argument, run_option
 from .printing import print_frame, print_overall
 from ..core.errors import UsageError, unknown_name
 from ..core.files import write_json
@@ -143,7 +144,7 @@ def _check_protocols(schema, names):
 
 # %% ../../nbs/91_commands.evaluate.ipynb #fe62bfd0
 def evaluate_command(
-    run:Annotated[Path, typer.Argument(help='Run folder.')],
+    run:Annotated[Path, run_argument(help='Run folder, or hf://ORG/NAME on the hub.')],
     split:Annotated[str, typer.Option(help='valid, test or train.')]='valid',
     data:Annotated[Optional[Path], typer.Option(help='Table to evaluate on. Default: the table of the run.')]=None,
     images:Annotated[Optional[Path], typer.Option(
@@ -159,7 +160,7 @@ def evaluate_command(
     protocol:Annotated[Optional[list[str]], typer.Option(
         help='Also print the figures of this published protocol, such as six-2024; may be repeated.')]=None,
     out:Annotated[Optional[Path], typer.Option(help='JSON file for all scores.')]=None,
-    ensemble_with:Annotated[Optional[list[Path]], typer.Option(
+    ensemble_with:Annotated[Optional[list[Path]], run_option(
         help='Another run with the same targets, to average probabilities with; may be repeated.')]=None,
 ):
     "Score a run on a split of its table or on another table, with intervals and baselines; the run is not changed."

@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
+from .options import run_argument
 from .printing import print_frame
 
 # %% auto #0
@@ -43,16 +44,13 @@ def _print_check(exported, is_int8):
 # %% ../../nbs/91_commands.export.ipynb #fe9ab8f0
 def _print_usage(path):
     "Print how to use the file without torch"
-    from fashion_fastai.serving.onnx_export import slim_requirements
-    quoted = [repr(name) if set('<>=') & set(name) else name for name in slim_requirements()]
     print('\nto predict with it without torch, fastai and timm, in a new environment:')
-    print(f'  pip install {" ".join(quoted)}')
-    print('  pip install --no-deps fashion_fastai')
+    print('  pip install fashion_fastai_serve')
     print(f'  fashion-fastai predict {shlex.quote(str(path))} IMAGES --out results.csv')
 
 # %% ../../nbs/91_commands.export.ipynb #ecb02c77
 def export_command(
-    run:Annotated[Path, typer.Argument(help='Run folder.')],
+    run:Annotated[Path, run_argument(help='Run folder, or hf://ORG/NAME on the hub.')],
     onnx:Annotated[Path, typer.Option(help='ONNX file to write.')],
     int8:Annotated[bool, typer.Option('--int8',
         help='Quantise to 8 bits: less than half the size, faster on CPUs with int8 instructions; '

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Optional
 import typer
 
 # %% auto #0
-__all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'source_options', 'table_options', 'model_options',
-           'training_options', 'comma_separated', 'option_value', 'nested_settings', 'config_from', 'plain_settings',
-           'table_flags', 'check_new', 'settings_of_run']
+__all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'run_argument', 'run_option', 'source_options', 'table_options',
+           'model_options', 'training_options', 'comma_separated', 'option_value', 'nested_settings', 'config_from',
+           'plain_settings', 'table_flags', 'check_new', 'run_path', 'settings_of_run']
 
 # %% ../../nbs/90_commands.options.ipynb #7dfed1d8
 from ..core.errors import UsageError
@@ -189,6 +189,17 @@ def check_new(
 ):
     "Raise a `UsageError` if `out` exists"
     if out.exists(): raise UsageError(f'{out} exists already; choose another --out')
+
+# %% ../../nbs/90_commands.options.ipynb #f52f8a90
+def run_path(
+    text:str, # as it was typed
+)->Path: # run folder
+    "Return the folder of a run, downloaded if it is on the hub; raise a `UsageError` if that fails"
+    from fashion_fastai.run import local_run
+    return local_run(text)
+
+run_argument = partial(typer.Argument, parser=run_path, metavar='RUN')
+run_option = partial(typer.Option, parser=run_path, metavar='RUN')
 
 # %% ../../nbs/90_commands.options.ipynb #0a2893f3
 def settings_of_run(

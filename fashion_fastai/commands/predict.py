@@ -14,6 +14,7 @@ import typer
 __all__ = ['ENGINES', 'predict_command']
 
 # %% ../../nbs/91_commands.predict.ipynb #703c3d71
+from .options import run_argument, run_option
 from .printing import echo
 from ..core.errors import UsageError
 
@@ -150,7 +151,7 @@ def _print_report(report, unit, has_images):
         print(f'{report.went_through:,} of {report.rows:,} {unit} ({share:.1%}) need no review')
 
 # %% ../../nbs/91_commands.predict.ipynb #3b202fd8
-_Run = Annotated[Path, typer.Argument(help='Run folder, or an .onnx file.')]
+_Run = Annotated[Path, run_argument(help='Run folder, an .onnx file, or hf://ORG/NAME on the hub.')]
 _Sources = Annotated[list[str], typer.Argument(help='Images, a folder, or a CSV or Parquet table with a file column. '
     'With --engine ray: Parquet tables or patterns such as s3://shop/*.jpg.')]
 _Out = Annotated[str, typer.Option(
@@ -192,7 +193,7 @@ _Workers = Annotated[Optional[int], typer.Option(
     help='Maximum number of workers on a cluster. Default: the whole cluster.', min=1)]
 _WorkerCpus = Annotated[float, typer.Option(help='CPU cores per worker.')]
 _WorkerGpus = Annotated[float, typer.Option(help='GPUs per worker.')]
-_EnsembleWith = Annotated[Optional[list[Path]], typer.Option(
+_EnsembleWith = Annotated[Optional[list[Path]], run_option(
     help='Another run or .onnx file with the same targets, to average probabilities with; may be repeated.')]
 
 # %% ../../nbs/91_commands.predict.ipynb #a39a3f17

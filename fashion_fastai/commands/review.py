@@ -17,7 +17,7 @@ __all__ = ['review_command', 'tasks_command', 'merge_command']
 # %% ../../nbs/91_commands.review.ipynb #a413d200
 from .app import serve_page
 from .data import audit_command
-from .options import check_new, config_from, plain_settings, settings_of_run
+from .options import check_new, config_from, plain_settings, run_option, settings_of_run
 from .options import table_flags, with_table
 from .printing import echo, print_frame
 from ..core.errors import UsageError
@@ -36,7 +36,7 @@ def review_command(
     out:Annotated[Path, typer.Option(help='Folder of the review; the same folder again continues it.')],
     audit:Annotated[Optional[Path], typer.Option(help='Folder of data audit, results of predict, or a '
         'table with the columns of suggestions.csv. Default: the table is audited first.')]=None,
-    run:Annotated[Optional[Path], typer.Option(help='Run whose targets the table has; it helps to audit it.')]=None,
+    run:Annotated[Optional[Path], run_option(help='Run whose targets the table has; it helps to audit it.')]=None,
     reviewer:Annotated[Optional[str], typer.Option(help='Your name. Default: that of the user of this computer.')]=None,
     port:Annotated[Optional[int], typer.Option(
         help='Port to listen on. Default: the first free one from 8501.', min=1, max=65535)]=None,
@@ -69,7 +69,7 @@ def _write_tasks(out, catalogue, tasks):
 def tasks_command(
     table:_TableArgument,
     out:Annotated[Path, typer.Option(help='Tasks to write, .json; the labelling interface is written beside it.')],
-    run:Annotated[Optional[Path], typer.Option(
+    run:Annotated[Optional[Path], run_option(
         help='Run that orders unlabelled images by what they would teach it, and proposes labels.')]=None,
     audit:Annotated[Optional[Path], typer.Option(
         help='Folder of data audit, or a table as its suggestions.csv: these rows come first.')]=None,

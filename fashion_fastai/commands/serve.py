@@ -7,7 +7,6 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/commands.serve.html.md"""
 # %% ../../nbs/91_commands.serve.ipynb #42141a5e
 from __future__ import annotations
 import importlib.util
-from pathlib import Path
 from typing import Annotated, Optional
 import typer
 
@@ -15,7 +14,6 @@ import typer
 __all__ = ['check_extra', 'serve_command']
 
 # %% ../../nbs/91_commands.serve.ipynb #8121b93b
-from .app import free_port
 from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.serve.ipynb #b96c65ff
@@ -28,8 +26,8 @@ def check_extra():
     if missing: raise UsageError(f"serve needs {', '.join(missing)}: pip install 'fashion_fastai[serve]'")
 
 # %% ../../nbs/91_commands.serve.ipynb #80a78d4e
-_Run = Annotated[Path, typer.Argument(
-    help='Run folder, or an .onnx file. Of a run, model.onnx answers where it has one.')]
+_Run = Annotated[str, typer.Argument(
+    help='Run folder, an .onnx file, or hf://ORG/NAME on the hub. Of a run, model.onnx answers where it has one.')]
 _Port = Annotated[int, typer.Option(help='Port to listen on.', min=1, max=65535)]
 _Host = Annotated[str, typer.Option(help='Address to listen on; 0.0.0.0 lets the whole network in.')]
 _Device = Annotated[Optional[str], typer.Option(help='cpu or cuda. Default: a GPU if there is one.')]
@@ -69,10 +67,11 @@ def serve_command(
     from fashion_fastai.serving.api.batching import Batching
     from fashion_fastai.serving.api.limits import Limits
     from fashion_fastai.serving.api.model import Fetcher
-    from fashion_fastai.serving.api.server import api_keys, run_server
+    from fashion_fastai.serving.api.server import api_keys, bound_socket, run_server
     from fashion_fastai.serving.api.service import Service
     limits = Limits(max_mb, max_megapixels, max_request_mb, max_files, max_queue, max_seconds)
     keys = api_keys()
+    sock = bound_socket(host, port)
     fetch = Fetcher(limits) if allow_fetch else None
     service = Service(run, limits, Batching(batch_size, max_wait/1000), device, fetch)
-    run_server(service, host, free_port(port, host), keys, cors_origin or [])
+    run_server(service, sock, keys, cors_origin or [])

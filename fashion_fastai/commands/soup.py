@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 import typer
+from .options import run_argument
 from .printing import echo, print_scores_of
 
 # %% auto #0
@@ -26,7 +27,7 @@ def _print_members(members):
     if len(kept)==1: print(f'no soup is as good as {best["run"]} alone, so the soup is that run')
 
 def soup_command(
-    runs:Annotated[list[Path], typer.Argument(
+    runs:Annotated[list[Path], run_argument(
         help='Run folders: two or more fine-tunings of the same weights, on one table and with the same network.')],
     out:Annotated[Path, typer.Option(help='Folder of the new run.')],
 ):

@@ -9,68 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 # %% auto #0
-__all__ = ['hub_cached', 'hub_reachable', 'hub_file', 'is_address', 'Repository', 'parse_address', 'pinned']
+__all__ = ['is_address', 'Repository', 'parse_address', 'pinned']
 
 # %% ../../nbs/20_models.repository.ipynb #4317335b
 from ..core.errors import UsageError
-
-# %% ../../nbs/20_models.repository.ipynb #13987942
-def hub_cached(
-    repo:str, # `ORG/NAME`
-    name:str, # of a file
-    revision:str|None=None, # branch, tag or commit; default: `main`
-)->Path|None: # None if it was never downloaded
-    "Return a file of the hub in the local cache"
-    from huggingface_hub import try_to_load_from_cache
-    path = try_to_load_from_cache(repo, name, revision=revision)
-    return Path(path) if isinstance(path, str) else None
-
-def hub_reachable(
-    seconds:float=2, # timeout
-)->bool:
-    "Return whether the hub responds"
-    from huggingface_hub import constants
-    if constants.HF_HUB_OFFLINE: return False
-    try: urlopen(Request(constants.ENDPOINT, method='HEAD'), timeout=seconds).close()
-    except HTTPError: return True # an error page is a response too
-    except OSError: return False
-    return True
-
-# %% ../../nbs/20_models.repository.ipynb #8ed70ae6
-def _download(repo, name, revision)->Path:
-    from huggingface_hub import constants, errors, hf_hub_download
-    whole = f'{repo}@{revision}' if revision else repo
-    try: return Path(hf_hub_download(repo, name, revision=revision))
-    except errors.LocalEntryNotFoundError: problem = f'the download of {name} of {whole} was interrupted; try again'
-    except errors.EntryNotFoundError: raise
-    except errors.GatedRepoError:
-        problem = f'{repo} is gated: accept its terms on {constants.ENDPOINT}/{repo}, then log in with `hf auth login`'
-    except errors.RepositoryNotFoundError:
-        problem = f'the hub has no repository {repo}, or it is private: then log in with `hf auth login`'
-    except errors.RevisionNotFoundError: problem = f'{repo} on the hub has no revision {revision}'
-    except errors.HfHubHTTPError as e: problem = f'the hub refuses {name} of {whole}: {" ".join(str(e).split())[:300]}'
-    except (errors.HTTPError, OSError) as e:
-        problem = f'the download of {name} of {whole} broke off ({" ".join(str(e).split())[:200]}); try again'
-    raise UsageError(problem)
-
-def hub_file(
-    repo:str, # `ORG/NAME`
-    name:str, # of a file
-    revision:str|None=None, # branch, tag or commit; default: `main`
-)->Path|None: # in the local cache; None if the repository has no such file
-    "Return a file of the hub, from the cache or downloaded; raise a `UsageError` if that fails"
-    from huggingface_hub import errors, try_to_load_from_cache
-    cached = try_to_load_from_cache(repo, name, revision=revision)
-    if cached is not None: return Path(cached) if isinstance(cached, str) else None # or known to be absent
-    if not hub_reachable():
-        raise UsageError(f'{name} of {repo} is not in the local cache and the hub cannot be reached; '
-            'try again with a connection, or use --weights package, none or FILE')
-    try: return _download(repo, name, revision)
-    except errors.EntryNotFoundError: return None
+from ..core.hub import REPOSITORY, HubUnreachable, hub_file
 
 # %% ../../nbs/20_models.repository.ipynb #28381844
 _HUB,_FOLDER = 'hf-hub:','local-dir:'
@@ -96,9 +41,11 @@ class Repository:
         name:str, # of a file
     )->Path|None: # None if there is no such file
         "Return the path of a file, downloaded if necessary; raise a `UsageError` if that fails"
-        if not self.is_folder: return hub_file(self.place, name, self.revision)
-        path = Path(self.place)/name
-        return path if path.is_file() else None
+        if self.is_folder:
+            path = Path(self.place)/name
+            return path if path.is_file() else None
+        try: return hub_file(self.place, name, self.revision)
+        except HubUnreachable as e: raise HubUnreachable(f'{e}, or use --weights package, none or FILE') from None
 
     def names(self)->list[str]: # sorted; empty if the hub does not say
         "Return the names of all files"
@@ -116,7 +63,7 @@ def parse_address(
         folder = address.removeprefix(_FOLDER)
         if not Path(folder).is_dir(): raise UsageError(f'{address}: no such folder')
         return Repository(folder, is_folder=True)
-    parts = re.fullmatch(rf'{_HUB}(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?', address, re.ASCII)
+    parts = re.fullmatch(_HUB+REPOSITORY, address, re.ASCII)
     if not parts:
         raise UsageError(f'{address} is no address of a repository; write hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION')
     return Repository(*parts.groups())

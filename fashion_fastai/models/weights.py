@@ -21,8 +21,9 @@ __all__ = ['PACKAGES', 'WEIGHTS', 'find_arch', 'Weights', 'package_file', 'packa
 # %% ../../nbs/21_models.weights.ipynb #6f9d0e2b
 import fashion_fastai.models.cnn # noqa: F401  registers an architecture with timm
 from ..core.errors import UsageError, unknown_name
+from ..core.hub import hub_cached, hub_reachable
 from .layouts import read_source, timm_names, tower_prefix, weights_file
-from .repository import hub_cached, hub_file, hub_reachable, is_address, parse_address
+from .repository import Repository, is_address, parse_address
 
 # %% ../../nbs/21_models.weights.ipynb #5d559eda
 def find_arch(
@@ -57,7 +58,7 @@ def _hub_file(arch)->tuple[str, str]:
 
 def _hub_weights(arch)->Weights:
     repo,name = _hub_file(arch)
-    path = hub_file(repo, name)
+    path = Repository(repo).file(name)
     if path is None: raise UsageError(f'{repo} on the hub has no file {name}')
     return Weights(f'hub {repo}', dict(file=str(path)))
 

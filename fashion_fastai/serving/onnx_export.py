@@ -6,17 +6,17 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.onnx_export.html.m
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #b1c73206
 from __future__ import annotations
-import importlib.util, logging, re, statistics, tempfile, time, warnings
+import importlib.util, logging, statistics, tempfile, time, warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import requires, version
+from importlib.metadata import version
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from torch import nn
 
 # %% auto #0
-__all__ = ['N_CHECKED', 'N_CALIBRATION', 'OnnxGraph', 'OnnxExport', 'read_check_images', 'export_onnx', 'slim_requirements']
+__all__ = ['N_CHECKED', 'N_CALIBRATION', 'OnnxGraph', 'OnnxExport', 'read_check_images', 'export_onnx']
 
 # %% ../../nbs/66_serving.onnx_export.ipynb #63175be7
 from ..core.errors import UsageError
@@ -240,13 +240,3 @@ def export_onnx(
         export = _compare(network, files, pixels, rows.codes, path)
         out.write_bytes(list(files.values())[-1].read_bytes())
     return export
-
-# %% ../../nbs/66_serving.onnx_export.ipynb #9e94c2f3
-_SLIM = ('fastcore', 'filelock', 'numpy', 'pandas', 'pillow', 'platformdirs', 'psutil', 'pyarrow', 'pydantic', 'pyyaml',
-    'rich', 'typer')
-
-def slim_requirements()->list[str]: # as pip takes them, in the ranges that the library states
-    "Return the packages that prediction from an ONNX file needs besides the library"
-    lines = [line for line in requires('fashion_fastai') or [] if 'extra ==' not in line]
-    stated = {re.match(r'[\w.-]+', line)[0].lower(): line.partition(';')[0].strip() for line in lines}
-    return [*[stated.get(name, name) for name in _SLIM], 'onnxruntime>=1.20']

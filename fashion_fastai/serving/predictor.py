@@ -22,7 +22,7 @@ from ..core.console import track
 from ..data.images import BadImage, ImageReader
 from ..evaluation.acceptance import Acceptance
 from ..evaluation.predictions import Predictions
-from ..run import Run
+from ..run import Run, local_run
 from ..schema import Schema
 from .inputs import ImageFiles, find_image_files, is_table
 from .onnx_runtime import open_onnx
@@ -101,12 +101,13 @@ class Predictor(BasePredictor):
 
     @classmethod
     def load(cls,
-        path:str|Path, # folder of a run, or an `.onnx` file
+        path:str|Path, # folder of a run, an `.onnx` file, or `hf://ORG/NAME[@REVISION]` on the hub
         fitted:bool=True, # use the temperatures and thresholds fitted on the validation split; else 1 and 0.5
         device:str|None=None, # `cpu` or `cuda`; default: a GPU if there is one
     )->Predictor:
         "Load a predictor; raise a `UsageError` if `path` is no run or no exported file"
-        return cls(_load_network(Path(path), device, fitted), Path(path))
+        path = local_run(path)
+        return cls(_load_network(path, device, fitted), path)
 
 # %% ../../nbs/66_serving.predictor.ipynb #c7dedf6e
 @patch

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -117,14 +117,16 @@ _IMAGE = ( # a white PNG
     'jwMwDC0JALoev0GJ6La7AAAAAElFTkSuQmCC')
 _PROBLEMS = {401: 'No valid API key', 408: 'The request arrived too slowly', 413: 'Too many bytes',
     415: 'Neither a form nor JSON', 422: 'Malformed, too many images, or an image that cannot be read',
-    429: 'The queue is full', 503: 'Stopping, out of memory, or out of time'}
+    429: 'The queue is full', 503: 'Starting, stopping, out of memory, or out of time'}
+
+def _refusals(*statuses)->dict:
+    "Return the description of refusals"
+    content = {PROBLEM_TYPE: dict(schema={'$ref': '#/components/schemas/Problem'})}
+    return {status: dict(description=_PROBLEMS[status], content=content) for status in statuses}
 
 def _responses(example)->dict:
     "Return the responses of a route that predicts"
-    problem = {'$ref': '#/components/schemas/Problem'}
-    content = {PROBLEM_TYPE: dict(schema=problem)}
-    found = {status: dict(description=text, content=content) for status,text in _PROBLEMS.items()}
-    return found | {200: dict(description='What `fashion-fastai predict` writes into a JSON Lines file',
+    return _refusals(*_PROBLEMS) | {200: dict(description='What `fashion-fastai predict` writes into a JSON Lines file',
         content={'application/json': dict(schema=dict(type='object'), example=example)})}
 
 def _body(n_max)->dict:
@@ -174,17 +176,17 @@ def _add_predictions(router, service):
 
 def _add_descriptions(router, service):
     "Add the routes that describe the model, and the metrics"
-    @router.get('/v1/schema', tags=['model'])
+    @router.get('/v1/schema', tags=['model'], responses=_refusals(401))
     async def schema()->dict:
         "Return the model, its targets, how it reads images, and its thresholds."
         return service.model.description()
 
-    @router.get('/v1/labels', tags=['model'])
+    @router.get('/v1/labels', tags=['model'], responses=_refusals(401))
     async def labels()->dict[str, list[str]]:
         "Return the labels of each target."
         return service.model.labels()
 
-    @router.get('/metrics', tags=['operation'], response_model=None)
+    @router.get('/metrics', tags=['operation'], response_class=PlainTextResponse, responses=_refusals(401))
     async def metrics()->Response:
         "Return the metrics in the text format of Prometheus."
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
@@ -196,8 +198,7 @@ def _add_probes(app, service):
         "Return 200 while the process lives."
         return dict(status='ok')
 
-    @app.get('/ready', tags=['operation'], response_model=None,
-        responses={503: dict(description='Starting or stopping')})
+    @app.get('/ready', tags=['operation'], response_model=None, responses=_refusals(503))
     async def ready()->Response:
         "Return 200 while new requests should come here."
         if not service.is_ready: raise ServiceError(503, 'not_ready', 'the server is starting or stopping')
@@ -218,7 +219,7 @@ def create_api(
         yield
         await service.close()
     app = FastAPI(title='fashion_fastai', version=__version__, lifespan=lifespan, redoc_url=None,
-        description=f'Labels of garment images by the model {service.model.info.name}')
+        redirect_slashes=False, description=f'Labels of garment images by the model {service.model.info.name}')
     router = APIRouter(dependencies=[Depends(_key_check(keys))])
     _add_predictions(router, service)
     _add_descriptions(router, service)

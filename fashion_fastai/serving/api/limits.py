@@ -6,6 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.api.limits.html.md
 
 # %% ../../../nbs/66_serving.api.limits.ipynb #bc28e7f8
 from __future__ import annotations
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Limits:
 
     def __post_init__(self):
         for name,value in vars(self).items():
-            if not value>0: raise UsageError(f'the limit {name} is {value}; it must be more than 0')
+            if not 0<value<math.inf: raise UsageError(f'the limit {name} is {value}; it must be a number above 0')
         if self.files>self.queue:
             raise UsageError(f'{self.files} images in one request are more than the {self.queue} of the queue')
 

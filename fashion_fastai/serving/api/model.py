@@ -17,10 +17,11 @@ from fastcore.basics import patch
 __all__ = ['ModelInfo', 'served_file', 'age_warning', 'ServedModel', 'answers', 'load_served', 'Fetcher']
 
 # %% ../../../nbs/67_serving.api.model.ipynb #571ed9cb
+from ...core.hub import HubAddress, is_hub_address, parse_hub_address
 from ...core.parallel import n_cores
 from ...core.web import Downloader, DownloadError, PrivateAddress
 from ...data.images import BadImage, ImageReader, megapixels
-from ...run import Run, open_run
+from ...run import Run, local_run, open_run
 from .batching import Batching, BatchQueue
 from .limits import Limits
 from ..inputs import ImageFiles
@@ -32,7 +33,7 @@ from ..shards import predictor_key
 @dataclass(frozen=True)
 class ModelInfo:
     "Which model answers"
-    name:str # of the run folder or the ONNX file
+    name:str # of the run folder or the ONNX file, or its address with the commit
     digest:str # of everything that its answers depend on, see `predictor_key`
     engine:str # `onnx` or `torch`
 
@@ -46,9 +47,10 @@ def served_file(
     return run.onnx if run.onnx.is_file() else run.model
 
 def age_warning(
-    path:str|Path, # run folder, or an `.onnx` file
+    path:str|Path, # run folder, an `.onnx` file, or `hf://ORG/NAME[@REVISION]`
 )->str: # empty if there is nothing to say
     "Return a warning if the ONNX file of a run is older than what it was made from"
+    if is_hub_address(path): return '' # files are as old as their download
     run = Run(path)
     if Path(path).suffix.lower()=='.onnx' or not run.onnx.is_file(): return ''
     made = run.onnx.stat().st_mtime
@@ -122,17 +124,22 @@ def labels(self:ServedModel)->dict[str, list[str]]:
     return {target.name: list(target.vocab) for target in self.predictor.schema}
 
 # %% ../../../nbs/67_serving.api.model.ipynb #a94e62de
+def _name(path, local)->str: # for people
+    if not is_hub_address(path): return local.name
+    return str(HubAddress(parse_hub_address(path).repo, local.name)) # a folder of the cache has the name of its commit
+
 def load_served(
-    path:str|Path, # run folder, or an `.onnx` file
+    path:str|Path, # run folder, an `.onnx` file, or `hf://ORG/NAME[@REVISION]` on the hub
     batching:Batching=Batching(), # see `ServedModel`
     device:str|None=None, # `cpu` or `cuda`; default: a GPU if there is one
     observe:Callable[[int, float], None]|None=None, # receives size and seconds of each batch; default: nobody
 )->ServedModel:
     "Load a model and predict once; raise a `UsageError` if that is impossible"
-    path,file = Path(path),served_file(path)
+    local = local_run(path)
+    file = served_file(local)
     is_onnx = file.suffix.lower()=='.onnx'
-    predictor = Predictor.load(file if is_onnx else path, device=device)
-    info = ModelInfo(path.name, predictor_key(predictor), 'onnx' if is_onnx else 'torch')
+    predictor = Predictor.load(file if is_onnx else local, device=device)
+    info = ModelInfo(_name(path, local), predictor_key(predictor), 'onnx' if is_onnx else 'torch')
     return ServedModel(predictor, info, batching, observe)
 
 # %% ../../../nbs/67_serving.api.model.ipynb #9877608b

@@ -6,17 +6,18 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.api.server.html.md
 
 # %% ../../../nbs/69_serving.api.server.ipynb #5ca9b142
 from __future__ import annotations
-import asyncio, json, logging, os, signal, sys
+import asyncio, errno, json, logging, os, signal, socket, sys, time
 from collections.abc import Sequence
 from datetime import datetime, timezone
 import uvicorn
 
 # %% auto #0
-__all__ = ['logger', 'KEYS_VARIABLE', 'JsonLines', 'api_keys', 'run_server']
+__all__ = ['logger', 'KEYS_VARIABLE', 'JsonLines', 'api_keys', 'bound_socket', 'run_server']
 
 # %% ../../../nbs/69_serving.api.server.ipynb #12be1912
 from ...core.errors import UsageError
 from .app import create_api
+from .connections import limit_waiting, timed_protocol
 from .model import age_warning
 from .service import Service
 
@@ -27,8 +28,8 @@ class JsonLines(logging.Formatter):
         record:logging.LogRecord, # any record
     )->str: # one line
         "Return a record as JSON"
-        time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec='milliseconds')
-        fields = dict(time=time, level=record.levelname.lower(), event=record.getMessage())
+        made = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec='milliseconds')
+        fields = dict(time=made, level=record.levelname.lower(), event=record.getMessage())
         fields |= getattr(record, 'fields', {})
         if record.exc_info: fields['traceback'] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)
@@ -51,13 +52,17 @@ _MIN_KEY = 16 # characters
 def api_keys()->list[str]: # empty if everybody may ask
     "Return the API keys in the environment; raise a `UsageError` for one that can be guessed"
     keys = [key.strip() for key in os.environ.get(KEYS_VARIABLE, '').split(',') if key.strip()]
-    short = [i for i,key in enumerate(keys, 1) if len(key)<_MIN_KEY]
-    if short: raise UsageError(f'{KEYS_VARIABLE}: key {short[0]} has fewer than {_MIN_KEY} characters')
+    for i,key in enumerate(keys, 1):
+        if len(key)<_MIN_KEY: raise UsageError(f'{KEYS_VARIABLE}: key {i} has fewer than {_MIN_KEY} characters')
+        if not (key.isascii() and key.isprintable()):
+            raise UsageError(f'{KEYS_VARIABLE}: key {i} has characters that a header cannot have; use ASCII')
     return keys
 
 # %% ../../../nbs/69_serving.api.server.ipynb #c02901b9
+_DRAIN = 2 # seconds
+
 class _Server(uvicorn.Server):
-    "Tells the service when it is told to stop"
+    "Stops in two steps: first requests are still taken, but none keeps its connection; then no connection is accepted"
     def __init__(self, config, service):
         super().__init__(config)
         self.service = service
@@ -65,6 +70,11 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig, frame):
         self.service.stopping = True
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets=None):
+        until = time.monotonic()+_DRAIN
+        while time.monotonic()<until and not self.force_exit: await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
 
 def _log_model(event, service, **fields):
     "Say which model answers from now on, and what is odd about it"
@@ -90,27 +100,46 @@ def _reload_on_hangup(service):
         task.add_done_callback(tasks.discard)
     loop.add_signal_handler(signal.SIGHUP, begin)
 
+# %% ../../../nbs/69_serving.api.server.ipynb #dcc4ecaf
+def bound_socket(
+    host:str='127.0.0.1', # address to listen on; `::` is every address of this machine
+    port:int=8000, # port to listen on
+)->socket.socket:
+    "Return a socket that is not listening yet; raise a `UsageError` if the port cannot be used"
+    try:
+        family,_,_,_,address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if host=='::': sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(address)
+    except socket.gaierror: raise UsageError(f'--host {host}: this machine has no such address') from None
+    except OSError as e:
+        reason = 'another program listens on it' if e.errno==errno.EADDRINUSE else e.strerror
+        raise UsageError(f'--port {port}: it cannot be used on {host}: {reason}') from None
+    return sock
+
 # %% ../../../nbs/69_serving.api.server.ipynb #5ddeaf88
 _KEEP_ALIVE = 75 # seconds
 _GRACE = 5 # seconds beyond the time for an answer
 
 def run_server(
     service:Service, # not started yet
-    host:str='127.0.0.1', # address to listen on
-    port:int=8000, # port to listen on
+    sock:socket.socket, # from `bound_socket`
     keys:Sequence[str]=(), # see `create_api`
     origins:Sequence[str]=(), # see `create_api`
 ):
     "Serve until SIGTERM or Ctrl-C"
     _log_to_stderr()
+    host,port = sock.getsockname()[:2]
+    limit_waiting(sock, service.limits.seconds)
     def on_start():
         _reload_on_hangup(service)
         _log_model('started', service, host=host, port=port, keys=len(keys))
-    api = create_api(service, keys, origins, on_start)
-    config = uvicorn.Config(api, host=host, port=port, log_config=None, access_log=False, server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE, timeout_graceful_shutdown=int(service.limits.seconds+_GRACE))
+    config = uvicorn.Config(create_api(service, keys, origins, on_start), http=timed_protocol(service.limits.seconds),
+        ws='none', log_config=None, access_log=False, server_header=False, timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=int(service.limits.seconds+_GRACE))
     previous = signal.signal(signal.SIGTERM, lambda *_: None) # uvicorn raises it again when all is answered
-    try: _Server(config, service).run()
+    try: _Server(config, service).run([sock])
     except KeyboardInterrupt: pass # raised again for Ctrl-C
     finally: signal.signal(signal.SIGTERM, previous)
     logger.info('stopped')

@@ -32,7 +32,7 @@ _DOWNLOADS = 8 # at a time
 class Service:
     "Answers requests with one model at a time"
     def __init__(self,
-        path:str|Path, # run folder, or an `.onnx` file; read again by `reload`
+        path:str|Path, # run folder, `.onnx` file or `hf://ORG/NAME`; read again by `reload`
         limits:Limits=Limits(), # what a request may cost
         batching:Batching=Batching(), # how images become batches
         device:str|None=None, # `cpu` or `cuda`; default: a GPU if there is one
@@ -73,7 +73,8 @@ async def close(self:Service):
 @patch(as_prop=True)
 def is_ready(self:Service)->bool:
     "Return whether new requests should come here"
-    return not self.stopping and bool(self.model.queue.tasks)
+    tasks = self.model.queue.tasks
+    return not self.stopping and bool(tasks) and not any(task.done() for task in tasks)
 
 # %% ../../../nbs/68_serving.api.service.ipynb #99f98893
 @patch

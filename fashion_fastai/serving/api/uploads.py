@@ -10,12 +10,14 @@ import asyncio, base64, binascii, re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pydantic import BaseModel, Field, model_validator
-from starlette.datastructures import UploadFile
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 # %% auto #0
-__all__ = ['FIELD', 'Upload', 'JsonImage', 'JsonImages', 'parse_images', 'request_uploads']
+__all__ = ['MAX_NAME', 'FIELD', 'Upload', 'JsonImage', 'JsonImages', 'parse_images', 'request_uploads']
 
 # %% ../../../nbs/67_serving.api.uploads.ipynb #61b323fa
 from ...core.errors import UsageError, unknown_name, validate_fields
@@ -30,11 +32,15 @@ class Upload:
     content:bytes = b'' # of the image file; empty for an address
     address:str = '' # that the image is downloaded from; default: none
 
-class JsonImage(BaseModel, extra='forbid'):
+MAX_NAME = 1000 # characters in the name of an image, which the answer repeats
+_ONE = dict(oneOf=[dict(required=['base64'], properties=dict(base64=dict(type='string'))),
+    dict(required=['url'], properties=dict(url=dict(type='string')))])
+
+class JsonImage(BaseModel, extra='forbid', json_schema_extra=_ONE):
     "An image in a JSON request: its content as base64, or its address"
     base64:str|None = Field(None, description='Content of the file in base64, or as a `data:` URL') # default: `url`
     url:str|None = Field(None, description='Address of the image, if the server reads addresses') # default: `base64`
-    name:str|None = Field(None, max_length=1000, description='In the answer. Default: the position') # of the image
+    name:str|None = Field(None, max_length=MAX_NAME, description='In the answer. Default: the position') # of the image
 
     @model_validator(mode='after')
     def _check_one(self):
@@ -56,10 +62,18 @@ def _content(image, i)->bytes:
     except (binascii.Error, ValueError):
         raise ServiceError(422, 'invalid_body', f'images.{i}.base64 is not base64') from None
 
+def _check_values(body, files):
+    "Raise a `ServiceError` if a JSON document has more values than `files` images can have"
+    most = files*(MAX_NAME+10) # a name may consist of commas
+    if sum(body.count(mark) for mark in (b',', b'[', b'{'))<=most: return
+    raise ServiceError(422, 'invalid_body', f'the body has more than {most:,} values')
+
 def parse_images(
     body:bytes, # a JSON document, see `JsonImages`
+    files:int=Limits.files, # images that it may have
 )->list[Upload]: # in the same order
     "Return the images of a JSON request; raise a `ServiceError` if it is malformed"
+    _check_values(body, files)
     try: images = validate_fields(JsonImages, parse_json(body, 'the body'), 'the body').images
     except UsageError as e: raise ServiceError(422, 'invalid_body', str(e)) from None
     return [Upload(image.name or str(i), b'' if image.base64 is None else _content(image, i), image.url or '')
@@ -84,22 +98,30 @@ class _InMemory(MultiPartParser):
 
 FIELD = 'files' # of a form
 
-async def _form_uploads(request, chunks, limits)->list[Upload]:
+async def _parse_form(request, chunks, limits)->FormData:
+    charset = parse_options_header(request.headers['content-type'])[1].get(b'charset', b'utf-8')
+    if charset.lower()!=b'utf-8': raise ServiceError(415, 'unsupported_type', 'a form must be in UTF-8')
     parser = _InMemory(request.headers, chunks, max_files=limits.files, max_fields=0)
-    try: form = await parser.parse()
-    except MultiPartException as e: raise ServiceError(422, 'invalid_body', e.message) from None
-    uploads = []
+    try: return await parser.parse()
+    except MultiPartException as e: reason = e.message
+    except FormParserError as e: reason = f'the form is malformed: {e}' # of a Starlette that does not convert it
+    raise ServiceError(422, 'invalid_body', reason)
+
+async def _form_uploads(request, chunks, limits)->list[Upload]:
+    form,uploads = await _parse_form(request, chunks, limits),[]
     for i,(name,file) in enumerate(form.multi_items()):
         if name!=FIELD: raise ServiceError(422, 'invalid_body', str(unknown_name('form field', name, [FIELD])))
         if not isinstance(file, UploadFile): raise ServiceError(422, 'invalid_body', f'{FIELD} must be files')
+        if len(file.filename or '')>MAX_NAME:
+            raise ServiceError(422, 'invalid_body', f'the name of a file has more than {MAX_NAME:,} characters')
         uploads.append(Upload(file.filename or str(i), await file.read()))
         await file.close()
     return uploads
 
-async def _json_uploads(chunks)->list[Upload]:
+async def _json_uploads(chunks, files)->list[Upload]:
     body = bytearray()
     async for chunk in chunks: body += chunk
-    return await asyncio.to_thread(parse_images, bytes(body))
+    return await asyncio.to_thread(parse_images, bytes(body), files)
 
 # %% ../../../nbs/67_serving.api.uploads.ipynb #c651c0f9
 def _check_sizes(uploads, limits):
@@ -117,7 +139,7 @@ async def _read(request, counted, limits, single)->list[Upload]:
     if single: limit = min(limit, limits.max_bytes*4//3+100_000) # base64, and what stands around it
     chunks = _counted(request, counted, limit)
     if kind=='multipart/form-data': return await _form_uploads(request, chunks, limits)
-    if kind=='application/json': return await _json_uploads(chunks)
+    if kind=='application/json': return await _json_uploads(chunks, limits.files)
     raise ServiceError(415, 'unsupported_type', 'send multipart/form-data with files, or application/json')
 
 async def request_uploads(
