@@ -126,12 +126,23 @@ def test_only_known_files_are_read(hub, shop, tmp_path):
     answers(f'hf://{REPO}', image, tmp_path/'a.csv')
     assert set(hub.downloads)<={MANIFEST, *PUBLISHED_FILES}
 
-def test_python_takes_an_address(hub, shop):
+def test_any_command_takes_an_address(hub, shop, tmp_path, capsys):
     run,image = shop
     assert main(['push', str(run.path), REPO])==0
     address = f'hf://{REPO}'
     assert open_run(address).schema==SCHEMA
     assert Predictor.load(address)(image)['category'].labels==Predictor.load(run.path)(image)['category'].labels
+    table = tmp_path/'table.csv'
+    rows = [('dress', 'belted', 'valid'), ('shirt', 'striped', 'valid'), ('skirt', 'striped', 'train'), ('dress', 'belted', 'train')]
+    for i in range(4): shutil.copy(image, tmp_path/f'{i}.jpg')
+    table.write_text('file,category,attributes,split\n'+''.join(f'{i}.jpg,{",".join(row)}\n' for i,row in enumerate(rows)))
+    assert main(['evaluate', address, '--data', str(table)])==0
+    assert main(['embed', str(table), '--run', address, '--out', str(tmp_path/'features.parquet')])==0
+    capsys.readouterr()
+    assert main(['evaluate', address])==2
+    assert 'labels.csv, the table of the run' in capsys.readouterr().err
+    assert main(['calibrate', address])==2
+    assert 'calibrate the run that was pushed' in capsys.readouterr().err
 
 def test_a_server_asks_again_at_a_reload(hub, shop):
     pytest.importorskip('fastapi')
