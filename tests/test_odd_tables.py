@@ -8,6 +8,7 @@ from PIL import Image
 from fashion_fastai.core.errors import CatalogueWarning, UsageError
 from fashion_fastai.data.catalogue import read_catalogue
 from fashion_fastai.data.formats.registry import catalogue_from, convert, read_format, recognised_format
+from fashion_fastai.serving.inputs import Columns, check_source
 from fashion_fastai.target import one_of
 from fashion_fastai.audit.similar_labels import pairs_by_name
 
@@ -134,8 +135,8 @@ def test_what_a_file_is_not(shop, kind):
 
 def test_addresses_and_near_names_of_tables(shop):
     shop.to_csv(Path(shop.attrs['folder'])/'labels.csv')
-    refused('https://shop.example/labels.csv', 'https://shop.example/labels.csv: a table is read from a file; download it first')
-    refused(Path(shop.attrs['folder'])/'label.csv', 'no such file; did you mean labels.csv?')
+    refused('https://shop.example/labels.csv', 'https://shop.example/labels.csv: addresses are not read; download the file first')
+    refused(Path(shop.attrs['folder'])/'label.csv', 'no such file or folder; did you mean labels.csv?')
     refused(Path(shop.attrs['folder'])/'labels.csv', 'that is a file, not a folder', images=Path(shop.attrs['folder'])/'labels.csv')
 
 @pytest.mark.parametrize('cell', ['im%67/{}.jpg', '"img/{}.jpg"', "b'img/{}.jpg'", "PosixPath('img/{}.jpg')", 'img/{}.jpg?v=12'])
@@ -173,3 +174,17 @@ def test_parquet_with_images_is_a_dataset_of_the_hub(shop, tmp_path):
 
 def test_numbers_are_no_spellings_of_each_other():
     assert not pairs_by_name(one_of('size', ['-1', '1', '1.5', '15', '36,5', '365']), np.full(6, 9))
+
+# ---- what is predicted
+
+@pytest.mark.parametrize(('name', 'words'), [('list.txt', 'or .tsv if tabs do'), ('img.zip', 'unpack it'), ('*.jpg', 'leave out the quotes'),
+    ('https://shop.example/1.jpg', 'https://shop.example/1.jpg: addresses are not read')])
+def test_sources_that_are_no_images(shop, name, words, tmp_path):
+    (tmp_path/'img/list.txt').write_text('0.jpg')
+    (tmp_path/'img/img.zip').write_bytes(b'PK')
+    with pytest.raises(UsageError) as error: check_source(name if '://' in name else tmp_path/'img'/name, Columns())
+    assert words in str(error.value)
+
+def test_a_table_of_paths_alone_names_its_column(shop, tmp_path):
+    shop.rename(columns=dict(file='path'))[['path']].to_csv(tmp_path/'paths.csv', index=False)
+    with pytest.raises(UsageError, match='name it with --file-col path'): check_source(tmp_path/'paths.csv', Columns())

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq
 
 # %% auto #0
-__all__ = ['TABLE_SUFFIXES', 'OUTSIDE', 'BOX', 'table_suffix', 'is_table_name', 'table_files', 'table_exists', 'table_folder',
-           'table_schema_file', 'read_table', 'table_columns', 'table_frames', 'check_column', 'check_file_column',
-           'rejoin_commas', 'as_frame', 'join_paths', 'file_issues', 'box_columns', 'read_boxes']
+__all__ = ['TABLE_SUFFIXES', 'OUTSIDE', 'BOX', 'table_suffix', 'is_table_name', 'no_file', 'table_files', 'table_exists',
+           'table_folder', 'table_schema_file', 'read_table', 'table_columns', 'table_frames', 'check_column',
+           'check_file_column', 'rejoin_commas', 'as_frame', 'join_paths', 'file_issues', 'box_columns', 'read_boxes']
 
 # %% ../../nbs/10_data.tables.ipynb #86d7efdc
 from ..core.errors import CatalogueWarning, UsageError, unknown_name
@@ -50,16 +50,19 @@ def _no_table(path)->UsageError:
     endings = 'a table must be a .csv or a .parquet file, or .tsv, .jsonl or .xlsx'
     return UsageError(f'{path}: {endings}{"; "*bool(hint)}{hint}')
 
-def _no_file(path)->UsageError:
-    "Return the error for a table that does not exist: it may be an address, or another name"
+def no_file(
+    path:str|Path, # a file, a folder or a pattern that does not exist
+)->UsageError: # for the caller to raise
+    "Return the error for what does not exist: it may be an address, or another name"
+    path = Path(path)
     if address := re.fullmatch('([A-Za-z][A-Za-z0-9+.-]+):/+(.+)', str(path)): # a `Path` has one slash
-        return UsageError(f'{address[1]}://{address[2]}: a table is read from a file; download it first, and then its '
-            'images with data fetch')
+        return UsageError(f'{address[1]}://{address[2]}: addresses are not read; download the file first, and the '
+            'images of a table of addresses with data fetch')
     try: names = [name for name in os.listdir(path.parent) if table_suffix(name)]
     except OSError: names = []
     near = {name.lower(): name for name in names}
     near = [near[name] for name in difflib.get_close_matches(path.name.lower(), near, cutoff=0.6)]
-    return UsageError(f'{path}: no such file'+(f'; did you mean {" or ".join(near)}?' if near else ''))
+    return UsageError(f'{path}: no such file or folder'+(f'; did you mean {" or ".join(near)}?' if near else ''))
 
 # %% ../../nbs/10_data.tables.ipynb #59ddc41f
 def _folder_tables(folder)->list[Path]:
@@ -86,7 +89,7 @@ def table_files(
     path,pattern = Path(path),str(path)
     if path.is_dir(): files = _folder_tables(path)
     elif os.path.exists(path): files = [path]
-    elif not glob.has_magic(pattern): raise _no_file(path)
+    elif not glob.has_magic(pattern): raise no_file(path)
     else: files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
     if not files: raise UsageError(f'{path}: no file matches this pattern')
     for file in files:
@@ -223,7 +226,7 @@ def _without_file_column(columns)->str:
         return f'its first line, {", ".join(columns[:5])}, is no header; write the names of the columns above it'
     if sum(bool(re.fullmatch(r'pixel_?\d+', name)) for name in columns)>=64:
         return 'its columns hold the pixels of the images; write each row to an image file, and its name into a column'
-    if len(columns)==1:
+    if len(columns)==1 and not (re.fullmatch(r'\w+', columns[0]) and _NAMES_FILES.search(columns[0])):
         return f'its only column is {columns[0][:80]!r}; fields are separated by commas, semicolons, tabs or pipes'
     known = ', '.join(columns[:20])+(f' and {len(columns)-20} more' if len(columns)>20 else '')
     likely = next((f'{shlex.quote(name)} ' for name in columns if _NAMES_FILES.search(name)), '')

@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.evaluate.html.m
 
 # %% ../../nbs/54_evaluation.evaluate.ipynb #3cb7adb1
 from __future__ import annotations
-import os, warnings
+import os, shlex, warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..core.files import read_json
 from ..data.catalogue import Catalogue, CatalogueWarning
 from ..data.from_config import catalogue_from_config, check_training_table
 from ..data.splits import SplitColumn
-from ..data.tables import table_columns
+from ..data.tables import check_file_column, table_columns, table_exists
 from .calibration import Calibration, fit_calibration, run_calibration
 from .consistency import PairCounts, mask_unseen_pairs
 from .coverage import as_acceptance, fit_promises
@@ -108,21 +108,38 @@ def scored_rows(
     if data:
         config.data.path,config.data.format = str(data),'table'
         config.data.images = str(images) if images else None
-        if not _split_as_trained(config.data, data): options['all_as'] = split
+        columns = _plain_columns(data, config.data.file_col or 'file')
+        others = [name for name in columns if name not in run.schema.names]
+        column,options['all_as'] = _split_as_trained(config.data, others),split
     else: check_training_table(run)
     try: catalogue = catalogue_from_config(config, **options)
     except UnseenLabel as e: raise UnseenLabel(f'{e}; --on-unseen ignore leaves such labels out') from None
+    if data and (name := column.name(others)): # read here, since such a table needs no rows to train on
+        catalogue = replace(catalogue, split=column.read(catalogue.frame[name], str(data)))
     positions = catalogue.where(split)
     _check_labelled(catalogue, positions, split, data or config.data.path or 'the sample')
     return catalogue,config,positions
 
-def _split_as_trained(settings, data)->bool:
-    "Change `settings` to the split column of another table, the run's own if it has that; return whether it has one"
-    columns = table_columns(data)
+# %% ../../nbs/54_evaluation.evaluate.ipynb #4b33554a
+def _plain_columns(data, file_col)->list[str]:
+    "Return the columns of another table; raise a `UsageError` that names `data convert` unless it is a plain one"
+    if not table_exists(data): return table_columns(data) # raises it
+    try:
+        columns = table_columns(data)
+        check_file_column(columns, file_col, data)
+    except UsageError as e:
+        command = f'fashion-fastai data convert {shlex.quote(str(data))} --out TABLE'
+        raise UsageError(f'{e}; a run is scored on a plain table with the columns of its own, which {command} writes, '
+            'with --format and --file-col') from None
+    return columns
+
+def _split_as_trained(settings, columns)->SplitColumn:
+    "Return the split column of another table, the run's own if it has that, and change `settings` to it"
     column = SplitColumn(settings.split_col, settings.fold_col, settings.valid_fold).of_table(columns)
     settings.split_col,settings.fold_col,settings.valid_fold = column.split_col,column.fold_col,column.valid_fold
-    return column.name(columns) is not None
+    return column
 
+# %% ../../nbs/54_evaluation.evaluate.ipynb #776871b4
 def _check_labelled(catalogue, positions, split, origin):
     "Raise a `UsageError` if there are no rows to score, or none of them has a label"
     if not len(positions): raise UsageError(f'{origin}: no row is in the {split} split')

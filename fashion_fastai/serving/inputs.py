@@ -20,12 +20,13 @@ __all__ = ['BLOCK_ROWS', 'ImageFiles', 'check_inside', 'Columns', 'is_table', 'c
 # %% ../../nbs/65_serving.inputs.ipynb #e6f63d34
 from ..core.errors import UsageError
 from ..data.catalogue import CatalogueWarning
+from ..data.file_kinds import suffix_advice
 from ..data.file_names import name_rule
 from ..data.image_files import IMAGE_SUFFIXES, find_images
 from ..data.rows import file_cells, several_note, split_files
 from ..data.splits import SplitColumn, group_names, split_named
 from ..data.tables import OUTSIDE, box_columns, file_issues, check_column, check_file_column, is_table_name
-from ..data.tables import read_boxes, table_columns, table_exists, table_folder, table_frames
+from ..data.tables import no_file, read_boxes, table_columns, table_exists, table_folder, table_frames
 from ..target import as_text
 
 # %% ../../nbs/65_serving.inputs.ipynb #15d8eea7
@@ -117,8 +118,12 @@ def check_source(
 ):
     "Raise a `UsageError` if `source` does not exist or lacks a column; cheap enough to call before loading a network"
     source = Path(source)
-    if not table_exists(source): raise UsageError(f'{source}: no such file or folder')
+    if not table_exists(source): raise no_file(source)
     if is_table(source): _columns_to_read(source, columns)
+    elif not source.exists():
+        raise UsageError(f'{source}: a pattern finds tables, not images; name their folder, or leave out the quotes')
+    elif not source.is_dir() and (advice := suffix_advice(source)):
+        raise UsageError(f'{source}: is neither an image nor a folder nor a table; {advice}')
     elif columns.group:
         raise UsageError(f'{source} has no column {columns.group}; products are known from a table')
 
