@@ -17,7 +17,7 @@ import pandas as pd
 
 # %% auto #0
 __all__ = ['MAX_COLUMNS', 'max_unpacked', 'open_text', 'refuse_repeated', 'unnamed', 'CsvDialect', 'csv_dialect',
-           'undecodable_line', 'malformed_line', 'csv_reader']
+           'malformed_line', 'undecodable_line', 'csv_reader']
 
 # %% ../../nbs/10_data.csv_dialect.ipynb #dc8b3820
 from .file_kinds import kind_sentence
@@ -90,16 +90,6 @@ def _separator(header, row, separators)->str:
         return n>0, n==_count(row, sep), n
     return max(separators, key=fit)
 
-_N_CHECKED = 100 # lines
-
-def _check_separator(lines, sep, number):
-    "Raise a `ValueError` if no row has the separator of the header; `number` is that of the header's line"
-    header,*rows = lines or ['']
-    rows = [row for row in rows if row.strip()]
-    if not _count(header, sep) or not rows or any(_count(row, sep) for row in rows): return
-    if not re.search(r'[\s,;|]', rows[0].strip()): return # a name, and nothing else
-    raise ValueError(f'line {number+1} has no {sep!r}, which separates the names in line {number}: {_shorten(rows[0])}')
-
 def _column_names(fields)->list[str]:
     "Return the names in a header; raise a `ValueError` if two columns have the same"
     names = [name.strip() for name in fields]
@@ -128,6 +118,17 @@ def unnamed(
     name = f'Unnamed: {i}'
     while name in names: name += '.1'
     return name
+
+# %% ../../nbs/10_data.csv_dialect.ipynb #1bea0cc4
+_N_CHECKED = 100 # lines
+
+def _check_separator(lines, sep, number):
+    "Raise a `ValueError` if no row has the separator of the header; `number` is that of the header's line"
+    header,*rows = lines or ['']
+    rows = [row for row in rows if row.strip()]
+    if not _count(header, sep) or not rows or any(_count(row, sep) for row in rows): return
+    if not re.search(r'[\s,;|]', rows[0].strip()): return # a name, and nothing else
+    raise ValueError(f'line {number+1} has no {sep!r}, which separates the names in line {number}: {_shorten(rows[0])}')
 
 # %% ../../nbs/10_data.csv_dialect.ipynb #45088469
 @dataclass(frozen=True)
@@ -179,17 +180,6 @@ def _long_fields():
     try: yield
     finally: csv.field_size_limit(before)
 
-def undecodable_line(
-    path:str|Path, # CSV file, not UTF-8
-)->str: # for example `line 12: 'café,shirt'`; empty if all lines are UTF-8
-    "Return the first line of a file that is not UTF-8"
-    with open_text(path) as file:
-        for number,line in enumerate(file, 1):
-            try: line.decode()
-            except UnicodeDecodeError:
-                return f'line {number}: {_shorten(line.decode("utf-8", "replace").strip())}'
-    return ''
-
 def malformed_line(
     path:str|Path, # CSV file that pandas refused
     dialect:CsvDialect, # its layout
@@ -207,6 +197,18 @@ def malformed_line(
         except csv.Error:
             return f'line {line}: a field of more than {_MAX_FIELD:,} characters; is its quote never closed?'
     return f'line {last}: a quote is never closed: {_shorten(dialect.sep.join(row))}' if is_open and row else ''
+
+# %% ../../nbs/10_data.csv_dialect.ipynb #957067e2
+def undecodable_line(
+    path:str|Path, # CSV file, not UTF-8
+)->str: # for example `line 12: 'café,shirt'`; empty if all lines are UTF-8
+    "Return the first line of a file that is not UTF-8"
+    with open_text(path) as file:
+        for number,line in enumerate(file, 1):
+            try: line.decode()
+            except UnicodeDecodeError:
+                return f'line {number}: {_shorten(line.decode("utf-8", "replace").strip())}'
+    return ''
 
 # %% ../../nbs/10_data.csv_dialect.ipynb #a0265126
 def csv_reader(

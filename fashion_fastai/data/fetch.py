@@ -326,6 +326,7 @@ def _fetch_into(frame, file_col, table, out, target, limits)->FetchReport:
     _write(_with_files(frame[is_here], file_col, files[is_here].tolist()), target)
     return FetchReport(target, int(is_here.sum()), n_new, failed, counts)
 
+# %% ../../nbs/12_data.fetch.ipynb #b738bb14
 def fetch_table(
     table:str|Path, # a table with a column of addresses
     out:str|Path, # folder that is written; one that was interrupted is resumed

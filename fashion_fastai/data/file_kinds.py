@@ -14,7 +14,9 @@ __all__ = ['content_kind', 'kind_sentence', 'suffix_advice', 'is_archive']
 
 # %% ../../nbs/10_data.file_kinds.ipynb #c3f5eabf
 _UNPACK = 'unpack it'
+
 _SPREADSHEET = 'save it as .xlsx or as "CSV UTF-8" in the spreadsheet program'
+
 _SIGNATURES = ( # first bytes; what the file is; what to do
     (b'version https://git-lfs', 'a pointer of Git LFS, not the file itself', '`git lfs pull` fetches it'),
     (b'\xff\xfe\0\0', 'text in UTF-32, not UTF-8', 'save it as UTF-8'),
@@ -41,6 +43,7 @@ def _text_kind(head)->tuple[str, str]:
         return 'a page of HTML','was it downloaded without signing in, or from the page in place of the file?'
     return 'text in XML' if is_xml else '',''
 
+# %% ../../nbs/10_data.file_kinds.ipynb #a38ce163
 def content_kind(
     head:bytes, # the first bytes of a file, 4096 if it has as many
 )->tuple[str, str]: # what it is; what to do with it; empty if that does not show

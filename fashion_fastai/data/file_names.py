@@ -137,6 +137,7 @@ def _choice(cell, ranked)->str:
                 f"choose with --file-pattern '{best.text}' or '{other.text}'")
     return ''
 
+# %% ../../nbs/12_data.file_names.ipynb #cf74cdac
 def find_names(
     cells:Sequence[str], # names that do not exist
     images:str|Path, # the image folder

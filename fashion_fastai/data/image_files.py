@@ -69,6 +69,7 @@ def _summary(folder, others, examples, links)->str: # empty if all files are ima
         parts.append(f'{what} {shown}; copy what is behind, or name the folder that holds it')
     return f'{folder}: {"; ".join(parts)}' if parts else ''
 
+# %% ../../nbs/10_data.image_files.ipynb #38c89a1f
 def find_images(
     folder:str|Path, # a folder
 )->tuple[list[str], str]: # sorted, relative to the folder, see `walk_files`; what was left out, empty if nothing was

@@ -55,6 +55,7 @@ def contradictions(
     first = pd.Series(own, dtype=np.int64).groupby(file_of[rows]).transform('first').to_numpy()
     return rows[(own!=first) & (own>=0) & (first>=0)]
 
+# %% ../../nbs/11_data.rows.ipynb #52ff0638
 def join_codes(
     target:Target, # of the codes
     file_of:np.ndarray, # file of each row, int `(n,)`, from 0
