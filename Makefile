@@ -11,7 +11,7 @@ NBTEST := OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2
 # and two files of tests at once
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup train test test-all lint sync serve-wheel schemathesis hostile docs bench clean
+.PHONY: setup train test test-all lint sync serve-wheel schemathesis hostile docs bench release-check clean
 
 setup: $(ALL)
 
@@ -66,6 +66,17 @@ schemathesis: setup  ## draw requests from the OpenAPI document of a running ser
 hostile: setup  ## run every hostile input through the command line; `make docs` then shows what was measured
 	rm -rf build/hostile
 	$(BIN)/python tests/helpers/hostile.py build/hostile --write
+
+RELEASE := build/release
+release-check: $(ALL)  ## build wheel and archive, check them, list the licences, and run every command from the wheel in an environment of its own
+	rm -rf $(RELEASE) && mkdir -p $(RELEASE)
+	$(PYTHON) -m venv $(RELEASE)/tools && $(RELEASE)/tools/bin/python -m pip install --quiet build twine cyclonedx-bom
+	$(RELEASE)/tools/bin/python -m build --outdir $(RELEASE)/dist
+	$(RELEASE)/tools/bin/python -m twine check --strict $(RELEASE)/dist/*
+	$(BIN)/python tests/helpers/licences.py > $(RELEASE)/licences.md
+	$(PYTHON) -m venv $(RELEASE)/clean && $(RELEASE)/clean/bin/python -m pip install --quiet $(RELEASE)/dist/*.whl
+	$(RELEASE)/tools/bin/cyclonedx-py environment --output-format JSON --output-file $(RELEASE)/sbom.json $(RELEASE)/clean/bin/python
+	$(RELEASE)/clean/bin/python tests/helpers/smoke.py $(RELEASE)/clean/bin/fashion-fastai $(RELEASE)/smoke
 
 clean:
 	rm -rf build _docs _proc

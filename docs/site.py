@@ -58,7 +58,7 @@ EXPLANATION = {'': ('packages', 'why-one-network', 'two-head-splitter', 'linear-
     'minutes', 'what-a-threshold-costs', 'why-the-cpu-path-is-fast')}
 FOLDERS = '', 'how-to/', 'explanation/', 'reference/' # of docs/, with Markdown pages
 # of docs/ itself; the other pages there are about the project
-TOP_PAGES = 'start', 'results', 'history', 'glossary', 'comparison', 'index'
+TOP_PAGES = 'start', 'results', 'history', 'glossary', 'comparison', 'not-for', 'index'
 
 
 def markdown_pages():

@@ -19,7 +19,7 @@ from .label_issues import counts_by_split
 from .report import thumbnails
 from ..core.files import atomic_file
 from ..core.html import inline_figure, render_page, shorten_path
-from ..core.plotting import join_names
+from ..core.text import join_names
 from ..data.catalogue import Catalogue
 from ..evaluation.plots import label_correlation, plot_label_correlation, strongest_pairs
 from ..target import Target

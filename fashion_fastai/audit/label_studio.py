@@ -25,6 +25,7 @@ from .merge import sheet_rows
 from .review import Suggestion
 from ..core.errors import UsageError
 from ..core.files import parse_json, read_text
+from ..core.text import escape_control
 from ..data.catalogue import Catalogue
 from ..embeddings.embedder import run_embedder, table_embeddings
 from ..evaluation.inference import run_predictions
@@ -55,7 +56,11 @@ def _choices_xml(target:Target, name)->str:
 def labeling_config(
     schema:Schema, # the targets
 )->str: # XML
-    "Return the labelling interface of a project"
+    "Return the labelling interface of a project; raise a `UsageError` if a label cannot be written into it"
+    for target in schema:
+        for label in target.vocab:
+            if escape_control(label)==label: continue
+            raise UsageError(f'{target.name}: the label {label!r} has a control character, which Label Studio refuses')
     names = control_names(schema)
     controls = '\n'.join(_choices_xml(target, names[target.name]) for target in schema)
     return ('<View>\n  <Image name="image" value="$image" zoom="true" zoomControl="true"/>\n'

@@ -7,8 +7,6 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/audit.review_page.html.md"
 # %% ../../nbs/63_audit.review_page.ipynb #80534b37
 from __future__ import annotations
 from collections import Counter
-from html import escape
-from importlib.resources import files
 from pathlib import Path
 import numpy as np, pandas as pd, streamlit as st
 
@@ -21,7 +19,8 @@ from .report import cell_change
 from .review import REMOVE, Review, Suggestion, accept_copies, copies_to_change, decide
 from .review import open_review, progress, row_of, suggestion_order, write_result
 from ..core.errors import UsageError
-from ..core.html import hanger_icon, inline_image
+from ..core.html import escape, hanger_icon, inline_image, read_asset
+from ..core.text import count_of, escape_markdown
 from ..data.images import BadImage, read_image
 from ..target import UNKNOWN, Target
 
@@ -95,8 +94,7 @@ def _show_label(review, suggestion):
     "Show rows of both labels of a suggestion about all rows"
     for label in (suggestion.current, suggestion.suggested):
         at = _rows_with(review, suggestion.target, label)
-        n = f'{len(at):,} row{"" if len(at)==1 else "s"}'
-        if len(at): st.html(_row_html(f'{label} · {n}', review, at[:_SHOWN], suggestion.target))
+        if len(at): st.html(_row_html(f'{label} · {count_of(len(at), "row")}', review, at[:_SHOWN], suggestion.target))
 
 def _show_image(review, suggestion):
     "Show the image of a suggestion with the other labels of its row"
@@ -192,18 +190,16 @@ def _show_progress(suggestions, state):
     texts = ' · '.join(f'{kind} ({n:,})' for kind,n in left.items())
     if len(left)>1: st.html(f'<p class="ff-note ff-left">Left: {escape(texts)}</p>')
 
-def _counted(n, what)->str: return f'{n:,} {what}{"" if n==1 else "s"}'
-
 def _show_result(review):
     "Write the reviewed table on request, and show what has changed"
     with st.container(key='result'):
         st.html('<p class="ff-title">Result</p>')
         if not st.button('Write the new table', key='write', icon=':material/save:'): return
         try: merged = write_result(review)
-        except UsageError as e: return st.error(f'{e}')
+        except UsageError as e: return st.error(escape_markdown(f'{e}'))
         gone = int(merged.removed.sum())
         n = len(merged.changes)-gone
-        st.html(f'<p class="ff-tally">{_counted(n, "cell")} changed, {_counted(gone, "row")} removed</p>'
+        st.html(f'<p class="ff-tally">{count_of(n, "cell")} changed, {count_of(gone, "row")} removed</p>'
             f'<p class="ff-note">{escape(str(review.result))}</p>')
         if len(merged.changes): st.dataframe(merged.changes, hide_index=True, key='changes')
         if len(merged.conflicts):
@@ -250,8 +246,6 @@ def review_page(
 @st.cache_resource(show_spinner='Reading the table …')
 def _opened(folder:str, changed:float)->Review: return open_review(folder)
 
-def _css(name)->str: return files('fashion_fastai').joinpath('assets', name).read_text(encoding='utf-8')
-
 def main(
     folder:str|Path, # of the review, see `start_review`
 ):
@@ -259,7 +253,7 @@ def main(
     folder = Path(folder)
     st.set_page_config('Review · fashion_fastai', hanger_icon(), layout='wide',
         menu_items={'Get help': None, 'Report a bug': None})
-    st.html(f'<style>{_css("app.css")}{_css("review.css")}</style>')
+    st.html(f'<style>{read_asset("app.css")}{read_asset("review.css")}</style>')
     try: review = _opened(str(folder), (folder/'review.json').stat().st_mtime)
-    except UsageError as e: st.error(f'{e}')
+    except UsageError as e: st.error(escape_markdown(f'{e}'))
     else: review_page(review)

@@ -14,16 +14,10 @@ import typer
 __all__ = ['calibrate_command']
 
 # %% ../../nbs/91_commands.calibrate.ipynb #3f9a17ec
-from .printing import print_frame
+from .printing import print_fitted, print_frame, print_line
 from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.calibrate.ipynb #a7ee9f2c
-def _print_expected(predictions, groups):
-    "Print the scores at a threshold of 0.5, and at thresholds fitted on the other half"
-    from fashion_fastai.evaluation.calibration import cross_fitted
-    title = 'thresholds fitted for F1, scored on the half that they were not fitted on'
-    print_frame(cross_fitted(predictions, groups), title)
-
 _SHOWN = 30 # rows of the table of promises
 
 def _print_promise(calibration, predictions, groups):
@@ -37,8 +31,8 @@ def _print_promise(calibration, predictions, groups):
     if len(table):
         print_frame(table.head(_SHOWN), f'accepted answers: at least {promise.precision:.3g} of new ones are right, '
             f'with a confidence of {promise.confidence:g} for each target; counts are {unit}')
-    if len(table)>_SHOWN: print(f'and {len(table)-_SHOWN:,} more labels in calibration.json')
-    for line in missing_rows_text(fits, unit): print(line)
+    if len(table)>_SHOWN: print_line(f'and {len(table)-_SHOWN:,} more labels in calibration.json')
+    for line in missing_rows_text(fits, unit): print_line(line)
 
 # %% ../../nbs/91_commands.calibrate.ipynb #2280ce6c
 _UPDATE = ('report.html and MODEL_CARD.md show the previous calibration; update them with: '
@@ -65,8 +59,8 @@ def calibrate_command(
     before = run_calibration(run)
     after = calibrate(run, accept_precision, confidence)
     predictions,groups = held_out_predictions(run),held_out_groups(run)
-    _print_expected(predictions, groups)
+    print_fitted(predictions, groups)
     if after.acceptance: _print_promise(after, predictions, groups)
     print_frame(compare_calibrations(before, after), 'what changed')
-    print(f'written: {run.calibration}')
-    if (run.path/'report.html').is_file(): print(_UPDATE.format(path=str(run.path)))
+    print_line(f'written: {run.calibration}')
+    if (run.path/'report.html').is_file(): print_line(_UPDATE.format(path=str(run.path)))

@@ -15,7 +15,7 @@ __all__ = ['compare_command']
 
 # %% ../../nbs/91_commands.compare.ipynb #fc0f305b
 from .options import nested_settings, with_settings
-from .printing import echo, print_frame
+from .printing import echo, print_frame, print_line
 from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.compare.ipynb #4c9aff05
@@ -43,5 +43,5 @@ def compare_command(
     shown = summarize_seeds(table)
     is_long = len(table.columns)>8 or len(table)==1 # many targets have many scores
     print_frame(shown.T if is_long else shown if seeds>1 else table, comparison.title)
-    for note in table.attrs['notes']: print(note)
-    print(f'table and figures: {out}/comparison.md')
+    for note in table.attrs['notes']: print_line(note)
+    print_line(f'table and figures: {out}/comparison.md')

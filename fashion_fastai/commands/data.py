@@ -16,8 +16,9 @@ __all__ = ['sample_command', 'convert_command', 'describe_command', 'fetch_comma
 
 # %% ../../nbs/91_commands.data.ipynb #d21ac276
 from .options import check_new, comma_separated, config_from, option_value, plain_settings
-from .options import run_option, settings_of_run, table_flags, with_settings, with_table
-from .printing import echo, print_frame
+from .options import run_option, settings_of_run, table_flags
+from .options import with_body, with_settings, with_table
+from .printing import echo, print_frame, print_line
 from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.data.ipynb #0103d92d
@@ -31,7 +32,7 @@ def sample_command(
 ):
     "Draw the embedded sample and print the path of its table."
     from fashion_fastai.data.synthetic.dataset import draw_sample, sample_catalogue_path
-    print(draw_sample(out, n, size, seed) if out else sample_catalogue_path())
+    print_line(draw_sample(out, n, size, seed) if out else sample_catalogue_path())
 
 def convert_command(
     source:Annotated[Path, typer.Argument(help='File or folder in that format.')],
@@ -58,7 +59,7 @@ def convert_command(
         file_pattern=file_pattern)
     options = {name: option_value(name, value) for name,value in options.items() if value not in (None, [])}
     labels = convert(format, source, out, images=images, **options)
-    print(f'{len(labels.frame):,} rows, targets {", ".join(labels.schema.names)}: {out}')
+    print_line(f'{len(labels.frame):,} rows, targets {", ".join(labels.schema.names)}: {out}')
 
 # %% ../../nbs/91_commands.data.ipynb #0f85d2bf
 def _print_applies(catalogue, config, write):
@@ -69,15 +70,15 @@ def _print_applies(catalogue, config, write):
     text,table = applies_yaml(propose_applies(catalogue.schema, catalogue.codes)),config.data.path
     if not text and write: echo('no question is left open for some labels of another target only: nothing is written')
     if not text: return
-    print(f'questions that are never answered for some labels, and perhaps do not apply to them:\n{text}', end='')
+    print_line(f'questions that are never answered for some labels, and perhaps do not apply to them:\n{text.rstrip()}')
     if not table or not is_plain_table(config): return
     file = table_applies_file(table)
     if not write:
-        print(f'--write-applies writes this to {file}; then such cells are not learned, and the answer is n/a')
+        print_line(f'--write-applies writes this to {file}; then such cells are not learned, and the answer is n/a')
         return
     if file.exists(): raise UsageError(f'{file} exists already; add the lines above to it')
     with atomic_file(file) as new: new.write_text(text, encoding='utf-8')
-    print(f'written: {file}')
+    print_line(f'written: {file}')
 
 @with_settings
 def describe_command(
@@ -94,7 +95,7 @@ def describe_command(
     from fashion_fastai.data.from_config import catalogue_from_config
     catalogue = catalogue_from_config(config)
     print_frame(catalogue.describe(), repr(catalogue))
-    print(', '.join(f'{split} {n:,}' for split,n in catalogue.split_sizes().items()))
+    print_line(', '.join(f'{split} {n:,}' for split,n in catalogue.split_sizes().items()))
     for hint in label_hints(catalogue): echo(hint)
     _print_applies(catalogue, config, write_applies)
 
@@ -106,7 +107,7 @@ def _print_fetched(report):
         more = ' and others' if len(report.reasons)>3 else ''
         echo(f'{report.reasons.total():,} rows lack an image: {reasons}{more}; see {report.failed}. '
             'The same command tries them again')
-    print(f'{report.rows:,} rows, {report.new:,} new images: {report.table}')
+    print_line(f'{report.rows:,} rows, {report.new:,} new images: {report.table}')
 
 def fetch_command(
     table:Annotated[Path, typer.Argument(help='Table with a column of addresses (https://, s3:// and so on).')],
@@ -146,10 +147,10 @@ def split_command(
     split,group = new_split(catalogue, valid_share, test_share, seed)
     write_table(catalogue.frame.assign(split=split, group=group), out)
     sizes = {name: int((split==name).sum()) for name in ('train', 'valid', 'test')}
-    print(', '.join(f'{name} {n:,}' for name,n in sizes.items() if n) + f' in {len(set(group)):,} groups: {out}')
-    print(f'file names are relative to {catalogue.images}')
+    print_line(', '.join(f'{name} {n:,}' for name,n in sizes.items() if n) + f' in {len(set(group)):,} groups: {out}')
+    print_line(f'file names are relative to {catalogue.images}')
     plain = plain_settings(settings, catalogue)
-    if plain!=settings: print(f'read it with {table_flags(plain | dict(data=out, images=catalogue.images))}')
+    if plain!=settings: print_line(f'read it with {table_flags(plain | dict(data=out, images=catalogue.images))}')
 
 # %% ../../nbs/91_commands.data.ipynb #0a9efbaf
 def _trained_files(run)->set[str]:
@@ -171,7 +172,7 @@ def _print_audit(found, n_rows, reference_run):
     if found.drift is not None: print_frame(found.drift.set_index('what'), f'compared with {reference_run.path}')
 
 # %% ../../nbs/91_commands.data.ipynb #89a681d3
-@with_table
+@with_body
 def audit_command(
     table:_TableArgument,
     out:Annotated[Path, typer.Option(help='Folder for audit.html and audit.csv; must not exist.')],
@@ -206,9 +207,9 @@ def audit_command(
     found = audit(catalogue, body_embedder(config), run, trained, reference_run, label_budget, joined,
         comma_separated(only), comma_separated(ignore), echo)
     _print_audit(found, len(catalogue), reference_run)
-    print(f'{out}: {", ".join(write_audit(found, out, fix, table))}')
+    print_line(f'{out}: {", ".join(write_audit(found, out, fix, table))}')
     cleaned = plain_settings(settings, catalogue) | dict(data=out/'cleaned.csv', images=catalogue.images)
-    if fix: print(f'train on the cleaned copy with {table_flags(cleaned)}')
+    if fix: print_line(f'train on the cleaned copy with {table_flags(cleaned)}')
 
 # %% ../../nbs/91_commands.data.ipynb #f8baa3cf
 @with_table
@@ -228,4 +229,4 @@ def explore_command(
     metadata = cached_metadata(catalogue.paths)
     with atomic_folder(out) as folder:
         write_explore_page(folder/'explore.html', catalogue, metadata, Path(table).name)
-    print(f'page: {out/"explore.html"}')
+    print_line(f'page: {out/"explore.html"}')

@@ -14,12 +14,12 @@ import typer
 __all__ = ['embed_command', 'similar_command']
 
 # %% ../../nbs/91_commands.embed.ipynb #c8d586cf
-from .options import config_from, run_argument, run_option, with_table
-from .printing import echo, print_frame
+from .options import config_from, run_argument, run_option, with_body, with_table
+from .printing import echo, print_frame, print_line
 from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.embed.ipynb #9355add4
-@with_table
+@with_body
 def embed_command(
     table:Annotated[str, typer.Argument(help='CSV or Parquet table, or a file or folder in another --format.')],
     out:Annotated[Path, typer.Option(help='Parquet file to write: the columns of the table, and embedding.')],
@@ -39,19 +39,17 @@ def embed_command(
     echo(f'embeddings of {len(catalogue):,} images from {embedder.origin}')
     features = table_embeddings(embedder, catalogue)
     write_embeddings(catalogue.frame, features, out)
-    print(f'{features.shape[1]:,} features for {len(features):,} images: {out}')
+    print_line(f'{features.shape[1]:,} features for {len(features):,} images: {out}')
 
 # %% ../../nbs/91_commands.embed.ipynb #ba7bf0f4
 def _write_similar(similar, catalogue, out):
     "Write the results as CSV, or as images to a PNG file"
-    import matplotlib
-    matplotlib.use('agg')
     from fashion_fastai.core.files import atomic_file
     from fashion_fastai.embeddings.search import plot_similar
     with atomic_file(out) as file:
         if out.suffix=='.csv': similar.to_csv(file, index=False)
-        else: plot_similar(similar, catalogue).savefig(file, dpi=130, format='png')
-    print(f'written: {out}')
+        else: plot_similar(similar, catalogue).savefig(file, format='png')
+    print_line(f'written: {out}')
 
 # %% ../../nbs/91_commands.embed.ipynb #eb359696
 @with_table

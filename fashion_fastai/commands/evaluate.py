@@ -15,7 +15,7 @@ __all__ = ['evaluate_command']
 
 # %% ../../nbs/91_commands.evaluate.ipynb #87c8d510
 from .options import run_argument, run_option
-from .printing import print_frame, print_overall
+from .printing import print_fitted, print_frame, print_line, print_overall
 from ..core.errors import UsageError, unknown_name
 from ..core.files import write_json
 
@@ -40,12 +40,6 @@ def _ensemble_gain(evaluation, split)->dict:
     return dict(members=members, gain=gain)
 
 # %% ../../nbs/91_commands.evaluate.ipynb #643c4fa0
-def _print_thresholds(runs, predictions, groups):
-    "Print the scores of fitted thresholds on rows that they were not fitted on"
-    from fashion_fastai.evaluation.calibration import cross_fitted
-    title = 'thresholds fitted for F1, scored on the half that they were not fitted on'
-    print_frame(cross_fitted(predictions, groups), title)
-
 def _promises(runs, groups)->list:
     "Return what the validation rows of one run, or of the mean of several, allow to promise; empty without such rows"
     from fashion_fastai.evaluation.coverage import usual_promises
@@ -120,9 +114,9 @@ def _report(runs, evaluation, split, is_own, enforce_taxonomy, columns, protocol
     predictions = evaluation.predictions
     if enforce_taxonomy: predictions = enforce_consistency(predictions, run_pair_counts(runs[0]))
     gain = _ensemble_gain(evaluation, split) if len(runs)>1 else {}
-    if gain and thresholds: print(f'thresholds of the mean: {origin}')
+    if gain and thresholds: print_line(f'thresholds of the mean: {origin}')
     metrics = _print_scores(runs[0], evaluation, predictions, split, is_own)
-    if split=='valid': _print_thresholds(runs, predictions, evaluation.rows.group)
+    if split=='valid': print_fitted(predictions, evaluation.rows.group)
     coverage = {}
     if not enforce_taxonomy:
         coverage = dict(coverage=_print_coverage(runs, evaluation, predictions, thresholds, is_own))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from .options import run_argument
-from .printing import print_frame
+from .printing import print_frame, print_line
 
 # %% auto #0
 __all__ = ['export_command']
@@ -39,14 +39,14 @@ def _print_check(exported, is_int8):
     change = scores.loc['ONNX int8']-scores.loc['ONNX float32']
     lost = ', '.join(f'{name} {change[name]*100:+.1f} points' for name in scores if '/' in name and name!='images/s')
     speed = scores['images/s']
-    print(f'8 bits against float32: {lost}; {speed["ONNX int8"]/speed["ONNX float32"]:.2f} times as fast')
+    print_line(f'8 bits against float32: {lost}; {speed["ONNX int8"]/speed["ONNX float32"]:.2f} times as fast')
 
 # %% ../../nbs/91_commands.export.ipynb #fe9ab8f0
 def _print_usage(path):
     "Print how to use the file without torch"
-    print('\nto predict with it without torch, fastai and timm, in a new environment:')
-    print('  pip install fashion_fastai_serve')
-    print(f'  fashion-fastai predict {shlex.quote(str(path))} IMAGES --out results.csv')
+    print_line('\nto predict with it without torch, fastai and timm, in a new environment:')
+    print_line('  pip install fashion_fastai_serve')
+    print_line(f'  fashion-fastai predict {shlex.quote(str(path))} IMAGES --out results.csv')
 
 # %% ../../nbs/91_commands.export.ipynb #ecb02c77
 def export_command(
@@ -68,5 +68,5 @@ def export_command(
     from fashion_fastai.serving.onnx_export import export_onnx
     exported = export_onnx(run, onnx, _valid_split(run, data, images), int8, fitted=not no_calibration)
     _print_check(exported, int8)
-    print(f'{onnx}: {exported.scores.MB.iloc[-1]:.1f} MB')
+    print_line(f'{onnx}: {exported.scores.MB.iloc[-1]:.1f} MB')
     _print_usage(onnx)

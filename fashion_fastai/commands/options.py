@@ -14,9 +14,9 @@ from typing import Annotated, Any, Optional
 import typer
 
 # %% auto #0
-__all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'run_argument', 'run_option', 'source_options', 'table_options',
-           'model_options', 'training_options', 'comma_separated', 'option_value', 'nested_settings', 'config_from',
-           'plain_settings', 'table_flags', 'check_new', 'run_path', 'settings_of_run']
+__all__ = ['DEFAULT_RECIPE', 'with_settings', 'with_table', 'with_body', 'run_argument', 'run_option', 'source_options',
+           'table_options', 'model_options', 'training_options', 'comma_separated', 'option_value', 'nested_settings',
+           'config_from', 'plain_settings', 'table_flags', 'check_new', 'run_path', 'settings_of_run']
 
 # %% ../../nbs/90_commands.options.ipynb #7dfed1d8
 from ..core.errors import UsageError
@@ -157,7 +157,8 @@ def _with_options(groups, command)->Callable:
     return command
 
 with_settings = partial(_with_options, [source_options, table_options, model_options, training_options]) # all settings
-with_table = partial(_with_options, [table_options, model_options]) # for a command with a table argument
+with_table = partial(_with_options, [table_options]) # for a command with a table argument
+with_body = partial(_with_options, [table_options, model_options]) # for one that also embeds the images of the table
 
 # %% ../../nbs/90_commands.options.ipynb #1f30a0f2
 def plain_settings(

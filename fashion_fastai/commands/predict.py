@@ -15,7 +15,7 @@ __all__ = ['ENGINES', 'predict_command']
 
 # %% ../../nbs/91_commands.predict.ipynb #703c3d71
 from .options import run_argument, run_option
-from .printing import echo
+from .printing import echo, print_line
 from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.predict.ipynb #b3ce49e6
@@ -145,10 +145,10 @@ def _print_report(report, unit, has_images):
         problem = 'products have no readable image' if unit=='products' else 'images cannot be read'
         hint = '; set the folder of the images with --images' if report.bad==report.rows and not has_images else ''
         echo(f'{report.bad:,} of {report.rows:,} {problem}; see the column error{hint}')
-    print(f'results for {report.rows-report.bad:,} {unit}: {report.out}')
+    print_line(f'results for {report.rows-report.bad:,} {unit}: {report.out}')
     if report.went_through is not None and report.rows:
         share = report.went_through/report.rows
-        print(f'{report.went_through:,} of {report.rows:,} {unit} ({share:.1%}) need no review')
+        print_line(f'{report.went_through:,} of {report.rows:,} {unit} ({share:.1%}) need no review')
 
 # %% ../../nbs/91_commands.predict.ipynb #3b202fd8
 _Run = Annotated[Path, run_argument(help='Run folder, an .onnx file, or hf://ORG/NAME on the hub.')]

@@ -10,13 +10,17 @@ import sys
 from collections.abc import Mapping
 
 # %% auto #0
-__all__ = ['print_frame', 'print_scores_of', 'print_red', 'print_overall', 'echo']
+__all__ = ['print_frame', 'print_scores_of', 'print_red', 'print_overall', 'print_fitted', 'print_line', 'echo']
+
+# %% ../../nbs/90_commands.printing.ipynb #8c19a94c
+from ..core.console import plain_console
+from ..core.text import escape_control
 
 # %% ../../nbs/90_commands.printing.ipynb #6924c4b5
 def _cell(value)->str:
     "Return a table cell as text: counts with separators, other numbers with three digits, unknown values empty"
     if value is None or value!=value: return ''
-    if isinstance(value, bool) or not isinstance(value, (int, float)): return str(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)): return escape_control(str(value))
     is_count = isinstance(value, int) or value.is_integer() and abs(value)>1 # counts beside scores are floats too
     return f'{value:,.0f}' if is_count else f'{value:.3f}'
 
@@ -25,16 +29,16 @@ def print_frame(
     title:str='', # printed above the table; default: none
 ):
     "Print a data frame as a table"
-    from rich.console import Console
     from rich.table import Table
-    table = Table(title=title or None, title_justify='left')
-    table.add_column(' '.join(str(name or '') for name in frame.index.names))
+    table = Table(title=escape_control(title) or None, title_justify='left')
+    table.add_column(escape_control(' '.join(str(name or '') for name in frame.index.names)))
     for name in frame.columns:
         is_text = frame[name].dtype==object or str(frame[name].dtype).startswith('str')
-        table.add_column(str(name), justify='left' if is_text else 'right')
+        table.add_column(escape_control(str(name)), justify='left' if is_text else 'right')
     for name,row in zip(frame.index, frame.itertuples(index=False)):
-        table.add_row(' '.join(map(str, name)) if isinstance(name, tuple) else _cell(name), *map(_cell, row))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        first = ' '.join(map(str, name)) if isinstance(name, tuple) else name
+        table.add_row(*map(_cell, [first, *row]))
+    plain_console(width=None if sys.stdout.isatty() else 160).print(table)
 
 # %% ../../nbs/90_commands.printing.ipynb #3b6884f4
 def print_scores_of(
@@ -51,8 +55,7 @@ def print_red(
     line:str, # text without a line break
 ):
     "Print a line, in red on a terminal"
-    from rich.console import Console
-    Console().print(line, style='red', markup=False, highlight=False, soft_wrap=True)
+    plain_console().print(escape_control(line), style='red', soft_wrap=True)
 
 def print_overall(
     metrics:Mapping, # in the layout of `metrics.json`
@@ -64,11 +67,26 @@ def print_overall(
         print(f'overall accuracy {accuracy:.4f}, overall mean class accuracy {mean:.4f}')
     if tree:=metrics.get('taxonomy'):
         share,paths = tree['contradictions'],[tree['path_accuracy'], tree['consistent']['path_accuracy']]
-        print(f'{" > ".join(tree["levels"])}: {share:.1%} of the predictions contradict the taxonomy')
-        if None not in paths: print('path accuracy {:.4f}, with --enforce-taxonomy {:.4f}'.format(*paths))
+        print_line(f'{" > ".join(tree["levels"])}: {share:.1%} of the predictions contradict the taxonomy')
+        if None not in paths: print_line('path accuracy {:.4f}, with --enforce-taxonomy {:.4f}'.format(*paths))
+
+def print_fitted(
+    predictions, # of a validation split with labels, not calibrated
+    groups=None, # group of each row, `(n,)`; default: the files
+):
+    "Print the scores at a threshold of 0.5, and at thresholds fitted on the other half"
+    from fashion_fastai.evaluation.calibration import cross_fitted
+    title = 'thresholds fitted for F1, scored on the half that they were not fitted on'
+    print_frame(cross_fitted(predictions, groups), title)
+
+def print_line(
+    line, # text or a path; may hold names from a table
+):
+    "Print a line on standard output"
+    print(escape_control(str(line)))
 
 def echo(
-    line:str, # text without a line break
+    line:str, # may hold names from a table or a path
 ):
     "Print a line on standard error: standard output is for results"
-    print(line, file=sys.stderr, flush=True)
+    print(escape_control(line), file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ __all__ = ['push_command']
 
 # %% ../../nbs/91_commands.push.ipynb #14c1de4c
 from .options import run_argument
+from .printing import print_line
 
 # %% ../../nbs/91_commands.push.ipynb #3c7f20d3
 def push_command(
@@ -29,5 +30,5 @@ def push_command(
     from fashion_fastai.run import open_run
     from fashion_fastai.serving.publish import push_run
     pushed = push_run(open_run(run), repo, public, example or [], license)
-    print(f'{pushed.address}: {pushed.n_bytes/1e6:.1f} MB, {"private" if pushed.private else "public"}')
-    print(f'page: {pushed.page}')
+    print_line(f'{pushed.address}: {pushed.n_bytes/1e6:.1f} MB, {"private" if pushed.private else "public"}')
+    print_line(f'page: {pushed.page}')

@@ -8,7 +8,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/commands.recipes.html.md""
 from __future__ import annotations
 from typing import Annotated, Optional
 import typer
-from .printing import print_frame
+from .printing import print_frame, print_line
 
 # %% auto #0
 __all__ = ['recipes_command']
@@ -22,7 +22,7 @@ def recipes_command(
     from fashion_fastai.config import packaged_names, read_recipe
     if name is not None:
         fields = {key: value for key,value in read_recipe(name).model_dump().items() if value or key!='code'}
-        print(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=120).strip())
+        print_line(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=120).strip())
         return
     titles = {name: read_recipe(name).title for name in packaged_names('recipe')}
     print_frame(pd.DataFrame(dict(title=list(titles.values())), index=pd.Index(titles, name='recipe')))

@@ -18,8 +18,8 @@ __all__ = ['review_command', 'tasks_command', 'merge_command']
 from .app import serve_page
 from .data import audit_command
 from .options import check_new, config_from, plain_settings, run_option, settings_of_run
-from .options import table_flags, with_table
-from .printing import echo, print_frame
+from .options import table_flags, with_body, with_table
+from .printing import echo, print_frame, print_line
 from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.review.ipynb #0b52265e
@@ -30,7 +30,7 @@ def _user_name()->str:
     try: return getpass.getuser()
     except (OSError, KeyError, ImportError): return 'reviewer' # a container may have no name for its user
 
-@with_table
+@with_body
 def review_command(
     table:_TableArgument,
     out:Annotated[Path, typer.Option(help='Folder of the review; the same folder again continues it.')],
@@ -60,10 +60,10 @@ def _write_tasks(out, catalogue, tasks):
     import json
     from fashion_fastai.audit.label_studio import labeling_config
     from fashion_fastai.core.files import atomic_file
-    interface = out.with_suffix('.xml')
+    text,interface = labeling_config(catalogue.schema),out.with_suffix('.xml') # before anything is written
     with atomic_file(out) as file: file.write_text(json.dumps(tasks, ensure_ascii=False, indent=1), encoding='utf-8')
-    with atomic_file(interface) as file: file.write_text(labeling_config(catalogue.schema), encoding='utf-8')
-    print(f'{len(tasks):,} tasks: {out}; labelling interface: {interface}')
+    with atomic_file(interface) as file: file.write_text(text, encoding='utf-8')
+    print_line(f'{len(tasks):,} tasks: {out}; labelling interface: {interface}')
 
 @with_table
 def tasks_command(
@@ -104,11 +104,11 @@ def _print_merge(merged, out, is_plain, settings, catalogue):
     "Print what a merge changed, and how people agree"
     if len(merged.agreement): print_frame(merged.agreement.set_index('target'), 'agreement between people')
     gone = int(merged.removed.sum())
-    print(f'changed cells: {len(merged.changes)-gone:,}, removed rows: {gone:,}; {out}, {out.stem}.changes.csv')
+    print_line(f'changed cells: {len(merged.changes)-gone:,}, removed rows: {gone:,}; {out}, {out.stem}.changes.csv')
     if n := len(merged.conflicts):
         echo(f'{n:,} decisions disagree or do not fit the table: {out.with_suffix(".conflicts.csv")}')
     used = plain_settings(settings, catalogue) if is_plain else settings
-    print(f'read it with {table_flags(used | dict(data=out, images=catalogue.images))}')
+    print_line(f'read it with {table_flags(used | dict(data=out, images=catalogue.images))}')
 
 @with_table
 def merge_command(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 import typer
 from .options import run_argument
-from .printing import echo, print_scores_of
+from .printing import echo, print_line, print_scores_of
 
 # %% auto #0
 __all__ = ['soup_command']
@@ -22,9 +22,9 @@ def _print_members(members):
     kept = [member for member in members if member['kept']]
     best = members[0]
     score = max(member['mean'] for member in kept)
-    print(f'mean of the main scores: soup of {len(kept)} of {len(members)} runs {score:.4f}; '
+    print_line(f'mean of the main scores: soup of {len(kept)} of {len(members)} runs {score:.4f}; '
         f'best single run {best["alone"]:.4f}, {best["mean"]:.4f} with recomputed batch norms')
-    if len(kept)==1: print(f'no soup is as good as {best["run"]} alone, so the soup is that run')
+    if len(kept)==1: print_line(f'no soup is as good as {best["run"]} alone, so the soup is that run')
 
 def soup_command(
     runs:Annotated[list[Path], run_argument(
@@ -38,4 +38,4 @@ def soup_command(
     soup = make_soup(opened, out, echo)
     print_scores_of(json.loads(soup.metrics.read_text(encoding='utf-8')))
     _print_members(json.loads((soup.path/'soup.json').read_text(encoding='utf-8'))['members'])
-    print(f'run: {soup.path}')
+    print_line(f'run: {soup.path}')

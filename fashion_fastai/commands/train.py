@@ -17,7 +17,7 @@ __all__ = ['train_command', 'lr_find_command']
 
 # %% ../../nbs/91_commands.train.ipynb #b84d0311
 from .options import config_from, nested_settings, with_settings
-from .printing import echo, print_scores_of
+from .printing import echo, print_line, print_scores_of
 from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.train.ipynb #4fe9ec72
@@ -72,7 +72,7 @@ def train_command(
     if not is_main_process(): return
     if run.metrics.is_file():
         print_scores_of(json.loads(run.metrics.read_text(encoding='utf-8')), run_warning(run))
-    print(f'run: {run.path}')
+    print_line(f'run: {run.path}')
 
 # %% ../../nbs/91_commands.train.ipynb #9ddc5e93
 def _refit(path, out, resume, settings):
@@ -84,7 +84,7 @@ def _refit(path, out, resume, settings):
     from fashion_fastai.experiments.train import refit
     from fashion_fastai.training.distributed import is_main_process
     refitted = refit(run, out or _new_name(f'{path.name}-refit'), echo, resume)
-    if is_main_process(): print(f'run: {refitted.path}')
+    if is_main_process(): print_line(f'run: {refitted.path}')
 
 # %% ../../nbs/91_commands.train.ipynb #e5f9be39
 @with_settings
@@ -101,6 +101,6 @@ def lr_find_command(
     search = search_lr(config)
     figure = search.plot().figure
     with atomic_file(plot) as file: figure.savefig(file, dpi=120, format=plot.suffix.removeprefix('.') or 'png')
-    print(f'plot: {plot}')
-    for rule,rate in search.suggestions.items(): print(f'{rule}: {rate:.2e}')
+    print_line(f'plot: {plot}')
+    for rule,rate in search.suggestions.items(): print_line(f'{rule}: {rate:.2e}')
     _ = search.lr # raises a `UsageError` if no rule suggests a rate

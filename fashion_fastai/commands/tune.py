@@ -16,7 +16,7 @@ __all__ = ['tune_command']
 
 # %% ../../nbs/91_commands.tune.ipynb #1f7ab056
 from .options import config_from, source_options, table_options, with_settings
-from .printing import echo, print_frame
+from .printing import echo, print_frame, print_line
 from ..core.errors import UsageError
 
 # %% ../../nbs/91_commands.tune.ipynb #9fdf24df
@@ -45,10 +45,10 @@ def _print_result(result, options):
     names = {name: name.split('.')[-1] for name in complete} | dict(value=result.by)
     title = f'best of {len(complete)} complete trials, {len(result.table)} in all'
     print_frame(complete.head(5).rename(columns=names), title)
-    print(result)
+    print_line(result)
     plots = 'trials.png, importance.png' if result.importances is not None else 'trials.png'
-    print(f'table, plots and recipe: {result.out}/trials.csv, {plots}, best.yaml')
-    if result.settings: print(f'train it with: {_train_line(result.recipe, options)}')
+    print_line(f'table, plots and recipe: {result.out}/trials.csv, {plots}, best.yaml')
+    if result.settings: print_line(f'train it with: {_train_line(result.recipe, options)}')
 
 # %% ../../nbs/91_commands.tune.ipynb #9bd3fee1
 @with_settings

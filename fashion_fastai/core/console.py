@@ -8,9 +8,10 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/core.console.html.md"""
 from __future__ import annotations
 import sys, time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 # %% auto #0
-__all__ = ['is_terminal', 'format_duration', 'track']
+__all__ = ['is_terminal', 'format_duration', 'plain_console', 'track']
 
 # %% ../../nbs/00_core.console.ipynb #fffcbaf5
 def is_terminal()->bool:
@@ -25,13 +26,20 @@ def format_duration(
     hours,minutes = divmod(minutes, 60)
     return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
 
+# %% ../../nbs/00_core.console.ipynb #5d0b6d02
+def plain_console(
+    **kwargs, # for `rich.console.Console`
+)->Any: # a `rich.console.Console`
+    "Return a console of rich that shows text as it is: no markup, no emoji"
+    from rich.console import Console
+    return Console(markup=False, emoji=False, highlight=False, force_jupyter=False, **kwargs)
+
 # %% ../../nbs/00_core.console.ipynb #0a15c646
 def _bar(items, what, total):
-    from rich.console import Console
     from rich import progress as rp
     columns = [rp.TextColumn('{task.description}'), rp.BarColumn(), rp.MofNCompleteColumn(), rp.TimeElapsedColumn(),
         rp.TextColumn('left'), rp.TimeRemainingColumn()]
-    with rp.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with rp.Progress(*columns, console=plain_console(stderr=True), transient=True) as bar:
         yield from bar.track(items, total=total, description=what)
 
 def _lines(items, what, total, seconds):

@@ -13,14 +13,16 @@ from pydantic import BaseModel, ValidationError
 # %% auto #0
 __all__ = ['UsageError', 'UnseenLabel', 'CatalogueWarning', 'unknown_name', 'check_arguments', 'validate_fields']
 
-# %% ../../nbs/00_core.errors.ipynb #ac33603d
-def _escaped(match:re.Match)->str: return ascii(match[0])[1:-1]
+# %% ../../nbs/00_core.errors.ipynb #3c1f0a77
+from .text import escape_control
 
+# %% ../../nbs/00_core.errors.ipynb #ac33603d
 def _readable(text:str)->str:
     "Cut long words and long texts, and escape what would control a terminal"
     text = re.sub(r'\S{300,}', lambda match: f'{match[0][:200]}...', text)
     text = text if len(text)<=3000 else f'{text[:3000]}...'
-    return re.sub(r'[^\S \n]|[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]', _escaped, text)
+    text = re.sub(r'[^\S \n]', lambda match: ascii(match[0])[1:-1], text) # blanks that look like others
+    return escape_control(text)
 
 class UsageError(Exception):
     "Report a mistake in what the user provided: the message names it and says what would be right"

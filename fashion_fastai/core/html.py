@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/core.html.html.md"""
 
 # %% ../../nbs/00_core.html.ipynb #91548199
 from __future__ import annotations
-import base64, io
+import base64, html, io
 from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePath, PureWindowsPath
@@ -17,7 +17,11 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 # %% auto #0
-__all__ = ['THUMBNAIL_SIDE', 'data_uri', 'inline_image', 'inline_figure', 'hanger_icon', 'shorten_path', 'render_page']
+__all__ = ['THUMBNAIL_SIDE', 'data_uri', 'inline_image', 'inline_figure', 'hanger_icon', 'shorten_path', 'read_asset', 'escape',
+           'render_page']
+
+# %% ../../nbs/00_core.html.ipynb #91548200
+from .text import count_of, escape_control
 
 # %% ../../nbs/00_core.html.ipynb #ea131792
 THUMBNAIL_SIDE = 160 # pixels of the longer side
@@ -84,22 +88,33 @@ def _score(value, form='.3f')->str:
     text = f'{value:{form}}'
     return text.replace('-', '−') if set(text)&set('123456789') else text.lstrip('+-')
 
-def _count(n, one, many='')->str: return f'{n:,} {one if n==1 else many or one+"s"}'
 def _place(share)->str: return f'{min(1, max(0, share)):.4f}' # position in CSS, from 0 to 1
 def _number(n)->str: return f'{n:,}'
 def _kind(issue)->str: return issue.kind.replace('_', ' ')
 
-_FILTERS = dict(score=_score, count=_count, place=_place, number=_number, kind=_kind, path=shorten_path)
+_FILTERS = dict(score=_score, count=count_of, place=_place, number=_number, kind=_kind, path=shorten_path)
 
 # %% ../../nbs/00_core.html.ipynb #65239775
-def _asset(name)->str: return files('fashion_fastai').joinpath('assets', name).read_text(encoding='utf-8')
+def read_asset(
+    name:str, # of a file in `fashion_fastai/assets`
+)->str:
+    "Return a template or a style sheet"
+    return files('fashion_fastai').joinpath('assets', name).read_text(encoding='utf-8')
+
+def escape(
+    text:str, # any text
+)->str:
+    "Return a text as HTML that shows it, in an element or in the value of an attribute"
+    return html.escape(escape_control(text))
+
+def _shown(value): return escape_control(value) if type(value) is str else value # not what is HTML already
 
 @cache
 def _environment()->Environment:
-    env = Environment(loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True)
+    env = Environment(loader=FunctionLoader(read_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, finalize=_shown)
     env.filters.update(_FILTERS)
-    env.globals['css'] = Markup(_asset('page.css'))
+    env.globals['css'] = Markup(read_asset('page.css'))
     return env
 
 def render_page(

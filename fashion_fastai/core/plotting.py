@@ -6,17 +6,22 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/core.plotting.html.md"""
 
 # %% ../../nbs/00_core.plotting.ipynb #e4a51d31
 from __future__ import annotations
-import io, textwrap
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import io, textwrap, warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 import matplotlib, numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import MaxNLocator
 
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'INK', 'WHITE', 'MAX_BARS', 'plot_style', 'PageFigure', 'shorten_label',
-           'add_title', 'add_caption', 'display_name', 'join_names', 'check_plot_input', 'bar_positions',
-           'format_number', 'draw_bars', 'bar_figure']
+           'add_title', 'add_caption', 'display_name', 'check_plot_input', 'bar_positions', 'format_number',
+           'draw_bars', 'bar_figure']
+
+# %% ../../nbs/00_core.plotting.ipynb #e4a51d32
+from .text import escape_control
 
 # %% ../../nbs/00_core.plotting.ipynb #e34d6cf2
 BLUE,ORANGE,GREEN,GREY = '#0072B2', '#D55E00', '#009E73', '#9A9A9A'
@@ -29,10 +34,22 @@ _STYLE = {
     'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': False, 'grid.color': '#E6E6E6',
     'axes.axisbelow': True, 'lines.linewidth': 1.4, 'legend.frameon': False, 'legend.handlelength': 1.6,
     'image.interpolation': 'nearest'}
+_OTHER_SCRIPTS = ('Noto Sans CJK SC', 'Noto Sans CJK JP', 'Noto Sans CJK KR', 'Microsoft YaHei', 'Yu Gothic',
+    'Malgun Gothic', 'PingFang SC', 'Hiragino Sans', 'WenQuanYi Zen Hei', 'Arial Unicode MS', 'Noto Sans Arabic',
+    'Noto Sans Hebrew', 'Noto Sans Devanagari', 'Noto Sans Thai', 'Noto Emoji')
 
-def plot_style()->AbstractContextManager: # also a decorator
+@cache
+def _fonts()->list[str]:
+    "Return the fonts of all text: the usual one, then fonts of this machine for the scripts that it lacks"
+    installed = set(get_font_names())
+    return ['DejaVu Sans', *(name for name in _OTHER_SCRIPTS if name in installed)]
+
+@contextmanager
+def plot_style()->Iterator[None]: # also a decorator
     "Apply the style of all figures; the previous settings return afterwards"
-    return matplotlib.rc_context(_STYLE)
+    with matplotlib.rc_context(_STYLE | {'font.family': _fonts()}), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Glyph .* missing from') # a box is drawn instead
+        yield
 
 # %% ../../nbs/00_core.plotting.ipynb #f4004096
 class PageFigure(Figure):
@@ -58,8 +75,9 @@ def shorten_label(
     label:str, # label or another name
     most:int=26, # maximum number of characters
 )->str:
-    "Return a long label without its middle"
-    return label if len(label)<=most else f'{label[:most-10]}…{label[-9:]}'
+    "Return a label on one line, without control characters, and without its middle if it is long"
+    line = escape_control(' '.join(label.split()))
+    return line if len(line)<=most else f'{line[:most-10]}…{line[-9:]}'
 
 def add_title(
     fig:Figure, # figure with room for the text
@@ -84,16 +102,6 @@ def display_name(
 )->str: # for example `macro F1`
     "Return the readable name of a score"
     return _SCORE_NAMES.get(score) or score.replace('_', ' ').replace('f1', 'F1').replace('auroc', 'AUROC')
-
-# %% ../../nbs/00_core.plotting.ipynb #ea8dab57
-def join_names(
-    labels:Sequence[str], # labels or other names
-    most:int=5, # maximum number of names
-)->str: # for example `cape, stole and 3 more`
-    "Join names into an enumeration"
-    labels = list(labels)
-    if len(labels)>most: return f'{", ".join(labels[:most])} and {len(labels)-most:,} more'
-    return ' and '.join(filter(None, [', '.join(labels[:-1]), *labels[-1:]]))
 
 # %% ../../nbs/00_core.plotting.ipynb #733bf901
 def check_plot_input(

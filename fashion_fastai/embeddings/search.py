@@ -8,7 +8,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/embeddings.search.html.md"
 from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
-import matplotlib.pyplot as plt, numpy as np, pandas as pd
+import numpy as np, pandas as pd
 from matplotlib.figure import Figure
 
 # %% auto #0
@@ -16,6 +16,7 @@ __all__ = ['find_similar', 'plot_similar']
 
 # %% ../../nbs/31_embeddings.search.ipynb #de06da5a
 from ..core.errors import UsageError
+from ..core.plotting import PageFigure, plot_style, shorten_label
 from ..data.catalogue import Catalogue
 from ..data.images import BadImage, ImageReader, read_image
 from .embedder import Embedder, file_embeddings, table_embeddings
@@ -62,8 +63,9 @@ def find_similar(
 def _show(ax, path, title):
     "Draw an image with a title"
     ax.imshow(ImageReader(160).read(path))
-    ax.set_title(title, fontsize=8, loc='left')
+    ax.set_title(title)
 
+@plot_style()
 def plot_similar(
     similar:pd.DataFrame, # from `find_similar`
     rows:Catalogue, # the garments that were searched
@@ -73,12 +75,12 @@ def plot_similar(
     shown_target = next((target.name for target in rows.schema if target.kind=='one_of'), None)
     queries = list(similar.groupby('image', sort=False))
     k = max(len(results) for _,results in queries)
-    size = 1.5*(k+1),1.85*len(queries)
-    figure,axes = plt.subplots(len(queries), k+1, figsize=size, squeeze=False, layout='constrained')
+    figure = PageFigure(1.85*len(queries), 1.5*(k+1))
+    axes = figure.subplots(len(queries), k+1, squeeze=False)
     for ax in axes.flat: ax.axis('off')
     for line,(image,results) in zip(axes, queries):
         _show(line[0], image, 'query')
         for ax,result in zip(line[1:], results.to_dict('records')):
-            label = str(result[shown_target]) if shown_target else ''
+            label = shorten_label(str(result[shown_target])) if shown_target else ''
             _show(ax, paths[result['row']], f'{result["similarity"]:.2f} {label}')
     return figure

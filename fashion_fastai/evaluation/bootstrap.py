@@ -15,7 +15,9 @@ __all__ = ['score_counts', 'scores_of_counts', 'group_counts', 'resamples', 'per
            'score_with_baselines', 'print_rows', 'format_score', 'format_interval', 'print_scores']
 
 # %% ../../nbs/51_evaluation.bootstrap.ipynb #d7d03100
+from ..core.console import plain_console
 from ..core.errors import UsageError
+from ..core.text import escape_control
 from ..data.splits import group_codes
 from .predictions import Predictions
 from ..metrics import check_thresholds, headline_scores, scalar_scores
@@ -209,10 +211,11 @@ def print_rows(
     title:str='', # a line above the table
 ):
     "Print a table; with several text columns, a terminal shows rows of the same first cell as a section"
-    from rich.console import Console
-    console = Console(markup=False, highlight=False, emoji=False, force_jupyter=False)
+    console = plain_console()
     pretty = console.is_terminal
     if not pretty: console.width = 1000
+    columns,title = list(map(escape_control, columns)),escape_control(title)
+    rows = [list(map(escape_control, row)) for row in rows]
     table = _terminal_table(columns, n_left, title, pretty)
     for previous,row in zip([None, *rows], rows):
         same = previous is not None and previous[0]==row[0]

@@ -15,7 +15,7 @@ __all__ = ['Fits', 'PROMISES', 'fit_promises', 'as_acceptance', 'promise_table',
            'target_answers', 'usual_promises', 'coverage_table']
 
 # %% ../../nbs/52_evaluation.coverage.ipynb #1fcda367
-from ..core.plotting import join_names
+from ..core.text import join_names
 from ..data.splits import group_codes
 from .acceptance import Acceptance, accept, answer_confidence
 from .predictions import Predictions

@@ -20,6 +20,7 @@ __all__ = ['confident_mistakes', 'FashionInterpretation', 'plot_label_confusion'
 # %% ../../nbs/51_evaluation.interpretation.ipynb #6d1f67ee
 from ..core.errors import UsageError
 from ..core.plotting import INK, MAX_BARS, WHITE, PageFigure, shorten_label, plot_style
+from ..core.text import escape_control
 from .plots import largest_confusions, plot_confusion
 from .predictions import Predictions
 from ..metrics import check_thresholds
@@ -225,7 +226,8 @@ def print_classification_report(
     truth,codes = self._codes(target)
     if not (truth>=0).any(): return print(f'{target.name}: no label is known')
     truth,codes,labels = _known_codes(target, truth, codes)
-    print(classification_report(truth, codes, labels=labels, target_names=list(target.vocab), zero_division=np.nan))
+    report = classification_report(truth, codes, labels=labels, target_names=list(target.vocab), zero_division=np.nan)
+    print(escape_control(report))
 
 # %% ../../nbs/51_evaluation.interpretation.ipynb #e7ccf030
 @patch

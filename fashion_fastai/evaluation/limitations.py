@@ -14,7 +14,8 @@ import numpy as np, pandas as pd
 __all__ = ['RARE', 'probe_warning', 'run_warning', 'limitations']
 
 # %% ../../nbs/54_evaluation.limitations.ipynb #9fcb0e36
-from ..core.plotting import display_name, join_names
+from ..core.plotting import display_name
+from ..core.text import join_names
 from ..data.catalogue import CatalogueWarning
 from ..data.from_config import catalogue_from_config
 from .calibration_metrics import confidence_and_correct

@@ -8,7 +8,6 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/evaluation.model_card.html
 from __future__ import annotations
 import json, re, shlex
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 import numpy as np, pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -18,7 +17,9 @@ __all__ = ['MAX_LISTED', 'card_data', 'model_card_text', 'write_model_card']
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #8099c1c4
 from ..core.files import atomic_file
+from ..core.html import read_asset
 from ..core.plotting import display_name
+from ..core.text import escape_control, escape_markdown, markdown_code
 from ..data.catalogue import Catalogue
 from .bootstrap import format_interval, format_score
 from .coverage import PROMISES, promise_text
@@ -27,19 +28,6 @@ from fashion_fastai.evaluation.summary import (RunSummary, compare_scores, costs
     training_summary)
 from ..run import Run
 from ..target import Target
-
-# %% ../../nbs/55_evaluation.model_card.ipynb #02b816d6
-_SPECIAL = r'[\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)' # an underscore inside a word is not special
-
-def _escape(text:str)->str:
-    escaped = re.sub(_SPECIAL, r'\\\g<0>', ' '.join(text.split()))
-    return escaped.replace('&', '&amp;').replace('<', '&lt;')
-
-def _code(label:str)->str:
-    "Write a label as code that is safe in a table; with longer backticks around a label that contains some"
-    label = ' '.join(label.split()).replace('|', '\\|')
-    fence = '`'*(1+max(map(len, re.findall('`+', label)), default=0))
-    return f'{fence} {label} {fence}' if '`' in label else f'`{label}`'
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #3e07e0bb
 _METRICS = dict(accuracy=('accuracy', {}), mean_class_accuracy=('recall', dict(average='macro')),
@@ -77,17 +65,17 @@ MAX_LISTED = 60 # labels of a target
 def _labels(summary, target:Target)->dict: # the most common labels with their counts
     counts = target.label_counts(summary.train_codes[target.name]) if summary.train_codes else None
     order = np.arange(target.n_out) if counts is None else np.argsort(-counts, kind='stable')
-    texts = [_code(target.vocab[i]) + ('' if counts is None else f' {counts[i]:,}') for i in order[:MAX_LISTED]]
+    texts = [markdown_code(target.vocab[i]) + ('' if counts is None else f' {counts[i]:,}') for i in order[:MAX_LISTED]]
     if target.n_out>MAX_LISTED: texts.append(f'and {target.n_out-MAX_LISTED:,} more in `schema.json`')
     kind = f'{target.kind.replace("_", " ")} {target.n_out:,}'
-    return dict(target=_code(target.name), kind=kind, labels=', '.join(texts), counted=counts is not None)
+    return dict(target=markdown_code(target.name), kind=kind, labels=', '.join(texts), counted=counts is not None)
 
 _TITLES = {'linear probe': 'quick baseline (linear probe)', 'kNN': 'kNN', 'majority': 'most common label',
     'fitted': 'fitted thresholds'}
 
 def _scores(summary, table)->dict:
     others = [column for column in _TITLES if column in table]
-    rows = [[_code(target), display_name(score), format_score(row.value), format_interval(row.low, row.high),
+    rows = [[markdown_code(target), display_name(score), format_score(row.value), format_interval(row.low, row.high),
         *map(format_score, row[others])] for (target,score),row in table.iterrows()]
     columns = ['target', 'score', 'value', '95 % interval', *(_TITLES[column] for column in others)]
     return dict(columns=columns, rows=rows, n=summary.n_scored, split=summary.metrics.get('split', 'valid'),
@@ -97,7 +85,7 @@ def _calibration(summary)->list[list[str]]: # cells of each row
     if summary.cross_fitted_scores is None: return []
     fits = {name: f'temperature {value:.2f}' for name,value in summary.calibration.temperatures.items()}
     fits |= {name: f'{len(values):,} thresholds' for name,values in summary.calibration.thresholds.items()}
-    return [[_code(target), fits[target], display_name(score), format_score(row.plain), format_score(row.fitted)]
+    return [[markdown_code(target), fits[target], display_name(score), *map(format_score, row[['plain','fitted']])]
         for (target,score),row in summary.cross_fitted_scores.iterrows()]
 
 def _coverage(summary)->dict: # of answers that could go live without a review
@@ -105,29 +93,36 @@ def _coverage(summary)->dict: # of answers that could go live without a review
     if table is None: return dict(rows=[])
     names = [target.name for target in summary.scored]
     columns = ['right', 'AURC', *(f'accepted at {share:g}' for share in PROMISES)]
-    rows = [[_code(name), f'{table.answers[name]:,.0f}', *map(format_score, table.loc[name, columns])]
+    rows = [[markdown_code(name), f'{table.answers[name]:,.0f}', *map(format_score, table.loc[name, columns])]
         for name in names]
     promise = summary.calibration.acceptance
     return dict(columns=['target', 'answers', *columns], rows=rows,
-        promise=[_escape(line) for line in promise_text(promise, summary.schema)] if promise else [])
+        promise=[escape_markdown(line) for line in promise_text(promise, summary.schema)] if promise else [])
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #70fdbddf
 def _targets(summary)->list[str]:
     kinds = dict(one_of='exactly one', any_of='any number')
-    return [f'{_code(target.name)}: {kinds[target.kind]} of {target.n_out:,} labels' for target in summary.schema]
+    return [f'{markdown_code(target.name)}: {kinds[target.kind]} of {target.n_out:,} labels'
+        for target in summary.schema]
+
+def _names_of_folder(folder)->dict[str, str]: # a folder may have any name
+    "Return the name of the run folder for the title, for Python and for a shell"
+    return dict(title=escape_markdown(folder), folder=escape_control(json.dumps(folder, ensure_ascii=False)),
+        shell_folder=shlex.quote(escape_control(' '.join(folder.split()))))
 
 def _template_values(summary, table, sliced)->dict:
     folder,config = summary.run.path.resolve().name,summary.config
     texts = training_summary(summary) | dict(table=_table_name(summary))
-    texts = {name: _escape(text) for name,text in texts.items()}
+    texts = {name: escape_markdown(text) for name,text in texts.items()}
     data = {name: texts.pop(name) for name in ('table', 'rows') if name in texts}
     training = {name: text for name,text in texts.items() if name not in ('targets', 'date')}
-    return dict(title=_escape(folder), folder=json.dumps(folder, ensure_ascii=False), shell_folder=shlex.quote(folder),
-        refit=summary.refit, arch=_code(config.model.arch), size=config.image.size, targets=_targets(summary),
+    return dict(**_names_of_folder(folder),
+        refit=summary.refit, arch=markdown_code(config.model.arch), size=config.image.size, targets=_targets(summary),
         labels=[_labels(summary, target) for target in summary.schema], data=data, training=training,
         scores=_scores(summary, table), calibration=_calibration(summary), coverage=_coverage(summary),
-        limitations=[_escape(text) for text in limitations(summary, table, sliced)],
-        sliced=', '.join(map(_code, sliced)), cost={name: _escape(text) for name,text in costs(summary).items()})
+        limitations=[escape_markdown(text) for text in limitations(summary, table, sliced)],
+        sliced=', '.join(map(markdown_code, sliced)),
+        cost={name: escape_markdown(text) for name,text in costs(summary).items()})
 
 def model_card_text(
     summary:RunSummary, # from `summarize_run`
@@ -135,9 +130,8 @@ def model_card_text(
 )->str: # identical for identical files
     "Write the model card of a run as Markdown"
     table,sliced = compare_scores(summary),sliced_scores(summary, slices)
-    template = files('fashion_fastai.evaluation').joinpath('model_card_template.md').read_text(encoding='utf-8')
     values = _template_values(summary, table, sliced)
-    card = ModelCard.from_template(card_data(summary, table), template_str=template, **values)
+    card = ModelCard.from_template(card_data(summary, table), template_str=read_asset('model_card.md'), **values)
     return str(card).rstrip()+'\n'
 
 # %% ../../nbs/55_evaluation.model_card.ipynb #f76c7f11

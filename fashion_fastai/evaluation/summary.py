@@ -24,7 +24,7 @@ __all__ = ['RunSummary', 'summarize_run', 'training_summary', 'count_parameters'
 from ..config import TrainConfig
 from ..core.errors import UsageError, unknown_name
 from ..core.files import parse_json, read_text
-from ..core.plotting import join_names
+from ..core.text import count_of, join_names
 from ..data.catalogue import Catalogue
 from ..data.images import ImageReader
 from ..data.tables import BOX
@@ -151,7 +151,7 @@ def summarize_run(
 
 # %% ../../nbs/53_evaluation.summary.ipynb #a3a4e56e
 def _stage_text(stage)->str:
-    groups = f'{stage.unfrozen} layer group{"s"*(stage.unfrozen>1)} fine-tuned'
+    groups = f'{count_of(stage.unfrozen, "layer group")} fine-tuned'
     return f'{groups if stage.unfrozen else "heads only"}, learning rate up to {stage.lr:g}'
 
 def _epochs_text(training, n_done)->str:
@@ -298,7 +298,7 @@ def _training_cost(summary)->dict[str, str]:
     history = summary.history
     if 'seconds' not in history or not len(history): return {}
     median,n_epochs = history.seconds.median(),len(history)
-    epochs = f'{n_epochs} epoch{"s"*(n_epochs>1)}'
+    epochs = count_of(n_epochs, 'epoch')
     texts = {'training': f'{history.seconds.sum():,.0f} s for {epochs}, median {median:,.1f} s'}
     sizes = {} if summary.catalogue is None else summary.catalogue.split_sizes()
     n_images = sizes.get('train', 0)+sizes.get('valid', 0)

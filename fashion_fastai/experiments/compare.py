@@ -8,6 +8,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.compare.html.m
 from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 import pandas as pd
 
 # %% auto #0
@@ -17,6 +18,7 @@ __all__ = ['write_comparison', 'run_comparison']
 from ..config import TrainConfig
 from ..core.errors import UsageError
 from ..core.files import atomic_file
+from ..core.text import escape_markdown
 from ..data.from_config import catalogue_from_config
 from ..evaluation.artifacts import file_names
 from .comparison import Comparison, check_names, comparison_configs, resolve_targets
@@ -85,14 +87,16 @@ def _write_figures(comparison, runs, out)->tuple[list[str], list[str]]: # parts 
             notes.append(f'There is no figure {figure.name}: no run has its scores in the history.')
             continue
         with atomic_file(out/f'comparison-{figure.name}.png') as file: page.savefig(file, format='png')
-        parts.append(f'![{figure.title}](comparison-{figure.name}.png)\n')
+        parts.append(f'![{escape_markdown(figure.title)}](comparison-{figure.name}.png)\n')
     return parts,notes
 
 def _class_figures(run, name, target)->list[str]: # links to figures of the run
     file = file_names(run.schema)[target]
     texts = dict(scores='F1 and AUROC of each class', confusion='confusion matrix')
     files = {text: f'figures/{kind}-{file}.png' for kind,text in texts.items()}
-    return [f'![{name}, {target}: {text}]({name}/{path})\n' for text,path in files.items() if (run.path/path).is_file()]
+    alt = escape_markdown(f'{name}, {target}')
+    return [f'![{alt}: {text}]({quote(f"{name}/{path}")})\n'
+        for text,path in files.items() if (run.path/path).is_file()]
 
 def _write_classes(comparison, runs, out)->list[str]: # parts of the page
     "Write a table of the scores of each class for each target of `per_class`"
@@ -103,7 +107,8 @@ def _write_classes(comparison, runs, out)->list[str]: # parts of the page
         names = file_names(next(iter(own.values())).schema)
         with atomic_file(out/f'comparison-classes-{names[target]}.csv') as file: table.to_csv(file)
         text = summarize_seeds(table).rename_axis(target)
-        parts += [f'## {target}: scores of each class\n', *[f'{line}\n' for line in name_best_and_worst(table)]]
+        lines = [f'{escape_markdown(line)}\n' for line in name_best_and_worst(table)]
+        parts += [f'## {escape_markdown(target)}: scores of each class\n', *lines]
         parts.append(markdown_table(text))
         for name,run in own.items(): parts += _class_figures(run, name, target)
     return parts
@@ -120,8 +125,9 @@ def write_comparison(
     figures,notes = _write_figures(comparison, runs, out)
     table.attrs['notes'] += notes
     with atomic_file(out/'comparison.csv') as file: table.to_csv(file)
-    parts = [f'# {comparison.title}\n', markdown_table(summarize_seeds(table))]
-    parts += [f'{note}\n' for note in table.attrs['notes']]+figures+_write_classes(comparison, runs, out)
+    parts = [f'# {escape_markdown(comparison.title)}\n', markdown_table(summarize_seeds(table))]
+    parts += [f'{escape_markdown(note)}\n' for note in table.attrs['notes']]
+    parts += figures+_write_classes(comparison, runs, out)
     with atomic_file(out/'comparison.md') as file: file.write_text('\n'.join(parts), encoding='utf-8')
     return table
 

@@ -15,7 +15,8 @@ __all__ = ['RunScores', 'default_columns', 'comparison_table', 'summarize_seeds'
 
 # %% ../../nbs/71_experiments.comparison_table.ipynb #b95b2adb
 from ..core.files import read_json
-from ..core.plotting import display_name, join_names, shorten_label
+from ..core.plotting import display_name, shorten_label
+from ..core.text import escape_markdown, join_names
 from ..data.from_config import catalogue_from_config, check_training_table
 from ..evaluation.evaluate import score_predictions
 from ..evaluation.inference import run_predictions
@@ -141,7 +142,7 @@ def markdown_table(
 )->str:
     "Return a table as Markdown"
     rows = [[table.index.name or '', *table.columns], *table.reset_index().to_numpy()]
-    lines = [f'| {" | ".join(str(cell).replace("|", chr(92)+"|") for cell in row)} |\n' for row in rows]
+    lines = [f'| {" | ".join(escape_markdown(str(cell)) for cell in row)} |\n' for row in rows]
     return ''.join([lines[0], f'|{" --- |"*len(rows[0])}\n', *lines[1:]])
 
 # %% ../../nbs/71_experiments.comparison_table.ipynb #131a882a

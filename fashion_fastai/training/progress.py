@@ -16,7 +16,8 @@ from fastcore.basics import patch
 __all__ = ['PlainProgress']
 
 # %% ../../nbs/41_training.progress.ipynb #8f1976a4
-from ..core.console import format_duration, is_terminal
+from ..core.console import format_duration, is_terminal, plain_console
+from ..core.text import escape_control
 from .distributed import is_main_process
 
 # %% ../../nbs/41_training.progress.ipynb #a9601f6c
@@ -63,13 +64,12 @@ class PlainProgress(Callback):
 @patch
 def _open_bar(self:PlainProgress):
     "Open a bar over all batches of the fit"
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     percentage = TextColumn('{task.percentage:.0f}%')
     times = TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn()
     columns = TextColumn('{task.description}'), BarColumn(), percentage, *times
     n_batches = self.lr_finder.num_it if self.mock else self.n_epoch*(len(self.dls.train)+len(self.dls.valid))
-    self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    self.bar = Progress(*columns, console=plain_console(stderr=True), transient=True)
     self.bar.add_task('searching a learning rate' if self.mock else 'training', total=n_batches)
     self.bar.start()
 
@@ -82,7 +82,8 @@ def _n_done(self:PlainProgress)->int: # batches of the fit so far
 # %% ../../nbs/41_training.progress.ipynb #664000c1
 @patch
 def _print(self:PlainProgress, line):
-    if self.bar: self.bar.console.print(line, highlight=False)
+    line = escape_control(line) # names of targets are in it
+    if self.bar: self.bar.console.print(line)
     else: print(line, file=sys.stderr, flush=True)
 
 @patch

@@ -23,6 +23,7 @@ __all__ = ['flat_settings', 'Tracker', 'TensorBoardTracker', 'WandbTracker', 'ML
 from ..config import TrainConfig
 from ..core.errors import UsageError
 from ..core.files import read_json, write_json
+from ..core.text import escape_markdown
 from ..run import Run
 
 # %% ../../nbs/40_training.tracking.ipynb #5e56e7b1
@@ -132,7 +133,7 @@ class TensorBoardTracker(Tracker):
         folder = self.folder/'tensorboard'
         is_new = not folder.is_dir()
         self.writer = SummaryWriter(folder, purge_step=epoch)
-        lines = [f'| {name} | {value} |' for name,value in self.settings.items()]
+        lines = [f'| {name} | {escape_markdown(str(value))} |' for name,value in self.settings.items()]
         if is_new: self.writer.add_text('settings', '\n'.join(['| setting | value |', '| --- | --- |', *lines]), 0)
 
     def write(self, when, row):

@@ -32,7 +32,7 @@ class JsonLines(logging.Formatter):
         fields = dict(time=made, level=record.levelname.lower(), event=record.getMessage())
         fields |= getattr(record, 'fields', {})
         if record.exc_info: fields['traceback'] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        return json.dumps(fields) # in ASCII: a path may hold what controls a terminal
 
 logger = logging.getLogger('fashion_fastai.serve')
 

@@ -8,8 +8,6 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.app.page.html.md""
 from __future__ import annotations
 from dataclasses import replace
 from functools import partial
-from html import escape
-from importlib.resources import files
 from pathlib import Path
 import streamlit as st
 from starlette.formparsers import MultiPartParser
@@ -21,7 +19,8 @@ __all__ = ['PAGE', 'keep_uploads_in_memory', 'dropped_images', 'chosen_examples'
 # %% ../../../nbs/68_serving.app.page.ipynb #6851582f
 from ...config import ImageConfig
 from ...core.errors import UsageError
-from ...core.html import hanger_icon
+from ...core.html import escape, hanger_icon, read_asset
+from ...core.text import count_of, escape_markdown
 from ...data.catalogue import Catalogue
 from ...data.image_files import IMAGE_SUFFIXES
 from ...data.images import BadImage, read_image
@@ -78,7 +77,7 @@ def _example_button(path, row, is_chosen):
     with st.container(key=f'pick_{row}', width=84):
         st.html(f'<img class="ff-thumb{" on" if is_chosen else ""}" src="{_thumbnail(path)}" alt="">')
         label = f'{"Remove" if is_chosen else "Add"} {Path(path).name}'
-        st.button(label, key=f'take_{row}', on_click=_toggle, args=(row,))
+        st.button(escape_markdown(label), key=f'take_{row}', on_click=_toggle, args=(row,))
 
 # %% ../../../nbs/68_serving.app.page.ipynb #c20859ae
 def chosen_examples(
@@ -262,7 +261,7 @@ def images_page(
         cache.clear()
         _show_empty()
         return
-    with st.spinner(f'Tagging {len(images)} image{"s"*(len(images)>1)} …'):
+    with st.spinner(f'Tagging {count_of(len(images), "image")} …'):
         analyses = cached_analyses(images, shared.backend, cache)
     show_results(images, analyses, shared, name)
 
@@ -284,7 +283,7 @@ def main(
     keep_uploads_in_memory(UploadLimits())
     st.set_page_config(f'{run.resolve().name} · fashion_fastai', hanger_icon(), layout='wide',
         menu_items={'Get help': None, 'Report a bug': None})
-    st.html(f'<style>{files("fashion_fastai").joinpath("assets/app.css").read_text(encoding="utf-8")}</style>')
+    st.html(f'<style>{read_asset("app.css")}</style>')
     images = st.Page(partial(images_page, run), title='Images', url_path='images', default=True)
     card = st.Page(partial(card_page, run), title='Model card', url_path='card')
     st.navigation([images, card], position='top').run()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64, io, re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 import numpy as np
 from PIL import Image
 from scipy.special import expit, logit
@@ -21,6 +20,8 @@ __all__ = ['MAX_ODDS_FACTOR', 'UploadLimits', 'upload_error', 'too_many_text', '
            'similarity_text', 'targets_text', 'count_text', 'card_body']
 
 # %% ../../../nbs/65_serving.app.view.ipynb #bd0d66b2
+from ...core.html import escape
+from ...core.text import count_of, join_names
 from ...data.images import MAX_MEGAPIXELS
 from ...schema import Schema
 from ..results import ImageResult
@@ -239,15 +240,13 @@ def similarity_text(
     return 'the same image' if cosine>0.9995 else f'{max(0, 100*cosine):.0f} % similar'
 
 # %% ../../../nbs/65_serving.app.view.ipynb #c20a9899
-def _enumeration(words:Sequence[str])->str: return ' and '.join(filter(None, [', '.join(words[:-1]), *words[-1:]]))
-
 def targets_text(
     schema:Schema, # of the run
 )->str: # for example `category (one of 8 labels) and attributes (any of 12)`
     "Return what the network predicts, in words"
     texts = [f'{target.name} ({target.kind.replace("_", " ")} {target.n_out:,})' for target in schema]
     unit = ' labels)' if schema.targets[0].n_out>1 else ' label)'
-    return _enumeration([texts[0].removesuffix(')')+unit, *texts[1:]])
+    return join_names([texts[0].removesuffix(')')+unit, *texts[1:]], len(texts))
 
 def count_text(
     n:int, # images
@@ -255,7 +254,7 @@ def count_text(
     n_odd:int, # images that do not look like apparel
 )->str:
     "Return how many images there are, in words"
-    texts = [f'{n:,} image{"" if n==1 else "s"}']
+    texts = [count_of(n, 'image')]
     if n_bad: texts.append(f'{n_bad:,} cannot be read')
     if n_odd: texts.append(f'{n_odd:,} {"does" if n_odd==1 else "do"} not look like apparel')
     return ' · '.join(texts)
