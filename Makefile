@@ -22,7 +22,7 @@ $(BASE): settings.ini setup.py constraints.txt
 	touch $@
 
 $(ALL): $(BASE)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,app,serve,onnx,ray,log,tune,heic,excel]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,app,serve,onnx,ray,log,tune,heic,excel,clip]'
 	touch $@
 
 train: $(BASE)  ## train on the embedded sample and print the scores; ARGS="..." for more options

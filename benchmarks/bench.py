@@ -21,6 +21,13 @@ def arguments(doc, **options):
         args.table = str(sample_catalogue_path())
     return args
 
+def use_device(name):
+    "Let fastai put everything on the device `name`, `cpu` or `cuda`; end if there is none"
+    import torch
+    from fastai.torch_core import default_device
+    if name=='cuda' and not torch.cuda.is_available(): raise SystemExit('--device cuda: there is no GPU here')
+    return default_device(name=='cuda')
+
 def _cpu():
     "Return the name of the CPU"
     info = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').is_file() else ''

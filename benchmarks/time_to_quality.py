@@ -78,7 +78,7 @@ def theirs(table, is_expert, pipe):
             if not self.training: self.batches.append([*self.pred, *self.yb])
         def after_epoch(self):
             seconds = time.perf_counter()-started
-            tensors = [torch.cat(batch).as_subclass(torch.Tensor).numpy() for batch in zip(*self.batches)]
+            tensors = [torch.cat(batch).as_subclass(torch.Tensor).float().cpu().numpy() for batch in zip(*self.batches)]
             category,attributes,*truth = tensors
             probs = dict(category=category, attributes=1/(1+np.exp(-attributes)))
             codes = {name: values.astype(int) for name,values in zip(schema.names, truth)}

@@ -49,8 +49,8 @@ TUTORIALS = ('first_model', 'shop_table', 'learning_rate', 'dirty_catalogue', 'r
 HOW_TO = { # the order of the how-to pages; others follow at the end
     'Understand and clean a table': ('tables', 'file-names', 'fetch', 'explore', 'audit', 'review', 'missing-labels',
         'taxonomy', 'applies', 'custom-format'),
-    'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'custom-head', 'gpu', 'devices',
-        'memory', 'resume', 'trackers'),
+    'Train': ('imbalance', 'augmentation', 'training-tricks', 'tune', 'custom-body', 'zero-shot', 'custom-head', 'gpu',
+        'devices', 'memory', 'resume', 'trackers'),
     'Evaluate': ('evaluate', 'compare', 'protocols', 'thresholds', 'accept', 'ensembles'),
     'Predict': ('app', 'serve', 'bulk', 'cluster', 'onnx'),
 }

@@ -240,6 +240,7 @@ class TrainingConfig(_RateConfig):
     norm_stats:Literal['auto', 'pretrained', 'batch'] = 'auto' # of BatchNorm in the body; auto: see `prepare`
     sampler:Literal['shuffle', 'balanced'] = 'shuffle' # `balanced` draws rows by label weight, with replacement
     linear_probe:bool = True # solve linear heads on the frozen body before the first epoch
+    prior:str = 'none' # of the linear probe: `none`, `zero-shot`, or a YAML file of prompts; see `read_prompts`
     layer_decay:float|None = Field(None, gt=0, le=1) # ratio of rates of neighbouring groups; default: see `plan_stages`
     micro_batch_size:int|None = Field(None, ge=1, le=65_536) # images per forward pass; default: the whole batch
     clip:float = Field(0, ge=0) # maximum norm of the gradient; 0: no clipping

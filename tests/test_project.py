@@ -97,7 +97,7 @@ def test_ground_floor_imports_no_torch():
         assert not heavy, f'{module} imports {heavy}'
 
 # what may be imported inside a function, outside of commands/: optional extras, and what a page or a command line without it must not wait for
-LATE = {'IPython', 'ipywidgets', 'mlflow', 'onnx', 'onnxruntime', 'optuna', 'ray', 'wandb', 'streamlit', 'huggingface_hub', 'rich', 'accelerate', 'pi_heif', 'openpyxl'}
+LATE = {'IPython', 'ipywidgets', 'mlflow', 'onnx', 'onnxruntime', 'optuna', 'ray', 'wandb', 'streamlit', 'huggingface_hub', 'rich', 'accelerate', 'pi_heif', 'openpyxl', 'open_clip'}
 LATE_MODULES = {
     'all': {'tuning.study'}, # a search needs the extra [tune]
     'serving.app.state': {'serving.app.backend'}, # the page shows before torch is imported

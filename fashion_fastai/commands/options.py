@@ -88,6 +88,8 @@ def training_options(
     lr:Annotated[Optional[str], _training_option(help='Maximum learning rate of the heads, or auto.')]=None,
     goal:Annotated[Optional[str], _training_option(
         help='accuracy; or balanced, for mean class accuracy and macro F1: predict rare labels more often.')]=None,
+    prior:Annotated[Optional[str], _training_option(
+        help='zero-shot, or a YAML file of labels in words: the linear probe starts from texts.')]=None,
     seed:Annotated[Optional[str], _training_option(help='Random seed.')]=None,
     checkpoint_minutes:Annotated[Optional[str], _training_option(
         help='Minutes between checkpoints within an epoch.')]=None,
@@ -101,8 +103,8 @@ def training_options(
 DEFAULT_RECIPE = 'two-head'
 _PATHS = dict(data='data.path', crop='image.crop', schema='data.schema_file', arch='model.arch',
     weights='model.weights', size='image.size', epochs='training.epochs', minutes='training.minutes',
-    batch_size='training.batch_size', lr='training.lr', goal='training.goal', seed='training.seed',
-    checkpoint_minutes='training.checkpoint_minutes', log='training.log')
+    batch_size='training.batch_size', lr='training.lr', goal='training.goal', prior='training.prior',
+    seed='training.seed', checkpoint_minutes='training.checkpoint_minutes', log='training.log')
 
 def _split(text)->list[str]: return [part.strip() for part in text.split(',') if part.strip()]
 

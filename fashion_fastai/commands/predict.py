@@ -129,13 +129,31 @@ def _predict(runs, sources, out, format, columns, aggregate, target, prefix, is_
     if format in SUBMISSIONS: return _submit(predictor, sources, out, format, columns, bs, postprocess, target, prefix)
     return predict_to_file(predictor, sources, out, format, columns, aggregate, bs, postprocess)
 
+# %% ../../nbs/91_commands.predict.ipynb #e28c1904
+def _check_alone(options, other, why):
+    "Raise a `UsageError` if one of `options` is given, which does not go with the option `other`"
+    for name,value in options.items():
+        if value: raise UsageError(f'--{name.replace("_", "-")} does not go with {other}, {why}')
+
+def _predict_zero_shot(address, prompts, sources, out, format, columns, aggregate, bs):
+    "Predict with a body that knows images and texts, and with labels in words"
+    from fashion_fastai.models.repository import is_address
+    from fashion_fastai.serving.batch import check_products, predict_to_file
+    from fashion_fastai.serving.inputs import check_source
+    from fashion_fastai.serving.results import result_format
+    from fashion_fastai.serving.zero_shot import load_zero_shot
+    if not is_address(str(address)): raise UsageError(f'--zero-shot needs the address of a body that knows texts '
+        f'instead of {address}: for example hf-hub:Marqo/marqo-fashionSigLIP')
+    format = result_format(out, format)
+    for source in sources: check_source(source, columns)
+    predictor = load_zero_shot(str(address), prompts)
+    check_products(columns.group, aggregate, predictor.schema)
+    return predict_to_file(predictor, sources, out, format, columns, aggregate, bs)
+
 # %% ../../nbs/91_commands.predict.ipynb #a2883d6d
 def _predict_on_cluster(run, sources, out, columns, workers, bs, is_calibrated, local_options):
     "Predict on a Ray cluster; raise a `UsageError` for options that only work locally"
-    for name,value in local_options.items():
-        if value:
-            raise UsageError(f'--{name.replace("_", "-")} does not go with --engine ray, '
-                'which writes a row per image as Parquet')
+    _check_alone(local_options, '--engine ray', 'which writes a row per image as Parquet')
     from fashion_fastai.serving.ray_cluster import Workers, predict_on_cluster
     return predict_on_cluster(run, sources, out, columns, Workers(*workers), bs, fitted=is_calibrated)
 
@@ -151,7 +169,8 @@ def _print_report(report, unit, has_images):
         print_line(f'{report.went_through:,} of {report.rows:,} {unit} ({share:.1%}) need no review')
 
 # %% ../../nbs/91_commands.predict.ipynb #3b202fd8
-_Run = Annotated[Path, run_argument(help='Run folder, an .onnx file, or hf://ORG/NAME on the hub.')]
+_Run = Annotated[Path, run_argument(help='Run folder, an .onnx file, or hf://ORG/NAME on the hub; '
+    'with --zero-shot, the address of a body.')]
 _Sources = Annotated[list[str], typer.Argument(help='Images, a folder, or a CSV or Parquet table with a file column. '
     'With --engine ray: Parquet tables or patterns such as s3://shop/*.jpg.')]
 _Out = Annotated[str, typer.Option(
@@ -193,6 +212,8 @@ _Workers = Annotated[Optional[int], typer.Option(
     help='Maximum number of workers on a cluster. Default: the whole cluster.', min=1)]
 _WorkerCpus = Annotated[float, typer.Option(help='CPU cores per worker.')]
 _WorkerGpus = Annotated[float, typer.Option(help='GPUs per worker.')]
+_ZeroShot = Annotated[Optional[Path], typer.Option(
+    help='YAML file of labels in words: predict without a run, with a body that knows images and texts.')]
 _EnsembleWith = Annotated[Optional[list[Path]], run_option(
     help='Another run or .onnx file with the same targets, to average probabilities with; may be repeated.')]
 
@@ -222,15 +243,21 @@ def predict_command(
     worker_cpus:_WorkerCpus=1,
     worker_gpus:_WorkerGpus=0,
     ensemble_with:_EnsembleWith=None,
+    zero_shot:_ZeroShot=None,
 ):
     "Predict the labels of images."
     if engine not in ENGINES: raise UsageError(f'--engine {engine}: it must be {" or ".join(ENGINES)}')
     from fashion_fastai.serving.inputs import Columns
     split_column = _split_column(split, split_col=split_col, fold_col=fold_col, valid_fold=valid_fold)
     given = _given(file=file_col, pattern=file_pattern, split_column=split_column)
-    known = _run_columns(run, sources, file_col) if engine=='local' else {}
+    known = _run_columns(run, sources, file_col) if engine=='local' and not zero_shot else {}
     columns = Columns(images=images, split=split, group=group_col, allow_outside=allow_outside, **known | given)
-    if engine=='local':
+    if zero_shot:
+        run_options = dict(engine=engine!='local', target=target, prefix=prefix, enforce_taxonomy=enforce_taxonomy,
+            no_calibration=no_calibration, ensemble_with=ensemble_with)
+        _check_alone(run_options, '--zero-shot', 'which has no run')
+        report = _predict_zero_shot(run, zero_shot, sources, out, format, columns, aggregate, batch_size)
+    elif engine=='local':
         report = _predict([run, *(ensemble_with or [])], sources, out, format, columns, aggregate, target, prefix,
             enforce_taxonomy, not no_calibration, batch_size)
     else:

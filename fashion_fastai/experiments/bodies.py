@@ -6,7 +6,6 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.bodies.html.md
 
 # %% ../../nbs/70_experiments.bodies.ipynb #cf55181d
 from __future__ import annotations
-import statistics, time
 from collections.abc import Callable
 from typing import Literal
 import pandas as pd, timm, torch
@@ -22,11 +21,9 @@ __all__ = ['PRESETS', 'Body', 'Choice', 'Machine', 'read_bodies', 'this_machine'
 from ..config import read_packaged
 from ..core.errors import unknown_name, validate_fields
 from ..core.parallel import n_cores
-from ..models.fusion import fuse_conv_bn
-from ..models.network import create_network
+from .speed import image_seconds
 from ..schema import Schema
 from ..target import one_of
-from ..training.optimizer import FusedAdamW
 from ..training.precision import has_bfloat16
 
 # %% ../../nbs/70_experiments.bodies.ipynb #45b8ee42
@@ -81,20 +78,11 @@ def preset_settings(
     body = next(body for body in read_bodies() if body.arch==choice.arch)
     settings = dict(model=dict(arch=choice.arch), image=dict(size=choice.size))
     if choice.micro_batch_size: settings['training'] = dict(micro_batch_size=choice.micro_batch_size)
+    if name=='fast' and machine.device=='cpu': settings['training'] = dict(precision='measure')
     return settings,(f'preset {name} for {text}: {body.arch} at {choice.size} px, {body.parameters:.1f} M parameters, '
         f'{body.imagenet_real:.1f} % on ImageNet-ReaL, licence {body.licence}')
 
 # %% ../../nbs/70_experiments.bodies.ipynb #e774e0af
-def _images_per_second(work, bs, seconds)->float: # the median of repetitions, after a first one that warms up
-    times,ends = [],None
-    while not times or time.perf_counter()<ends:
-        started = time.perf_counter()
-        work()
-        if torch.cuda.is_available(): torch.cuda.synchronize()
-        if ends is None: ends = time.perf_counter()+seconds # after the first one
-        else: times.append(time.perf_counter()-started)
-    return bs/statistics.median(times)
-
 def measure_body(
     arch:str, # timm's name of the architecture
     size:int, # image side in pixels
@@ -106,25 +94,11 @@ def measure_body(
     device = device or default_device()
     bs = bs or (32 if device.type=='cuda' else 8)
     schema = Schema(targets=[one_of('category', ['dress', 'shirt'])])
-    network = create_network(schema, arch, size, 'none').to(device, memory_format=torch.channels_last)
-    x = torch.zeros(bs, 3, size, size, device=device).to(memory_format=torch.channels_last)
-    optimizer = FusedAdamW(list(network.parameters()), 1e-9)
-    fused = fuse_conv_bn(network.eval(), size)
-    has_bf16 = torch.cuda.is_bf16_supported() if device.type=='cuda' else has_bfloat16()
+    dtypes = dict(float32=torch.float32) | (dict(bfloat16=torch.bfloat16) if has_bfloat16(device) else {})
     speeds = {}
-    for name,dtype in dict(float32=torch.float32, bfloat16=torch.bfloat16).items():
-        if name=='bfloat16' and not has_bf16: continue
-        def predict():
-            with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype!=torch.float32): fused(x)
-        def train_step():
-            with torch.autocast(device.type, dtype, enabled=dtype!=torch.float32): outputs = network(x)
-            sum(output.float().square().mean() for output in outputs).backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        speeds[f'predict {name}'] = _images_per_second(predict, bs, seconds)
-        network.train()
-        speeds[f'train {name}'] = _images_per_second(train_step, bs, seconds)
-        network.eval()
+    for name,dtype in dtypes.items():
+        times = image_seconds(schema, arch, size, bs, device, dtype=dtype, seconds=seconds)
+        speeds |= {f'{kind} {name}': 1/time for kind,time in zip(('train', 'predict'), times)}
     return speeds
 
 # %% ../../nbs/70_experiments.bodies.ipynb #e0d87101

@@ -7,16 +7,17 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.linear_probe.h
 # %% ../../nbs/70_experiments.linear_probe.ipynb #138590f8
 from __future__ import annotations
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 
 # %% auto #0
-__all__ = ['PENALTIES', 'K', 'TEMPERATURE', 'BLOCK_CELLS', 'MAX_ROWS', 'LinearSolution', 'solve_head', 'choose_penalty',
-           'solve_heads', 'set_linear_head', 'knn_probs', 'LinearProbe', 'linear_probe', 'set_linear_heads',
-           'set_all_linear_heads']
+__all__ = ['PENALTIES', 'STRENGTHS', 'K', 'TEMPERATURE', 'BLOCK_CELLS', 'MAX_ROWS', 'LinearSolution', 'solve_head',
+           'choose_penalty', 'solve_heads', 'set_linear_head', 'knn_probs', 'LinearProbe', 'linear_probe',
+           'set_linear_heads', 'set_all_linear_heads']
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #892c3ed0
 from ..config import TrainConfig
@@ -27,6 +28,10 @@ from ..evaluation.predictions import Predictions
 from ..models.heads import DerivedHead
 from ..models.inference import cached_embeddings
 from ..models.losses import FashionLoss, mean_loss, probabilities, row_losses
+from ..models.prompts import default_prompts, prompts_for
+from ..models.repository import parse_address
+from ..models.text_tower import load_text_tower
+from ..models.zero_shot import text_weights
 from ..schema import Schema
 from ..target import Target
 from ..training.learner import FashionLearner
@@ -53,16 +58,18 @@ def solve_head(
     penalty:float, # factor of the squared weights
     start:LinearSolution|None=None, # where to begin, for example the solution for another penalty; default: zeros
     steps:int=80, # of L-BFGS, at most
+    prior:torch.Tensor|None=None, # weights that the penalty pulls towards, `(n_labels, n_features)`; default: zeros
     **settings, # for `row_losses`, for example `label_weights`
 )->LinearSolution:
     "Return the linear head with the lowest loss plus penalty"
-    weight = start.weight.clone() if start else x.new_zeros(target.n_out, x.shape[1])
+    prior = x.new_zeros(target.n_out, x.shape[1]) if prior is None else prior
+    weight = (start.weight if start else prior).clone()
     bias = start.bias.clone() if start else x.new_zeros(target.n_out)
     solver = torch.optim.LBFGS([weight.requires_grad_(), bias.requires_grad_()], max_iter=steps, history_size=10,
         tolerance_grad=1e-5, tolerance_change=1e-8, line_search_fn='strong_wolfe')
     def closure():
         solver.zero_grad()
-        loss = _linear_loss(target, x, truth, weight, bias, settings) + penalty*weight.square().sum()
+        loss = _linear_loss(target, x, truth, weight, bias, settings) + penalty*(weight-prior).square().sum()
         loss.backward()
         return loss
     solver.step(closure)
@@ -78,25 +85,36 @@ def choose_penalty(
     truth:torch.Tensor, # codes of the rows, see `Target.encode`
     penalties:Sequence[float]=PENALTIES, # from large to small
     seed:int=42, # chooses the rows that are held out
+    prior:torch.Tensor|None=None, # see `solve_head`
     **settings, # for `row_losses`
-)->tuple[float, LinearSolution|None]: # penalty; its solution on the other rows, or None if there are too few rows
+)->tuple[float, LinearSolution|None, float]: # penalty; its solution on the other rows (None: too few); its loss
     "Return the penalty with the lowest loss on a fifth of the rows"
     held_out = torch.from_numpy(np.random.default_rng(seed).random(len(x))<0.2)
-    if held_out.all() or not held_out.any(): return penalties[0],None
+    if held_out.all() or not held_out.any(): return penalties[0],None,float('inf')
     best,lowest,solution = None,float('inf'),None
     for penalty in penalties:
-        solution = solve_head(target, x[~held_out], truth[~held_out], penalty, solution, steps=40, **settings)
+        solution = solve_head(target, x[~held_out], truth[~held_out], penalty, solution, 40, prior, **settings)
         loss = float(_linear_loss(target, x[held_out], truth[held_out], solution.weight, solution.bias, settings))
         if loss>=lowest: break
         best,lowest = solution,loss
-    return best.penalty,best
+    return best.penalty,best,lowest
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #7e49a0b3
+STRENGTHS = 1, 0.3, 0.1, 0 # of a prior
+
+def _solve_from(prior, target, x, truth, seed, settings)->LinearSolution:
+    "Return the best head; with the strength of the prior that suits held-out rows best"
+    priors = [None] if prior is None else [strength*prior for strength in STRENGTHS]
+    choices = [(prior, *choose_penalty(target, x, truth, seed=seed, prior=prior, **settings)) for prior in priors]
+    prior,penalty,start,_ = min(choices, key=itemgetter(3))
+    return solve_head(target, x, truth, penalty, start, prior=prior, **settings)
+
 def solve_heads(
     loss:FashionLoss, # its targets, label weights and form of the `one_of` loss
     features:np.ndarray, # raw features of the training rows, `(n, n_features)`
     codes:dict[str, np.ndarray], # target -> codes of the training rows
     seed:int=42, # for `choose_penalty`
+    priors:Mapping[str, torch.Tensor]|None=None, # target -> weights, see `text_weights`; default: none
 )->dict[str, LinearSolution]: # target -> head for raw features
     "Return the best linear head of every target"
     x = torch.from_numpy(features)
@@ -105,10 +123,10 @@ def solve_heads(
     heads = {}
     for target in loss.schema:
         truth,settings = torch.from_numpy(codes[target.name]),loss.convex_settings(target)
-        penalty,start = choose_penalty(target, x, truth, seed=seed, **settings)
-        head = solve_head(target, x, truth, penalty, start, **settings)
+        prior = priors[target.name]*scale if priors else None
+        head = _solve_from(prior, target, x, truth, seed, settings)
         weight = head.weight/scale
-        heads[target.name] = LinearSolution(weight, head.bias-weight@centre, penalty, head.loss)
+        heads[target.name] = LinearSolution(weight, head.bias-weight@centre, head.penalty, head.loss)
     return heads
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #e9114646
@@ -239,6 +257,14 @@ def _describe_sample(catalogue, train, valid)->str: # empty if all rows are used
     return f' (with {", ".join(sampled)})' if sampled else ''
 
 # %% ../../nbs/70_experiments.linear_probe.ipynb #a0c2e1df
+def _text_priors(config, schema, features)->dict[str, torch.Tensor]|None: # None without a prior in the settings
+    "Return the weights that the words of the labels give"
+    prior = config.training.prior
+    if prior=='none': return None
+    prompts = default_prompts(schema) if prior=='zero-shot' else prompts_for(schema, prior)
+    tower = load_text_tower(parse_address(config.model.weights))
+    return text_weights(tower, prompts, torch.from_numpy(features))
+
 def linear_probe(
     learn:FashionLearner, # its network is not changed
     config:TrainConfig, # how images are read and normalised
@@ -249,7 +275,8 @@ def linear_probe(
     pixels = _read_pixels(learn, config, np.concatenate([train, valid]))
     train_features,features = np.split(cached_embeddings(learn.model.body, pixels, image.mean, image.std), [len(train)])
     train_codes = {name: codes[train] for name,codes in catalogue.codes.items()}
-    heads = solve_heads(learn.loss_func, train_features, train_codes, seed)
+    priors = _text_priors(config, catalogue.schema, train_features)
+    heads = solve_heads(learn.loss_func, train_features, train_codes, seed, priors)
     rows = catalogue.take(valid)
     predictions = _predict_heads(heads, features, rows, config.loss.one_of, started)
     knn = _predict_knn(train_features, train_codes, features, rows)

@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/experiments.minutes.html.m
 
 # %% ../../nbs/71_experiments.minutes.ipynb #c106c241
 from __future__ import annotations
-import math, statistics, time
+import math, time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -27,12 +27,9 @@ from ..data.catalogue import Catalogue
 from ..data.images import ImageReader
 from ..evaluation.artifacts import MAX_REFERENCE
 from .linear_probe import MAX_ROWS
-from ..models.fusion import fuse_conv_bn
-from ..models.network import create_network, head_groups
+from .speed import image_seconds
 from ..models.weights import package_file
 from ..schema import Schema
-from ..training.callbacks import fix_norms
-from ..training.optimizer import FusedAdamW
 
 # %% ../../nbs/71_experiments.minutes.ipynb #01161a58
 class Rung(BaseModel, extra='forbid'):
@@ -73,36 +70,6 @@ class Speed:
         (small,large),(low,high) = (side**2 for side in SIZES),getattr(self, kind)
         return max(low/2, low + (high-low)*(size**2-small)/(large-small))
 
-def _seconds(work, device)->float: # the median of up to three, after one that warms up
-    def once():
-        started = time.perf_counter()
-        work()
-        if device.type=='cuda': torch.cuda.synchronize(device)
-        return time.perf_counter()-started
-    once()
-    times = [once()]
-    while len(times)<3 and sum(times)<3: times.append(once()) # on a busy machine one is enough
-    return statistics.median(times)
-
-def _network_seconds(schema, arch, size, unfrozen, bs, device, args)->tuple[float, float]: # training and inference
-    network = create_network(schema, arch, size, 'none', **args)
-    network = network.to(device, memory_format=torch.channels_last)
-    groups = head_groups(network)
-    for number,group in enumerate(groups):
-        for parameter in group: parameter.requires_grad_(number>=len(groups)-1-unfrozen)
-    optimizer = FusedAdamW([p for p in network.parameters() if p.requires_grad], 1e-9)
-    x = torch.zeros(bs, 3, size, size, device=device).to(memory_format=torch.channels_last)
-    def step():
-        sum(output.square().mean() for output in network(x)).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    fused = fuse_conv_bn(network.eval(), size) # a copy, as the probe and predictions use it
-    def infer():
-        with torch.inference_mode(): fused(x)
-    infer_seconds = _seconds(infer, device)
-    fix_norms(network.train().body, size)
-    return _seconds(step, device)/bs,infer_seconds/bs
-
 def measure_speed(
     schema:Schema, # targets
     arch:str, # architecture of the body
@@ -112,7 +79,7 @@ def measure_speed(
     **args, # for `timm.create_model`
 )->Speed:
     "Run a few steps of a network with random weights"
-    pairs = [_network_seconds(schema, arch, size, unfrozen, bs, device, args) for size in SIZES]
+    pairs = [image_seconds(schema, arch, size, bs, device, unfrozen, **args) for size in SIZES]
     return Speed(*zip(*pairs))
 
 # %% ../../nbs/71_experiments.minutes.ipynb #81633bc7

@@ -36,6 +36,9 @@ from .balance import check_balance
 from .linear_probe import LinearProbe, linear_probe, set_all_linear_heads, set_linear_heads
 from .minutes import Deadline, plan_minutes
 from ..models.body import body_stats, resolve_body
+from ..models.prompts import read_prompts
+from ..models.repository import is_address, parse_address
+from ..models.text_tower import load_text_tower
 from ..models.weights import Weights, find_weights
 from ..training.callbacks import MicroBatches, ProgressiveResizing, UncertaintyWeighting
 from ..training.distributed import broadcast_from_main, check_batch_size, data_parallel, distributed
@@ -51,12 +54,25 @@ from ..training.tracking import check_trackers
 from ..training.weight_averaging import EMA, SWA
 
 # %% ../../nbs/71_experiments.prepare.ipynb #363324b5
+def _check_prior(config):
+    "Raise a `UsageError` if the settings ask for a prior that the probe, the body or the file of prompts cannot give"
+    training = config.training
+    if training.prior=='none': return
+    if not training.linear_probe and training.epochs:
+        raise UsageError('training.prior is a prior of the linear probe; leave training.linear_probe on')
+    if not is_address(config.model.weights):
+        raise UsageError('training.prior needs a body that knows texts, by its address: '
+            '--arch hf-hub:Marqo/marqo-fashionSigLIP')
+    if training.prior!='zero-shot': read_prompts(training.prior)
+    load_text_tower(parse_address(config.model.weights))
+
 def _check_settings(config)->tuple[TrainConfig, Weights]:
     "Return a copy of `config` with the full name of its architecture, and its weights"
     config = resolve_body(config)
     config.training = accelerate_settings(config.training, world_size())
     check_trackers(config.training.log)
     check_batch_size(config.training.batch_size)
+    _check_prior(config)
     return config,find_weights(config.model.arch, config.model.weights)
 
 def _read_table(config)->tuple[Catalogue, dict[str, np.ndarray]|None]:

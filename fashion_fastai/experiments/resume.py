@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-import numpy as np
+import numpy as np, torch
 from fastcore.basics import noop
 from pydantic import BaseModel
 from safetensors import SafetensorError
@@ -242,6 +242,9 @@ def _diverged(error, out)->TrainingInterrupted:
     return TrainingInterrupted(f'{error}{checkpoint}; resuming would end the same way: '
         'start another training, for example with a lower --lr')
 
+_OUT_OF_MEMORY = ('there is not enough memory on the GPU for this training; pass each batch in parts with '
+    '--set training.micro_batch_size=8, or take a smaller --batch-size, --size or --arch')
+
 @contextmanager
 def explain_interruption(
     out:str|Path, # run folder
@@ -256,6 +259,7 @@ def explain_interruption(
         except TrainingInterrupted as error:
             if error.code>128: raise _stopped(error.code-128, out) from None
             raise _diverged(error, out) from None
+        except torch.OutOfMemoryError: raise TrainingInterrupted(_OUT_OF_MEMORY) from None
         except (OSError, SafetensorError) as error:
             if not disk_is_full(error): raise
             raise TrainingInterrupted(f'the disk of {out} is full; free some space; {_how_to_resume(out)}') from None

@@ -11,8 +11,8 @@ from timm.models import group_parameters
 from torch import nn
 
 # %% auto #0
-__all__ = ['POOLS', 'create_body', 'body_features', 'resolve_body', 'body_stats', 'depth_groups', 'map_layout', 'map_shape',
-           'ConcatPooled', 'set_pool']
+__all__ = ['POOLS', 'create_body', 'body_features', 'training_format', 'resolve_body', 'body_stats', 'depth_groups', 'map_layout',
+           'map_shape', 'ConcatPooled', 'set_pool']
 
 # %% ../../nbs/22_models.body.ipynb #3c5ace85
 from ..config import TrainConfig
@@ -49,6 +49,20 @@ def body_features(
 )->torch.Tensor: # `(n, n_features)`
     "Return the features that timm's own classifier would receive"
     return body.forward_head(body.forward_features(x), pre_logits=True)
+
+# %% ../../nbs/22_models.body.ipynb #bcafae04
+def _is_unsafe(layer)->bool:
+    "Return whether the backward pass of a layer may corrupt memory in channels-last"
+    if not isinstance(layer, nn.Conv2d) or layer.groups>1 or layer.kernel_size!=(1, 1): return False
+    return layer.stride!=(1, 1) and layer.in_channels%16!=0
+
+def training_format(
+    network:nn.Module, # a body, or a network with one
+    device:torch.device, # of the training
+)->torch.memory_format: # `torch.channels_last` unless its backward pass is wrong
+    "Return the memory format in which a network can be trained"
+    unsafe = device.type=='cpu' and any(map(_is_unsafe, network.modules()))
+    return torch.contiguous_format if unsafe else torch.channels_last
 
 # %% ../../nbs/22_models.body.ipynb #715dabd0
 def resolve_body(

@@ -15,8 +15,8 @@ import timm, torch
 from pydantic import BaseModel, Field
 
 # %% auto #0
-__all__ = ['BodySource', 'open_clip_source', 'transformers_source', 'timm_source', 'read_source', 'weights_file', 'tower_prefix',
-           'timm_names']
+__all__ = ['BodySource', 'open_clip_source', 'transformers_source', 'timm_source', 'read_description', 'read_source',
+           'weights_file', 'tower_prefix', 'join_qkv', 'timm_names']
 
 # %% ../../nbs/20_models.layouts.ipynb #7620bd20
 import fashion_fastai.models.cnn # noqa: F401  registers an architecture with timm
@@ -174,17 +174,24 @@ def timm_source(
     return _source(fields.get('architecture'), args, origin, image=image, files=('model.safetensors',), exact=False)
 
 # %% ../../nbs/20_models.layouts.ipynb #e6d45b64
-def read_source(
+def read_description(
     repository:Repository, # from `parse_address`
-)->tuple[BodySource, Repository]: # what it holds; the repository at its commit
-    "Read the description of a body; raise a `UsageError` if there is none that is supported"
+)->tuple[str, dict, Repository]: # name of the file; its content; the repository at its commit
+    "Read what a repository says of its network; raise a `UsageError` if it says nothing"
     for name in ('open_clip_config.json', 'config.json'):
         path = repository.file(name)
         if path: break
     else: raise UsageError(f'{repository} describes no body: it has neither open_clip_config.json nor config.json')
-    fields,origin = read_json(path),f'{name} of {repository}'
-    repository = pinned(repository, path)
-    if not isinstance(fields, dict): raise UsageError(f'{origin}: it holds no settings')
+    fields = read_json(path)
+    if not isinstance(fields, dict): raise UsageError(f'{name} of {repository}: it holds no settings')
+    return name,fields,pinned(repository, path)
+
+def read_source(
+    repository:Repository, # from `parse_address`
+)->tuple[BodySource, Repository]: # what it holds; the repository at its commit
+    "Read the description of a body; raise a `UsageError` if there is none that is supported"
+    name,fields,repository = read_description(repository)
+    origin = f'{name} of {repository}'
     if name=='open_clip_config.json': return open_clip_source(fields, origin),repository
     if 'architecture' in fields: return timm_source(fields, origin),repository
     path = repository.file('preprocessor_config.json')
@@ -231,11 +238,14 @@ _RENAMED = { # in this order
         ('.self_attn.out_proj.', '.attn.proj.')]}
 _NO_LAYER = 'proj', 'embeddings.position_ids' # the projection to the space of texts; an index
 
-def _join_qkv(state, origin)->dict[str, torch.Tensor]:
-    "Return a state with the matrices of queries, keys and values, which transformers keeps apart, in one"
+def join_qkv(
+    state:dict[str, torch.Tensor], # layers under the names of transformers
+    origin:str, # of the layers, for messages
+)->dict[str, torch.Tensor]: # with `attn.qkv` in the place of three matrices
+    "Join the matrices of queries, keys and values; raise a `UsageError` if one of them is missing"
     joined,parts = {},{}
     for name,values in state.items():
-        part = re.fullmatch(r'(blocks\.\d+)\.self_attn\.([qkv])_proj\.(weight|bias)', name)
+        part = re.fullmatch(r'(.*blocks\.\d+)\.self_attn\.([qkv])_proj\.(weight|bias)', name)
         if part: parts.setdefault(f'{part[1]}.attn.qkv.{part[3]}', {})[part[2]] = values
         else: joined[name] = values
     for name,by_letter in parts.items():
@@ -259,4 +269,4 @@ def timm_names(
         renamed[name] = values
     if 'cls_token' in renamed: renamed['cls_token'] = renamed['cls_token'].reshape(1, 1, -1)
     if 'pos_embed' in renamed: renamed['pos_embed'] = renamed['pos_embed'].unsqueeze(0)
-    return _join_qkv(renamed, origin)
+    return join_qkv(renamed, origin)

@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/models.weights.html.md"""
 
 # %% ../../nbs/21_models.weights.ipynb #6fcc9f6d
 from __future__ import annotations
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from timm.models import clean_state_dict
 
 # %% auto #0
-__all__ = ['PACKAGES', 'WEIGHTS', 'find_arch', 'Weights', 'package_file', 'package_weights', 'read_weights', 'find_weights',
-           'load_model']
+__all__ = ['PACKAGES', 'WEIGHTS', 'find_arch', 'Weights', 'package_file', 'package_weights', 'read_tensors', 'read_weights',
+           'find_weights', 'load_model']
 
 # %% ../../nbs/21_models.weights.ipynb #6f9d0e2b
 import fashion_fastai.models.cnn # noqa: F401  registers an architecture with timm
@@ -123,19 +123,31 @@ def _unreadable(path, error)->UsageError:
         'If you trust it, convert it once: '
         "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')")
 
+def read_tensors(
+    path:str|Path, # a `.safetensors` file
+    is_wanted:Callable[[str], bool]=lambda name: True, # of the name of a layer; default: all
+)->dict[str, torch.Tensor]: # name of a layer -> values
+    "Read layers of a file; raise a `UsageError` if it cannot be read, or a value is no number"
+    try:
+        with safe_open(path, 'pt') as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys() if is_wanted(name)}
+    except (SafetensorError, OSError, ValueError, OverflowError) as e: raise _unreadable(path, e) from None
+    for name,values in tensors.items():
+        if values.is_floating_point() and not values.isfinite().all():
+            raise UsageError(f'{path}: {name} holds values that are no numbers (NaN or infinite)')
+    return tensors
+
+def _layer_names(path)->list[str]:
+    try:
+        with safe_open(path, 'pt') as file: return list(file.keys())
+    except (SafetensorError, OSError, ValueError, OverflowError) as e: raise _unreadable(path, e) from None
+
 def read_weights(
     path:str|Path, # a `.safetensors` file in any of the [layouts](20_models.layouts.ipynb)
 )->dict[str, torch.Tensor]: # timm's name of a layer -> values
     "Read the weights of an image network from a file; raise a `UsageError` if it holds none"
-    try:
-        with safe_open(path, 'pt') as file:
-            names = list(file.keys())
-            prefix = tower_prefix(names)
-            weights = {name: file.get_tensor(name) for name in names if name.startswith(prefix)}
-    except (SafetensorError, OSError, ValueError, OverflowError) as e: raise _unreadable(path, e) from None
-    for name,values in weights.items():
-        if values.is_floating_point() and not values.isfinite().all():
-            raise UsageError(f'{path}: {name} holds values that are no numbers (NaN or infinite)')
+    prefix = tower_prefix(_layer_names(path))
+    weights = read_tensors(path, lambda name: name.startswith(prefix))
     return timm_names(clean_state_dict(weights), prefix, path)
 
 # %% ../../nbs/21_models.weights.ipynb #14ee8ddd
@@ -191,7 +203,11 @@ _BAD_ARGUMENTS = (TypeError, ValueError, AssertionError, RuntimeError, KeyError,
 
 def _create(arch, seed, args, **pretrained)->torch.nn.Module:
     torch.manual_seed(seed)
-    try: return timm.create_model(arch, num_classes=0, **pretrained, **args)
+    return timm.create_model(arch, num_classes=0, **pretrained, **args)
+
+def _create_random(arch, seed, args)->torch.nn.Module:
+    "Return a model with random weights; raise a `UsageError` if `args` do not suit it"
+    try: return _create(arch, seed, args)
     except _BAD_ARGUMENTS as e:
         if not args: raise
         shown = ', '.join(f'{name}={value!r}' for name,value in args.items())[:200]
@@ -216,7 +232,7 @@ def load_model(
 )->torch.nn.Module: # without a classifier
     "Create a timm model with `weights`; raise a `UsageError` if they do not fit it, or do not fill all of its layers"
     with torch.random.fork_rng(devices=[]):
-        fresh = _create(arch, seed, kwargs)
+        fresh = _create_random(arch, seed, kwargs)
         if not weights.cfg: return fresh
         cfg = dict(weights.cfg)
         if 'file' in cfg: cfg['state_dict'] = _without_classifier(read_weights(cfg.pop('file')), arch)

@@ -108,6 +108,7 @@ class OnnxNetwork:
     session:object # an `onnxruntime.InferenceSession`
     metadata:OnnxMetadata # of the file
     fitted:bool = True # use fitted temperatures and thresholds; else 1 and 0.5
+    files:tuple[Path, ...] = () # that the predictions depend on
     run = None # an ONNX file belongs to no run
     network = None # and torch does not compute it
 
@@ -179,4 +180,4 @@ def open_onnx(
     names = [output.name for output in session.get_outputs()]
     missing = [name for name in [*metadata.outputs.values(), metadata.distance or names[0]] if name not in names]
     if missing: raise UsageError(f'{path}: the graph has no output {missing[0]}')
-    return OnnxNetwork(session, metadata, fitted)
+    return OnnxNetwork(session, metadata, fitted, (path,))

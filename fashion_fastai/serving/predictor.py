@@ -85,12 +85,13 @@ def _load_network(path, device, fitted):
 class Predictor(BasePredictor):
     "Predict images with the network of a run or of an ONNX file"
     def __init__(self,
-        network, # a `TorchNetwork` or an `OnnxNetwork`
+        network, # a `TorchNetwork`, an `OnnxNetwork` or a `ZeroShotNetwork`
         origin:Path, # run folder or file that it was loaded from
     ):
         super().__init__(network.schema, network.image, network.thresholds, origin, network.limit, network.run,
             network.acceptance)
         self.compute,self.network,self.fitted = network.compute,network.network,network.fitted
+        self.files = network.files # that the predictions depend on
 
     def __repr__(self): return f'Predictor({str(self.origin)!r}); targets {", ".join(self.schema.names)}'
 

@@ -43,18 +43,13 @@ def batch_size(
 # %% ../../nbs/67_serving.shards.ipynb #0faaf463
 def _file_digest(file)->bytes: return hashlib.blake2b(file.read_bytes()).digest() if file.is_file() else b'-'
 
-def _files_of(member)->list[Path]:
-    run = member.run
-    if run is None: return [member.origin]
-    return [run.model, run.path/'config.yaml', run.path/'schema.json', run.calibration, run.ood_detector]
-
 def predictor_key(
     predictor:BasePredictor, # of a run, an `.onnx` file, or several of them
 )->str: # hexadecimal, depends on every member of an ensemble
     "Return a digest of everything that the probabilities of a predictor depend on"
     digest = hashlib.blake2b(digest_size=16)
     for member in predictor.members:
-        for file in _files_of(member): digest.update(file.name.encode()+_file_digest(file))
+        for file in member.files: digest.update(file.name.encode()+_file_digest(file))
     # without an any_of target, only `fitted` tells whether temperatures are used
     digest.update(repr([member.fitted for member in predictor.members]).encode())
     thresholds = sorted((name, values.tolist()) for name,values in predictor.thresholds.items())

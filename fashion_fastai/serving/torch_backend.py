@@ -44,6 +44,11 @@ class TorchNetwork:
         "Return how images are read"
         return self.run.config.image
     @property
+    def files(self)->tuple[Path, ...]:
+        "Return the files that the predictions depend on"
+        run = self.run
+        return run.model,run.path/'config.yaml',run.path/'schema.json',run.calibration,run.ood_detector
+    @property
     def network(self)->FashionNetwork:
         "Return the network without calibration and OOD detector"
         return self.inference.network

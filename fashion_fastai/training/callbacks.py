@@ -1,4 +1,4 @@
-"""Fixed BatchNorm statistics, progressive resizing, micro-batches and uncertainty weighting
+"""Fixed BatchNorm statistics, the memory format, progressive resizing, micro-batches and uncertainty weighting
 
 Docs: https://fashion-fastai.github.io/fashion_fastai/training.callbacks.html.md"""
 
@@ -8,17 +8,20 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.callbacks.html.md
 from __future__ import annotations
 import math
 import torch
+from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback, TrainEvalCallback
 from fastai.torch_core import get_model
 from fastcore.basics import patch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 # %% auto #0
-__all__ = ['fix_norms', 'FixedNorms', 'progressive_sizes', 'ProgressiveResizing', 'MicroBatches', 'UncertaintyWeighting']
+__all__ = ['fix_norms', 'FixedNorms', 'MemoryFormat', 'progressive_sizes', 'ProgressiveResizing', 'MicroBatches',
+           'UncertaintyWeighting']
 
 # %% ../../nbs/42_training.callbacks.ipynb #3c3b7226
 from ..core.errors import UsageError
 from ..data.augment import BatchAugment
+from ..models.body import training_format
 from ..models.fusion import fold_norms, unfold_norms
 from ..models.network import FashionNetwork
 from .history import is_real_fit
@@ -49,6 +52,17 @@ class FixedNorms(Callback):
         for norm in self.norms: norm.eval()
 
     def after_fit(self): unfold_norms(get_model(self.model).body)
+
+# %% ../../nbs/42_training.callbacks.ipynb #0cf084db
+class MemoryFormat(Callback):
+    "Train in the memory format that suits the network and the device"
+    order,name = ChannelsLast.order,'channels_last' # fastai's `to_channelslast` looks for this name
+    format = torch.preserve_format # before the first fit
+    def before_fit(self):
+        self.format = training_format(get_model(self.model), self.dls.device)
+        self.model.to(memory_format=self.format)
+
+    def before_batch(self): self.learn.xb = tuple(x.to(memory_format=self.format) if x.ndim==4 else x for x in self.xb)
 
 # %% ../../nbs/42_training.callbacks.ipynb #9048c428
 def progressive_sizes(

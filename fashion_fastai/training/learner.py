@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 import numpy as np, torch
-from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback, CancelEpochException
 from fastai.callback.mixup import MixHandler
 from fastai.callback.progress import ProgressCallback, ShowGraphCallback
@@ -38,7 +37,7 @@ from ..metrics import headline_scores
 from ..models.network import create_network, head_groups
 from ..schema import Schema
 from ..target import Target, TargetResult
-from .callbacks import FixedNorms
+from .callbacks import FixedNorms, MemoryFormat
 from .history import History, ScoreMetric, history_names
 from .optimizer import FusedAdamW
 from .progress import PlainProgress
@@ -294,7 +293,7 @@ def fashion_learner(
     defaults = dict(loss_func=FashionLoss(schema, **(loss or {})), opt_func=FusedAdamW,
         splitter=partial(head_groups, n_body=body_groups))
     learn = FashionLearner(dls, network, metrics=metrics, train_bn=False, **defaults|kwargs)
-    learn.add_cbs([_norm_callback(norm_stats, size), ChannelsLast()])
+    learn.add_cbs([_norm_callback(norm_stats, size), MemoryFormat()])
     learn.freeze()
     return learn
 

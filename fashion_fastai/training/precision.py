@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/training.precision.html.md
 
 # %% ../../nbs/40_training.precision.ipynb #f67017f7
 from __future__ import annotations
-import os, statistics, time
+import hashlib, os, platform, statistics, time
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import AMPMode, MixedPrecision
@@ -19,12 +19,17 @@ __all__ = ['CLEAR_GAIN', 'has_bfloat16', 'bfloat16_gain', 'fastest_precision', '
 # %% ../../nbs/40_training.precision.ipynb #fc314e68
 from ..config import TrainingConfig
 from ..core.errors import UsageError
+from ..core.files import cached
+from ..models.body import training_format
 
 # %% ../../nbs/40_training.precision.ipynb #3e713952
-CLEAR_GAIN = 1.25 # speed-up from which `measure` chooses bfloat16
+CLEAR_GAIN = 1.2 # speed-up from which `measure` chooses bfloat16
 
-def has_bfloat16()->bool:
-    "Return whether this CPU has instructions for bfloat16"
+def has_bfloat16(
+    device:torch.device, # a CPU or a GPU
+)->bool:
+    "Return whether a device has instructions for bfloat16"
+    if device.type=='cuda': return torch.cuda.is_bf16_supported()
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
     return bool(capabilities.get('avx512_bf16') or capabilities.get('amx_bf16'))
 
@@ -41,18 +46,28 @@ def bfloat16_gain(
     size:int, # image side in pixels
     seconds:float=2, # time to spend
 )->float: # seconds of a step in float32 divided by those in bfloat16, medians of alternating steps
-    "Return how much faster `network` trains in bfloat16; weights, buffers and mode are restored"
+    "Return how much faster `network` trains as a whole in bfloat16; weights, buffers and mode are restored"
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    training = network.training
-    x = torch.zeros(8, 3, size, size).to(memory_format=torch.channels_last)
+    training,frozen = network.training,[p for p in network.parameters() if not p.requires_grad]
+    for parameter in frozen: parameter.requires_grad_()
+    x = torch.zeros(8, 3, size, size).to(memory_format=training_format(network, torch.device('cpu')))
     times = {torch.float32: [], torch.bfloat16: []}
     ends = time.perf_counter()+seconds
     while time.perf_counter()<ends or len(times[torch.bfloat16])<3:
         for dtype, seconds_of in times.items(): seconds_of.append(_step_seconds(network.train(), x, dtype))
     network.load_state_dict(state) # running statistics of BatchNorm changed
     network.train(training)
+    for parameter in frozen: parameter.requires_grad_(False)
     medians = {dtype: statistics.median(values[1:]) for dtype, values in times.items()} # the first step warms up
     return medians[torch.float32]/medians[torch.bfloat16]
+
+# %% ../../nbs/40_training.precision.ipynb #1a3f4d44
+def _cached_gain(network, size)->float:
+    "Return the `bfloat16_gain` of this machine, measured at most once"
+    machine = platform.node(),platform.machine(),torch.get_num_threads(),torch.__version__
+    key = hashlib.blake2b(repr((network, size, machine)).encode(), digest_size=16).hexdigest()
+    def measure(path): path.write_text(repr(bfloat16_gain(network, size)))
+    return cached(f'bfloat16/{key}.txt', measure, lambda path: float(path.read_text()))
 
 # %% ../../nbs/40_training.precision.ipynb #3dba447d
 def fastest_precision(
@@ -62,9 +77,9 @@ def fastest_precision(
     measure:bool=True, # measure bfloat16 on CPUs that have it
 )->str: # `float32`, `bfloat16` or `float16`
     "Return the fastest precision that costs no accuracy"
-    if device.type=='cuda': return 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
-    if device.type!='cpu' or not (measure and has_bfloat16()): return 'float32'
-    return 'bfloat16' if bfloat16_gain(network, size)>CLEAR_GAIN else 'float32'
+    if device.type=='cuda': return 'bfloat16' if has_bfloat16(device) else 'float16'
+    if device.type!='cpu' or not (measure and has_bfloat16(device)): return 'float32'
+    return 'bfloat16' if _cached_gain(network, size)>CLEAR_GAIN else 'float32'
 
 # %% ../../nbs/40_training.precision.ipynb #a176cfcd
 class Bfloat16(Callback):

@@ -4,6 +4,7 @@ import torch, torch.nn.functional as F
 from safetensors.torch import save_file
 
 WIDTH, LAYERS, HEADS, PATCH, SIZE, EMBED = 64, 2, 4, 8, 32, 24
+TEXT = dict(width=16, layers=1, heads=1, context_length=16)
 STATS = dict(mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
 
 def openai_tower(seed=0, dtype=torch.float32):
@@ -69,7 +70,7 @@ def transformers_names(state):
 def open_clip_config(quick_gelu=False, **vision):
     "What open_clip writes beside such a tower"
     tower = dict(image_size=SIZE, layers=LAYERS, width=WIDTH, head_width=WIDTH//HEADS, patch_size=PATCH)
-    model = dict(embed_dim=EMBED, quick_gelu=quick_gelu, vision_cfg=tower|vision, text_cfg=dict(width=16, layers=1, heads=1))
+    model = dict(embed_dim=EMBED, quick_gelu=quick_gelu, vision_cfg=tower|vision, text_cfg=dict(TEXT))
     return dict(model_cfg=model, preprocess_cfg=dict(STATS, size=[SIZE, SIZE], interpolation='bilinear', resize_mode='squash'))
 
 def transformers_config(hidden_act='quick_gelu', **vision):
@@ -96,3 +97,37 @@ def transformers_repository(folder, hidden_act='quick_gelu', seed=0):
     "A repository of transformers with the same image tower"
     configs = {'config.json': transformers_config(hidden_act), 'preprocessor_config.json': PROCESSOR}
     return write_repository(folder, configs, transformers_names(openai_tower(seed)), 'model.safetensors')
+
+def _named_by_transformers(state):
+    "The weights of a text tower of open_clip under the names of transformers"
+    named = {'text_model.embeddings.token_embedding.weight': state['token_embedding.weight'],
+        'text_model.embeddings.position_embedding.weight': state['positional_embedding'],
+        'text_projection.weight': state['text_projection'].T, 'logit_scale': state['logit_scale']}
+    for end in ('weight', 'bias'):
+        named[f'text_model.final_layer_norm.{end}'] = state[f'ln_final.{end}']
+        theirs,ours = 'text_model.encoder.layers.0','transformer.resblocks.0'
+        for letter,part in zip('qkv', state[f'{ours}.attn.in_proj_{end}'].chunk(3)): named[f'{theirs}.self_attn.{letter}_proj.{end}'] = part.clone()
+        for new,old in {'self_attn.out_proj': 'attn.out_proj', 'layer_norm1': 'ln_1', 'layer_norm2': 'ln_2', 'mlp.fc1': 'mlp.c_fc',
+                'mlp.fc2': 'mlp.c_proj'}.items(): named[f'{theirs}.{new}.{end}'] = state[f'{ours}.{old}.{end}']
+    return named
+
+def clip_repository(folder, layout):
+    """A repository with both towers, and the network of open_clip that has its weights; needs open_clip
+
+    `open_clip` has the text tower's layers at the top, `custom` below `text.`, `trunk` has a network of timm for images.
+    """
+    import open_clip
+    torch.manual_seed(12) # not that of the network that is loaded
+    config = open_clip_config(quick_gelu=layout=='transformers')
+    if layout=='trunk':
+        config['model_cfg']['vision_cfg'] = dict(timm_model_name='test_vit', timm_pool='', timm_proj='linear', image_size=160)
+        config['preprocess_cfg']['size'] = 160
+    kind = open_clip.CustomTextCLIP if layout in ('custom', 'trunk') else open_clip.CLIP
+    network = kind(**config['model_cfg']).eval()
+    state = network.state_dict()
+    if layout!='transformers': return write_repository(folder, {'open_clip_config.json': config}, state),network
+    both = transformers_names({name: values for name,values in state.items()}) | _named_by_transformers(state)
+    text = dict(hidden_size=TEXT['width'], num_hidden_layers=1, num_attention_heads=1, max_position_embeddings=TEXT['context_length'],
+        intermediate_size=4*TEXT['width'], hidden_act='quick_gelu')
+    configs = {'config.json': transformers_config()|dict(text_config=text), 'preprocessor_config.json': PROCESSOR}
+    return write_repository(folder, configs, both, 'model.safetensors'),network
