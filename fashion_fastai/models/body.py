@@ -54,7 +54,7 @@ def body_features(
 def _is_unsafe(layer)->bool:
     "Return whether the backward pass of a layer may corrupt memory in channels-last"
     if not isinstance(layer, nn.Conv2d) or layer.groups>1 or layer.kernel_size!=(1, 1): return False
-    return layer.stride!=(1, 1) and layer.in_channels%16!=0
+    return layer.stride!=(1, 1) and layer.in_channels<16
 
 def training_format(
     network:nn.Module, # a body, or a network with one
