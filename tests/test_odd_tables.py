@@ -54,7 +54,7 @@ def test_a_blank_that_does_not_break_is_a_blank(shop):
     assert read(lists, any_of='tags')[0].schema['tags'].vocab==('maxi', 'wide fit')
 
 SAID = { # what the table has -> columns, options, words of the warning
-    'words for nothing': (dict(category=['nan', 'None', 'N/A', 'dress']*3), {}, "has the labels 'N/A', 'None', 'nan'"),
+    'words for nothing': (dict(category=['nan', 'None', 'NULL', 'dress']*3), {}, "has the labels 'NULL', 'None', 'nan'"),
     'text that was read wrongly': (dict(category=['robe d\u2019été'.encode().decode('cp1252'), 'shirt']*6), {}, 'were damaged'),
     'a page of HTML in each cell': (dict(category=['<li>maxi</li>', '<li>wide</li>']*6), {}, "starts or ends '<li>maxi</li>'"),
     'several separators': (dict(tags=['maxi', 'wide', 'maxi|wide']*4), dict(any_of='tags', sep=','), "'maxi|wide' hold other labels"),
