@@ -49,7 +49,7 @@ def test_missing_images_are_issues(planted, tmp_path):
 
 def test_a_new_split_keeps_copies_together(planted, tmp_path):
     table,truth = planted
-    assert main(['data', 'split', str(table), '--out', str(tmp_path/'split.csv'), '--test-share', '0.1', *SETTINGS])==0
+    assert main(['data', 'split', str(table), '--out', str(tmp_path/'split.csv'), '--test-share', '0.1'])==0
     split = pd.read_csv(tmp_path/'split.csv').split.to_numpy()
     assert set(split)=={'train','valid','test'}
     copies = truth[truth.kind=='exact duplicate']
@@ -61,9 +61,9 @@ def test_embed_similar_and_explore(planted, run, tmp_path):
     embeddings,similar = tmp_path/'e.parquet',tmp_path/'similar.csv'
     assert main(['embed', str(table), '--run', str(run), '--out', str(embeddings), *SETTINGS])==0
     assert len(pd.read_parquet(embeddings).embedding[0])>10
-    assert main(['similar', str(run), image, '--table', str(table), '--k', '3', '--out', str(similar), *SETTINGS])==0
+    assert main(['similar', str(run), image, '--table', str(table), '--k', '3', '--out', str(similar)])==0
     assert len(pd.read_csv(similar))==3
-    assert main(['data', 'explore', str(table), '--out', str(tmp_path/'explore'), *SETTINGS])==0
+    assert main(['data', 'explore', str(table), '--out', str(tmp_path/'explore')])==0
     assert (tmp_path/'explore/explore.html').is_file()
 
 # ---- what --fix may change, on a table with every kind of fault
