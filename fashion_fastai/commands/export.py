@@ -45,7 +45,7 @@ def _print_check(exported, is_int8):
 def _print_usage(path):
     "Print how to use the file without torch"
     print_line('\nto predict with it without torch, fastai and timm, in a new environment:')
-    print_line('  pip install fashion_fastai_serve')
+    print_line('  pip install fashion_fastai_serve    # before its release: the file that make serve-wheel writes')
     print_line(f'  fashion-fastai predict {shlex.quote(str(path))} IMAGES --out results.csv')
 
 # %% ../../nbs/91_commands.export.ipynb #ecb02c77

@@ -79,7 +79,7 @@ def measure_speed(
     **args, # for `timm.create_model`
 )->Speed:
     "Run a few steps of a network with random weights"
-    pairs = [image_seconds(schema, arch, size, bs, device, unfrozen, **args) for size in SIZES]
+    pairs = [image_seconds(schema, arch, size, bs, device, unfrozen, seconds=1, **args) for size in SIZES]
     return Speed(*zip(*pairs))
 
 # %% ../../nbs/71_experiments.minutes.ipynb #81633bc7

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import numpy as np, pandas as pd
 
 # %% auto #0
-__all__ = ['MEESHO', 'COLUMNS', 'HEADER', 'ABSENT', 'question_targets', 'image_ids', 'meesho_lines', 'parse_meesho',
+__all__ = ['MEESHO', 'COLUMNS', 'HEADER', 'ABSENT', 'question_targets', 'image_ids', 'csv_line', 'meesho_lines', 'parse_meesho',
            'check_meesho']
 
 # %% ../../nbs/65_serving.meesho.ipynb #c8781d44
@@ -67,7 +67,10 @@ def _categories(predictions, given)->list[str]:
     return list(given)
 
 # %% ../../nbs/65_serving.meesho.ipynb #678312b9
-def _line(cells)->str:
+def csv_line(
+    *cells, # text or numbers
+)->str: # without a line break
+    "Return a row of a CSV file"
     text = io.StringIO()
     csv.writer(text, lineterminator='').writerow(cells)
     return text.getvalue()
@@ -84,7 +87,7 @@ def meesho_lines(
     ids = image_ids(predictions.files)
     for i,(number,category) in enumerate(zip(ids, _categories(predictions, categories), strict=True)):
         own = [answers[name][i] for name in questions[category]]
-        lines.append(_line([number, category, len(own), *own, *[ABSENT]*(N_ATTRIBUTES-len(own))]))
+        lines.append(csv_line(number, category, len(own), *own, *[ABSENT]*(N_ATTRIBUTES-len(own))))
     return lines
 
 # %% ../../nbs/65_serving.meesho.ipynb #aed1f988

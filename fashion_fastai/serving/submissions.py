@@ -6,7 +6,7 @@ Docs: https://fashion-fastai.github.io/fashion_fastai/serving.submissions.html.m
 
 # %% ../../nbs/65_serving.submissions.ipynb #d20b835a
 from __future__ import annotations
-import csv, io, re
+import csv, re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..data.formats.base import check_unique, match_names
 from ..evaluation.predictions import Predictions
 from ..metrics import check_thresholds
 from ..schema import Schema
-from .meesho import COLUMNS, HEADER, MEESHO, check_meesho, meesho_lines, parse_meesho
+from .meesho import COLUMNS, HEADER, MEESHO, check_meesho, csv_line, meesho_lines, parse_meesho
 from .meesho import question_targets
 from ..target import Target
 
@@ -87,11 +87,6 @@ def label_numbers(
     return numbers
 
 # %% ../../nbs/65_serving.submissions.ipynb #f73da093
-def _csv_line(*cells)->str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='').writerow(cells)
-    return text.getvalue()
-
 def _names(files, prefix)->list[str]:
     "Return the names of the images in the submission; raise a `UsageError` for a repeated one or one with a line break"
     names = [f'{prefix}{file}' for file in files]
@@ -140,7 +135,7 @@ def submission_lines(
     columns = [_cells(t, predictions.probs[t.name], thresholds.get(t.name, 0.5), excluded.get(t.name)) for t in targets]
     rows = [' '.join(cells) for cells in zip(*columns)]
     if not submission.header: return rows
-    return [submission.header, *(_csv_line(file, row) for file,row in zip(names, rows, strict=True))]
+    return [submission.header, *(csv_line(file, row) for file,row in zip(names, rows, strict=True))]
 
 # %% ../../nbs/65_serving.submissions.ipynb #385525b2
 _SHOWN = 200 # characters of a wrong line in a message
