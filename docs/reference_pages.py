@@ -285,6 +285,10 @@ def hostile_page(root):
 
 # Index pages
 
+def moved_links(text, origin, folder):
+    "Return `text` with its links to notebooks, which are relative to `origin`, relative to `folder`"
+    return re.sub(r'\]\((?=[\w.]+\.ipynb)', f']({os.path.relpath(origin, folder)}/', text)
+
 def overview(page, title, about, groups):
     """Return an index page: `groups` are headings and their pages, each `(page, title, purpose)`; purposes make a table
 
@@ -292,7 +296,8 @@ def overview(page, title, about, groups):
     folder, text, tree = PurePosixPath(page).parent, [f'# {title}', about], []
     for heading, pages in groups.items():
         if not pages: continue
-        links = [(f'[{name}]({os.path.relpath(target, folder)})', purpose) for target, name, purpose in pages]
+        links = [(f'[{name}]({os.path.relpath(target, folder)})',
+            moved_links(purpose, PurePosixPath(target).parent, folder)) for target, name, purpose in pages]
         if heading: text.append(f'## {heading}')
         if any(purpose for _, purpose in links): text.append(table(['page', 'content'], links))
         else: text.append('\n'.join(f'- {link}' for link, _ in links))
